@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Which keys and values of finished chunks to keep when they exceed the budget.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+
+namespace flowcache {
+
+// One layer's history, oldest first, as it stands when it must shrink. Keys are post-norm, post-RoPE.
+struct HistoryLayer {
+  at::Tensor k, v;       // [kv_heads, T, head_dim]
+  at::Tensor queries;    // [heads, Lq, head_dim] of the chunk computed last; undefined unless needs_queries()
+  at::Tensor origin;     // [kv_heads, T] int64: absolute token index (frame * tokens_per_frame + raster) of each slot
+  int64_t tokens_per_frame = 0;
+  int64_t tokens_per_chunk = 0;
+};
+
+// Not thread-safe: one policy object a stream and branch.
+class KvPolicy {
+ public:
+  virtual ~KvPolicy() = default;
+  virtual bool needs_queries() const { return false; }
+  // False: this policy never drops anything, and the stream ends when the budget is full.
+  virtual bool drops() const { return true; }
+  // Slots to keep, ascending, at most `budget` of them: int64 [kept], the same for every head, or [kv_heads, kept].
+  // Called per layer when T > budget.
+  virtual at::Tensor keep(const HistoryLayer& layer, int64_t budget) = 0;
+};
+
+}  // namespace flowcache

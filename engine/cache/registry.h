@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// name -> policy, with its options, their defaults and the paper it comes from. Adding a policy is one file and one
+// line in registry.cpp.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/kv/kv_policy.h"
+#include "cache/reuse/reuse_policy.h"
+
+namespace flowcache {
+
+// An option is a number with a range, or one of a list of words.
+struct OptionSpec {
+  std::string name;
+  std::string help;
+  double value = 0, min = 0, max = 0;  // numbers
+  std::vector<std::string> words;      // non-empty: a word; the first is the default
+};
+
+// Options after parsing: every option of the policy is present.
+struct Options {
+  std::map<std::string, double, std::less<>> numbers;
+  std::map<std::string, std::string, std::less<>> words;
+  double number(std::string_view name) const { return numbers.find(name)->second; }
+  int integer(std::string_view name) const { return static_cast<int>(number(name)); }
+  bool flag(std::string_view name) const { return number(name) != 0; }
+  const std::string& word(std::string_view name) const { return words.find(name)->second; }
+};
+
+template <class Policy>
+struct PolicyEntry {
+  std::string name, summary, paper;
+  double threshold = 0;  // default ε where the model names none; 0 for policies without one
+  std::vector<OptionSpec> options;
+  std::function<std::unique_ptr<Policy>(const Options&)> make;
+};
+
+std::span<const PolicyEntry<ReusePolicy>> reuse_policies();
+std::span<const PolicyEntry<KvPolicy>> kv_policies();
+
+// "name" or "name:option=value,option=value". Throws FC_ERROR_NOT_FOUND (with the known names) or FC_ERROR_ARGUMENT
+// (unknown option, value out of range: names both and the range).
+struct ReuseChoice {
+  const PolicyEntry<ReusePolicy>* entry = nullptr;
+  Options options;
+  std::unique_ptr<ReusePolicy> make() const { return entry->make(options); }
+};
+struct KvChoice {
+  const PolicyEntry<KvPolicy>* entry = nullptr;
+  Options options;
+  std::unique_ptr<KvPolicy> make() const { return entry->make(options); }
+};
+ReuseChoice choose_reuse(std::string_view spec);
+KvChoice choose_kv(std::string_view spec);
+
+}  // namespace flowcache

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Compute or reuse: the question every chunk answers at every denoising step.
+//
+// A policy sees features and returns decisions; it never sees a network, a latent update or a device call of its own
+// beyond the distance it measures. The stream keeps what is reused (the residual) and does the reusing.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace flowcache {
+
+// What a policy looks at. The stream produces only what is asked for.
+enum class Tap : unsigned {
+  none = 0,
+  modulation = 1,  // e0 [groups, 6, dim] fp32: depends on the timestep only
+  tokens = 2,      // embedded latent [L, dim], before the first block
+  latent = 4,      // x [C, F, h, w] fp32, before the step
+  velocity = 8,    // network output [C, F, h, w], given to computed() only
+};
+constexpr Tap operator|(Tap a, Tap b) { return static_cast<Tap>(static_cast<unsigned>(a) | static_cast<unsigned>(b)); }
+constexpr bool wants(Tap set, Tap one) { return (static_cast<unsigned>(set) & static_cast<unsigned>(one)) != 0; }
+
+// What is applied again on a reused step (policies.md 0.2).
+enum class ReuseKind {
+  velocity,          // v of the last computed step, integrated with the current step's sigmas
+  latent_increment,  // x' - x of the last computed step, as FlowCache's MAGI-1 code does
+  output_delta,      // v - x of the last computed step (EasyCache)
+  token_residual,    // h_out - h_in over all blocks; embed and head still run (TeaCache, FlowCache on SkyReels-V2)
+};
+
+// Where a chunk stands. Steps are counted per chunk, never per stream (rule R2).
+struct StepInfo {
+  int64_t chunk = 0;
+  int step = 0;    // 0..steps-1
+  int steps = 0;   // N
+  double timestep = 0, sigma = 1, sigma_next = 0;
+  bool must_compute = false;  // the stream's rules demand it (R1, R5, nothing to reuse); the answer is then `compute`
+};
+
+struct StepFeatures {
+  at::Tensor modulation, tokens, latent;  // those asked for; the others undefined
+};
+
+struct ChunkStep {
+  StepInfo info;
+  StepFeatures features;
+};
+
+enum class Action { compute, reuse };
+
+struct Decision {
+  Action action = Action::compute;
+  bool forced = false;      // a rule decided (warm-up, last step, must_compute, unsafe metric), not the distance
+  double distance = 0;      // what this step added, after any polynomial; 0 where not measured
+  double accumulated = 0;   // the accumulator after the decision
+};
+
+// Not thread-safe: one policy object a stream.
+class ReusePolicy {
+ public:
+  virtual ~ReusePolicy() = default;
+  virtual Tap taps() const = 0;
+  virtual ReuseKind kind() const = 0;
+
+  // One decision for each chunk in flight, oldest first, all of the same tick. `threshold` is the ε in force.
+  // A distance that is not finite or is negative means compute (R6).
+  virtual std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) = 0;
+
+  // The network ran for this step; `velocity` is defined if taps() asks for it.
+  virtual void computed(const ChunkStep&, const at::Tensor& /*velocity*/) {}
+  // What the chunk attends has changed (history compressed or evicted, prompt switched). Default: nothing to forget.
+  virtual void context_changed(int64_t /*chunk*/) {}
+  // The chunk is finished: drop its state.
+  virtual void end_chunk(int64_t chunk) = 0;
+  // A new stream begins: forget everything.
+  virtual void reset() = 0;
+  // Bytes of features kept now.
+  virtual uint64_t state_bytes() const = 0;
+};
+
+}  // namespace flowcache

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libflowcache: endless video from a text prompt, one chunk at a time.
+ *
+ *   fc_engine   a model on a device. Thread-safe; many streams share one.
+ *   fc_stream   one endless video. One thread drives it; only the calls marked "any thread" may come from others.
+ *   fc_chunk    the decoded frames of one chunk. Reference counted; read-only; any thread.
+ *
+ * Every call that can fail returns an fc_status and never aborts, throws or exits. fc_last_error() then has a sentence
+ * that names the value, the limit and the remedy.
+ *
+ * Structs begin with `size`: set it to sizeof(the struct) before passing one in, so that fields can be added at the
+ * end without breaking programs built against an older header. A zero, NULL or FC_AUTO field means "the default".
+ *
+ * Strings are UTF-8. Strings passed in are copied. Video frames are progressive with square pixels.
+ */
+#ifndef FLOWCACHE_H
+#define FLOWCACHE_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define FC_API __attribute__((visibility("default")))
+#else
+#define FC_API
+#endif
+
+/* The version of this interface. A program and a library with the same FC_ABI_VERSION fit together. */
+#define FC_ABI_VERSION 1
+/* For floating-point fields: take the model's default. */
+#define FC_AUTO NAN
+/* For fc_prompt_change.at_chunk: the next chunk that has not been started. */
+#define FC_NEXT_CHUNK UINT64_MAX
+
+typedef enum {
+  FC_OK = 0,
+  FC_ERROR_ARGUMENT = 1,  /* a value is outside its range; the sentence says which */
+  FC_ERROR_NOT_FOUND = 2, /* a file, folder, policy or device does not exist */
+  FC_ERROR_MODEL = 3,     /* the model's files are damaged or do not fit together */
+  FC_ERROR_MEMORY = 4,    /* not enough memory; the sentence has the figures */
+  FC_ERROR_DEVICE = 5,    /* the device failed or is missing */
+  FC_CANCELLED = 6,       /* fc_stream_cancel() or the progress callback asked for it */
+  FC_ENDED = 7,           /* the stream cannot go on by its own rules (cache policy `full` with a full budget) */
+  FC_ERROR_INTERNAL = 8   /* a defect: please report the sentence */
+} fc_status;
+
+typedef struct fc_engine fc_engine;
+typedef struct fc_stream fc_stream;
+typedef struct fc_chunk fc_chunk;
+
+/* The sentence of the last call that failed on the calling thread; "" if none did. Valid until the next failing call
+ * on this thread. */
+FC_API const char* fc_last_error(void);
+/* FC_ABI_VERSION of the library, and its version as "major.minor.patch". */
+FC_API uint32_t fc_abi_version(void);
+FC_API const char* fc_version(void);
+/* "argument", "not-found", …: a short name for logs. Never NULL. */
+FC_API const char* fc_status_name(fc_status status);
+
+/* ---- logging ----------------------------------------------------------------------------------------------------- */
+
+typedef enum { FC_LOG_ERROR = 1, FC_LOG_WARNING = 2, FC_LOG_INFO = 3, FC_LOG_DEBUG = 4 } fc_log_level;
+/* Called from any of the library's threads, possibly from several at once. `message` is valid during the call. */
+typedef void (*fc_log_function)(void* user, fc_log_level level, const char* message);
+/* Process-wide. NULL silences the library, which is the default; the library never prints by itself. */
+FC_API void fc_set_log_function(fc_log_function function, void* user);
+
+/* ---- models and policies: what there is, without loading anything ------------------------------------------------- */
+
+typedef struct {
+  size_t size;
+  char name[64];
+  char family[32];       /* "wan-causal", … */
+  char description[256];
+  uint32_t width, height;        /* native frame size, pixels */
+  uint32_t fps_n, fps_d;         /* native frame rate */
+  uint32_t frames_per_chunk;     /* video frames that one chunk decodes to */
+  uint32_t latent_frames_per_chunk;
+  uint32_t steps;                /* default denoising steps per chunk */
+  uint32_t lag;                  /* default steps between one chunk's start and the next's; == steps: one in flight */
+  double guidance_scale;         /* default; 1 = classifier-free guidance off */
+  double cache_threshold;        /* default of the reuse policy, 0 = none set */
+  char cache[64];                /* default reuse policy */
+  char kv_cache[64];             /* default KV policy */
+  uint64_t weight_bytes;         /* on disk, all files of the package */
+  uint64_t kv_bytes_per_chunk;   /* keys and values of one chunk in fp32, all layers, one guidance branch */
+  uint32_t history_chunks;       /* default KV budget in chunks */
+} fc_model_info;
+
+/* Reads MODEL/model.json only: takes milliseconds, allocates no weights. Any thread.
+ * model: a folder, or NULL for the model that ships. FC_ERROR_NOT_FOUND, FC_ERROR_MODEL. */
+FC_API fc_status fc_model_describe(const char* model, fc_model_info* info);
+/* The folder of the model that ships: $FLOWCACHE_MODEL, else beside the library, else the installed data folder. NULL if
+ * none exists. Valid for the life of the process. Any thread. */
+FC_API const char* fc_default_model(void);
+
+typedef enum { FC_POLICY_REUSE = 0, FC_POLICY_KV = 1 } fc_policy_kind;
+typedef struct {
+  size_t size;
+  fc_policy_kind kind;
+  const char* name;    /* static storage, as are all strings here */
+  const char* summary;
+  const char* paper;   /* title and arXiv number, or "" */
+  const char* options; /* "warmup=3 (0..1000): …", one option a line */
+} fc_policy_info;
+/* Fills the index-th policy; FC_ERROR_NOT_FOUND past the last. Any thread. */
+FC_API fc_status fc_policy_describe(uint32_t index, fc_policy_info* info);
+
+/* ---- engine ------------------------------------------------------------------------------------------------------- */
+
+/* Progress of a long call. stage: "read", "check", "load", "ready". fraction: 0..1 of the whole call.
+ * Return 0 to go on, anything else to cancel: the call then returns FC_CANCELLED. Called on the calling thread. */
+typedef int (*fc_progress_function)(void* user, const char* stage, double fraction);
+
+typedef struct {
+  size_t size;
+  const char* model;     /* folder with model.json; NULL: fc_default_model() */
+  const char* device;    /* "auto" (NULL), "cpu", "cuda", "cuda:1". "cuda" without a driver is an error, never the CPU */
+  const char* precision; /* "auto" (NULL), "fp32", "bf16": of the transformer's matrix products */
+  uint32_t threads;      /* CPU threads for one stream's arithmetic; 0: all cores */
+  uint64_t memory_limit; /* bytes the preflight may plan with; 0: what the device has free */
+} fc_engine_config;
+
+/* Loads a model. Blocks; seconds for the model that ships. On success *engine is owned by the caller, who calls
+ * fc_engine_unref() once; streams and chunks keep it alive. Any thread.
+ * Errors: ARGUMENT, NOT_FOUND, MODEL (every bad key listed at once), MEMORY (before allocating), DEVICE, CANCELLED. */
+FC_API fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function progress, void* user,
+                                fc_engine** engine);
+FC_API void fc_engine_unref(fc_engine* engine); /* any thread; NULL is fine */
+/* As fc_model_describe(), of the loaded model. Any thread. */
+FC_API fc_status fc_engine_describe(fc_engine* engine, fc_model_info* info);
+/* "cpu" or "cuda:0", and "fp32" or "bf16". Valid for the life of the engine. Any thread. */
+FC_API const char* fc_engine_device(fc_engine* engine);
+FC_API const char* fc_engine_precision(fc_engine* engine);
+
+/* ---- stream ------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  size_t size;
+  const char* prompt;          /* NULL or "": no condition. At most 8192 bytes of UTF-8 */
+  const char* negative_prompt; /* used when guidance_scale != 1; NULL: the empty prompt */
+  uint64_t seed;
+  const char* cache;           /* reuse policy, "name" or "name:option=value,…"; NULL: the model's default */
+  double cache_threshold;      /* ε of the reuse policy, 0..10, 0 never reuses; FC_AUTO: policy's or model's default */
+  const char* kv_cache;        /* KV policy, as `cache` */
+  uint64_t kv_budget;          /* bytes that the KV of finished chunks may hold, all layers and branches; 0: model's */
+  uint32_t steps;              /* denoising steps per chunk, 1..1000; 0: model's */
+  uint32_t lag;                /* steps between chunk starts, 1..steps; 0: model's */
+  double guidance_scale;       /* 0..50; 1 = one branch only; FC_AUTO: model's */
+} fc_stream_config;
+
+/* Opens a stream at its chunk 0. Allocates the KV buffer, once. On success *stream is owned by the caller.
+ * Same model, device, precision, threads, prompt, seed and options: bit-identical frames on the same machine, whatever
+ * else runs. Errors: ARGUMENT, NOT_FOUND (policy), MEMORY (figures). */
+FC_API fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_stream** stream);
+FC_API void fc_stream_close(fc_stream* stream); /* not during another call on it; chunks stay valid; NULL is fine */
+
+typedef struct {
+  size_t size;
+  const char* text;      /* the new prompt; rules as fc_stream_config.prompt */
+  uint64_t at_chunk;     /* first chunk that it conditions; FC_NEXT_CHUNK: as soon as possible */
+  uint32_t blend_chunks; /* 0: cut; n: conditions are interpolated over n chunks */
+} fc_prompt_change;
+/* Queues a change of prompt. Any thread, at any time, also during fc_stream_next(). *ticket (may be NULL) is a number > 0
+ * that appears as fc_chunk_info.prompt_ticket from the first chunk on that the prompt conditions: the receipt.
+ * A later change for the same or an earlier chunk replaces it. Errors: ARGUMENT (too long, not UTF-8). */
+FC_API fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* change, uint64_t* ticket);
+/* Words of the last prompt given that the model does not know, separated by ", "; "" if it knows all. Valid until the
+ * next fc_stream_prompt() on this stream. */
+FC_API const char* fc_stream_unknown_words(fc_stream* stream);
+
+/* Changes ε (0..10) or the guidance scale from the next step on; FC_AUTO leaves one as it is. Any thread.
+ * Guidance cannot be switched on (from 1) in a stream that was opened without it: FC_ERROR_ARGUMENT. */
+FC_API fc_status fc_stream_tune(fc_stream* stream, double cache_threshold, double guidance_scale);
+
+/* Computes until the next chunk is finished and decoded. Blocks for about one chunk's time. On FC_OK *chunk is owned by
+ * the caller (fc_chunk_unref). FC_CANCELLED after fc_stream_cancel(): nothing is lost, the next call goes on. */
+FC_API fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk);
+/* Makes a running or the next fc_stream_next() return FC_CANCELLED within one network evaluation. Any thread. */
+FC_API void fc_stream_cancel(fc_stream* stream);
+/* Back to chunk 0 with this seed: history, window, accumulators and statistics are forgotten; prompts queued for later
+ * chunks too; the prompt in force stays. Not during another call on the stream. */
+FC_API fc_status fc_stream_reset(fc_stream* stream, uint64_t seed);
+
+typedef struct {
+  size_t size;
+  uint64_t chunks;             /* finished */
+  uint64_t steps_computed;     /* chunk steps that ran the network (clean-context passes not counted) */
+  uint64_t steps_reused;
+  uint64_t forced_computes;    /* of the computed: those the rules demanded (warm-up, last step, unsafe metric, …) */
+  uint64_t kv_bytes;           /* keys and values of finished chunks now */
+  uint64_t kv_budget;          /* the most they may hold */
+  uint64_t kv_allocated;       /* the whole KV buffer: budget + chunks in flight; constant for the life of a stream */
+  uint64_t reuse_bytes;        /* residuals and features that the reuse policy keeps */
+  double last_chunk_seconds;   /* wall time of the last fc_stream_next(), decode included */
+  double last_decode_seconds;
+  double cache_threshold;      /* in force */
+  double guidance_scale;
+  uint32_t steps, lag, chunks_in_flight;
+} fc_stream_stats;
+/* Any thread. */
+FC_API fc_status fc_stream_get_stats(fc_stream* stream, fc_stream_stats* stats);
+
+/* ---- chunk -------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  size_t size;
+  uint64_t chunk;          /* 0, 1, 2, … */
+  uint64_t seed;
+  uint64_t prompt_ticket;  /* of the prompt that conditioned it; 0: the one given at open */
+  uint32_t frames;         /* video frames in this chunk */
+  uint32_t width, height;
+  uint32_t steps_computed, steps_reused;
+  double cache_threshold;
+  uint64_t kv_bytes, kv_budget; /* when the chunk was finished */
+  double seconds;          /* wall time that fc_stream_next() took for it */
+  const uint8_t* decisions; /* decisions[s]: 1 = step s computed, 0 = reused; steps_computed + steps_reused entries;
+                               lives as long as the chunk */
+} fc_chunk_info;
+
+FC_API fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info);
+
+typedef enum { FC_MEMORY_HOST = 0, FC_MEMORY_CUDA = 1 } fc_memory;
+typedef enum { FC_FORMAT_RGBA = 0, FC_FORMAT_NV12 = 1, FC_FORMAT_I420 = 2 } fc_format;
+
+/* Where a frame goes. RGBA: plane 0, full-range sRGB, alpha 255. NV12: Y, UV. I420: Y, U, V. YUV is BT.709, limited
+ * range, chroma sited left (MPEG-2). Chroma planes have (width+1)/2 x (height+1)/2 samples. */
+typedef struct {
+  size_t size;
+  fc_memory memory;
+  fc_format format;
+  void* plane[3];
+  uint32_t stride[3]; /* bytes from one row to the next, at least the row's bytes */
+} fc_planes;
+
+/* Converts frame `frame` (0..frames-1) straight into the caller's memory. Any thread; several at once.
+ * Errors: ARGUMENT (frame, format, null plane, stride too small), DEVICE (CUDA memory on a CPU engine). */
+FC_API fc_status fc_chunk_write(const fc_chunk* chunk, uint32_t frame, const fc_planes* planes);
+FC_API fc_chunk* fc_chunk_ref(fc_chunk* chunk);  /* returns its argument; any thread */
+FC_API void fc_chunk_unref(fc_chunk* chunk);     /* any thread; NULL is fine */
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* FLOWCACHE_H */

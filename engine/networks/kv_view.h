@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What a network sees of the KV cache: it hands over a layer's keys and values and is told what to attend.
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace flowcache {
+
+// Keys and values of one layer, each [kv_heads, tokens, head_dim]; the last dimension is contiguous.
+struct KeyValue {
+  at::Tensor k, v;
+};
+
+class KvView {
+ public:
+  virtual ~KvView() = default;
+
+  // Called once per layer in a forward pass. `q` [heads, tokens, head_dim] and `own` (both after norm and RoPE) belong
+  // to the chunk being computed. Stores `own` in the chunk's slots and returns everything the chunk may attend, its
+  // own keys last. The result is a view into the cache: valid until the next append() of the same layer.
+  virtual KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) = 0;
+};
+
+// No cache: a chunk attends itself only (bidirectional models, unconditional branches without history).
+class OwnKeys final : public KvView {
+ public:
+  KeyValue append(int, const at::Tensor&, const KeyValue& own) override { return own; }
+};
+
+}  // namespace flowcache

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What a model is on disk: a folder with model.json and safetensors files.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "package/safetensors.h"
+
+namespace flowcache {
+
+// model.json after validation. Sections that belong to one room (a network's config, …) stay JSON and are read there.
+struct ModelPackage {
+  std::filesystem::path folder;
+  std::string name, family, description, license;
+
+  int64_t width = 0, height = 0;  // pixels
+  int64_t fps_n = 0, fps_d = 1;
+  int64_t latent_frames_per_chunk = 0, frames_per_chunk = 0;
+  int64_t latent_channels = 0, latent_height = 0, latent_width = 0;
+
+  nlohmann::json transformer;  // {file | files, config}
+  nlohmann::json text;         // {kind, file, …}
+  nlohmann::json decoder;      // {kind, file, config}
+  nlohmann::json sampler;      // {kind, steps, shift, …}
+  nlohmann::json cache;        // {reuse, threshold, kv, history_chunks, …}
+  bool clean_context = false;  // run a finished chunk once more at timestep 0 to write its history KV
+
+  uint64_t weight_bytes() const;  // sizes of the files that it names
+};
+
+// Reads and validates folder/model.json (folder may also name the file). Opens no weights.
+// Errors: NOT_FOUND (no such folder or no model.json: says what was looked for), MODEL (field, value, what is wanted).
+ModelPackage read_package(const std::filesystem::path& folder);
+
+// All tensors of a section's "file" or "files".
+WeightMap read_section(const ModelPackage& package, const nlohmann::json& section);
+
+}  // namespace flowcache
