@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Writes what the engine loads: Wan key names for the transformer, TAEHV's for the decoder, and model.json."""
+import json
+import pathlib
+
+import torch
+from safetensors.torch import load_file, save_file
+
+import render
+import text
+from autoencoder import CHANNELS, DECODER
+from dit import CONFIG
+
+PROMPTS = ["slow green aurora over mountains", "orange fire", "golden ocean at sunset", "red lava lamp", "fast blue stars",
+           "calm blue snowfall at night", "pink clouds moving gently", "purple neon tunnel"]
+
+
+def describe(latent_scale):
+    """The contents of model.json. latent_scale: multiply the transformer's latents by it before decoding."""
+    return dict(
+        name="ambient", family="wan-causal",
+        description="Ambient scenes (aurora, fire, ocean, lava lamp, stars, snow, clouds, tunnel) in nine colours and "
+                    "three speeds, trained on procedural clips",
+        license="LGPL-2.1-or-later", prompts=PROMPTS,
+        video=dict(width=render.WIDTH, height=render.HEIGHT, framerate=f"{render.FPS}/1", latent_frames_per_chunk=3,
+                   frames_per_chunk=12),
+        transformer=dict(file="transformer.safetensors", config=CONFIG),
+        text=dict(kind="words", file="text.safetensors", vocabulary=text.WORDS, max_length=text.MAX_IDS,
+                  synonyms=text.SYNONYMS),
+        decoder=dict(kind="taehv", file="decoder.safetensors", config=DECODER | dict(latent_scale=latent_scale)),
+        sampler=dict(kind="flow_euler", steps=24, shift=1.5, prediction="velocity noise - data", timestep_scale=1000,
+                     clean_context=True, lag=0),
+        cache=dict(reuse="flowcache", threshold=0.2, kv="window", history_chunks=3, warmup=3))
+
+
+def _shift(key, by):
+    """TAEHV counts its clamp as layer 0 of the decoder, so its layers are numbered one higher than ours."""
+    head, number, tail = key.split(".", 2)
+    return f"{head}.{int(number) + by}.{tail}"
+
+
+def save(folder, transformer, decoder, latent_scale, dtype=torch.bfloat16):
+    """transformer, decoder: state dicts. Text vectors stay float32, they are small."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = "token_embedding.weight"
+    pack = lambda tensors: {k: v.detach().cpu().to(dtype).contiguous() for k, v in tensors.items()}
+    save_file(pack({k: v for k, v in transformer.items() if k != table}), folder / "transformer.safetensors")
+    save_file({table: transformer[table].detach().cpu().float().contiguous()}, folder / "text.safetensors")
+    save_file(pack({_shift(k, 1): v for k, v in decoder.items()}), folder / "decoder.safetensors")
+    (folder / "model.json").write_text(json.dumps(describe(latent_scale), indent=1) + "\n")
+
+
+def load(folder):
+    """(transformer state, decoder state, latent_scale) of an exported model, as float32."""
+    folder = pathlib.Path(folder)
+    read = lambda name: {k: v.float() for k, v in load_file(folder / name).items()}
+    scale = json.loads((folder / "model.json").read_text())["decoder"]["config"]["latent_scale"]
+    decoder = {_shift(k, -1): v for k, v in read("decoder.safetensors").items()}
+    return read("transformer.safetensors") | read("text.safetensors"), decoder, scale

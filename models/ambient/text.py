@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Prompts as words: a small fixed vocabulary, order-free; the engine's tokenizer does the same.
+
+A prompt is lower-cased and split at everything that is not a letter a-z. For each word, in this order:
+  1. a word of the vocabulary is taken;
+  2. a word of SYNONYMS becomes the words it stands for;
+  3. a word of 4 letters or more that is one edit (insert, delete, replace a letter) away from exactly
+     one word of the vocabulary becomes that word;
+  4. anything else is unknown and dropped.
+At most MAX_IDS ids remain, padded with 0. The table of vectors depends on the order of WORDS: append only.
+"""
+import re
+
+from render import COLORS, SCENES, SPEEDS
+
+MAX_IDS = 12
+EXTRA = ["a", "in", "at", "night", "calm", "moving", "gently"]
+WORDS = ["<pad>"] + sorted({w for names, _ in SCENES.values() for n in names for w in n.split()}
+                           | set(COLORS) | {w for w in SPEEDS if w} | set(EXTRA))
+IDS = {w: i for i, w in enumerate(WORDS)}
+
+_GROUPS = {  # what a word stands for -> words people use for it
+    "aurora": "auroras borealis australis polarlight curtains",
+    "northern": "north nordic", "lights": "light", "polar": "arctic antarctic",
+    "fire": "fires flaming burning burn blaze blazing inferno ember embers campfire fireplace hearth candle",
+    "flames": "flame", "bonfire": "bonfires",
+    "ocean": "oceans seaside beach horizon coast pacific atlantic water lake", "sea": "seas seascape",
+    "waves": "wave surf tide ripples",
+    "golden ocean": "sunset sunrise sundown dusk dawn",
+    "lava": "magma molten volcano volcanic wax", "lamp": "lamps", "blobs": "blob bubble bubbles metaballs goo",
+    "stars": "star starry space galaxy cosmos cosmic universe constellation",
+    "starfield": "starfields", "hyperspace": "warp warpspeed lightspeed wormhole",
+    "snow": "snowy snowing winter blizzard", "snowfall": "snowstorm flurries", "snowflakes": "snowflake flakes flake",
+    "clouds": "cloud cloudscape mist fog haze", "cloudy": "overcast", "sky": "skies heaven heavens",
+    "drifting": "drift drifts floating",
+    "tunnel": "tunnels tube corridor cyberpunk", "vortex": "vortices whirl swirl portal spiral", "neon": "glowing synthwave",
+    "red": "crimson scarlet ruby reddish", "orange": "amber tangerine copper", "golden": "gold yellow honey warm",
+    "green": "emerald lime jade greenish", "teal": "turquoise cyan aqua aquamarine mint",
+    "blue": "azure navy cobalt sapphire indigo bluish cold icy",
+    "purple": "violet magenta lilac lavender", "pink": "rose rosy salmon fuchsia", "white": "silver grey gray pale ivory",
+    "slow": "slowly lazy sluggish unhurried", "fast": "quick quickly rapid rapidly speedy racing rushing swift",
+    "calm": "peaceful quiet serene tranquil still relaxing", "gently": "gentle softly soft",
+    "moving": "flowing dancing", "night": "nights nighttime midnight evening dark",
+}
+SYNONYMS = {word: target for target, words in _GROUPS.items() for word in words.split()}
+
+
+def one_edit_apart(a, b):
+    """True if one inserted, deleted or replaced letter turns a into b."""
+    if abs(len(a) - len(b)) > 1 or a == b:
+        return False
+    if len(a) > len(b):
+        a, b = b, a
+    i = 0
+    while i < len(a) and a[i] == b[i]:
+        i += 1
+    return a[i + 1:] == b[i + 1:] if len(a) == len(b) else a[i:] == b[i + 1:]
+
+
+def words_of(prompt):
+    """(words of the vocabulary that the prompt means, words that mean nothing)."""
+    known, unknown = [], []
+    for word in re.findall("[a-z]+", prompt.lower()):
+        near = [w for w in WORDS[1:] if one_edit_apart(word, w)] if len(word) >= 4 else []
+        if word in IDS:
+            known.append(word)
+        elif word in SYNONYMS:
+            known += SYNONYMS[word].split()
+        elif len(near) == 1:
+            known += near
+        else:
+            unknown.append(word)
+    return known, unknown
+
+
+def encode(prompt):
+    """MAX_IDS ids, 0 = padding."""
+    ids = [IDS[w] for w in words_of(prompt)[0]][:MAX_IDS]
+    return ids + [0] * (MAX_IDS - len(ids))
