@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A golden case on disk, and the comparison that every kind uses. Format: case.json {kind, config, calls, tolerance,
+// notes}, tensors.safetensors (in.*, out.*), weights.safetensors (absent for pure functions).
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "package/safetensors.h"
+
+namespace golden {
+
+using flowcache::WeightMap;
+
+struct Tolerance {
+  double rtol = 0, atol = 0;
+};
+
+class Case {
+ public:
+  explicit Case(const std::filesystem::path& folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const std::string& kind() const { return kind_; }
+  const nlohmann::json& config() const { return json_.at("config"); }
+  const nlohmann::json& calls() const { return json_.at("calls"); }
+  const nlohmann::json& json() const { return json_; }
+  const WeightMap& weights() const { return weights_; }
+  // A tensor of tensors.safetensors; throws if it is missing.
+  const at::Tensor& tensor(const std::string& name) const;
+  bool has(const std::string& name) const { return tensors_.contains(name); }
+  // The case's tolerance; for a case with several, the one called `name`.
+  Tolerance tolerance(const std::string& name = "") const;
+
+  // |got - want| <= atol + rtol |want| everywhere, same shape, both finite where want is. Integers compare exactly.
+  // Remembers the largest excess for the report; a failed comparison fails the case and does not throw.
+  void compare(const at::Tensor& got, const std::string& want, Tolerance tolerance);
+  void compare(const at::Tensor& got, const std::string& want) { compare(got, want, tolerance()); }
+  void fail(const std::string& why);
+
+  bool ok() const { return failures_.empty() && comparisons_ > 0; }
+  double largest_error() const { return largest_error_; }
+  int comparisons() const { return comparisons_; }
+  std::string failures() const;
+
+ private:
+  std::filesystem::path folder_;
+  nlohmann::json json_;
+  std::string kind_;
+  WeightMap tensors_, weights_;
+  int comparisons_ = 0;
+  double largest_error_ = 0;
+  std::vector<std::string> failures_;
+};
+
+using Handler = std::function<void(Case&)>;
+// kind -> handler. Each kinds_*.cpp adds its own from its register function, called in main.cpp.
+using Handlers = std::map<std::string, Handler>;
+
+void register_schedule(Handlers&);  // step-matrix, magi-timesteps
+void register_wan(Handlers&);       // sinusoid-rope, wan-dit, wan-dit-causal
+void register_decoders(Handlers&);  // taehv-decode, …
+void register_cache(Handlers&);     // reuse-trace, kv-score
+void register_pipelines(Handlers&); // self-forcing-pipeline, ambient-stream
+
+}  // namespace golden

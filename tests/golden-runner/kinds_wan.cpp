@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "case.h"
+
+namespace golden {
+
+void register_wan(Handlers& handlers) {}
+
+}  // namespace golden
