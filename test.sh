@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Sets up what is missing, builds everything and runs every test.
+set -euo pipefail
+# shellcheck source=tools/setup.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tools/setup.sh"
+
+usage() {
+  cat <<'TEXT'
+./test.sh [FILTER] [--help]
+
+Runs every test, or those whose suite (golden, unit, element, pipeline, …) or name has FILTER in it; a FILTER that no
+suite or test has is looked for among the GoogleTest cases. Prints the output of what fails and, as the last line,
+`N passed, N failed`. Exit status 0 only if nothing failed.
+
+The first call installs what is missing, as ./demo.sh does, and builds into build/.
+TEXT
+}
+
+filter=""
+for argument in "$@"; do
+  case $argument in
+    -h | --help) usage && exit 0 ;;
+    -*) die "unknown option $argument" "see ./test.sh --help" ;;
+    *)
+      [[ -z $filter ]] || die "one filter at a time: \"$filter\" and \"$argument\""
+      filter=$argument
+      ;;
+  esac
+done
+
+cd "$ROOT"
+flowcache_setup --packages "gstreamer1.0-plugins-base-apps xvfb xauth"
+python3 "$ROOT/tools/run_tests.py" "$BUILD" "$filter" || status=$?
+give_back "$BUILD"
+exit "${status:-0}"

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs the tests of a Meson build folder and counts their cases: run_tests.py BUILD [FILTER].
+
+A GoogleTest case, a TAP line and a golden case count as one each; any other test counts as one. FILTER is a part of a
+suite's or a test's name; if no name has it, it is looked for in the names of the GoogleTest cases. The last line is
+`N passed, N failed[, N skipped]`; the exit status is 0 only if something passed and nothing failed.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+GTEST = re.compile(r"\[ (RUN     |      OK|  FAILED |  SKIPPED) \] ([\w/.<>:, ]+?)(?: \(\d+ ms\))?\s*$", re.M)
+TAP = re.compile(r"^(ok|not ok)\b *\d* *-? *(.*)$", re.M)
+GOLDEN = re.compile(r"^(passed|FAILED|unsupported) +(\S+)", re.M)
+
+
+def gtest_cases(text):
+    """Case name -> passed, failed or skipped. A case that began and has no end took the program down with it."""
+    verdicts = {"      OK": "passed", "  FAILED ": "failed", "  SKIPPED": "skipped"}
+    cases = {}
+    for mark, name in GTEST.findall(text):
+        if mark == "RUN     ":
+            cases[name] = "failed"
+        elif name in cases:
+            cases[name] = verdicts[mark]
+    return cases
+
+
+def tap_cases(text):
+    cases = {}
+    for verdict, name in TAP.findall(text):
+        skipped = "# SKIP" in name.upper()
+        cases[name] = "skipped" if skipped else "passed" if verdict == "ok" else "failed"
+    return cases
+
+
+def golden_cases(text):
+    verdicts = {"passed": "passed", "FAILED": "failed", "unsupported": "skipped"}
+    return {name: verdicts[verdict] for verdict, name in GOLDEN.findall(text)}
+
+
+def count(record, test):
+    """The cases of one finished test."""
+    text = record.get("stdout") or ""
+    if test["protocol"] == "gtest":
+        cases = gtest_cases(text)
+    elif test["protocol"] == "tap":
+        cases = tap_cases(text)
+    elif "golden-runner" in test["cmd"][0]:
+        cases = golden_cases(text)
+    else:
+        cases = {}
+    result = record["result"]
+    bad = result not in ("OK", "SKIP", "EXPECTEDFAIL")
+    if bad and "failed" not in cases.values():
+        cases[f"({test['name']}: {result.lower()})"] = "failed"
+    elif result == "SKIP" and not cases:
+        cases[test["name"]] = "skipped"
+    elif not cases and test["protocol"] == "exitcode":
+        cases[test["name"]] = "passed"
+    return cases
+
+
+def select(tests, pattern):
+    """The tests that a filter means, and the GoogleTest filter to run them with."""
+    if not pattern:
+        return tests, None
+    word = pattern.lower()
+    chosen = [t for t in tests if word in t["name"].lower() or any(word in s.lower() for s in t["suite"])]
+    if chosen:
+        return chosen, None
+    return [t for t in tests if t["protocol"] == "gtest"], pattern if "*" in pattern else f"*{pattern}*"
+
+
+def main():
+    build = Path(sys.argv[1])
+    pattern = sys.argv[2] if len(sys.argv) > 2 else ""
+    tests = json.loads((build / "meson-info/intro-tests.json").read_text())
+    chosen, gtest_filter = select(tests, pattern)
+    env = dict(os.environ)
+    if gtest_filter:
+        env["GTEST_FILTER"] = gtest_filter
+    log = build / "meson-logs/testlog.json"
+    log.unlink(missing_ok=True)
+    if chosen:
+        names = [t["name"] for t in chosen] if pattern else []
+        subprocess.run(["meson", "test", "-C", str(build), "--no-rebuild", "--print-errorlogs", *names], env=env)
+    by_name = {t["name"]: t for t in chosen}
+    cases = {}
+    for line in log.read_text().splitlines() if log.exists() else []:
+        record = json.loads(line)
+        name = record["name"].split(" / ")[-1]
+        for case, verdict in count(record, by_name[name]).items():
+            cases[f"{name}: {case}"] = verdict
+    missing = set(by_name) - {c.split(": ")[0] for c in cases}
+    if not gtest_filter:
+        cases.update({f"{name}: did not run": "failed" for name in missing if by_name[name]["protocol"] != "gtest"})
+    verdicts = list(cases.values())
+    passed, failed, skipped = (verdicts.count(v) for v in ("passed", "failed", "skipped"))
+    for mark in ("skipped", "failed"):
+        for case in (c for c, v in cases.items() if v == mark):
+            print(f"{mark}: {case}")
+    if not cases:
+        suites = sorted({s.split(":")[-1] for t in tests for s in t["suite"]})
+        print(f"no test's name has '{pattern}' in it; suites: {', '.join(suites)}")
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""), flush=True)
+    return 0 if passed and not failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

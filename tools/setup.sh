@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Set-up shared by demo.sh, test.sh and pipelines/*.sh: source it, then call flowcache_setup [ninja target…].
+#
+# Installs what is missing (system packages, LibTorch in deps/), configures build/ and compiles. Every step looks first
+# and does nothing when there is nothing to do, so a second call needs neither the network nor root. Nothing outside
+# the checkout is touched but system packages. An interrupted call leaves nothing that the next one cannot use.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=$ROOT/build
+DEPS=$ROOT/deps
+LIBTORCH=$DEPS/libtorch
+readonly ROOT BUILD DEPS LIBTORCH
+
+TORCH_WHEEL=torch==2.11.0
+# What libtorch_cpu.so names as needed even where no GPU is used.
+TORCH_CPU_NEEDS=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
+
+# command:package, for tools that may also come from elsewhere than apt.
+FLOWCACHE_TOOLS=(g++:g++ meson:meson ninja:ninja-build ccache:ccache pkg-config:pkg-config gst-launch-1.0:gstreamer1.0-tools)
+FLOWCACHE_PACKAGES=(
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+  gstreamer1.0-libav gstreamer1.0-gl gstreamer1.0-x
+  nlohmann-json3-dev libcli11-dev libgtest-dev)
+
+say() { printf '%s\n' "$*" >&2; }
+step() { say "== $*"; }
+die() {
+  say "error: $1"
+  shift
+  for line in "$@"; do say "       $line"; done
+  exit 1
+}
+
+as_root() {
+  if [[ $EUID -eq 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
+# missing_packages NAME…: one package a line, of the tools, the libraries and the arguments.
+missing_packages() {
+  local pair package installed
+  installed=$(dpkg-query -W -f=' ${Package} ${db:Status-Status}\n' "${FLOWCACHE_PACKAGES[@]}" "$@" 2>/dev/null || true)
+  for pair in "${FLOWCACHE_TOOLS[@]}"; do
+    command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
+  done
+  for package in "${FLOWCACHE_PACKAGES[@]}" "$@"; do
+    [[ $installed == *" $package installed"* ]] || echo "$package"
+  done
+}
+
+# install_packages NAME…: with apt, or a message with the command that would.
+install_packages() {
+  local command="apt-get install -y --no-install-recommends $*"
+  if ! command -v apt-get >/dev/null; then
+    die "this system has no apt-get; these Debian packages or their equals are missing:" "$*"
+  fi
+  if [[ $EUID -ne 0 ]] && ! command -v sudo >/dev/null; then
+    die "packages are missing and neither root nor sudo is at hand; as root run:" "apt-get update && $command"
+  fi
+  step "system packages: installing $*"
+  export DEBIAN_FRONTEND=noninteractive
+  as_root apt-get update -q >&2 ||
+    say "warning: apt-get update failed; trying with the package lists that are here"
+  # shellcheck disable=SC2086 # the command is one word list by construction
+  as_root env DEBIAN_FRONTEND=noninteractive $command -q >&2 ||
+    die "system packages could not be installed; when the network is back run:" "apt-get update && $command"
+}
+
+setup_packages() {
+  local missing
+  if ! command -v dpkg-query >/dev/null; then
+    setup_without_dpkg
+    return
+  fi
+  mapfile -t missing < <(missing_packages "$@")
+  if [[ ${#missing[@]} -gt 0 ]]; then install_packages "${missing[@]}"; fi
+}
+
+# Not a Debian: check what can be checked and say what is missing.
+setup_without_dpkg() {
+  local pair module missing=()
+  for pair in "${FLOWCACHE_TOOLS[@]}"; do
+    command -v "${pair%%:*}" >/dev/null || missing+=("${pair%%:*}")
+  done
+  for module in gstreamer-1.0 gstreamer-video-1.0 gstreamer-app-1.0 nlohmann_json gtest; do
+    pkg-config --exists "$module" 2>/dev/null || missing+=("pkg-config:$module")
+  done
+  if [[ ${#missing[@]} -gt 0 ]]; then
+    die "this system has no dpkg, so nothing was installed; missing:" "${missing[*]}" \
+      "Debian's names for all that is needed: ${FLOWCACHE_TOOLS[*]##*:} ${FLOWCACHE_PACKAGES[*]}"
+  fi
+}
+
+nvidia_driver_answers() {
+  [[ $(nvidia-smi -L 2>/dev/null) == *"GPU "* || $(PATH=$PATH:/sbin ldconfig -p 2>/dev/null) == *libcuda.so.1* ]]
+}
+
+libtorch_complete() { [[ -f $LIBTORCH/torch/lib/libtorch_cpu.so && -f $LIBTORCH/torch/include/ATen/ATen.h &&
+  -f $LIBTORCH/nvidia/cu13/lib/libcudart.so.13 ]]; }
+libtorch_has_cuda() { compgen -G "$LIBTORCH/nvidia/*/lib/libcublas.so*" >/dev/null; }
+
+# python_with_pip: prints a Python that has pip, or fails.
+python_with_pip() {
+  local python
+  for python in python3 /usr/bin/python3; do
+    if "$python" -m pip --version >/dev/null 2>&1; then
+      echo "$python"
+      return
+    fi
+  done
+  return 1
+}
+
+setup_libtorch() {
+  local wheels need_mb what
+  if nvidia_driver_answers; then
+    if libtorch_complete && libtorch_has_cuda; then return; fi
+    wheels=("$TORCH_WHEEL") need_mb=9500 what="with CUDA libraries, since an NVIDIA driver answers: 4.6 GB"
+  else
+    if libtorch_complete; then return; fi
+    wheels=(--no-deps "$TORCH_WHEEL" "${TORCH_CPU_NEEDS[@]}") need_mb=2300 what="for CPU: 1.1 GB"
+  fi
+  install_libtorch "$need_mb" "$what" "${wheels[@]}"
+}
+
+# install_libtorch NEED_MB WHAT PIP_ARGUMENT…: into a temporary name, renamed when complete.
+install_libtorch() {
+  local need_mb=$1 what=$2 python free_mb fresh=$DEPS/libtorch.partial
+  shift 2
+  local command="pip install --no-compile --target $LIBTORCH $*"
+  mkdir -p "$DEPS"
+  free_mb=$(($(df -Pk "$DEPS" | awk 'NR == 2 { print $4 }') / 1024))
+  if [[ $free_mb -lt $need_mb ]]; then
+    die "LibTorch needs $need_mb MB free in $DEPS while it installs, $free_mb MB are: free some space and run this again"
+  fi
+  if ! python=$(python_with_pip); then
+    install_packages python3 python3-pip
+    python=$(python_with_pip) || die "no Python with pip found after installing python3-pip; run: $command"
+  fi
+  step "LibTorch ($what) into deps/libtorch"
+  rm -rf "$fresh"
+  mkdir -p "$fresh.tmp"
+  if ! TMPDIR=$fresh.tmp PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+    "$python" -m pip install --no-compile --target "$fresh" "$@" >&2; then
+    rm -rf "$fresh" "$fresh.tmp"
+    if libtorch_complete; then
+      say "warning: the CUDA libraries could not be installed; going on with the CPU. To try again: $command"
+      return
+    fi
+    die "LibTorch could not be installed; when the network is back run this again, or:" "$command"
+  fi
+  rm -rf "$LIBTORCH" "$fresh.tmp"
+  mv "$fresh" "$LIBTORCH"
+}
+
+# A build folder of another checkout (a copied tree) or one that was interrupted before it was configured is made anew.
+setup_configure() {
+  local info=$BUILD/meson-info/meson-info.json
+  if [[ -f $BUILD/build.ninja && -f $BUILD/meson-private/coredata.dat ]] &&
+    grep -qF "\"$ROOT\"" "$info" 2>/dev/null; then
+    return
+  fi
+  step "configuring build/"
+  rm -rf "$BUILD"
+  if ! meson setup "$BUILD" "$ROOT" >"$DEPS/meson.log" 2>&1; then
+    cat "$DEPS/meson.log" >&2
+    rm -rf "$BUILD"
+    die "meson setup failed (above)"
+  fi
+}
+
+# One compiler needs up to 1.5 GB with Torch's headers: no more of them than fit.
+build_jobs() {
+  local cores memory_kb jobs
+  cores=$(nproc)
+  memory_kb=$(awk '/MemAvailable/ { print $2 }' /proc/meminfo)
+  jobs=$((memory_kb / 1500000))
+  if [[ $jobs -lt 1 ]]; then jobs=1; fi
+  echo $((jobs < cores ? jobs : cores))
+}
+
+setup_build() {
+  local log=$DEPS/build.log todo
+  export CCACHE_DIR=$DEPS/ccache CCACHE_SLOPPINESS=pch_defines,time_macros
+  todo=$(ninja -C "$BUILD" -n "$@" 2>/dev/null | grep -c '^\[' || true)
+  if [[ $todo -eq 0 ]]; then return; fi
+  step "building ($todo steps)"
+  if [[ -t 2 ]]; then
+    NINJA_STATUS='[%f/%t, %e s] ' ninja -C "$BUILD" -j "$(build_jobs)" "$@" >&2 || die "the build failed (above)"
+  elif ! NINJA_STATUS='[%f/%t, %e s] ' ninja -C "$BUILD" -j "$(build_jobs)" "$@" 2>&1 | tee "$log" | thin_out >&2; then
+    tail -n 60 "$log" >&2
+    die "the build failed (above; the whole log: $log)"
+  fi
+}
+
+# Where the output is no terminal: a line of ninja's every ten seconds instead of one a file.
+thin_out() {
+  local line next=0
+  while IFS= read -r line; do
+    if [[ $line == \[* && $SECONDS -ge $next ]]; then
+      printf '%s\n' "$line"
+      next=$((SECONDS + 10))
+    fi
+  done
+}
+
+# Under sudo the files belong to whoever called sudo, so that the next call works without it.
+give_back() {
+  if [[ $EUID -eq 0 && -n ${SUDO_UID:-} && $SUDO_UID -ne 0 ]]; then
+    chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$@" 2>/dev/null || true
+  fi
+}
+
+# flowcache_setup [--packages "NAME…"] [NINJA_TARGET…]: everything, in order. No target: all of them.
+flowcache_setup() {
+  local extra=()
+  if [[ ${1:-} == --packages ]]; then
+    read -ra extra <<<"$2"
+    shift 2
+  fi
+  setup_packages "${extra[@]}"
+  mkdir -p "$DEPS"
+  exec 9>"$DEPS/.lock"
+  if ! flock -n 9; then
+    say "waiting for another set-up in this checkout to finish"
+    flock 9
+  fi
+  setup_libtorch
+  setup_configure
+  setup_build "$@"
+  give_back "$DEPS" "$BUILD"
+  exec 9>&-
+}
+
+# The environment in which GStreamer finds the plugin in build/ and writes nothing into the home folder.
+flowcache_environment() {
+  export GST_PLUGIN_PATH_1_0=$BUILD/gst-plugin${GST_PLUGIN_PATH_1_0:+:$GST_PLUGIN_PATH_1_0}
+  export GST_REGISTRY_1_0=$BUILD/gst-registry.bin
+}
