@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// C on one side, C++ on the other: engines, streams and chunks.
+#include "flowcache.h"
+
+#include <atomic>
+#include <cmath>
+#include <mutex>
+
+#include "api_guard.h"
+#include "color_convert.h"
+#include "package/model.h"
+#include "stream/stream.h"
+
+using flowcache::Error;
+using flowcache::guarded;
+
+struct fc_engine {
+  std::atomic<int> references{1};
+  std::shared_ptr<const flowcache::LoadedModel> model;
+  std::string device, precision;
+};
+
+struct fc_stream {
+  std::unique_ptr<flowcache::Stream> stream;
+  std::mutex mutex;  // guards unknown_words
+  std::string unknown_words;
+};
+
+struct fc_chunk {
+  std::atomic<int> references{1};
+  std::shared_ptr<const flowcache::Chunk> chunk;
+};
+
+namespace {
+
+template <class Handle>
+Handle& checked(Handle* handle, const char* what) {
+  if (!handle) throw Error(FC_ERROR_ARGUMENT, std::string(what) + " is NULL");
+  return *handle;
+}
+
+double or_default(double value, const char* name) {
+  if (std::isnan(value)) return -1;
+  if (value < 0) throw Error(FC_ERROR_ARGUMENT, std::string(name) + "=" + std::to_string(value) + " is negative; use FC_AUTO for the default");
+  return value;
+}
+
+std::string name_before_colon(const std::string& spec) { return spec.substr(0, spec.find(':')); }
+
+fc_model_info describe(const flowcache::ModelPackage& package) {
+  fc_model_info info{};
+  flowcache::copy_text(info.name, sizeof info.name, package.name);
+  flowcache::copy_text(info.family, sizeof info.family, package.family);
+  flowcache::copy_text(info.description, sizeof info.description, package.description);
+  info.width = static_cast<uint32_t>(package.width);
+  info.height = static_cast<uint32_t>(package.height);
+  info.fps_n = static_cast<uint32_t>(package.fps_n);
+  info.fps_d = static_cast<uint32_t>(package.fps_d);
+  info.frames_per_chunk = static_cast<uint32_t>(package.frames_per_chunk);
+  info.latent_frames_per_chunk = static_cast<uint32_t>(package.latent_frames_per_chunk);
+  info.steps = package.sampler.contains("denoising_step_list")
+                   ? static_cast<uint32_t>(package.sampler.at("denoising_step_list").size())
+                   : package.sampler.value("steps", 24u);
+  const uint32_t lag = package.sampler.value("lag", 0u);
+  info.lag = lag == 0 ? info.steps : lag;
+  info.guidance_scale = package.sampler.value("guidance_scale", 1.0);
+  info.cache_threshold = package.cache.value("threshold", 0.0);
+  flowcache::copy_text(info.cache, sizeof info.cache, name_before_colon(package.cache.value("reuse", "none")));
+  flowcache::copy_text(info.kv_cache, sizeof info.kv_cache, name_before_colon(package.cache.value("kv", "window")));
+  info.weight_bytes = package.weight_bytes();
+  info.history_chunks = package.cache.value("history_chunks", 3u);
+  info.kv_bytes_per_chunk = flowcache::kv_bytes_per_chunk(package);
+  return info;
+}
+
+std::string model_folder(const char* model) {
+  if (model && *model) return model;
+  if (const char* shipped = fc_default_model()) return shipped;
+  throw Error(FC_ERROR_NOT_FOUND, "the model that ships was not found: pass a folder, or set FLOWCACHE_MODEL to one with a model.json");
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string all;
+  for (const auto& word : words) all += (all.empty() ? "" : ", ") + word;
+  return all;
+}
+
+}  // namespace
+
+extern "C" {
+
+fc_status fc_model_describe(const char* model, fc_model_info* info) {
+  return guarded([&] { flowcache::write_struct(info, describe(flowcache::read_package(model_folder(model))), "info"); });
+}
+
+fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function progress, void* user, fc_engine** engine) {
+  return guarded([&] {
+    checked(engine, "engine") = nullptr;
+    const fc_engine_config c = flowcache::read_struct(config, "config");
+    flowcache::LoadOptions options{model_folder(c.model), flowcache::text(c.device), flowcache::text(c.precision), c.threads, c.memory_limit};
+    auto made = std::make_unique<fc_engine>();
+    made->model = flowcache::LoadedModel::load(options, [&](const char* stage, double fraction) {
+      return !progress || progress(user, stage, fraction) == 0;
+    });
+    made->device = made->model->device.str();
+    made->precision = made->model->compute == at::kFloat ? "fp32" : "bf16";
+    flowcache::log(FC_LOG_INFO, "loaded " + made->model->package.name + " on " + made->device + " in " + made->precision);
+    *engine = made.release();
+  });
+}
+
+void fc_engine_unref(fc_engine* engine) {
+  if (engine && --engine->references == 0) delete engine;
+}
+
+fc_status fc_engine_describe(fc_engine* engine, fc_model_info* info) {
+  return guarded([&] { flowcache::write_struct(info, describe(checked(engine, "engine").model->package), "info"); });
+}
+
+const char* fc_engine_device(fc_engine* engine) { return engine ? engine->device.c_str() : ""; }
+const char* fc_engine_precision(fc_engine* engine) { return engine ? engine->precision.c_str() : ""; }
+
+fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_stream** stream) {
+  return guarded([&] {
+    checked(stream, "stream") = nullptr;
+    const fc_stream_config c = flowcache::read_struct(config, "config");
+    flowcache::StreamConfig options;
+    options.prompt = flowcache::text(c.prompt);
+    options.negative_prompt = flowcache::text(c.negative_prompt);
+    options.seed = c.seed;
+    options.cache = flowcache::text(c.cache);
+    options.kv_cache = flowcache::text(c.kv_cache);
+    options.threshold = or_default(c.cache_threshold, "cache_threshold");
+    options.kv_budget = c.kv_budget;
+    if (c.steps > 1000) throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(c.steps) + " is outside 1..1000");
+    if (c.lag > 1000) throw Error(FC_ERROR_ARGUMENT, "lag=" + std::to_string(c.lag) + " is outside 1..steps");
+    options.steps = static_cast<int>(c.steps);
+    options.lag = static_cast<int>(c.lag);
+    options.guidance = or_default(c.guidance_scale, "guidance_scale");
+    auto made = std::make_unique<fc_stream>();
+    made->stream = std::make_unique<flowcache::Stream>(checked(engine, "engine").model, options);
+    made->unknown_words = joined(made->stream->prompts().unknown_words());
+    *stream = made.release();
+  });
+}
+
+void fc_stream_close(fc_stream* stream) { delete stream; }
+
+fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* change, uint64_t* ticket) {
+  return guarded([&] {
+    fc_stream& s = checked(stream, "stream");
+    const fc_prompt_change c = flowcache::read_struct(change, "change");
+    const uint64_t given = s.stream->prompts().change(flowcache::text(c.text), c.at_chunk, c.blend_chunks);
+    const std::lock_guard lock(s.mutex);
+    s.unknown_words = joined(s.stream->prompts().unknown_words());
+    if (ticket) *ticket = given;
+  });
+}
+
+const char* fc_stream_unknown_words(fc_stream* stream) {
+  if (!stream) return "";
+  const std::lock_guard lock(stream->mutex);
+  return stream->unknown_words.c_str();
+}
+
+fc_status fc_stream_tune(fc_stream* stream, double cache_threshold, double guidance_scale) {
+  return guarded([&] {
+    checked(stream, "stream").stream->tune(or_default(cache_threshold, "cache_threshold"), or_default(guidance_scale, "guidance_scale"));
+  });
+}
+
+fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk) {
+  return guarded([&] {
+    checked(chunk, "chunk") = nullptr;
+    auto made = std::make_unique<fc_chunk>();
+    made->chunk = checked(stream, "stream").stream->next();
+    *chunk = made.release();
+  });
+}
+
+void fc_stream_cancel(fc_stream* stream) {
+  if (stream) stream->stream->cancel();
+}
+
+fc_status fc_stream_reset(fc_stream* stream, uint64_t seed) {
+  return guarded([&] { checked(stream, "stream").stream->reset(seed); });
+}
+
+fc_status fc_stream_get_stats(fc_stream* stream, fc_stream_stats* stats) {
+  return guarded([&] {
+    const flowcache::StreamStats s = checked(stream, "stream").stream->stats();
+    flowcache::write_struct(stats,
+                            {sizeof(fc_stream_stats), s.chunks, s.steps_computed, s.steps_reused, s.forced_computes, s.kv_bytes,
+                             s.kv_budget, s.kv_allocated, s.reuse_bytes, s.last_chunk_seconds, s.last_decode_seconds, s.threshold,
+                             s.guidance, static_cast<uint32_t>(s.steps), static_cast<uint32_t>(s.lag),
+                             static_cast<uint32_t>(s.chunks_in_flight)},
+                            "stats");
+  });
+}
+
+fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info) {
+  return guarded([&] {
+    const flowcache::Chunk& c = *checked(chunk, "chunk").chunk;
+    uint32_t computed = 0;
+    for (const uint8_t one : c.decisions) computed += one;
+    flowcache::write_struct(info,
+                            {sizeof(fc_chunk_info), static_cast<uint64_t>(c.index), c.seed, c.prompt_ticket,
+                             static_cast<uint32_t>(c.frames.size(0)), static_cast<uint32_t>(c.frames.size(3)),
+                             static_cast<uint32_t>(c.frames.size(2)), computed,
+                             static_cast<uint32_t>(c.decisions.size()) - computed, c.threshold, c.kv_bytes, c.kv_budget, c.seconds,
+                             c.decisions.data()},
+                            "info");
+  });
+}
+
+fc_status fc_chunk_write(const fc_chunk* chunk, uint32_t frame, const fc_planes* planes) {
+  return guarded([&] {
+    const flowcache::Chunk& c = *checked(chunk, "chunk").chunk;
+    const fc_planes p = flowcache::read_struct(planes, "planes");
+    if (frame >= c.frames.size(0))
+      throw Error(FC_ERROR_ARGUMENT, "frame " + std::to_string(frame) + " does not exist: the chunk has " + std::to_string(c.frames.size(0)));
+    if (p.memory == FC_MEMORY_CUDA)
+      throw Error(FC_ERROR_DEVICE, "planes in CUDA memory cannot be written from a model on " + c.frames.device().str() + "; use host memory");
+    const c10::InferenceMode inference;
+    flowcache::color_convert(c.frames[frame].to(at::kCPU), p);
+  });
+}
+
+fc_chunk* fc_chunk_ref(fc_chunk* chunk) {
+  if (chunk) ++chunk->references;
+  return chunk;
+}
+
+void fc_chunk_unref(fc_chunk* chunk) {
+  if (chunk && --chunk->references == 0) delete chunk;
+}
+
+}  // extern "C"

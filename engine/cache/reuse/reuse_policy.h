@@ -75,6 +75,8 @@ class ReusePolicy {
   virtual void computed(const ChunkStep&, const at::Tensor& /*velocity*/) {}
   // What the chunk attends has changed (history compressed or evicted, prompt switched). Default: nothing to forget.
   virtual void context_changed(int64_t /*chunk*/) {}
+  // Rule R5: after such a change the stream makes the chunk compute its next step, unless the policy declines.
+  virtual bool recompute_on_context_change() const { return true; }
   // The chunk is finished: drop its state.
   virtual void end_chunk(int64_t chunk) = 0;
   // A new stream begins: forget everything.

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The line that no exception crosses: what api*.cpp share.
+#pragma once
+
+#include <c10/util/Exception.h>
+
+#include <cstring>
+#include <new>
+#include <string>
+#include <string_view>
+
+#include "error.h"
+
+namespace flowcache {
+
+// The calling thread's last error sentence.
+std::string& last_error();
+fc_status remember(fc_status status, std::string_view message) noexcept;
+void log(fc_log_level level, const std::string& message);
+
+// Runs `body` and turns whatever it throws into a status and a sentence.
+template <class Body>
+fc_status guarded(Body&& body) noexcept {
+  try {
+    body();
+    return FC_OK;
+  } catch (const Error& error) {
+    return remember(error.status(), error.what());
+  } catch (const c10::OutOfMemoryError& error) {
+    return remember(FC_ERROR_MEMORY, error.what_without_backtrace());
+  } catch (const c10::Error& error) {
+    return remember(FC_ERROR_INTERNAL, error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    return remember(FC_ERROR_MEMORY, "out of memory: lower kv_budget or close other programs");
+  } catch (const std::exception& error) {
+    return remember(FC_ERROR_INTERNAL, error.what());
+  } catch (...) {
+    return remember(FC_ERROR_INTERNAL, "an unknown exception");
+  }
+}
+
+// Copies a caller's struct of `size` bytes, older or newer than ours, into ours; the rest is zero.
+template <class Struct>
+Struct read_struct(const Struct* from, const char* what) {
+  if (!from) throw Error(FC_ERROR_ARGUMENT, std::string(what) + " is NULL");
+  if (from->size < sizeof(size_t))
+    throw Error(FC_ERROR_ARGUMENT, std::string(what) + "->size is " + std::to_string(from->size) + ": set it to sizeof(*" + what + ")");
+  Struct copy{};
+  std::memcpy(&copy, from, std::min(from->size, sizeof(Struct)));
+  return copy;
+}
+
+// Writes ours into a caller's struct, as far as theirs goes.
+template <class Struct>
+void write_struct(Struct* to, Struct ours, const char* what) {
+  if (!to) throw Error(FC_ERROR_ARGUMENT, std::string(what) + " is NULL");
+  if (to->size < sizeof(size_t))
+    throw Error(FC_ERROR_ARGUMENT, std::string(what) + "->size is " + std::to_string(to->size) + ": set it to sizeof(*" + what + ")");
+  ours.size = std::min(to->size, sizeof(Struct));
+  std::memcpy(to, &ours, ours.size);
+}
+
+inline std::string text(const char* value) { return value ? value : ""; }
+inline void copy_text(char* to, size_t capacity, std::string_view from) {
+  const size_t length = std::min(capacity - 1, from.size());
+  std::memcpy(to, from.data(), length);
+  to[length] = '\0';
+}
+
+}  // namespace flowcache

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The parts of the C API that belong to the process: errors, log, versions, the list of policies.
+#include <mutex>
+#include <sstream>
+
+#include "api_guard.h"
+#include "cache/registry.h"
+
+namespace flowcache {
+
+std::string& last_error() {
+  thread_local std::string message;
+  return message;
+}
+
+fc_status remember(fc_status status, std::string_view message) noexcept {
+  try {
+    last_error().assign(message);
+  } catch (...) {
+    last_error().clear();
+  }
+  return status;
+}
+
+namespace {
+
+std::mutex log_mutex;  // guards the two below; not held while calling out
+fc_log_function log_function = nullptr;
+void* log_user = nullptr;
+
+std::string options_text(const std::vector<OptionSpec>& options) {
+  std::ostringstream text;
+  for (const auto& option : options) {
+    text << option.name << '=';
+    if (option.words.empty()) {
+      text << option.value << " (" << option.min << ".." << option.max << ')';
+    } else {
+      text << option.words.front() << " (";
+      for (size_t i = 0; i < option.words.size(); ++i) text << (i ? "|" : "") << option.words[i];
+      text << ')';
+    }
+    text << ": " << option.help << '\n';
+  }
+  return text.str();
+}
+
+// What fc_policy_describe() hands out, with strings that live as long as the process.
+struct Description {
+  fc_policy_kind kind;
+  std::string name, summary, paper, options;
+};
+
+const std::vector<Description>& descriptions() {
+  static const std::vector<Description> all = [] {
+    std::vector<Description> list;
+    for (const auto& p : reuse_policies()) list.push_back({FC_POLICY_REUSE, p.name, p.summary, p.paper, options_text(p.options)});
+    for (const auto& p : kv_policies()) list.push_back({FC_POLICY_KV, p.name, p.summary, p.paper, options_text(p.options)});
+    return list;
+  }();
+  return all;
+}
+
+}  // namespace
+
+void log(fc_log_level level, const std::string& message) {
+  fc_log_function function;
+  void* user;
+  {
+    const std::lock_guard lock(log_mutex);
+    function = log_function;
+    user = log_user;
+  }
+  if (function) function(user, level, message.c_str());
+}
+
+}  // namespace flowcache
+
+extern "C" {
+
+const char* fc_last_error(void) { return flowcache::last_error().c_str(); }
+uint32_t fc_abi_version(void) { return FC_ABI_VERSION; }
+const char* fc_version(void) { return FLOWCACHE_VERSION; }
+
+const char* fc_status_name(fc_status status) {
+  switch (status) {
+    case FC_OK: return "ok";
+    case FC_ERROR_ARGUMENT: return "argument";
+    case FC_ERROR_NOT_FOUND: return "not-found";
+    case FC_ERROR_MODEL: return "model";
+    case FC_ERROR_MEMORY: return "memory";
+    case FC_ERROR_DEVICE: return "device";
+    case FC_CANCELLED: return "cancelled";
+    case FC_ENDED: return "ended";
+    case FC_ERROR_INTERNAL: return "internal";
+  }
+  return "unknown";
+}
+
+void fc_set_log_function(fc_log_function function, void* user) {
+  const std::lock_guard lock(flowcache::log_mutex);
+  flowcache::log_function = function;
+  flowcache::log_user = user;
+}
+
+fc_status fc_policy_describe(uint32_t index, fc_policy_info* info) {
+  return flowcache::guarded([&] {
+    const auto& all = flowcache::descriptions();
+    if (index >= all.size())
+      throw flowcache::Error(FC_ERROR_NOT_FOUND, "policy " + std::to_string(index) + " does not exist: there are " + std::to_string(all.size()));
+    const auto& one = all[index];
+    flowcache::write_struct(info, {sizeof(fc_policy_info), one.kind, one.name.c_str(), one.summary.c_str(), one.paper.c_str(), one.options.c_str()}, "info");
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "samplers/factory.h"
+
+#include "error.h"
+#include "samplers/few_step.h"
+#include "samplers/flow_euler.h"
+
+namespace flowcache {
+
+namespace {
+
+std::unique_ptr<Sampler> few_step(const nlohmann::json& section, int steps) {
+  FewStepConfig config;
+  config.denoising_steps = section.value("denoising_step_list", config.denoising_steps);
+  config.shift = section.value("timestep_shift", config.shift);
+  config.warp = section.value("warp_denoising_step", config.warp);
+  const int trained = static_cast<int>(config.denoising_steps.size());
+  if (steps != 0 && steps != trained)
+    throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(steps) + ": this model was distilled for " +
+                                       std::to_string(trained) + " steps; leave steps at 0 or " +
+                                       std::to_string(trained));
+  return make_few_step(config);
+}
+
+}  // namespace
+
+std::unique_ptr<Sampler> make_sampler(const nlohmann::json& section, int steps) {
+  const std::string kind = section.value("kind", "");
+  if (kind == "few_step") return few_step(section, steps);
+  if (kind != "flow_euler")
+    throw Error(FC_ERROR_MODEL, "model.json: sampler.kind is \"" + kind + "\"; known kinds are flow_euler, few_step");
+  const int count = steps != 0 ? steps : section.value("steps", 24);
+  if (count < 1 || count > 1000)
+    throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(count) + " is outside 1..1000");
+  return make_flow_euler(count, section.value("shift", 1.0), section.value("timestep_scale", 1000.0));
+}
+
+}  // namespace flowcache

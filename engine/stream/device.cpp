@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "stream/device.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/cpu/Utils.h>
+#include <dlfcn.h>
+
+#include <mutex>
+#include <thread>
+
+#include "error.h"
+
+namespace flowcache {
+
+namespace {
+
+// Opens the driver, then LibTorch's CUDA half, which registers itself. The handles stay open for the process's life.
+std::string open_cuda() {
+  if (!dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL)) return std::string("no NVIDIA driver: ") + dlerror();
+  if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL))
+    return std::string("an NVIDIA driver answers, but LibTorch was installed without its CUDA libraries: ") + dlerror();
+  if (!at::hasCUDA()) return "LibTorch's CUDA half was loaded but did not register";
+  if (at::detail::getCUDAHooks().deviceCount() == 0) return "the NVIDIA driver reports no device";
+  return "";
+}
+
+}  // namespace
+
+std::string why_no_cuda() {
+  static std::once_flag once;
+  static std::string reason;
+  std::call_once(once, [] { reason = open_cuda(); });
+  return reason;
+}
+
+at::Device choose_device(const std::string& name) {
+  if (name == "cpu") return at::kCPU;
+  if (name.empty() || name == "auto") return why_no_cuda().empty() ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+  if (name != "cuda" && name.rfind("cuda:", 0) != 0)
+    throw Error(FC_ERROR_ARGUMENT, "device \"" + name + "\" is unknown; use auto, cpu, cuda or cuda:N");
+  const std::string reason = why_no_cuda();
+  if (!reason.empty()) throw Error(FC_ERROR_DEVICE, "device \"" + name + "\" cannot be used: " + reason + "; use device=cpu or auto");
+  const std::string index = name == "cuda" ? "0" : name.substr(5);
+  const int count = at::detail::getCUDAHooks().deviceCount();
+  if (index.empty() || index.size() > 3 || index.find_first_not_of("0123456789") != std::string::npos || std::stoi(index) >= count)
+    throw Error(FC_ERROR_DEVICE, "device \"" + name + "\" does not exist: there are " + std::to_string(count) + " GPUs, counted from 0");
+  return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(std::stoi(index)));
+}
+
+at::ScalarType choose_precision(const std::string& name, at::Device device) {
+  if (name == "fp32") return at::kFloat;
+  if (name == "bf16") return at::kBFloat16;
+  if (!name.empty() && name != "auto")
+    throw Error(FC_ERROR_ARGUMENT, "precision \"" + name + "\" is unknown; use auto, fp32 or bf16");
+  return device.is_cuda() ? at::kBFloat16 : at::kFloat;
+}
+
+void use_threads(uint32_t threads) {
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  const int wanted = static_cast<int>(threads == 0 ? cores : std::min(threads, cores));
+  if (at::get_num_threads() != wanted) at::set_num_threads(wanted);
+}
+
+}  // namespace flowcache

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Where the arithmetic runs, decided once when a model is opened.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <string>
+
+namespace flowcache {
+
+// "auto" or "": the first NVIDIA GPU if a driver and LibTorch's CUDA libraries answer, else the CPU. "cpu", "cuda",
+// "cuda:N" are taken at their word: FC_ERROR_DEVICE says why a GPU that was asked for cannot be had.
+at::Device choose_device(const std::string& name);
+
+// "auto" or "": bf16 where the device multiplies it faster than fp32, else fp32. "fp32", "bf16".
+// FC_ERROR_ARGUMENT for anything else.
+at::ScalarType choose_precision(const std::string& name, at::Device device);
+
+// Why no GPU is used, for people: "no NVIDIA driver: libcuda.so.1: cannot open …"; "" if one can be.
+std::string why_no_cuda();
+
+// Sets the calling thread's number of arithmetic threads (a thread-local setting of OpenMP). 0: all cores.
+void use_threads(uint32_t threads);
+
+}  // namespace flowcache

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "stream/loaded_model.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include "error.h"
+#include "networks/factory.h"
+#include "stream/device.h"
+
+namespace flowcache {
+
+std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options, const Progress& progress) {
+  const auto report = [&](const char* stage, double fraction) {
+    if (progress && !progress(stage, fraction)) throw Error(FC_CANCELLED, "loading was cancelled");
+  };
+  const c10::InferenceMode inference;
+  use_threads(options.threads);
+  report("read", 0.0);
+  auto model = std::make_shared<LoadedModel>();
+  model->package = read_package(options.model);
+  model->device = choose_device(options.device);
+  model->compute = choose_precision(options.precision, model->device);
+  model->threads = options.threads;
+  model->memory_limit = options.memory_limit;
+  report("check", 0.05);
+  check_memory(*model);
+  report("load", 0.1);
+  model->text = make_text_encoder(model->package, model->device);
+  report("load", 0.2);
+  model->transformer = make_transformer(model->package, model->compute, model->device);
+  report("load", 0.7);
+  model->decoder = make_decoder(model->package, model->compute, model->device);
+  report("ready", 1.0);
+  return model;
+}
+
+int64_t LoadedModel::tokens_per_frame() const {
+  return transformer->shape().tokens_per_frame(package.latent_height, package.latent_width);
+}
+
+int64_t LoadedModel::tokens_per_chunk() const { return tokens_per_frame() * package.latent_frames_per_chunk; }
+
+uint64_t LoadedModel::kv_bytes_per_chunk(at::ScalarType type) const {
+  const TransformerShape& shape = transformer->shape();
+  return 2ull * shape.layers * shape.kv_heads * shape.head_dim * tokens_per_chunk() * c10::elementSize(type);
+}
+
+}  // namespace flowcache

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A model on a device: everything that streams share. Immutable after load(); thread-safe.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "networks/decoders/decoder.h"
+#include "networks/text/text_encoder.h"
+#include "networks/transformer.h"
+#include "package/model.h"
+
+namespace flowcache {
+
+struct LoadOptions {
+  std::string model;      // folder
+  std::string device;     // choose_device()
+  std::string precision;  // choose_precision()
+  uint32_t threads = 0;
+  uint64_t memory_limit = 0;  // bytes; 0: what is free
+};
+
+// stage, fraction of the whole; false cancels.
+using Progress = std::function<bool(const char* stage, double fraction)>;
+
+struct LoadedModel {
+  ModelPackage package;
+  at::Device device = at::kCPU;
+  at::ScalarType compute = at::kFloat;
+  uint32_t threads = 0;
+  uint64_t memory_limit = 0;
+  std::unique_ptr<Transformer> transformer;
+  std::unique_ptr<Decoder> decoder;
+  std::unique_ptr<TextEncoder> text;
+
+  // Errors: as fc_engine_open().
+  static std::shared_ptr<const LoadedModel> load(const LoadOptions& options, const Progress& progress);
+
+  int64_t tokens_per_frame() const;
+  int64_t tokens_per_chunk() const;
+  // Keys and values of one chunk in `type`, all layers, one branch.
+  uint64_t kv_bytes_per_chunk(at::ScalarType type) const;
+};
+
+}  // namespace flowcache

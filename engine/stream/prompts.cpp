@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "stream/prompts.h"
+
+#include <algorithm>
+
+#include "error.h"
+
+namespace flowcache {
+
+namespace {
+
+// Length of the UTF-8 sequence at text[i] (RFC 3629: no overlong forms, no surrogates), 0 if it is not one.
+size_t utf8_sequence(const std::string& text, size_t i) {
+  const auto byte = [&](size_t k) { return k < text.size() ? static_cast<unsigned char>(text[k]) : 0u; };
+  const auto tail = [&](size_t k) { return (byte(k) & 0xC0u) == 0x80u; };
+  const unsigned a = byte(i), b = byte(i + 1);
+  if (a < 0x80) return a == 0 ? 0 : 1;
+  if (a >= 0xC2 && a <= 0xDF) return tail(i + 1) ? 2 : 0;
+  if (a >= 0xE0 && a <= 0xEF) {
+    const bool overlong = a == 0xE0 && b < 0xA0, surrogate = a == 0xED && b > 0x9F;
+    return tail(i + 1) && tail(i + 2) && !overlong && !surrogate ? 3 : 0;
+  }
+  if (a >= 0xF0 && a <= 0xF4) {
+    const bool overlong = a == 0xF0 && b < 0x90, beyond = a == 0xF4 && b > 0x8F;
+    return tail(i + 1) && tail(i + 2) && tail(i + 3) && !overlong && !beyond ? 4 : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+void check_prompt(const std::string& text) {
+  if (text.size() > max_prompt_bytes)
+    throw Error(FC_ERROR_ARGUMENT, "the prompt has " + std::to_string(text.size()) + " bytes, the limit is " +
+                                       std::to_string(max_prompt_bytes) + ": shorten it");
+  for (size_t i = 0; i < text.size();) {
+    const size_t length = utf8_sequence(text, i);
+    if (length == 0)
+      throw Error(FC_ERROR_ARGUMENT, "the prompt is not valid UTF-8 at byte " + std::to_string(i) + ": convert it to UTF-8");
+    i += length;
+  }
+}
+
+Prompts::Prompts(const TextEncoder& encoder, const std::string& first) : encoder_(encoder) {
+  check_prompt(first);
+  TextFeatures features = encoder_.encode(first);
+  current_.features = features.embedding;
+  unknown_ = std::move(features.unknown);
+}
+
+uint64_t Prompts::change(const std::string& text, uint64_t at_chunk, uint32_t blend_chunks) {
+  check_prompt(text);
+  TextFeatures features = encoder_.encode(text);
+  const std::lock_guard lock(mutex_);
+  unknown_ = std::move(features.unknown);
+  Change change;
+  change.ticket = ++last_ticket_;
+  const bool next = at_chunk == FC_NEXT_CHUNK || at_chunk > INT64_MAX;
+  change.at_chunk = next ? next_chunk_ : std::max(next_chunk_, static_cast<int64_t>(at_chunk));
+  change.blend_chunks = blend_chunks;
+  change.features = features.embedding;
+  std::erase_if(queued_, [&](const Change& other) { return other.at_chunk >= change.at_chunk; });
+  queued_.push_back(change);
+  return change.ticket;
+}
+
+ChunkPrompt Prompts::take(int64_t chunk) {
+  const std::lock_guard lock(mutex_);
+  ChunkPrompt result;
+  while (!queued_.empty() && queued_.front().at_chunk <= chunk) {
+    blend_from_ = queued_.front().blend_chunks > 0 ? current_.features : at::Tensor();
+    current_ = queued_.front();
+    current_.at_chunk = chunk;
+    queued_.erase(queued_.begin());
+    result.changed = true;
+  }
+  next_chunk_ = chunk + 1;
+  result.ticket = current_.ticket;
+  result.features = current_.features;
+  if (blend_from_.defined()) {
+    // The first chunk of a blend over n already moves by 1/(n+1), so that the receipt is visible.
+    const double weight = static_cast<double>(chunk - current_.at_chunk + 1) / (static_cast<double>(current_.blend_chunks) + 1);
+    result.changed = true;
+    if (weight < 1) {
+      const int64_t rows = std::max(blend_from_.size(0), current_.features.size(0));
+      const auto padded = [rows](const at::Tensor& t) { return at::constant_pad_nd(t, {0, 0, 0, rows - t.size(0)}); };
+      result.features = at::lerp(padded(blend_from_), padded(current_.features), weight);
+    } else {
+      blend_from_ = {};
+    }
+  }
+  return result;
+}
+
+void Prompts::restart() {
+  const std::lock_guard lock(mutex_);
+  queued_.clear();
+  blend_from_ = {};
+  current_.blend_chunks = 0;
+  current_.at_chunk = 0;
+  next_chunk_ = 0;
+}
+
+std::vector<std::string> Prompts::unknown_words() const {
+  const std::lock_guard lock(mutex_);
+  return unknown_;
+}
+
+}  // namespace flowcache

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "stream/stream.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include <chrono>
+
+#include "error.h"
+#include "samplers/factory.h"
+#include "stream/device.h"
+#include "stream/noise.h"
+#include "stream/stream_setup.h"
+
+namespace flowcache {
+
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& config) : model_(std::move(model)), seed_(config.seed) {
+  const c10::InferenceMode inference;
+  use_threads(model_->threads);
+  const ResolvedConfig resolved = resolve(*model_, config);
+  sampler_ = make_sampler(model_->package.sampler, resolved.steps);
+  schedule_ = std::make_unique<Schedule>(resolved.steps, resolved.lag);
+  reuse_ = resolved.reuse.make();
+  for (int branch = 0; branch < resolved.branches; ++branch)
+    kv_.push_back(std::make_unique<KvStore>(resolved.kv_geometry, resolved.budget_tokens, resolved.kv.make()));
+  prompts_ = std::make_unique<Prompts>(*model_->text, config.prompt);
+  if (resolved.branches == max_branches) {
+    check_prompt(config.negative_prompt);
+    null_condition_ = model_->transformer->condition(model_->text->encode(config.negative_prompt).embedding);
+  }
+  decoder_state_ = model_->decoder->open();
+  threshold_ = resolved.threshold;
+  guidance_ = resolved.guidance;
+  stats_.steps = resolved.steps;
+  stats_.lag = resolved.lag;
+  stats_.chunks_in_flight = schedule_->chunks_in_flight();
+  for (const auto& kv : kv_) {
+    stats_.kv_budget += kv->budget_bytes();
+    stats_.kv_allocated += kv->allocated_bytes();
+  }
+}
+
+std::shared_ptr<const Chunk> Stream::next() {
+  const c10::InferenceMode inference;
+  use_threads(model_->threads);
+  const auto start = std::chrono::steady_clock::now();
+  if (!ended_.empty()) throw Error(FC_ENDED, ended_);
+  while (true) {
+    if (!tick_open_) begin_tick();
+    while (next_task_ < tasks_.size()) {
+      check_cancelled();
+      run(tasks_[next_task_]);
+      ++next_task_;
+    }
+    tick_open_ = false;
+    LiveChunk& oldest = *live_.front();
+    if (static_cast<int>(oldest.decisions.size()) < schedule_->steps()) continue;
+    const std::shared_ptr<Chunk> finished = finish(oldest);
+    finished->seconds = seconds_since(start);
+    const std::lock_guard lock(stats_mutex_);
+    stats_.last_chunk_seconds = finished->seconds;
+    return finished;
+  }
+}
+
+void Stream::begin_tick() {
+  if (guidance_changed_.exchange(false))
+    for (const auto& chunk : live_) chunk->must_compute = true;  // cached velocities hold the old guidance
+  const auto due = schedule_->tick(tick_++);
+  tasks_.clear();
+  next_task_ = 0;
+  for (const ScheduledStep& step : due) {
+    if (step.step == 0) admit(step.chunk);
+    for (const auto& chunk : live_)
+      if (chunk->index == step.chunk) tasks_.push_back({chunk.get(), step.step, {}, {}, {}});
+  }
+  std::vector<ChunkStep> questions;
+  questions.reserve(tasks_.size());
+  for (Task& task : tasks_) {
+    ask(task);
+    questions.push_back(task.question);
+  }
+  const std::vector<Decision> decisions = reuse_->decide(questions, threshold_);
+  for (size_t i = 0; i < tasks_.size(); ++i) {
+    tasks_[i].decision = decisions.at(i);
+    if (questions[i].info.must_compute) tasks_[i].decision = {Action::compute, true, 0, 0};
+  }
+  tick_open_ = true;
+}
+
+void Stream::admit(int64_t index) {
+  auto chunk = std::make_unique<LiveChunk>();
+  chunk->index = index;
+  chunk->sampler = sampler_->begin_chunk();
+  chunk->latent = noise(*chunk);
+  const ChunkPrompt prompt = prompts_->take(index);
+  if (prompt.changed || !condition_) condition_ = model_->transformer->condition(prompt.features);
+  chunk->conditions = {condition_, null_condition_};
+  chunk->prompt_ticket = prompt.ticket;
+  for (const auto& kv : kv_) kv->admit(index, index * model_->package.latent_frames_per_chunk);
+  live_.push_back(std::move(chunk));
+}
+
+void Stream::ask(Task& task) {
+  const StepTable& table = sampler_->table();
+  const LiveChunk& chunk = *task.chunk;
+  StepInfo& info = task.question.info;
+  info = {chunk.index, task.step, schedule_->steps(), table.timestep[task.step], table.sigma[task.step],
+          table.sigma[task.step + 1], chunk.must_compute};
+  const bool writes_history = !model_->package.clean_context && task.step + 1 == schedule_->steps();
+  info.must_compute |= writes_history;  // R1: these keys and values become history
+  const Tap taps = reuse_->taps();
+  StepFeatures& features = task.question.features;
+  if (wants(taps, Tap::tokens) || wants(taps, Tap::modulation)) {
+    task.embedded = embed(chunk, info.timestep);
+    features.tokens = task.embedded.tokens;
+    features.modulation = task.embedded.modulation;
+  }
+  if (wants(taps, Tap::latent)) features.latent = chunk.latent;
+}
+
+Embedded Stream::embed(const LiveChunk& chunk, double timestep) const {
+  return model_->transformer->embed(chunk.latent, std::span(&timestep, 1),
+                                    chunk.index * model_->package.latent_frames_per_chunk);
+}
+
+void Stream::run(Task& task) {
+  const bool reuse = task.decision.action == Action::reuse;
+  if (!reuse) {
+    const at::Tensor velocity = compute_velocity(task);
+    task.chunk->must_compute = false;
+    const at::Tensor before = task.chunk->latent;
+    integrate(task, velocity);
+    if (reuse_->kind() == ReuseKind::velocity) task.chunk->residual[0] = velocity;
+    if (reuse_->kind() == ReuseKind::output_delta) task.chunk->residual[0] = velocity - before;
+    if (reuse_->kind() == ReuseKind::latent_increment) task.chunk->residual[0] = task.chunk->latent - before;
+  } else if (reuse_->kind() == ReuseKind::latent_increment) {
+    task.chunk->latent = task.chunk->latent + task.chunk->residual[0];
+  } else {
+    integrate(task, reuse_velocity(task));
+  }
+  task.chunk->decisions.push_back(reuse ? 0 : 1);
+  count(task.decision);
+}
+
+at::Tensor Stream::compute_velocity(Task& task) {
+  const Transformer& network = *model_->transformer;
+  LiveChunk& chunk = *task.chunk;
+  if (!task.embedded.tokens.defined()) task.embedded = embed(chunk, task.question.info.timestep);
+  std::array<at::Tensor, max_branches> velocity;
+  for (size_t branch = 0; branch < kv_.size(); ++branch) {
+    const at::Tensor tokens = network.blocks(task.embedded, task.embedded.tokens, *chunk.conditions[branch],
+                                             kv_[branch]->view(chunk.index), 0, network.shape().layers);
+    if (reuse_->kind() == ReuseKind::token_residual) chunk.residual[branch] = tokens - task.embedded.tokens;
+    velocity[branch] = network.head(task.embedded, tokens);
+  }
+  const at::Tensor result = guided(velocity);
+  reuse_->computed(task.question, result);
+  return result;
+}
+
+at::Tensor Stream::reuse_velocity(const Task& task) const {
+  const LiveChunk& chunk = *task.chunk;
+  if (reuse_->kind() == ReuseKind::velocity) return chunk.residual[0];
+  if (reuse_->kind() == ReuseKind::output_delta) return chunk.latent + chunk.residual[0];
+  std::array<at::Tensor, max_branches> velocity;
+  for (size_t branch = 0; branch < kv_.size(); ++branch)
+    velocity[branch] = model_->transformer->head(task.embedded, task.embedded.tokens + chunk.residual[branch]);
+  return guided(velocity);
+}
+
+at::Tensor Stream::guided(const std::array<at::Tensor, max_branches>& velocity) const {
+  if (kv_.size() == 1) return velocity[0];
+  return velocity[1] + guidance_.load() * (velocity[0] - velocity[1]);
+}
+
+void Stream::integrate(Task& task, const at::Tensor& velocity) {
+  LiveChunk& chunk = *task.chunk;
+  chunk.latent = chunk.sampler->step(chunk.latent, velocity, task.step, [&] { return noise(chunk); });
+}
+
+at::Tensor Stream::noise(LiveChunk& chunk) {
+  const int64_t draw = chunk.noise_draws++;
+  const ModelPackage& package = model_->package;
+  if (noise_) return noise_(chunk.index, draw).to(model_->device);
+  return draw_noise(seed_, chunk.index, draw,
+                    {package.latent_channels, package.latent_frames_per_chunk, package.latent_height, package.latent_width},
+                    model_->device);
+}
+
+std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
+  const ModelPackage& package = model_->package;
+  if (!chunk.latent.isfinite().all().item<bool>())
+    throw Error(FC_ERROR_MODEL, "chunk " + std::to_string(chunk.index) +
+                                    " contains values that are not finite: the weights are damaged or do not fit this precision; try precision=fp32");
+  if (package.clean_context)
+    for (size_t branch = 0; branch < kv_.size(); ++branch)
+      model_->transformer->forward(chunk.latent, 0.0, chunk.index * package.latent_frames_per_chunk,
+                                   *chunk.conditions[branch], kv_[branch]->view(chunk.index));
+  const bool dropped = move_to_history(chunk.index);
+  reuse_->end_chunk(chunk.index);
+
+  auto result = std::make_shared<Chunk>();
+  const auto start = std::chrono::steady_clock::now();
+  result->frames = model_->decoder->decode(chunk.latent, *decoder_state_);
+  const double decode_seconds = seconds_since(start);
+  result->latent = chunk.latent;
+  result->index = chunk.index;
+  result->seed = seed_;
+  result->prompt_ticket = chunk.prompt_ticket;
+  result->decisions = std::move(chunk.decisions);
+  result->threshold = threshold_;
+  live_.pop_front();  // `chunk` ends here
+  if (dropped)
+    for (const auto& other : live_) {
+      reuse_->context_changed(other->index);
+      other->must_compute |= reuse_->recompute_on_context_change();
+    }
+
+  const std::lock_guard lock(stats_mutex_);
+  ++stats_.chunks;
+  stats_.last_decode_seconds = decode_seconds;
+  stats_.kv_bytes = 0;
+  for (const auto& kv : kv_) stats_.kv_bytes += kv->history_bytes();
+  stats_.reuse_bytes = reuse_->state_bytes();
+  for (const auto& other : live_) stats_.reuse_bytes += other->residual_bytes();
+  result->kv_bytes = stats_.kv_bytes;
+  result->kv_budget = stats_.kv_budget;
+  return result;
+}
+
+bool Stream::move_to_history(int64_t chunk) {
+  bool dropped = false;
+  try {
+    for (const auto& kv : kv_) dropped |= kv->finish(chunk);
+  } catch (const Error& error) {
+    if (error.status() != FC_ENDED) throw;
+    ended_ = error.what();  // this chunk is whole; the next call says why there is no other
+  }
+  return dropped;
+}
+
+void Stream::reset(uint64_t seed) {
+  seed_ = seed;
+  ended_.clear();
+  tick_open_ = false;
+  tick_ = 0;
+  tasks_.clear();
+  next_task_ = 0;
+  live_.clear();
+  reuse_->reset();
+  for (const auto& kv : kv_) kv->reset();
+  prompts_->restart();
+  condition_ = nullptr;
+  decoder_state_ = model_->decoder->open();
+  cancelled_ = false;
+  const std::lock_guard lock(stats_mutex_);
+  stats_.chunks = stats_.steps_computed = stats_.steps_reused = stats_.forced_computes = 0;
+  stats_.kv_bytes = stats_.reuse_bytes = 0;
+  stats_.last_chunk_seconds = stats_.last_decode_seconds = 0;
+}
+
+void Stream::tune(double threshold, double guidance) {
+  if (threshold >= 0) threshold_ = check_threshold(threshold);
+  if (guidance < 0) return;
+  check_guidance(guidance);
+  if (kv_.size() == 1 && guidance != 1)
+    throw Error(FC_ERROR_ARGUMENT, "guidance_scale=" + std::to_string(guidance) +
+                                       " needs a second branch, but this stream was opened with 1: open it with another value");
+  guidance_ = guidance;
+  guidance_changed_ = true;
+}
+
+StreamStats Stream::stats() const {
+  const std::lock_guard lock(stats_mutex_);
+  StreamStats copy = stats_;
+  copy.threshold = threshold_;
+  copy.guidance = guidance_;
+  return copy;
+}
+
+void Stream::check_cancelled() {
+  if (cancelled_.exchange(false)) throw Error(FC_CANCELLED, "the stream was cancelled; call again to go on");
+}
+
+void Stream::count(const Decision& decision) {
+  const std::lock_guard lock(stats_mutex_);
+  if (decision.action == Action::reuse) {
+    ++stats_.steps_reused;
+  } else {
+    ++stats_.steps_computed;
+    stats_.forced_computes += decision.forced;
+  }
+}
+
+}  // namespace flowcache

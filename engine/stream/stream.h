@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One endless video: owns the chunks in flight; a tick advances all of them by one step.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "cache/kv/kv_store.h"
+#include "cache/registry.h"
+#include "stream/chunk.h"
+#include "stream/live_chunk.h"
+#include "stream/loaded_model.h"
+#include "stream/prompts.h"
+#include "stream/schedule.h"
+
+namespace flowcache {
+
+struct StreamConfig {
+  std::string prompt, negative_prompt;
+  uint64_t seed = 0;
+  std::string cache, kv_cache;  // policy specs; "": the model's
+  double threshold = -1;        // ε; negative: the policy's or the model's
+  uint64_t kv_budget = 0;       // bytes of history over all branches; 0: the model's history_chunks
+  int steps = 0, lag = 0;       // 0: the model's
+  double guidance = -1;         // negative: the model's
+};
+
+struct StreamStats {
+  uint64_t chunks = 0, steps_computed = 0, steps_reused = 0, forced_computes = 0;
+  uint64_t kv_bytes = 0, kv_budget = 0, kv_allocated = 0, reuse_bytes = 0;
+  double last_chunk_seconds = 0, last_decode_seconds = 0;
+  double threshold = 0, guidance = 1;
+  int steps = 0, lag = 0, chunks_in_flight = 0;
+};
+
+// One thread drives next() and reset(); the calls marked "any thread" may come from others meanwhile.
+class Stream {
+ public:
+  // Throws FC_ERROR_ARGUMENT, FC_ERROR_NOT_FOUND, FC_ERROR_MEMORY.
+  Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& config);
+
+  // Computes until the next chunk is finished and decoded. Throws FC_CANCELLED after cancel(): the next call goes on
+  // where this one stopped.
+  std::shared_ptr<const Chunk> next();
+  void reset(uint64_t seed);
+  void cancel() { cancelled_ = true; }  // any thread
+  Prompts& prompts() { return *prompts_; }  // any thread
+  // Negative leaves a value as it is. Any thread.
+  void tune(double threshold, double guidance);
+  StreamStats stats() const;  // any thread
+  const LoadedModel& model() const { return *model_; }
+
+  // For tests and golden cases: the initial noise of chunk 0, 1, … and, for samplers that re-noise, further draws,
+  // instead of the seed's. Returns [C, F, h, w].
+  void replace_noise(std::function<at::Tensor(int64_t chunk, int64_t draw)> source) { noise_ = std::move(source); }
+
+ private:
+  struct Task {
+    LiveChunk* chunk;
+    int step;
+    ChunkStep question;
+    Decision decision;
+    Embedded embedded;  // filled when the decision needed it
+  };
+
+  void begin_tick();
+  void admit(int64_t index);
+  void ask(Task& task);
+  Embedded embed(const LiveChunk& chunk, double timestep) const;
+  void run(Task& task);
+  at::Tensor compute_velocity(Task& task);
+  at::Tensor reuse_velocity(const Task& task) const;
+  at::Tensor guided(const std::array<at::Tensor, max_branches>& velocity) const;
+  void integrate(Task& task, const at::Tensor& velocity);
+  at::Tensor noise(LiveChunk& chunk);
+  std::shared_ptr<Chunk> finish(LiveChunk& chunk);
+  bool move_to_history(int64_t chunk);
+  void check_cancelled();
+  void count(const Decision& decision);
+
+  std::shared_ptr<const LoadedModel> model_;
+  std::unique_ptr<Sampler> sampler_;
+  std::unique_ptr<Schedule> schedule_;
+  std::unique_ptr<ReusePolicy> reuse_;
+  std::vector<std::unique_ptr<KvStore>> kv_;  // one a branch
+  std::unique_ptr<Prompts> prompts_;
+  std::shared_ptr<const Condition> condition_, null_condition_;
+  std::unique_ptr<DecoderState> decoder_state_;
+
+  uint64_t seed_ = 0;
+  int64_t tick_ = 0;
+  std::vector<Task> tasks_;  // of the current tick
+  size_t next_task_ = 0;
+  bool tick_open_ = false;
+  std::string ended_;  // why the stream cannot go on; "" while it can
+  std::deque<std::unique_ptr<LiveChunk>> live_;
+  std::function<at::Tensor(int64_t, int64_t)> noise_;
+
+  std::atomic<double> threshold_{0}, guidance_{1};
+  std::atomic<bool> cancelled_{false};
+  std::atomic<bool> guidance_changed_{false};
+  mutable std::mutex stats_mutex_;
+  StreamStats stats_;
+};
+
+}  // namespace flowcache

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "stream/stream_setup.h"
+
+#include <cmath>
+
+#include "error.h"
+#include "samplers/factory.h"
+
+namespace flowcache {
+
+namespace {
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  return text;
+}
+
+// The model's own default holds only for the policy that the model names.
+double default_threshold(const nlohmann::json& cache, const ReuseChoice& choice) {
+  const std::string own = cache.value("reuse", "none");
+  const bool same = own.substr(0, own.find(':')) == choice.entry->name;
+  return same && cache.contains("threshold") ? cache.at("threshold").get<double>() : choice.entry->threshold;
+}
+
+int64_t budget_tokens(const LoadedModel& model, const StreamConfig& config, const ResolvedConfig& resolved) {
+  if (config.kv_budget == 0) return model.package.cache.value("history_chunks", 3) * model.tokens_per_chunk();
+  const uint64_t per_token = resolved.kv_geometry.bytes(1) * resolved.branches;
+  return static_cast<int64_t>(config.kv_budget / per_token);
+}
+
+}  // namespace
+
+double check_threshold(double threshold) {
+  if (!(threshold >= 0 && threshold <= 10))
+    throw Error(FC_ERROR_ARGUMENT, "cache_threshold=" + number(threshold) + " is outside 0..10; 0 never reuses, larger reuses more");
+  return threshold;
+}
+
+double check_guidance(double guidance) {
+  if (!(guidance >= 0 && guidance <= 50))
+    throw Error(FC_ERROR_ARGUMENT, "guidance_scale=" + number(guidance) + " is outside 0..50; 1 switches guidance off");
+  return guidance;
+}
+
+ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
+  const ModelPackage& package = model.package;
+  ResolvedConfig resolved;
+  resolved.reuse = choose_reuse(config.cache.empty() ? package.cache.value("reuse", "none") : config.cache);
+  resolved.kv = choose_kv(config.kv_cache.empty() ? package.cache.value("kv", "window") : config.kv_cache);
+  resolved.threshold = check_threshold(config.threshold >= 0 ? config.threshold : default_threshold(package.cache, resolved.reuse));
+  resolved.guidance = check_guidance(config.guidance >= 0 ? config.guidance : package.sampler.value("guidance_scale", 1.0));
+  resolved.branches = resolved.guidance == 1 ? 1 : 2;
+
+  const auto sampler = make_sampler(package.sampler, config.steps);
+  resolved.steps = sampler->table().steps();
+  const int own_lag = package.sampler.value("lag", 0);
+  resolved.lag = config.lag != 0 ? config.lag : own_lag != 0 && own_lag <= resolved.steps ? own_lag : resolved.steps;
+  const Schedule schedule(resolved.steps, resolved.lag);
+
+  const TransformerShape& shape = model.transformer->shape();
+  resolved.kv_geometry = {shape.layers, shape.kv_heads, shape.head_dim, model.tokens_per_frame(), model.tokens_per_chunk(),
+                          schedule.chunks_in_flight(), model.compute, model.device};
+  resolved.budget_tokens = budget_tokens(model, config, resolved);
+  return resolved;
+}
+
+}  // namespace flowcache
