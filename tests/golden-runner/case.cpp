@@ -55,6 +55,11 @@ void Case::compare(const at::Tensor& got, const std::string& want_name, Toleranc
 
 void Case::fail(const std::string& why) { failures_.push_back(why); }
 
+void Case::check(bool holds, const std::string& what) {
+  ++comparisons_;
+  if (!holds) fail(what);
+}
+
 std::string Case::failures() const {
   if (failures_.empty() && comparisons_ == 0) return "nothing was compared";
   std::string all;

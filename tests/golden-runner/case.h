@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A golden case on disk, and the comparison that every kind uses. Format: case.json {kind, config, calls, tolerance,
-// notes}, tensors.safetensors (in.*, out.*), weights.safetensors (absent for pure functions).
+// A golden case on disk, and the comparison that every kind uses. Format: case.json {kind, config, calls,
+// tolerance, notes}, tensors.safetensors (in.*, out.*), weights.safetensors (absent for pure functions).
 #pragma once
 
 #include <ATen/ATen.h>
@@ -37,11 +37,14 @@ class Case {
   // The case's tolerance; for a case with several, the one called `name`.
   Tolerance tolerance(const std::string& name = "") const;
 
-  // |got - want| <= atol + rtol |want| everywhere, same shape, both finite where want is. Integers compare exactly.
-  // Remembers the largest excess for the report; a failed comparison fails the case and does not throw.
+  // |got - want| <= atol + rtol |want| everywhere, same shape, both finite where want is. Integers compare
+  // exactly. Remembers the largest excess for the report; a failed comparison fails the case and does not
+  // throw.
   void compare(const at::Tensor& got, const std::string& want, Tolerance tolerance);
   void compare(const at::Tensor& got, const std::string& want) { compare(got, want, tolerance()); }
   void fail(const std::string& why);
+  // One comparison of something that is no tensor; a false one fails the case with `what`.
+  void check(bool holds, const std::string& what);
 
   bool ok() const { return failures_.empty() && comparisons_ > 0; }
   double largest_error() const { return largest_error_; }
@@ -62,10 +65,17 @@ using Handler = std::function<void(Case&)>;
 // kind -> handler. Each kinds_*.cpp adds its own from its register function, called in main.cpp.
 using Handlers = std::map<std::string, Handler>;
 
-void register_schedule(Handlers&);  // step-matrix, magi-timesteps
-void register_wan(Handlers&);       // sinusoid-rope, wan-dit, wan-dit-causal
-void register_decoders(Handlers&);  // taehv-decode, …
-void register_cache(Handlers&);     // reuse-trace, kv-score
-void register_pipelines(Handlers&); // self-forcing-pipeline, ambient-stream
+void register_schedule(Handlers&);   // step-matrix, magi-timesteps
+void register_wan(Handlers&);        // sinusoid-rope, wan-dit, wan-dit-causal
+void register_decoders(Handlers&);   // taehv-decode, …
+void register_cache(Handlers&);      // reuse-trace, kv-score
+void register_pipelines(Handlers&);  // self-forcing-pipeline, ambient-stream
+
+void register_text(Handlers&);            // t5-encode, umt5-encode, tokenize
+void register_unipc(Handlers&);           // unipc-flow
+void register_vae(Handlers&);             // wan-vae-encode, wan-vae-decode, taehv-encode
+void register_magi(Handlers&);            // magi-dit-*, magi-cfg3
+void register_magi_pipelines(Handlers&);  // magi-pipeline-*
+void register_skyreels(Handlers&);        // skyreels-dit, skyreels-df-pipeline
 
 }  // namespace golden
