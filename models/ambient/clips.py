@@ -19,12 +19,15 @@ def count(work):
     return len(list(pathlib.Path(work).glob("clips-*.pt"))) * SHARD
 
 
-def extend(work, clips, log=print):
-    """Renders shards until the folder holds `clips` clips. Shard k is always the same; a cut one is not kept."""
+def extend(work, clips, log=print, check=lambda: None):
+    """Renders shards until the folder holds `clips` clips. Shard k is always the same, an unfinished one is not kept.
+
+    check: called before every clip; what it raises ends the rendering."""
     encode = Encoder()
     for shard in range(count(work) // SHARD, (clips + SHARD - 1) // SHARD):
         rng, start, latents, specs, pixels = random.Random(1000 + shard), time.time(), [], [], []
         for i in range(SHARD):
+            check()
             spec = sample_spec(rng)
             video = render(*spec, rng.randrange(1 << 30), FRAMES)
             latents.append(encode(video).half())
@@ -48,3 +51,59 @@ def load_pixels(work):
     """Frames [M,12,3,H,W] uint8 kept for the decoder, and their scenes."""
     shards = [torch.load(p) for p in sorted(pathlib.Path(work).glob("clips-*.pt"))]
     return torch.cat([s["pixels"] for s in shards]), [s["specs"][i][0] for s in shards for i in range(0, SHARD, PIXEL_EVERY)]
+
+
+def mirrored(z, matrix):
+    return torch.einsum("ab,bfhw->afhw", matrix, z.flip(-1))
+
+
+def joined(z, other, k, fade):
+    """Clip z until chunk k, `other` from there on; with fade chunk k goes over from one to the other.
+
+    The encoder is linear, so a cross-fade of latents is a cross-fade of pictures.
+    """
+    cut = torch.cat([z[:, :CHUNK * k], other[:, CHUNK * k:]], 1)
+    if fade:
+        part = slice(CHUNK * k, CHUNK * (k + 1))
+        weight = torch.tensor([.25, .55, .85], device=z.device).view(1, -1, 1, 1)
+        cut[:, part] = z[:, part] * (1 - weight) + other[:, part] * weight
+    return cut
+
+
+class Batches:
+    """Draws training batches. Captions are made anew each time; some clips change their prompt on the way."""
+
+    def __init__(self, latents, specs, matrix, cut=.12, fade=.22, drop=.08):
+        self.latents, self.specs, self.matrix = latents, specs, matrix
+        self.cut, self.fade, self.drop = cut, fade, drop
+
+    def _caption(self, rng, i):
+        return [0] * text.MAX_IDS if rng.random() < self.drop else text.encode(caption(*self.specs[i], rng=rng))
+
+    def draw(self, rng, size):
+        """(z [B,16,12,h,w], ids [B,chunks,MAX_IDS])."""
+        clips, ids = [], []
+        for _ in range(size):
+            i, change = rng.randrange(len(self.specs)), rng.random()
+            z, words = self.latents[i], [self._caption(rng, i)] * CHUNKS
+            if change < self.cut + self.fade:
+                j, k = rng.randrange(len(self.specs)), rng.randrange(1, CHUNKS)
+                z = joined(z, self.latents[j], k, change >= self.cut)
+                words = words[:k] + [self._caption(rng, j)] * (CHUNKS - k)
+            clips.append(mirrored(z, self.matrix) if rng.random() < .5 else z)
+            ids.append(words)
+        return torch.stack(clips), torch.tensor(ids, device=self.latents.device)
+
+
+def noise_levels(rng, size):
+    """u [size,chunks], 1 = noise. Diffusion forcing: a clean past, a staggered window, or all independent."""
+    gen = torch.Generator().manual_seed(rng.randrange(1 << 60))
+    u = torch.sigmoid(torch.randn(size, CHUNKS, generator=gen) * 1.1 + .4)
+    for row in u:
+        kind = rng.random()
+        if kind < .45:
+            clean = rng.randrange(CHUNKS)
+            row[:clean] = torch.rand(clean, generator=gen) * .04
+        elif kind < .75:
+            row.copy_(row.sort().values)
+    return u

@@ -40,6 +40,18 @@ def rotate(x, table):
     return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
 
 
+def plain_attention(q, k, v, chunks):
+    """Softmax attention in matrix products. On a CPU its backward pass takes half the time of the fused one."""
+    batch, length, heads, dim = q.shape
+    q, k, v = (t.transpose(1, 2).flatten(0, 1) for t in (q * dim ** -.5, k, v))
+    out, part = [], length // chunks
+    for c in range(chunks):
+        seen = k.shape[1] if chunks == 1 else (c + 1) * part
+        weights = torch.bmm(q[:, c * part:(c + 1) * part], k[:, :seen].transpose(1, 2)).softmax(-1)
+        out.append(torch.bmm(weights.to(v.dtype), v[:, :seen]))
+    return torch.cat(out, 1).unflatten(0, (batch, heads)).transpose(1, 2)
+
+
 class SelfAttention(nn.Module):
     def __init__(self, dim, heads, eps):
         super().__init__()
@@ -54,9 +66,13 @@ class SelfAttention(nn.Module):
         q, k = (rotate(self.split(t), table) for t in (self.norm_q(self.q(x)), self.norm_k(self.k(x))))
         return q, k, self.split(self.v(x))
 
-    def attend(self, q, k, v, mask=None):
-        out = F.scaled_dot_product_attention(*(t.transpose(1, 2) for t in (q, k, v)), attn_mask=mask)
-        return self.o(out.transpose(1, 2).flatten(2))
+    def attend(self, q, k, v, chunks=1):
+        """q, k, v [B,L,heads,D]; each of `chunks` equal parts of q sees its own part of k, v and the ones before."""
+        if self.training or chunks > 1:
+            out = plain_attention(q, k, v, chunks)
+        else:
+            out = F.scaled_dot_product_attention(*(t.transpose(1, 2) for t in (q, k, v))).transpose(1, 2)
+        return self.o(out.flatten(2))
 
 
 class CrossAttention(SelfAttention):
@@ -144,10 +160,9 @@ class DiT(nn.Module):
         """z [B,16,3n,h,w] noisy, t [B,n] in 0..1000, ids [B,n,T] -> velocity. Block-causal over the n chunks."""
         grid = (z.shape[2], z.shape[3] // 2, z.shape[4] // 2)
         x, (e, e0), context = self.embed(z), self.time(t), self.text(ids)
-        chunk = torch.arange(x.shape[1], device=z.device) // (x.shape[1] // t.shape[1])
-        mask, table = chunk[:, None] >= chunk[None], self._table(grid, 0, z.device)
+        n, table = t.shape[1], self._table(grid, 0, z.device)
         for block in self.blocks:
-            x = block(x, e0, context, table, lambda a, q, k, v: a.attend(q, k, v, mask))
+            x = block(x, e0, context, table, lambda attention, q, k, v: attention.attend(q, k, v, n))
         return self.unpatch(x, e, grid)
 
     def step(self, z, t, context, first, history):

@@ -1,0 +1,316 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Trains the ambient model: renders clips, trains decoder and transformer, exports what ships.
+
+    models/ambient/train.py --minutes 60                 continue from the shipped weights
+    models/ambient/train.py --minutes 600 --start none   from nothing
+Run the same command again after an interruption: it goes on from the last checkpoint of the work folder.
+"""
+import argparse
+import copy
+import json
+import os
+import pathlib
+import random
+import signal
+import sys
+import time
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve whatever else runs
+import torch
+
+import autoencoder
+import clips
+import export
+import text
+from dit import DiT
+from optim import Optimizer
+from render import SCENES, caption
+
+HERE = pathlib.Path(__file__).resolve().parent
+SAVE_EVERY, LOG_EVERY, HELD_OUT = 50, 25, clips.SHARD  # steps; steps; clips of the first shard
+WARMUP, FLAT = 60, .6  # steps of rising rate; share of the time at the full rate, after it linear to zero
+
+
+class Stop(Exception):
+    """Raised by Interrupt.check."""
+
+
+class Interrupt:
+    """Ctrl-C and SIGTERM take effect between two steps, so that a checkpoint is never half a step; a second one at once."""
+
+    def __init__(self):
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self)
+
+    def __call__(self, number, frame):
+        if self.asked:
+            sys.exit("train.py: stopped at once; the last checkpoint stands")
+        self.asked = True
+
+    def check(self):
+        if self.asked:
+            raise Stop
+
+
+def stop(message):
+    sys.exit(f"train.py: {message}")
+
+
+def parse():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--minutes", type=float, required=True, help="training time of the transformer; the rate ends at zero then")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    p.add_argument("--work", type=pathlib.Path, default=HERE.parents[1] / "build" / "ambient-train",
+                   help="folder of clips, checkpoint, log and sample sheets (default: build/ambient-train)")
+    p.add_argument("--start", default=str(HERE), help="exported model to start from, or 'none' (default: the one that ships)")
+    p.add_argument("--export", type=pathlib.Path, help="folder to export to at the end (default: WORK/export)")
+    p.add_argument("--clips", type=int, default=1400, help="clips to render before training (default: 1400)")
+    p.add_argument("--decoder-minutes", type=float, default=0, help="train the decoder first (default: 0, leave it)")
+    p.add_argument("--batch", type=int, default=10)
+    p.add_argument("--threads", type=int, default=os.cpu_count())
+    p.add_argument("--sheet-minutes", type=float, default=25, help="time between sample sheets (default: 25)")
+    args = p.parse_args()
+    for name, low in (("minutes", 0), ("clips", 2 * clips.SHARD), ("batch", 1), ("threads", 1), ("decoder_minutes", 0)):
+        if getattr(args, name) < low:
+            p.error(f"--{name.replace('_', '-')} {getattr(args, name)}: at least {low} is needed")
+    args.export = args.export or args.work / "export"
+    return args
+
+
+def pick_device(name):
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        stop(f"--device {name}: unknown; use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        stop(f"--device {name}: PyTorch {torch.__version__} sees no CUDA device; use --device cpu (slow, but it resumes)")
+    return device
+
+
+def check_memory(args, device):
+    """About 0.35 GB a clip of the batch for activations, on top of 1.5 GB."""
+    need = 1.5 + .35 * args.batch
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0] / 1e9
+    else:
+        lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) / 1e6
+    if free < need:
+        fits = int((free - 1.5) / .35)
+        stop(f"a batch of {args.batch} needs about {need:.1f} GB, {free:.1f} GB are free: "
+             + (f"use --batch {fits}" if fits >= 1 else "free some memory"))
+
+
+class Log:
+    """Prints, and keeps, in WORK/train.log."""
+
+    def __init__(self, path):
+        self.file = open(path, "a")
+
+    def __call__(self, line):
+        for out in (self.file, sys.stdout):
+            print(line, file=out, flush=True)
+
+
+def save(state, path):
+    """A checkpoint is either the old one or the new one, never half of one."""
+    torch.save(state, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").rename(path)
+
+
+def flow_loss(model, z, u, noise, ids, device):
+    """Flow matching: the network predicts noise - data. Returns the loss of every chunk [B,chunks]."""
+    level = u.repeat_interleave(clips.CHUNK, 1)[:, None, :, None, None]
+    with torch.autocast(device.type, torch.bfloat16):
+        velocity = model((1 - level) * z + level * noise, u * 1000, ids)
+    error = (velocity.float() - (noise - z)).pow(2).mean((1, 3, 4))
+    return error.view(len(z), clips.CHUNKS, clips.CHUNK).mean(2)
+
+
+@torch.no_grad()
+def held_out(model, latents, specs, scale, device):
+    """Loss on clips never trained on, always with the same noise: (mean, mean of each scene)."""
+    rng, gen, total = random.Random(7), torch.Generator().manual_seed(7), {name: [] for name in SCENES}
+    for i in range(0, len(specs), 10):
+        z, part = latents[i:i + 10] / scale, specs[i:i + 10]
+        ids = torch.tensor([[text.encode(caption(*spec, rng=rng))] * clips.CHUNKS for spec in part], device=device)
+        u = clips.noise_levels(rng, len(z)).to(device)
+        loss = flow_loss(model, z, u, torch.randn(z.shape, generator=gen).to(device), ids, device)
+        noisy = (u > .05).float()
+        for (scene, _, _), value in zip(part, (loss * noisy).sum(1) / noisy.sum(1).clamp(min=1)):
+            total[scene].append(value.item())
+    mean = lambda values: round(sum(values) / len(values), 4)
+    return mean([v for values in total.values() for v in values]), {k: mean(v) for k, v in total.items() if v}
+
+
+def train_decoder(args, device, decoder, trained, log, interrupt):
+    """L1, squared and gradient error on crops of the clips' pixels; scenes of small dots come up more often."""
+    encode, (pixels, scenes) = autoencoder.Encoder(), clips.load_pixels(args.work)
+    latents = [encode(v.float() / 255) for v in pixels]
+    peak = 5e-4 if trained else 2e-3
+    weights = [2.0 if s in ("stars", "snow", "fire") else 1.0 for s in scenes]
+    test = range(0, clips.SHARD // clips.PIXEL_EVERY + 1)
+    for i in test:
+        weights[i] = 0.0
+    optimizer, rng, start, step = torch.optim.AdamW(decoder.parameters(), weight_decay=0, betas=(.9, .99)), random.Random(1), time.time(), 0
+    psnr = lambda: [(scenes[i], round(-10 * (decoder(latents[i][None].to(device))[0].clamp(0, 1).cpu() - pixels[i].float() / 255)
+                                      .pow(2).mean().log10().item(), 1)) for i in test]
+    with torch.no_grad():
+        log(f"decoder before: held-out PSNR {psnr()}")
+    while (done := (time.time() - start) / 60 / args.decoder_minutes) < 1:
+        interrupt.check()
+        for group in optimizer.param_groups:
+            group["lr"] = peak * min(1, (step + 1) / 30) * max(.02, 1 - done)
+        zs, vs = [], []
+        for i in rng.choices(range(len(scenes)), weights, k=4):
+            a, b = rng.randrange(7), rng.randrange(11)
+            zs.append(latents[i][:, :, a:a + 6, b:b + 10])
+            vs.append(pixels[i][:, :, a * 16:a * 16 + 96, b * 16:b * 16 + 160].float() / 255)
+        z, v = torch.stack(zs).to(device), torch.stack(vs).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            out = decoder(z + .02 * torch.randn_like(z))
+        d = out.float() - v
+        edges = (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
+        loss = d.abs().mean() + 4 * d.pow(2).mean() + .5 * edges
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        if step % 50 == 0:
+            log(f"decoder step {step} loss {loss.item():.4f} psnr {-10 * d.pow(2).mean().log10().item():.2f}")
+    with torch.no_grad():
+        log(f"decoder after {step} steps: held-out PSNR {psnr()}")
+
+
+class Training:
+    """The transformer, its average, its optimizer, and how far they are."""
+
+    def __init__(self, args, device, state, decoder, scale):
+        self.args, self.device, self.scale, self.decoder = args, device, scale, decoder
+        self.model = DiT(len(text.WORDS)).to(device).train()
+        if state:
+            self.model.load_state_dict(state)
+        self.average = copy.deepcopy(self.model)
+        self.optimizer, self.step, self.elapsed, self.path = Optimizer(self.model), 0, 0.0, args.work / "checkpoint.pt"
+
+    def save(self):
+        save(dict(model=self.model.state_dict(), average=self.average.state_dict(), optimizer=self.optimizer.state_dict(),
+                  decoder=self.decoder, scale=self.scale, step=self.step, elapsed=self.elapsed), self.path)
+
+    def resume(self):
+        if not self.path.exists():
+            return False
+        state = torch.load(self.path, map_location=self.device)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.decoder, self.scale, self.step, self.elapsed = (state[k] for k in ("decoder", "scale", "step", "elapsed"))
+        return True
+
+    def rate(self):
+        done = self.elapsed / (self.args.minutes * 60)
+        return min(1, (self.step + 1) / WARMUP) * (1 if done < FLAT else max(.01, (1 - done) / (1 - FLAT)))
+
+    def advance(self, batches, rng):
+        """One step; returns its loss. Chunks that are nearly clean hardly count."""
+        z, ids = batches.draw(rng, self.args.batch)
+        z, u = z / self.scale, clips.noise_levels(rng, self.args.batch).to(self.device)
+        loss = flow_loss(self.model, z, u, torch.randn_like(z), ids, self.device)
+        weight = (u > .05).float() * .9 + .1
+        loss = (loss * weight).sum() / weight.sum()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step(self.rate())
+        self.step += 1
+        keep = min(.998, 1 - 1 / (self.step / 8 + 4))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
+        return loss.item()
+
+    def export(self, folder):
+        export.save(folder, self.average.state_dict(), self.decoder, self.scale)
+
+    def sheet(self, log):
+        """Sample sheet of the average, through the exported files."""
+        import sample
+        self.export(self.args.work / "preview")
+        path = self.args.work / f"sheet-{self.step:05d}.png"
+        sample.sheet(sample.Model(self.args.work / "preview"), path)
+        log(f"{path.name} written")
+
+
+def train_transformer(args, device, run, log, interrupt):
+    latents, specs = clips.load(args.work, device)
+    matrix = autoencoder.Encoder().mirror_matrix().to(device)
+    batches = clips.Batches(latents[HELD_OUT:], specs[HELD_OUT:], matrix)
+    check = lambda: held_out(run.average, latents[:HELD_OUT], specs[:HELD_OUT], run.scale, device)
+    log(f"{len(batches.specs)} clips to train on, {HELD_OUT} held out; step {run.step}, {run.elapsed / 60:.1f} min done")
+    log(f"held-out loss {check()}")
+    rng, smooth, now = random.Random(), None, time.time()
+    sheet_at = now + args.sheet_minutes * 60
+    while run.elapsed < args.minutes * 60:
+        interrupt.check()
+        loss = run.advance(batches, rng)
+        smooth = loss if smooth is None else .97 * smooth + .03 * loss
+        if run.step % LOG_EVERY == 0:
+            log(json.dumps(dict(step=run.step, minutes=round(run.elapsed / 60, 2), rate=round(run.rate(), 3), loss=round(smooth, 4))))
+        if run.step % SAVE_EVERY == 0:
+            run.save()
+        if time.time() > sheet_at:
+            sheet_at = time.time() + args.sheet_minutes * 60
+            log(f"held-out loss {check()}")
+            run.sheet(log)
+        run.elapsed, now = run.elapsed + time.time() - now, time.time()
+    run.save()
+    log(f"held-out loss {check()}")
+
+
+def main():
+    args = parse()
+    device = pick_device(args.device)
+    torch.set_num_threads(args.threads)
+    try:
+        args.work.mkdir(parents=True, exist_ok=True)
+        log = Log(args.work / "train.log")
+    except OSError as error:
+        stop(f"--work {args.work}: {error.strerror}; name a folder that can be written")
+    check_memory(args, device)
+    interrupt, run = Interrupt(), None
+    try:
+        clips.extend(args.work, args.clips, log, interrupt.check)
+        if args.start == "none":
+            state, decoder, scale = None, None, clips.load(args.work)[0].std().item()
+        else:
+            state, decoder, scale = export.load(args.start)
+        run = Training(args, device, state, decoder, scale)
+        if run.resume():
+            log(f"resumed {run.path} at step {run.step}")
+        elif args.decoder_minutes > 0 or decoder is None:
+            net = autoencoder.Decoder().to(device)
+            if decoder:
+                net.load_state_dict(decoder)
+            args.decoder_minutes = args.decoder_minutes or max(1, args.minutes / 6)
+            train_decoder(args, device, net, decoder is not None, log, interrupt)
+            run.decoder = {k: v.cpu() for k, v in net.state_dict().items()}
+            run.save()
+        train_transformer(args, device, run, log, interrupt)
+    except Stop:
+        if run and run.step:
+            run.save()
+        stop(f"interrupted; run the same command again to go on from {args.work}")
+    except torch.OutOfMemoryError as error:
+        if run and run.step:
+            run.save()
+        stop(f"out of memory on {device} ({str(error).splitlines()[0]}); go on with a --batch below {args.batch}")
+    run.export(args.export)
+    run.sheet(log)
+    log(f"exported to {args.export}")
+
+
+if __name__ == "__main__":
+    main()
