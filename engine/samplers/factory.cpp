@@ -4,6 +4,7 @@
 #include "error.h"
 #include "samplers/few_step.h"
 #include "samplers/flow_euler.h"
+#include "samplers/unipc.h"
 
 namespace flowcache {
 
@@ -27,11 +28,13 @@ std::unique_ptr<Sampler> few_step(const nlohmann::json& section, int steps) {
 std::unique_ptr<Sampler> make_sampler(const nlohmann::json& section, int steps) {
   const std::string kind = section.value("kind", "");
   if (kind == "few_step") return few_step(section, steps);
-  if (kind != "flow_euler")
-    throw Error(FC_ERROR_MODEL, "model.json: sampler.kind is \"" + kind + "\"; known kinds are flow_euler, few_step");
-  const int count = steps != 0 ? steps : section.value("steps", 24);
+  if (kind != "flow_euler" && kind != "unipc")
+    throw Error(FC_ERROR_MODEL,
+                "model.json: sampler.kind is \"" + kind + "\"; known kinds are flow_euler, few_step, unipc");
+  const int count = steps != 0 ? steps : section.value("steps", kind == "unipc" ? 50 : 24);
   if (count < 1 || count > 1000)
     throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(count) + " is outside 1..1000");
+  if (kind == "unipc") return make_unipc(count, section.value("shift", 1.0));
   return make_flow_euler(count, section.value("shift", 1.0), section.value("timestep_scale", 1000.0));
 }
 
