@@ -60,7 +60,7 @@ def one_edit_apart(a, b):
 def words_of(prompt):
     """(words of the vocabulary that the prompt means, words that mean nothing)."""
     known, unknown = [], []
-    for word in re.findall("[a-z]+", prompt.lower()):
+    for word in (w.lower() for w in re.findall("[A-Za-z]+", prompt)):  # ASCII only, as in the engine
         near = [w for w in WORDS[1:] if one_edit_apart(word, w)] if len(word) >= 4 else []
         if word in IDS:
             known.append(word)
