@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// name -> policy, with its options, their defaults and the paper it comes from. Adding a policy is one file and one
-// line in registry.cpp.
+// name -> policy, with its options, their defaults and the paper it comes from. Adding a policy is one file
+// and one line in registry.cpp.
 #pragma once
 
 #include <functional>
@@ -22,6 +22,7 @@ struct OptionSpec {
   std::string help;
   double value = 0, min = 0, max = 0;  // numbers
   std::vector<std::string> words;      // non-empty: a word; the first is the default
+  bool whole = false;                  // numbers: no fraction
 };
 
 // Options after parsing: every option of the policy is present.
@@ -45,8 +46,8 @@ struct PolicyEntry {
 std::span<const PolicyEntry<ReusePolicy>> reuse_policies();
 std::span<const PolicyEntry<KvPolicy>> kv_policies();
 
-// "name" or "name:option=value,option=value". Throws FC_ERROR_NOT_FOUND (with the known names) or FC_ERROR_ARGUMENT
-// (unknown option, value out of range: names both and the range).
+// "name" or "name:option=value,option=value". Throws FC_ERROR_NOT_FOUND (with the known names) or
+// FC_ERROR_ARGUMENT (unknown option, value out of range: names both and the range).
 struct ReuseChoice {
   const PolicyEntry<ReusePolicy>* entry = nullptr;
   Options options;
@@ -59,5 +60,8 @@ struct KvChoice {
 };
 ReuseChoice choose_reuse(std::string_view spec);
 KvChoice choose_kv(std::string_view spec);
+
+// "velocity", "latent_increment", "output_delta" or "token_residual".
+ReuseKind reuse_kind(std::string_view word);
 
 }  // namespace flowcache

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Compute or reuse: the question every chunk answers at every denoising step.
 //
-// A policy sees features and returns decisions; it never sees a network, a latent update or a device call of its own
-// beyond the distance it measures. The stream keeps what is reused (the residual) and does the reusing.
+// A policy sees features and returns decisions; it never sees a network, a latent update or a device call of
+// its own beyond the distance it measures. The stream keeps what is reused (the residual) and does the
+// reusing.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -22,24 +23,30 @@ enum class Tap : unsigned {
   latent = 4,      // x [C, F, h, w] fp32, before the step
   velocity = 8,    // network output [C, F, h, w], given to computed() only
 };
-constexpr Tap operator|(Tap a, Tap b) { return static_cast<Tap>(static_cast<unsigned>(a) | static_cast<unsigned>(b)); }
-constexpr bool wants(Tap set, Tap one) { return (static_cast<unsigned>(set) & static_cast<unsigned>(one)) != 0; }
+constexpr Tap operator|(Tap a, Tap b) {
+  return static_cast<Tap>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
+}
+constexpr bool wants(Tap set, Tap one) {
+  return (static_cast<unsigned>(set) & static_cast<unsigned>(one)) != 0;
+}
 
 // What is applied again on a reused step (policies.md 0.2).
 enum class ReuseKind {
   velocity,          // v of the last computed step, integrated with the current step's sigmas
   latent_increment,  // x' - x of the last computed step, as FlowCache's MAGI-1 code does
   output_delta,      // v - x of the last computed step (EasyCache)
-  token_residual,    // h_out - h_in over all blocks; embed and head still run (TeaCache, FlowCache on SkyReels-V2)
+  token_residual,    // h_out - h_in over all blocks; embed and head still run (TeaCache, FlowCache on
+                     // SkyReels-V2)
 };
 
 // Where a chunk stands. Steps are counted per chunk, never per stream (rule R2).
 struct StepInfo {
   int64_t chunk = 0;
-  int step = 0;    // 0..steps-1
-  int steps = 0;   // N
+  int step = 0;   // 0..steps-1
+  int steps = 0;  // N
   double timestep = 0, sigma = 1, sigma_next = 0;
-  bool must_compute = false;  // the stream's rules demand it (R1, R5, nothing to reuse); the answer is then `compute`
+  bool must_compute =
+      false;  // the stream's rules demand it (R1, R5, nothing to reuse); the answer is then `compute`
 };
 
 struct StepFeatures {
@@ -55,9 +62,9 @@ enum class Action { compute, reuse };
 
 struct Decision {
   Action action = Action::compute;
-  bool forced = false;      // a rule decided (warm-up, last step, must_compute, unsafe metric), not the distance
-  double distance = 0;      // what this step added, after any polynomial; 0 where not measured
-  double accumulated = 0;   // the accumulator after the decision
+  bool forced = false;  // a rule decided (warm-up, last step, must_compute, unsafe metric), not the distance
+  double distance = 0;  // what this step added, after any polynomial; 0 where not measured
+  double accumulated = 0;  // the accumulator after the decision
 };
 
 // Not thread-safe: one policy object a stream.
@@ -73,9 +80,11 @@ class ReusePolicy {
 
   // The network ran for this step; `velocity` is defined if taps() asks for it.
   virtual void computed(const ChunkStep&, const at::Tensor& /*velocity*/) {}
-  // What the chunk attends has changed (history compressed or evicted, prompt switched). Default: nothing to forget.
+  // What the chunk attends has changed (history compressed or evicted, prompt switched). Default: nothing to
+  // forget.
   virtual void context_changed(int64_t /*chunk*/) {}
-  // Rule R5: after such a change the stream makes the chunk compute its next step, unless the policy declines.
+  // Rule R5: after such a change the stream makes the chunk compute its next step, unless the policy
+  // declines.
   virtual bool recompute_on_context_change() const { return true; }
   // The chunk is finished: drop its state.
   virtual void end_chunk(int64_t chunk) = 0;

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cache/kv/compact.h"
+
+#include <ATen/Parallel.h>
+
+#include <cstring>
+#include <span>
+
+namespace flowcache {
+namespace {
+
+std::span<const int64_t> slots_of(const at::Tensor& slots, int64_t head) {
+  const int64_t kept = slots.size(-1);
+  const int64_t* first = slots.const_data_ptr<int64_t>() + (slots.dim() == 2 ? head * kept : 0);
+  return {first, static_cast<size_t>(kept)};
+}
+
+bool ascending(const at::Tensor& slots) {
+  for (int64_t head = 0; head < (slots.dim() == 2 ? slots.size(0) : 1); ++head) {
+    const auto one = slots_of(slots, head);
+    for (size_t i = 1; i < one.size(); ++i)
+      if (one[i] <= one[i - 1]) return false;
+  }
+  return true;
+}
+
+// Ascending slots never lie before their destination, so runs can be moved in place, first to last.
+void move_in_place(char* rows, std::span<const int64_t> slots, int64_t used, int64_t tail, size_t row_bytes) {
+  const auto kept = static_cast<int64_t>(slots.size());
+  for (int64_t to = 0; to < kept;) {
+    int64_t run = 1;
+    while (to + run < kept && slots[to + run] == slots[to] + run) ++run;
+    if (slots[to] != to) std::memmove(rows + to * row_bytes, rows + slots[to] * row_bytes, run * row_bytes);
+    to += run;
+  }
+  if (kept != used) std::memmove(rows + kept * row_bytes, rows + used * row_bytes, tail * row_bytes);
+}
+
+void gather(at::Tensor buffer, const at::Tensor& slots, int64_t used, int64_t tail, at::Tensor& scratch) {
+  const at::Tensor end = at::arange(used, used + tail, slots.options());
+  const int64_t count = slots.size(-1) + tail;
+  if (!scratch.defined() || scratch.size(0) < count)
+    scratch = at::empty({buffer.size(2), buffer.size(3)}, buffer.options());
+  for (int64_t head = 0; head < buffer.size(1); ++head) {
+    const at::Tensor kept = slots.dim() == 2 ? slots[head] : slots;
+    const at::Tensor index = at::cat({kept, end}).to(buffer.device());
+    for (int64_t plane = 0; plane < buffer.size(0); ++plane) {
+      at::Tensor rows = buffer[plane][head], moved = scratch.narrow(0, 0, count);
+      at::index_select_out(moved, rows, 0, index);
+      rows.narrow(0, 0, count).copy_(moved);
+    }
+  }
+}
+
+}  // namespace
+
+void compact_rows(at::Tensor buffer, const at::Tensor& slots, int64_t used, int64_t tail,
+                  at::Tensor& scratch) {
+  if (!buffer.device().is_cpu() || !ascending(slots)) return gather(buffer, slots, used, tail, scratch);
+  const size_t row_bytes = buffer.size(3) * buffer.element_size();
+  const int64_t planes = buffer.size(0), heads = buffer.size(1);
+  auto* base = static_cast<char*>(buffer.mutable_data_ptr());
+  at::parallel_for(0, planes * heads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      move_in_place(base + i * buffer.size(2) * row_bytes, slots_of(slots, i % heads), used, tail, row_bytes);
+  });
+}
+
+}  // namespace flowcache

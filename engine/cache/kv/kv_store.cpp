@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cache/kv/kv_store.h"
+
+#include <c10/util/Exception.h>
+
+#include <deque>
+#include <iomanip>
+#include <new>
+#include <sstream>
+
+#include "cache/kv/compact.h"
+#include "error.h"
+
+namespace flowcache {
+namespace {
+
+std::string megabytes(uint64_t bytes) {
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(bytes < 10'000'000 ? 3 : 1) << static_cast<double>(bytes) / 1e6
+       << " MB";
+  return text.str();
+}
+
+[[noreturn]] void defect(const std::string& what) {
+  throw Error(FC_ERROR_INTERNAL, "KV store: " + what);
+}
+
+}  // namespace
+
+uint64_t KvGeometry::bytes(int64_t tokens) const {
+  return 2 * static_cast<uint64_t>(layers) * kv_heads * tokens * head_dim * c10::elementSize(dtype);
+}
+
+struct KvStore::Impl {
+  // A chunk in flight. It stays where it is in memory while it is in the deque, so that its view can be
+  // handed out.
+  struct InFlight final : KvView {
+    InFlight(Impl& owner, int64_t id) : store(owner), chunk(id) {}
+    KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
+      return store.append(*this, layer, q, own);
+    }
+    Impl& store;
+    int64_t chunk;
+  };
+
+  KvGeometry geometry;
+  int64_t budget = 0;
+  std::unique_ptr<KvPolicy> policy;
+  int64_t capacity = 0;
+  at::Tensor buffer;  // [layers, K|V, kv_heads, capacity, head_dim]
+  at::Tensor origin;  // [layers, kv_heads, capacity, 1] int64, on the CPU
+  at::Tensor
+      queries;  // [layers, heads, wanted, head_dim] of the last append; made at the first, kept from then on
+  at::Tensor scratch, origin_scratch;
+  int64_t history = 0;
+  std::deque<InFlight> window;
+
+  int64_t start_of(const InFlight& one) const {
+    for (size_t i = 0; i < window.size(); ++i)
+      if (&window[i] == &one) return history + static_cast<int64_t>(i) * geometry.tokens_per_chunk;
+    defect("a view outlived its chunk");
+  }
+
+  KeyValue span(int layer, int64_t end) const {
+    return {buffer[layer][0].narrow(1, 0, end), buffer[layer][1].narrow(1, 0, end)};
+  }
+
+  void allocate();
+  void admit(int64_t chunk, int64_t first_frame);
+  KeyValue append(const InFlight& one, int layer, const at::Tensor& q, const KeyValue& own);
+  void keep_queries(int layer, const at::Tensor& q);
+  at::Tensor ask_policy(int layer);
+  void check_slots(const at::Tensor& slots, int layer, int64_t kept) const;
+  void shrink();
+};
+
+void KvStore::Impl::allocate() {
+  capacity = budget + geometry.window_chunks * geometry.tokens_per_chunk;
+  try {
+    const auto options = at::TensorOptions().dtype(geometry.dtype).device(geometry.device);
+    buffer = at::zeros({geometry.layers, 2, geometry.kv_heads, capacity, geometry.head_dim}, options);
+    origin = at::zeros({geometry.layers, geometry.kv_heads, capacity, 1}, at::kLong);
+  } catch (const c10::Error&) {
+    throw Error(FC_ERROR_MEMORY, "the KV buffer needs " + megabytes(geometry.bytes(capacity)) + " on " +
+                                     geometry.device.str() + " and could not be allocated: lower kv-budget");
+  } catch (const std::bad_alloc&) {
+    throw Error(FC_ERROR_MEMORY, "the KV buffer needs " + megabytes(geometry.bytes(capacity)) +
+                                     " and could not be allocated: lower kv-budget");
+  }
+}
+
+void KvStore::Impl::admit(int64_t chunk, int64_t first_frame) {
+  if (static_cast<int64_t>(window.size()) >= geometry.window_chunks)
+    defect("chunk " + std::to_string(chunk) + " enters a window that is full with " +
+           std::to_string(window.size()));
+  if (!window.empty() && window.back().chunk >= chunk)
+    defect("chunk " + std::to_string(chunk) + " enters behind chunk " + std::to_string(window.back().chunk));
+  window.emplace_back(*this, chunk);
+  const int64_t first_token = first_frame * geometry.tokens_per_frame;
+  const at::Tensor tokens = at::arange(first_token, first_token + geometry.tokens_per_chunk, at::kLong);
+  origin.narrow(2, start_of(window.back()), geometry.tokens_per_chunk).copy_(tokens.view({1, 1, -1, 1}));
+}
+
+KeyValue KvStore::Impl::append(const InFlight& one, int layer, const at::Tensor& q, const KeyValue& own) {
+  const std::array<int64_t, 3> shape = {geometry.kv_heads, geometry.tokens_per_chunk, geometry.head_dim};
+  if (layer < 0 || layer >= geometry.layers || own.k.sizes() != shape || own.v.sizes() != shape) {
+    std::ostringstream what;
+    what << "layer " << layer << " of " << geometry.layers << " appends keys " << own.k.sizes()
+         << " and values " << own.v.sizes() << ", a chunk has " << at::IntArrayRef(shape);
+    defect(what.str());
+  }
+  const int64_t start = start_of(one), end = start + geometry.tokens_per_chunk;
+  buffer[layer][0].narrow(1, start, geometry.tokens_per_chunk).copy_(own.k);
+  buffer[layer][1].narrow(1, start, geometry.tokens_per_chunk).copy_(own.v);
+  if (policy->needs_queries()) keep_queries(layer, q);
+  return span(layer, end);
+}
+
+void KvStore::Impl::keep_queries(int layer, const at::Tensor& q) {
+  const int64_t wanted = policy->queries_wanted(geometry.tokens_per_frame, geometry.tokens_per_chunk);
+  const int64_t count = std::min(wanted, q.size(1));
+  if (!queries.defined())
+    queries = at::zeros({geometry.layers, q.size(0), count, q.size(2)}, buffer.options());
+  queries[layer].copy_(q.narrow(1, q.size(1) - count, count));
+}
+
+at::Tensor KvStore::Impl::ask_policy(int layer) {
+  const KeyValue kv = span(layer, history);
+  HistoryLayer view{.k = kv.k,
+                    .v = kv.v,
+                    .queries = queries.defined() ? queries[layer] : at::Tensor(),
+                    .origin = origin[layer].narrow(1, 0, history).squeeze(-1),
+                    .tokens_per_frame = geometry.tokens_per_frame,
+                    .tokens_per_chunk = geometry.tokens_per_chunk};
+  return policy->keep(view, budget).to(at::kCPU, at::kLong).contiguous();
+}
+
+void KvStore::Impl::check_slots(const at::Tensor& slots, int layer, int64_t kept) const {
+  const bool shape = (slots.dim() == 1 || (slots.dim() == 2 && slots.size(0) == geometry.kv_heads)) &&
+                     slots.size(-1) <= budget && slots.size(-1) == kept;
+  if (shape && (kept == 0 || (slots.min().item<int64_t>() >= 0 && slots.max().item<int64_t>() < history)))
+    return;
+  std::ostringstream what;
+  what << "the policy keeps slots of shape " << slots.sizes() << " in layer " << layer << ", budget "
+       << budget << ", history " << history << ", kept in layer 0 " << kept;
+  defect(what.str());
+}
+
+void KvStore::Impl::shrink() {
+  std::vector<at::Tensor>
+      slots;  // of all layers before anything moves: a policy that throws leaves the store whole
+  for (int layer = 0; layer < geometry.layers; ++layer) {
+    slots.push_back(ask_policy(layer));
+    check_slots(slots.back(), layer, slots.front().size(-1));
+  }
+  const int64_t tail = static_cast<int64_t>(window.size()) * geometry.tokens_per_chunk;
+  for (int layer = 0; layer < geometry.layers; ++layer) {
+    compact_rows(buffer[layer], slots[layer], history, tail, scratch);
+    compact_rows(origin.narrow(0, layer, 1), slots[layer], history, tail, origin_scratch);
+  }
+  history = slots.front().size(-1);
+}
+
+KvStore::KvStore(const KvGeometry& geometry, int64_t budget_tokens, std::unique_ptr<KvPolicy> policy)
+    : impl_(std::make_unique<Impl>()) {
+  if (budget_tokens < geometry.tokens_per_chunk)
+    throw Error(FC_ERROR_ARGUMENT,
+                "chunk of " + std::to_string(geometry.tokens_per_chunk) + " tokens needs " +
+                    megabytes(geometry.bytes(geometry.tokens_per_chunk)) + " of KV, budget is " +
+                    megabytes(geometry.bytes(std::max<int64_t>(0, budget_tokens))) +
+                    ": raise kv-budget or lower the resolution");
+  policy->begin(geometry.tokens_per_frame, geometry.tokens_per_chunk, budget_tokens);
+  impl_->geometry = geometry;
+  impl_->budget = budget_tokens;
+  impl_->policy = std::move(policy);
+  impl_->allocate();
+}
+
+KvStore::~KvStore() = default;
+
+void KvStore::admit(int64_t chunk, int64_t first_frame) {
+  impl_->admit(chunk, first_frame);
+}
+
+KvView& KvStore::view(int64_t chunk) {
+  for (Impl::InFlight& one : impl_->window)
+    if (one.chunk == chunk) return one;
+  defect("chunk " + std::to_string(chunk) + " is not in flight");
+}
+
+bool KvStore::finish(int64_t chunk) {
+  Impl& s = *impl_;
+  if (s.window.empty() || s.window.front().chunk != chunk)
+    defect("chunk " + std::to_string(chunk) + " finishes before an older one");
+  const int64_t total = s.history + s.geometry.tokens_per_chunk;
+  if (total > s.budget && !s.policy->drops())
+    throw Error(FC_ENDED,
+                "the KV cache keeps everything and its budget of " + megabytes(budget_bytes()) +
+                    " cannot take chunk " + std::to_string(chunk) + " (" +
+                    megabytes(s.geometry.bytes(s.geometry.tokens_per_chunk)) +
+                    " more): raise kv-budget, or choose a KV cache policy that forgets, such as window");
+  s.window.pop_front();
+  s.history = total;
+  if (total <= s.budget) return false;
+  s.shrink();
+  return true;
+}
+
+void KvStore::reset() {
+  Impl& s = *impl_;
+  s.window.clear();
+  s.history = 0;
+  if (s.queries.defined()) s.queries.zero_();
+  s.policy->begin(s.geometry.tokens_per_frame, s.geometry.tokens_per_chunk, s.budget);
+}
+
+int64_t KvStore::history_tokens() const {
+  return impl_->history;
+}
+int64_t KvStore::budget_tokens() const {
+  return impl_->budget;
+}
+uint64_t KvStore::history_bytes() const {
+  return impl_->geometry.bytes(impl_->history);
+}
+uint64_t KvStore::budget_bytes() const {
+  return impl_->geometry.bytes(impl_->budget);
+}
+uint64_t KvStore::allocated_bytes() const {
+  return impl_->buffer.nbytes();
+}
+KeyValue KvStore::history(int layer) const {
+  return impl_->span(layer, impl_->history);
+}
+
+}  // namespace flowcache

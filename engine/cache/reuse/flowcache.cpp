@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cache/reuse/flowcache.h"
+
+#include "cache/reuse/polynomial.h"
+
+namespace flowcache {
+
+std::vector<Decision> FlowCacheReuse::decide(std::span<const ChunkStep> tick, double threshold) {
+  std::vector<Decision> decisions;
+  decisions.reserve(tick.size());
+  for (const ChunkStep& step : tick) decisions.push_back(decide_one(step, threshold));
+  return decisions;
+}
+
+Decision FlowCacheReuse::decide_one(const ChunkStep& step, double threshold) {
+  const StepInfo& info = step.info;
+  State& state = chunks_[info.chunk];
+  const at::Tensor& feature =
+      config_.feature == Tap::modulation ? step.features.modulation : step.features.tokens;
+  const bool last = config_.protect_last && info.step >= info.steps - 1;
+  const bool forced =
+      info.must_compute || info.step < config_.warmup || last || !state.previous.comparable(feature);
+
+  Decision decision;
+  if (forced) {
+    decision = state.accumulator.force();
+  } else {
+    const double change = relative_change(feature, state.previous.value(), config_.metric);
+    decision = state.accumulator.add(evaluate(config_.polynomial, change), threshold, config_.unsafe);
+  }
+  state.previous.keep(feature);
+  return decision;
+}
+
+uint64_t FlowCacheReuse::state_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [chunk, state] : chunks_) bytes += state.previous.bytes();
+  return bytes;
+}
+
+namespace reuse {
+
+PolicyEntry<ReusePolicy> flowcache() {
+  return {
+      .name = "flowcache",
+      .summary =
+          "every chunk in flight decides alone: reuse while the drift since its last computed step is below "
+          "ε",
+      .paper = "FlowCache: Caching for autoregressive video diffusion, arXiv 2602.10825",
+      .threshold = 0.2,
+      .options =
+          {
+              {.name = "warmup",
+               .help = "steps of a chunk computed before any is reused",
+               .value = 3,
+               .min = 0,
+               .max = 1000,
+               .whole = true},
+              {.name = "feature",
+               .help = "what is compared: embedded latent, or timestep modulation",
+               .words = {"tokens", "modulation"}},
+              {.name = "residual",
+               .help = "what is applied again",
+               .words = {"velocity", "latent_increment", "token_residual"}},
+              {.name = "metric", .help = "precision of the distance", .words = {"fp32", "bf16"}},
+              {.name = "protect_last",
+               .help = "1: compute the last step of each chunk",
+               .value = 1,
+               .min = 0,
+               .max = 1,
+               .whole = true},
+              {.name = "polynomial",
+               .help = "TeaCache polynomial applied to the distance",
+               .words = polynomial_names()},
+              {.name = "unsafe",
+               .help = "negative or infinite distance: compute, or parity with the reference code",
+               .words = {"compute", "parity"}},
+          },
+      .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
+        return std::make_unique<FlowCacheReuse>(FlowCacheConfig{
+            .warmup = options.integer("warmup"),
+            .feature = options.word("feature") == "modulation" ? Tap::modulation : Tap::tokens,
+            .residual = reuse_kind(options.word("residual")),
+            .metric = options.word("metric") == "bf16" ? Metric::bf16 : Metric::fp32,
+            .protect_last = options.flag("protect_last"),
+            .polynomial = polynomial(options.word("polynomial")),
+            .unsafe = options.word("unsafe") == "parity" ? UnsafeDistance::parity : UnsafeDistance::compute,
+        });
+      },
+  };
+}
+
+}  // namespace reuse
+}  // namespace flowcache
