@@ -36,6 +36,9 @@ struct ModelPackage {
 // Errors: NOT_FOUND (no such folder or no model.json: says what was looked for), MODEL (field, value, what is wanted).
 ModelPackage read_package(const std::filesystem::path& folder);
 
+// Size of a section's "file" or "files". FC_ERROR_NOT_FOUND names one that cannot be read.
+uint64_t section_bytes(const ModelPackage& package, const nlohmann::json& section);
+
 // All tensors of a section's "file" or "files".
 WeightMap read_section(const ModelPackage& package, const nlohmann::json& section);
 

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "package/model.h"
+
+#include <fstream>
+#include <sstream>
+
+#include "error.h"
+#include "package/fields.h"
+#include "package/strict_json.h"
+
+namespace flowcache {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr uint64_t max_model_json = 16 << 20;  // bytes; the vocabulary of a word encoder is the largest part
+
+struct Scales {
+  int64_t time = 4, space = 8;
+};
+
+// How many frames a latent frame and pixels a latent column become.
+Scales decoder_scales(const Fields& decoder) {
+  if (decoder.string("kind", 63) != "taehv") return {};  // the public video VAEs: 4 x 8 x 8
+  const Fields config = decoder.object("config");
+  const int64_t patch = config.integer("patch_size", 1, 16, 1);
+  Scales scales{1, 8 * patch};  // three doublings, then pixel shuffle
+  if (!config.has("decoder_time_upscale")) return {4, scales.space};
+  const json& grows = config.raw()["decoder_time_upscale"];
+  if (!grows.is_array() || grows.size() != 3) config.fail("decoder_time_upscale", "three of true or false");
+  for (const json& grow : grows) {
+    if (!grow.is_boolean()) config.fail("decoder_time_upscale", "three of true or false");
+    if (grow.get<bool>()) scales.time *= 2;
+  }
+  return scales;
+}
+
+std::string read_text(const fs::path& file) {
+  std::error_code error;
+  const uint64_t size = fs::file_size(file, error);
+  if (!error && size > max_model_json)
+    throw Error(FC_ERROR_MODEL, file.string() + " has " + std::to_string(size) +
+                                    " bytes; a model.json has at most " + std::to_string(max_model_json));
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  if (error || !in || !(text << in.rdbuf()))
+    throw Error(FC_ERROR_NOT_FOUND, file.string() + " cannot be read; pass the folder of a model");
+  return text.str();
+}
+
+fs::path model_json_of(const fs::path& given) {
+  std::error_code error;
+  if (given.empty()) throw Error(FC_ERROR_NOT_FOUND, "the model's path is empty; pass the folder of a model");
+  if (fs::is_regular_file(given, error)) return given;
+  if (!fs::is_directory(given, error))
+    throw Error(FC_ERROR_NOT_FOUND, "no model at " + given.string() +
+                                        ": there is no such folder; pass a folder with a model.json");
+  if (!fs::exists(given / "model.json", error))
+    throw Error(FC_ERROR_NOT_FOUND, "no model at " + given.string() + ": looked for " +
+                                        (given / "model.json").string() +
+                                        "; pass a folder with a model.json");
+  return given / "model.json";
+}
+
+void read_video(const Fields& root, ModelPackage& out) {
+  const Fields video = root.object("video");
+  out.width = video.integer("width", 16, 8192);
+  out.height = video.integer("height", 16, 8192);
+  out.latent_frames_per_chunk = video.integer("latent_frames_per_chunk", 1, 256);
+  out.frames_per_chunk = video.integer("frames_per_chunk", 1, 4096);
+  const std::string rate = video.string("framerate", 32);
+  char rest = 0;
+  if (std::sscanf(rate.c_str(), "%5ld/%5ld%c", &out.fps_n, &out.fps_d, &rest) != 2 || out.fps_n < 1 ||
+      out.fps_d < 1 || out.fps_n > 1000 * out.fps_d)
+    video.fail("framerate", "a fraction like \"16/1\", of at most 1000 frames a second");
+}
+
+void read_latent_size(const Fields& root, ModelPackage& out) {
+  const Fields video = root.object("video"), decoder = root.object("decoder"),
+               config = decoder.object("config", true);
+  const Scales scales = decoder_scales(decoder);
+  const Fields transformer = root.object("transformer").object("config");
+  std::vector<int64_t> patch = {1, 2, 2};
+  if (transformer.has("patch_size")) patch = transformer.integers("patch_size", 1, 16);
+  if (patch.size() != 3) transformer.fail("patch_size", "three sizes: frames, rows, columns");
+  const int64_t row = scales.space * patch[1], column = scales.space * patch[2];
+  if (out.width % column != 0)
+    video.fail("width", "a multiple of " + std::to_string(column) + " (one token)");
+  if (out.height % row != 0) video.fail("height", "a multiple of " + std::to_string(row) + " (one token)");
+  if (out.frames_per_chunk != out.latent_frames_per_chunk * scales.time)
+    video.fail("frames_per_chunk", std::to_string(out.latent_frames_per_chunk * scales.time) + ": " +
+                                       std::to_string(out.latent_frames_per_chunk) + " latent frames of " +
+                                       std::to_string(scales.time) + " frames each");
+  out.latent_width = out.width / scales.space;
+  out.latent_height = out.height / scales.space;
+  out.latent_channels = config.integer("latent_channels", 1, 1024, 16);
+  if (transformer.integer("out_dim", 1, 1024, 16) != out.latent_channels)
+    transformer.fail("out_dim",
+                     std::to_string(out.latent_channels) + ", as many as decoder.config.latent_channels");
+}
+
+void check_sampler(const Fields& sampler) {
+  sampler.string("kind", 63);
+  const int64_t steps = sampler.integer("steps", 1, 1000);
+  sampler.integer("lag", 0, steps, 0);
+  sampler.number("shift", 1e-3, 1e3, 1.0);
+  sampler.number("guidance_scale", 0, 50, 1.0);
+  if (sampler.has("denoising_step_list") && sampler.integers("denoising_step_list", 0, 1000).empty())
+    sampler.fail("denoising_step_list", "at least one timestep");
+}
+
+void check_cache(const Fields& cache) {
+  cache.string("reuse", 63, "none");
+  cache.string("kv", 63, "window");
+  cache.number("threshold", 0, 10, 0.0);
+  cache.integer("history_chunks", 1, 100000, 1);
+  cache.integer("warmup", 0, 1000, 0);
+}
+
+// Names of the files that a section asks for. They must lie in the folder: a downloaded model.json reads
+// nothing else.
+std::vector<std::string> files_of(const json& section, const std::string& name,
+                                  const std::string& model_json) {
+  const Fields fields(section, model_json, name);
+  std::vector<std::string> files;
+  if (fields.has("files")) {
+    if (fields.has("file")) fields.fail("files", "either \"file\" or \"files\"");
+    for (const json& one : section["files"].is_array() ? section["files"] : json::array({json()})) {
+      if (!one.is_string() || one.get_ref<const std::string&>().empty())
+        fields.fail("files", "a list of file names");
+      files.push_back(one.get<std::string>());
+    }
+    if (files.empty()) fields.fail("files", "at least one file name");
+  } else {
+    files.push_back(fields.string("file", 1024));
+  }
+  for (const std::string& file : files) {
+    const fs::path path(file);
+    bool leaves = path.is_absolute() || file.find('\0') != std::string::npos;
+    for (const auto& part : path) leaves = leaves || part == "..";
+    if (leaves) fields.fail(fields.has("files") ? "files" : "file", "files inside the model's folder");
+  }
+  return files;
+}
+
+}  // namespace
+
+ModelPackage read_package(const fs::path& folder) {
+  const fs::path file = model_json_of(folder);
+  json document;
+  const std::string text = read_text(file);
+  try {
+    document = parse_strict_json(text);
+  } catch (const std::exception& error) {
+    throw Error(FC_ERROR_MODEL, file.string() + " is not valid JSON: " + error.what());
+  }
+  const Fields root(document, file.string(), "");
+  ModelPackage out;
+  out.folder = file.parent_path();
+  out.name = root.string("name", 63);
+  out.family = root.string("family", 31);
+  out.description = root.string("description", 255, "");
+  out.license = root.string("license", 255, "");
+  read_video(root, out);
+  read_latent_size(root, out);
+  check_sampler(root.object("sampler"));
+  check_cache(root.object("cache", true));
+  root.object("text").string("kind", 63);
+  out.transformer = document["transformer"];
+  out.text = document["text"];
+  out.decoder = document["decoder"];
+  out.sampler = document["sampler"];
+  out.cache = document.value("cache", json::object());
+  files_of(out.transformer, "transformer", file.string());
+  files_of(out.text, "text", file.string());
+  files_of(out.decoder, "decoder", file.string());
+  out.clean_context = root.boolean("clean_context", root.object("sampler").boolean("clean_context", false));
+  return out;
+}
+
+uint64_t ModelPackage::weight_bytes() const {
+  return section_bytes(*this, transformer) + section_bytes(*this, text) + section_bytes(*this, decoder);
+}
+
+uint64_t section_bytes(const ModelPackage& package, const json& section) {
+  uint64_t bytes = 0;
+  for (const std::string& file : files_of(section, "file", (package.folder / "model.json").string())) {
+    std::error_code error;
+    const uint64_t size = fs::file_size(package.folder / file, error);
+    if (error)
+      throw Error(FC_ERROR_NOT_FOUND, (package.folder / file).string() +
+                                          ", which model.json names, cannot be read: " + error.message() +
+                                          "; fetch the model again");
+    bytes += size;
+  }
+  return bytes;
+}
+
+WeightMap read_section(const ModelPackage& package, const json& section) {
+  const std::string model_json = (package.folder / "model.json").string();
+  WeightMap all;
+  for (const std::string& file : files_of(section, "file", model_json)) {
+    WeightMap part = read_safetensors(package.folder / file);
+    for (auto& [name, tensor] : part)
+      if (!all.emplace(name, std::move(tensor)).second)
+        throw Error(FC_ERROR_MODEL, (package.folder / file).string() + ": tensor \"" + name +
+                                        "\" is in another file of the same section too; remove one");
+  }
+  return all;
+}
+
+}  // namespace flowcache

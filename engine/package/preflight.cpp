@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "package/preflight.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+
+#include "error.h"
+#include "package/fields.h"
+
+namespace flowcache {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The first number of a file; nothing for "max" or a file that is not there.
+std::optional<uint64_t> number_in(const fs::path& file) {
+  std::ifstream in(file);
+  uint64_t value = 0;
+  if (!(in >> value)) return std::nullopt;
+  return value;
+}
+
+// What the limits of this process's control group and its parents leave; version 2, then version 1.
+std::optional<uint64_t> control_group_free() {
+  std::ifstream in("/proc/self/cgroup");
+  std::optional<uint64_t> least;
+  for (std::string line; std::getline(in, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const bool v2 = controllers.empty();
+    if (!v2 && controllers.find("memory") == std::string::npos) continue;
+    const fs::path root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    for (fs::path group = fs::path(line.substr(second + 1)).relative_path();; group = group.parent_path()) {
+      const auto limit = number_in(root / group / (v2 ? "memory.max" : "memory.limit_in_bytes"));
+      const auto used = number_in(root / group / (v2 ? "memory.current" : "memory.usage_in_bytes"));
+      if (limit && used) least = std::min(least.value_or(UINT64_MAX), *limit > *used ? *limit - *used : 0);
+      if (group.empty()) break;
+    }
+  }
+  return least;
+}
+
+std::string megabytes(uint64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, bytes < 10'000'000 ? "%.1f MB" : "%.0f MB",
+                static_cast<double>(bytes) / 1e6);
+  return text;
+}
+
+int64_t tokens_per_chunk(const ModelPackage& package, const Fields& config) {
+  const std::vector<int64_t> patch =
+      config.has("patch_size") ? config.integers("patch_size", 1, 16) : std::vector<int64_t>{1, 2, 2};
+  return package.latent_frames_per_chunk * (package.latent_height / patch.at(1)) *
+         (package.latent_width / patch.at(2));
+}
+
+}  // namespace
+
+uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element) {
+  const std::string file = (package.folder / "model.json").string();
+  const Fields config = Fields(package.transformer, file, "transformer").object("config");
+  const int64_t layers = config.integer("num_layers", 1, 1000), dim = config.integer("dim", 1, 65536);
+  const int64_t heads = config.integer("num_heads", 1, dim);
+  const int64_t kv_heads = config.integer("num_kv_heads", 1, heads, heads);
+  return 2 * element * layers * (dim / heads * kv_heads) * tokens_per_chunk(package, config);
+}
+
+std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPlan& plan) {
+  const std::string file = (package.folder / "model.json").string();
+  const Fields config = Fields(package.transformer, file, "transformer").object("config");
+  const uint64_t chunk = kv_bytes_per_chunk(package, plan.kv_bytes) * plan.branches;
+  const uint64_t history = Fields(package.cache, file, "cache").integer("history_chunks", 1, 100000, 1);
+  const uint64_t tokens = tokens_per_chunk(package, config), dim = config.integer("dim", 1, 65536);
+  // Published checkpoints store two bytes a weight; as fp32 they double. What a forward pass holds at once is
+  // about ten rows of the hidden width and two of the feed-forward width a token.
+  const uint64_t working = 4 * tokens * (10 * dim + 2 * config.integer("ffn_dim", 1, 1 << 20, 4 * dim));
+  const uint64_t pixels = static_cast<uint64_t>(package.width) * package.height;
+  return {
+      {"transformer", section_bytes(package, package.transformer) * plan.compute_bytes / 2},
+      {"text encoder", section_bytes(package, package.text)},
+      {"decoder", section_bytes(package, package.decoder) * 2},
+      {"KV budget of history", plan.kv_budget ? plan.kv_budget : history * chunk},
+      {"KV of chunks in flight", plan.chunks_in_flight * chunk},
+      {"working memory", working + 4 * 16 * pixels * 2},  // the decoder's widest layers
+      {"frames of a chunk", 4 * 3 * pixels * package.frames_per_chunk},
+  };
+}
+
+uint64_t free_host_memory() {
+  uint64_t free = UINT64_MAX;
+  std::ifstream in("/proc/meminfo");
+  for (std::string line; std::getline(in, line);) {
+    uint64_t kib = 0;
+    if (std::sscanf(line.c_str(), "MemAvailable: %lu kB", &kib) == 1) free = kib * 1024;
+  }
+  return std::min(free, control_group_free().value_or(UINT64_MAX));
+}
+
+void check_memory(const std::vector<MemoryNeed>& needs, uint64_t available, const std::string& where) {
+  uint64_t total = 0;
+  for (const MemoryNeed& need : needs) total += need.bytes;
+  if (total <= available) return;
+  std::string message = "the model and one stream need " + megabytes(total) + ", but " + where + " has " +
+                        megabytes(available) + ":";
+  for (const MemoryNeed& need : needs)
+    message += " " + need.what + " " + megabytes(need.bytes) + (&need == &needs.back() ? "" : ",");
+  throw Error(FC_ERROR_MEMORY,
+              message + "; lower kv-budget, choose precision bf16 or a smaller model, or free memory");
+}
+
+}  // namespace flowcache

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Whether a model fits, before anything large is allocated.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "package/model.h"
+
+namespace flowcache {
+
+struct MemoryPlan {
+  uint64_t compute_bytes = 4;  // of one weight of the transformer as it is computed with: fp32 4, bf16 2
+  uint64_t kv_bytes = 4;       // of one key or value
+  uint64_t kv_budget = 0;      // bytes for finished chunks, all branches; 0: the model's history_chunks
+  uint64_t chunks_in_flight = 1;
+  uint64_t branches = 1;  // 2 with classifier-free guidance
+};
+
+struct MemoryNeed {
+  std::string what;
+  uint64_t bytes = 0;
+};
+
+// Keys and values of one chunk of `package`, all layers, one branch; element: bytes of one. Reads the
+// transformer's config; FC_ERROR_MODEL if a field is missing or impossible.
+uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element);
+
+// What loading the model and running one stream takes: transformer, text encoder, decoder, KV budget, KV of
+// the chunks in flight, working memory. Opens no weights; sizes of files that are missing are
+// FC_ERROR_NOT_FOUND.
+std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPlan& plan);
+
+// Bytes that this process may still take: the least of MemAvailable and what its control groups leave.
+uint64_t free_host_memory();
+
+// Throws FC_ERROR_MEMORY with every figure in MB if the needs exceed `available`; `where`: "cpu", "cuda:0",
+// or what set the limit.
+void check_memory(const std::vector<MemoryNeed>& needs, uint64_t available, const std::string& where);
+
+}  // namespace flowcache
