@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # the arrays are for the scripts that source this file
+# Shared by the scripts beside it: the options they have in common, and the way they run a pipeline.
+#
+#   source common.sh
+#   parse_arguments "$@"      reads the options, fills the arrays arguments and source; needs usage()
+#   run_pipeline NAME WORD…   prints the pipeline and runs it
+
+# shellcheck source=tools/setup.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../tools/setup.sh"
+
+flowcache_environment
+prompt="slow green aurora over mountains" seed=1 seconds="" dry_run=0
+arguments=() source=() encoder=() sound=()
+
+# A queue that drops its oldest frames when the other side is slow, so that delay never builds up.
+live_queue=(queue max-size-buffers=8 max-size-bytes=0 max-size-time=0 leaky=downstream)
+
+common_options() {
+  cat <<'TEXT'
+  --prompt TEXT  what to show (default: "slow green aurora over mountains")
+  --seed N       another seed, another video (default 1)
+  --seconds N    stop after N seconds (default: go on until Ctrl-C)
+  --dry-run      print the pipeline and run nothing
+TEXT
+}
+
+# own_option OPTION VALUE: a script that has options of its own replaces this; it returns 0 if it took the option.
+own_option() { return 1; }
+
+parse_arguments() {
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      -h | --help) usage && exit 0 ;;
+      --dry-run) dry_run=1 && shift && continue ;;
+      -?*) ;;
+      *) arguments+=("$1") && shift && continue ;;
+    esac
+    case $1 in
+      --prompt | --seed | --seconds) [[ $# -ge 2 ]] || die "$1 needs a value" "see $0 --help" ;;
+    esac
+    case $1 in
+      --prompt) prompt=$2 ;;
+      --seed) seed=$2 ;;
+      --seconds) seconds=$2 ;;
+      *) own_option "$1" "${2:-}" || die "unknown option $1" "see $0 --help" ;;
+    esac
+    shift $(($# < 2 ? $# : 2))
+  done
+  [[ $seed =~ ^[0-9]{1,18}$ ]] || die "--seed $seed is not a whole number from 0 to 999999999999999999"
+  [[ -z $seconds || $seconds =~ ^[0-9]{1,6}$ && $seconds -gt 0 ]] || die "--seconds $seconds is not a whole number from 1 to 999999"
+  # 16 frames a second is the rate of the model that ships.
+  source=(flowcachesrc "prompt=$(quoted "$prompt")" "seed=$seed")
+  if [[ -n $seconds ]]; then source+=("num-buffers=$((seconds * 16))"); fi
+}
+
+# quoted TEXT: as a value that gst-launch-1.0 reads.
+quoted() {
+  local text=${1//\\/\\\\}
+  printf '"%s"' "${text//\"/\\\"}"
+}
+
+has_element() { gst-inspect-1.0 --exists "$1" 2>/dev/null; }
+
+# set_encoder KBIT_PER_SECOND KEYFRAME_INTERVAL: fills the array encoder with one for a live stream, in hardware where
+# there is one.
+#   zerolatency, bframes=0         no frame waits for a later one
+#   key-int-max, gop-size          how long a new viewer waits for a picture, in frames
+#   bitrate with vbv-buf-capacity  no burst longer than that many ms of the rate, so that no queue fills up
+set_encoder() {
+  if has_element nvh264enc; then
+    encoder=(nvh264enc preset=low-latency-hq rc-mode=cbr "bitrate=$1" "gop-size=$2" bframes=0)
+  elif has_element vah264enc; then
+    encoder=(vah264enc rate-control=cbr "bitrate=$1" "key-int-max=$2" b-frames=0)
+  else
+    encoder=(x264enc tune=zerolatency speed-preset=veryfast "bitrate=$1" "key-int-max=$2" vbv-buf-capacity=500)
+  fi
+}
+
+# set_sound WAVE VOLUME: fills the array sound with a live one that ends with the video.
+set_sound() {
+  sound=(audiotestsrc is-live=true "wave=$1" "volume=$2" samplesperbuffer=480)
+  if [[ -n $seconds ]]; then sound+=("num-buffers=$((seconds * 100))"); fi
+  sound+=(! "audio/x-raw,rate=48000" ! audioconvert)
+}
+
+# print_pipeline WORD…: as a line that can be pasted into a shell.
+print_pipeline() {
+  local word
+  printf 'gst-launch-1.0 -e'
+  for word in "$@"; do
+    if [[ $word =~ ^([a-z-]+=)?\"[^\"\$\`\\!]*\"$ || $word =~ ^[a-zA-Z0-9_./:=,!-]+$ ]]; then
+      printf ' %s' "$word"
+    else
+      printf ' %q' "$word"
+    fi
+  done
+  printf '\n'
+}
+
+# run_pipeline WHAT WORD…: prints it; unless --dry-run, runs it and says in a sentence how it ended.
+run_pipeline() {
+  local what=$1 log status=0
+  shift
+  print_pipeline "$@"
+  if [[ $dry_run -eq 1 ]]; then return; fi
+  flowcache_setup gst-plugin/libgstflowcache.so engine/libflowcache.so
+  log=$(mktemp)
+  gst-launch-1.0 -e "$@" 2> >(tee -i "$log" >&2) || status=$?
+  wait $! 2>/dev/null || true # for tee
+  if [[ $status -ne 0 ]]; then
+    say ""
+    say "error: $what: $(grep -m 1 -oP '^ERROR: from element \S+: \K.*' "$log" || echo "the pipeline ended with status $status")"
+  fi
+  rm -f "$log"
+  return "$status"
+}

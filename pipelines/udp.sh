@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+set -euo pipefail
+# shellcheck source=pipelines/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+  cat <<'TEXT'
+pipelines/udp.sh [OPTIONS] [HOST:PORT]
+
+Sends generated video as MPEG-TS over UDP (default 127.0.0.1:5004). A receiver may come and go: nobody is waited for.
+Watch it with
+  gst-launch-1.0 udpsrc port=5004 caps=video/mpegts,systemstream=true ! tsdemux ! decodebin ! autovideosink
+
+TEXT
+  common_options
+}
+
+parse_arguments "$@"
+[[ ${#arguments[@]} -le 1 ]] || die "one HOST:PORT, not ${#arguments[@]}" "see $0 --help"
+target=${arguments[0]:-127.0.0.1:5004}
+host=${target%:*} port=${target##*:}
+if [[ $target != *:* || -z $host ]] || ! [[ $port =~ ^[0-9]{1,5}$ && $port -ge 1 && $port -le 65535 ]]; then
+  die "$target is not HOST:PORT with a port from 1 to 65535"
+fi
+# alignment=7: seven TS packets fill one datagram of an Ethernet frame. A key frame a second: a receiver that joins sees a
+# picture within a second.
+set_encoder 2000 16
+run_pipeline "$target" "${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse config-interval=-1 \
+  ! mpegtsmux alignment=7 ! udpsink "host=$host" "port=$port"

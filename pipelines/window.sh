@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+set -euo pipefail
+# shellcheck source=pipelines/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+  cat <<'TEXT'
+pipelines/window.sh [OPTIONS]
+
+Shows generated video in a window, with the running time in a corner if asked for. Closing the window ends it.
+
+  --clock        show the running time
+TEXT
+  common_options
+}
+
+clock=()
+# --clock takes no value, so it is taken out before the others are read.
+words=()
+for word in "$@"; do
+  if [[ $word == --clock ]]; then clock=(timeoverlay !); else words+=("$word"); fi
+done
+parse_arguments "${words[@]}"
+[[ ${#arguments[@]} -eq 0 ]] || die "window.sh takes no file: ${arguments[*]}" "see $0 --help"
+if [[ $dry_run -eq 0 && -z ${DISPLAY:-}${WAYLAND_DISPLAY:-} ]]; then
+  die "a window needs a display and neither DISPLAY nor WAYLAND_DISPLAY is set" "pipelines/file.sh writes a file instead"
+fi
+run_pipeline "the window" "${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${clock[@]}" autovideosink

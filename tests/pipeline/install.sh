@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What `meson install` lays down is enough: the plugin is found, and the C example builds with the header and the .pc
+# alone and writes frames.
+set -euo pipefail
+# shellcheck source=tests/pipeline/tap.sh
+source "$SOURCE_DIR/tests/pipeline/tap.sh"
+
+stage=$WORK/stage
+check "meson install" env DESTDIR="$stage" meson install -C "$BUILD_DIR" --no-rebuild --quiet
+plugin=$(find "$stage" -name libgstflowcache.so -printf '%h\n' | head -n 1)
+pc=$(find "$stage" -name flowcache.pc -printf '%h\n' | head -n 1)
+library=$(find "$stage" -name libflowcache.so -printf '%h\n' | head -n 1)
+headers=$(find "$stage" -path '*/include/*' -type f | wc -l)
+if [[ $headers -eq 1 ]]; then ok "one public header"; else not_ok "one public header, not $headers"; fi
+
+inspect=(env GST_PLUGIN_SYSTEM_PATH_1_0="" GST_PLUGIN_PATH_1_0="$plugin" GST_REGISTRY_1_0="$WORK/inspect.bin"
+  gst-inspect-1.0 flowcachesrc)
+check "gst-inspect-1.0 finds the installed plugin" "${inspect[@]}"
+check "the plugin shows its properties" grep -q 'cache-threshold' "$WORK/check.log"
+
+build_example() {
+  local flags
+  flags=$(PKG_CONFIG_PATH=$pc PKG_CONFIG_SYSROOT_DIR=$stage pkg-config --cflags --libs flowcache)
+  cp "$SOURCE_DIR/pipelines/frames.c" "$WORK/frames.c"
+  # shellcheck disable=SC2086 # flags are words
+  cc -std=c11 -Wall -Werror "$WORK/frames.c" $flags -Wl,-rpath,"$library" -Wl,--allow-shlib-undefined -o "$WORK/frames"
+}
+check "the C example builds with pkg-config" build_example
+check "the C example writes frames" "$WORK/frames" "orange fire" 2 "$WORK/fire"
+check "the frames are pictures that move" picture moving "$WORK"/fire-*.ppm
+refuses "the C example says what is wrong with a model" "not-here" env FLOWCACHE_MODEL="$WORK/not-here" "$WORK/frames" fire 1 "$WORK/x"
+finish
