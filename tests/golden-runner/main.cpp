@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
   golden::register_pipelines(handlers);
   golden::register_text(handlers);
   golden::register_unipc(handlers);
+  golden::register_vae(handlers);
 
   std::map<Verdict, int> count;
   for (const auto& folder : folders) ++count[run(folder, handlers)];

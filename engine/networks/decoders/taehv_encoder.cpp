@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "networks/decoders/taehv_encoder.h"
+
+#include <algorithm>
+#include <array>
+
+#include "error.h"
+#include "networks/parameters.h"
+
+namespace flowcache {
+namespace {
+
+struct Conv {
+  at::Tensor weight, bias;
+  at::Tensor operator()(const at::Tensor& x, int64_t stride = 1) const {
+    return at::conv2d(x, weight, bias, stride, weight.size(-1) / 2);
+  }
+};
+
+// Three convolutions over a frame and the one before it, plus the frame.
+struct MemoryBlock {
+  std::array<Conv, 3> convs;
+  at::Tensor operator()(const at::Tensor& x) const {  // [T, C, H, W]
+    const at::Tensor past = at::constant_pad_nd(x, {0, 0, 0, 0, 0, 0, 1, 0}).narrow(0, 0, x.size(0));
+    const at::Tensor y = convs[1](at::relu(convs[0](at::cat({x, past}, 1))).relu_());
+    return at::relu(convs[2](at::relu(y)) + x);
+  }
+};
+
+// Halves the picture, and folds two frames into one where the level has `pool` of twice the channels.
+struct Level {
+  int64_t frames = 1;
+  Conv pool, half;
+  std::array<MemoryBlock, 3> blocks;
+};
+
+}  // namespace
+
+struct TaehvEncoder::Net {
+  TaehvEncoderConfig config;
+  at::ScalarType dtype;
+  at::Device device = at::kCPU;
+  Conv in, out;
+  std::vector<Level> levels;
+};
+
+TaehvEncoderConfig TaehvEncoderConfig::from_json(const nlohmann::json& json) {
+  TaehvEncoderConfig config;
+  try {
+    config.latent_channels = json.value("latent_channels", config.latent_channels);
+    config.patch_size = json.value("patch_size", config.patch_size);
+    config.width = json.value("width", config.width);
+    config.time_downscale = json.value("encoder_time_downscale", config.time_downscale);
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(FC_ERROR_MODEL, std::string("taehv encoder config: ") + error.what());
+  }
+  if (config.latent_channels < 1 || config.patch_size < 1 || config.width < 1 ||
+      config.time_downscale.empty())
+    throw Error(FC_ERROR_MODEL,
+                "taehv encoder config: latent_channels, patch_size and width must be positive, "
+                "encoder_time_downscale needs an entry a level");
+  return config;
+}
+
+TaehvEncoder::TaehvEncoder(const TaehvEncoderConfig& config, const WeightMap& weights, at::ScalarType dtype,
+                           at::Device device, const std::string& what)
+    : net_(std::make_unique<Net>()) {
+  Parameters parameters;
+  int index = 0;
+  const auto name = [&](const std::string& part) { return "encoder." + std::to_string(index) + part; };
+  const auto conv = [&](Conv& slot, const std::string& key, int64_t in, int64_t out, int64_t kernel,
+                        bool bias) {
+    parameters.want(key + ".weight", {out, in, kernel, kernel}, slot.weight);
+    if (bias) parameters.want(key + ".bias", {out}, slot.bias);
+  };
+  const int64_t width = config.width;
+  net_->config = config;
+  net_->dtype = dtype;
+  net_->device = device;
+  net_->levels.resize(config.time_downscale.size());
+  conv(net_->in, name(""), 3 * config.patch_size * config.patch_size, width, 3, true);
+  index = 2;  // an activation lies between
+  for (size_t i = 0; i < net_->levels.size(); ++i) {
+    Level& level = net_->levels[i];
+    level.frames = config.time_downscale[i] ? 2 : 1;
+    conv(level.pool, name(".conv"), width * level.frames, width, 1, false);
+    ++index;
+    conv(level.half, name(""), width, width, 3, false);
+    for (MemoryBlock& block : level.blocks) {
+      ++index;
+      for (int c = 0; c < 3; ++c)
+        conv(block.convs[static_cast<size_t>(c)], name(".conv." + std::to_string(2 * c)),
+             c == 0 ? 2 * width : width, width, 3, true);
+    }
+    ++index;
+  }
+  conv(net_->out, name(""), width, config.latent_channels, 3, true);
+  parameters.load(without_prefixes(weights, {"decoder."}), dtype, device, what);
+}
+
+TaehvEncoder::~TaehvEncoder() = default;
+
+at::Tensor TaehvEncoder::encode(const at::Tensor& frames) const {
+  const TaehvEncoderConfig& config = net_->config;
+  const int64_t cell = config.patch_size << net_->levels.size();
+  if (frames.size(0) < 1 || frames.size(2) % cell != 0 || frames.size(3) % cell != 0)
+    throw Error(FC_ERROR_ARGUMENT, "taehv: cannot encode " + std::to_string(frames.size(0)) + " frames of " +
+                                       std::to_string(frames.size(3)) + "x" + std::to_string(frames.size(2)) +
+                                       ": at least one, in multiples of " + std::to_string(cell) + " pixels");
+  int64_t group = 1;
+  for (const Level& level : net_->levels) group *= level.frames;
+  at::Tensor x = frames.to(net_->device, net_->dtype);
+  if (const int64_t rest = x.size(0) % group; rest != 0)
+    x = at::cat({x, x.narrow(0, x.size(0) - 1, 1).expand({group - rest, -1, -1, -1})});
+  if (config.patch_size > 1) x = at::pixel_unshuffle(x, config.patch_size);
+  x = at::relu(net_->in(x));
+  for (const Level& level : net_->levels) {
+    x = level.pool(x.reshape({x.size(0) / level.frames, x.size(1) * level.frames, x.size(2), x.size(3)}));
+    x = level.half(x, 2);
+    for (const MemoryBlock& block : level.blocks) x = block(x);
+  }
+  return net_->out(x).to(at::kFloat);
+}
+
+}  // namespace flowcache

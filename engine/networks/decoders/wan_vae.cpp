@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "networks/decoders/wan_vae.h"
+
+#include <algorithm>
+
+#include "error.h"
+#include "networks/decoders/wan_vae_layers.h"
+
+namespace flowcache {
+namespace {
+
+using namespace wan_vae;
+
+// Of the latent channels of the published VAE.
+const std::vector<double> published_mean = {-0.7571, -0.7089, -0.9113, 0.1075,  -0.1745, 0.9653,
+                                            -0.1517, 1.5508,  0.4134,  -0.0715, 0.5517,  -0.3632,
+                                            -0.1922, -0.9497, 0.2503,  -0.2921};
+const std::vector<double> published_std = {2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
+                                           3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160};
+
+struct State final : DecoderState {
+  Memory memory;
+};
+
+std::string numbered(const std::string& prefix, size_t i) {
+  return prefix + std::to_string(i);
+}
+
+void add_middle(Layers& layers, Builder& builder, const std::string& prefix, int64_t channels) {
+  layers.push_back(residual_block(builder, prefix + "0", channels, channels));
+  layers.push_back(frame_attention(builder, prefix + "1", channels));
+  layers.push_back(residual_block(builder, prefix + "2", channels, channels));
+}
+
+Layers build_decoder(const WanVaeConfig& config, Builder& builder) {
+  Layers layers;
+  int64_t channels = config.dim * config.dim_mult.back();
+  layers.push_back(std::make_unique<CausalConv>(builder, "conv2", config.z_dim, config.z_dim,
+                                                std::array<int64_t, 3>{1, 1, 1}));
+  layers.push_back(std::make_unique<CausalConv>(builder, "decoder.conv1", config.z_dim, channels,
+                                                std::array<int64_t, 3>{3, 3, 3}));
+  add_middle(layers, builder, "decoder.middle.", channels);
+  size_t index = 0;
+  const size_t levels = config.dim_mult.size();
+  for (size_t level = 0; level < levels; ++level) {
+    const int64_t out = config.dim * config.dim_mult[levels - 1 - level];
+    for (int i = 0; i < config.res_blocks + 1; ++i, channels = out)
+      layers.push_back(residual_block(builder, numbered("decoder.upsamples.", index++), channels, out));
+    if (level + 1 == levels) break;
+    const bool time = config.temporal_downsample[levels - 2 - level];
+    layers.push_back(upsample(builder, numbered("decoder.upsamples.", index++), channels, time));
+    channels /= 2;
+  }
+  layers.push_back(output_head(builder, "decoder.head", channels, 3));
+  return layers;
+}
+
+Layers build_encoder(const WanVaeConfig& config, Builder& builder) {
+  Layers layers;
+  int64_t channels = config.dim;
+  layers.push_back(
+      std::make_unique<CausalConv>(builder, "encoder.conv1", 3, channels, std::array<int64_t, 3>{3, 3, 3}));
+  size_t index = 0;
+  for (size_t level = 0; level < config.dim_mult.size(); ++level) {
+    const int64_t out = config.dim * config.dim_mult[level];
+    for (int i = 0; i < config.res_blocks; ++i, channels = out)
+      layers.push_back(residual_block(builder, numbered("encoder.downsamples.", index++), channels, out));
+    if (level + 1 < config.dim_mult.size())
+      layers.push_back(downsample(builder, numbered("encoder.downsamples.", index++), channels,
+                                  config.temporal_downsample[level]));
+  }
+  add_middle(layers, builder, "encoder.middle.", channels);
+  layers.push_back(output_head(builder, "encoder.head", channels, 2 * config.z_dim));
+  layers.push_back(std::make_unique<CausalConv>(builder, "conv1", 2 * config.z_dim, 2 * config.z_dim,
+                                                std::array<int64_t, 3>{1, 1, 1}));
+  return layers;
+}
+
+int64_t scale_of_time(const WanVaeConfig& config) {
+  return int64_t{1} << std::count(config.temporal_downsample.begin(), config.temporal_downsample.end(), true);
+}
+int64_t scale_of_space(const WanVaeConfig& config) {
+  return int64_t{1} << (config.dim_mult.size() - 1);
+}
+
+at::Tensor per_channel(const std::vector<double>& values, at::Device device) {
+  return at::tensor(values, at::kDouble).to(device, at::kFloat).view({-1, 1, 1, 1});
+}
+
+}  // namespace
+
+WanVaeConfig WanVaeConfig::from_json(const nlohmann::json& json) {
+  WanVaeConfig config;
+  const auto bad = [](const std::string& why) { return Error(FC_ERROR_MODEL, "wan_vae: " + why); };
+  try {
+    config.dim = json.value("dim", config.dim);
+    config.z_dim = json.value("z_dim", config.z_dim);
+    config.dim_mult = json.value("dim_mult", config.dim_mult);
+    config.res_blocks = json.value("num_res_blocks", config.res_blocks);
+    config.temporal_downsample =
+        json.value("temperal_downsample", config.temporal_downsample);  // the project's spelling
+    config.mean = json.value("latents_mean", published_mean);
+    config.std = json.value("latents_std", published_std);
+  } catch (const nlohmann::json::exception& error) {
+    throw bad(std::string("config: ") + error.what());
+  }
+  const auto positive = [](int64_t n) { return n > 0 && n <= 65536; };
+  if (!positive(config.dim) || !positive(config.z_dim) || config.res_blocks < 1 || config.dim_mult.empty() ||
+      !std::all_of(config.dim_mult.begin(), config.dim_mult.end(), positive))
+    throw bad("dim, z_dim, num_res_blocks and dim_mult must be positive");
+  if (config.temporal_downsample.size() + 1 != config.dim_mult.size())
+    throw bad("temperal_downsample has " + std::to_string(config.temporal_downsample.size()) +
+              " entries, dim_mult's " + std::to_string(config.dim_mult.size()) + " levels want one less");
+  const auto channels = static_cast<size_t>(config.z_dim);
+  if (config.mean.size() != channels || config.std.size() != channels)
+    throw bad("latents_mean and latents_std need " + std::to_string(channels) + " entries each");
+  return config;
+}
+
+struct WanVaeDecoder::Net {
+  WanVaeConfig config;
+  at::ScalarType dtype;
+  at::Tensor mean, std;
+  Layers layers;
+  size_t layers_with_memory = 0;
+};
+
+WanVaeDecoder::WanVaeDecoder(const WanVaeConfig& config, const WeightMap& weights, at::ScalarType dtype,
+                             at::Device device, const std::string& what)
+    : net_(std::make_unique<Net>()) {
+  Parameters parameters;
+  Builder builder{parameters};
+  net_->config = config;
+  net_->dtype = dtype;
+  net_->mean = per_channel(config.mean, device);
+  net_->std = per_channel(config.std, device);
+  net_->layers = build_decoder(config, builder);
+  net_->layers_with_memory = builder.layers_with_memory;
+  parameters.load(without_prefixes(weights, {"encoder.", "conv1."}), dtype, device, what);
+}
+
+WanVaeDecoder::~WanVaeDecoder() = default;
+
+std::unique_ptr<DecoderState> WanVaeDecoder::open() const {
+  auto state = std::make_unique<State>();
+  state->memory.past.resize(net_->layers_with_memory);
+  return state;
+}
+
+at::Tensor WanVaeDecoder::decode_unclamped(const at::Tensor& latents, DecoderState& state) const {
+  Memory& memory = static_cast<State&>(state).memory;
+  const at::Tensor z = latents.to(net_->mean.device()).transpose(0, 1) * net_->std + net_->mean;
+  std::vector<at::Tensor> frames;
+  // One latent frame at a time: the widest layer's activations are what limits memory.
+  for (int64_t i = 0; i < z.size(1); ++i) {
+    const at::Tensor x = z.narrow(1, i, 1).unsqueeze(0).to(net_->dtype);
+    frames.push_back(run(net_->layers, x, memory).squeeze(0).transpose(0, 1).to(at::kFloat));
+  }
+  return at::cat(frames);
+}
+
+at::Tensor WanVaeDecoder::decode(const at::Tensor& latents, DecoderState& state) const {
+  return decode_unclamped(latents, state).clamp_(-1, 1).add_(1).mul_(0.5);
+}
+
+int64_t WanVaeDecoder::time_scale() const {
+  return scale_of_time(net_->config);
+}
+int64_t WanVaeDecoder::space_scale() const {
+  return scale_of_space(net_->config);
+}
+
+struct WanVaeEncoder::Net {
+  WanVaeConfig config;
+  at::ScalarType dtype;
+  at::Tensor mean, std;
+  Layers layers;
+  size_t layers_with_memory = 0;
+};
+
+WanVaeEncoder::WanVaeEncoder(const WanVaeConfig& config, const WeightMap& weights, at::ScalarType dtype,
+                             at::Device device, const std::string& what)
+    : net_(std::make_unique<Net>()) {
+  Parameters parameters;
+  Builder builder{parameters};
+  net_->config = config;
+  net_->dtype = dtype;
+  net_->mean = per_channel(config.mean, device);
+  net_->std = per_channel(config.std, device);
+  net_->layers = build_encoder(config, builder);
+  net_->layers_with_memory = builder.layers_with_memory;
+  parameters.load(without_prefixes(weights, {"decoder.", "conv2."}), dtype, device, what);
+}
+
+WanVaeEncoder::~WanVaeEncoder() = default;
+
+at::Tensor WanVaeEncoder::encode(const at::Tensor& frames) const {
+  const int64_t n = frames.size(0), group = scale_of_time(net_->config), cell = scale_of_space(net_->config);
+  if (n < 1 || (n - 1) % group != 0)
+    throw Error(FC_ERROR_ARGUMENT, "wan_vae: cannot encode " + std::to_string(n) +
+                                       " frames: 1 plus a multiple of " + std::to_string(group) +
+                                       " is wanted; cut the clip");
+  if (frames.size(2) % cell != 0 || frames.size(3) % cell != 0)
+    throw Error(FC_ERROR_ARGUMENT, "wan_vae: frames of " + std::to_string(frames.size(3)) + "x" +
+                                       std::to_string(frames.size(2)) + " are not a multiple of " +
+                                       std::to_string(cell) + " pixels: scale or crop them");
+  Memory memory;
+  memory.past.resize(net_->layers_with_memory);
+  std::vector<at::Tensor> latents;
+  for (int64_t at = 0; at < n; at += at == 0 ? 1 : group) {
+    const at::Tensor part = frames.narrow(0, at, at == 0 ? 1 : group).to(net_->mean.device(), net_->dtype);
+    const at::Tensor moments =
+        run(net_->layers, (part * 2 - 1).transpose(0, 1).unsqueeze(0), memory).squeeze(0);
+    const at::Tensor mean = moments.narrow(0, 0, net_->config.z_dim).to(at::kFloat);
+    latents.push_back(((mean - net_->mean) / net_->std).transpose(0, 1));
+  }
+  return at::cat(latents).contiguous();
+}
+
+}  // namespace flowcache

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The Wan 2.1 video VAE: causal 3D convolutions, so that a clip can be decoded latent frame by latent frame
+// and encoded four frames at a time. Keys as in Wan2.1_VAE.pth. The first latent frame is one frame, each
+// later one four.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "networks/decoders/decoder.h"
+#include "networks/decoders/frame_encoder.h"
+#include "package/safetensors.h"
+
+namespace flowcache {
+
+struct WanVaeConfig {
+  int64_t dim = 96, z_dim = 16;
+  std::vector<int64_t> dim_mult = {1, 2, 4, 4};
+  int res_blocks = 2;
+  std::vector<bool> temporal_downsample = {false, true, true};
+  std::vector<double> mean, std;  // of each latent channel; a transformer works on (z - mean) / std
+
+  // Reads a config.json of the project; absent fields take the published values. Throws FC_ERROR_MODEL.
+  static WanVaeConfig from_json(const nlohmann::json& config);
+};
+
+class WanVaeDecoder final : public Decoder {
+ public:
+  // Ignores the encoder's keys. Throws FC_ERROR_MODEL with every missing, unexpected or misshaped key.
+  WanVaeDecoder(const WanVaeConfig& config, const WeightMap& weights, at::ScalarType dtype, at::Device device,
+                const std::string& what);
+  ~WanVaeDecoder() override;
+
+  std::unique_ptr<DecoderState> open() const override;
+  at::Tensor decode(const at::Tensor& latents, DecoderState& state) const override;
+  int64_t time_scale() const override;
+  int64_t space_scale() const override;
+
+  // decode() before it clamps and scales: [n, 3, H, W] fp32, nominally -1..1.
+  at::Tensor decode_unclamped(const at::Tensor& latents, DecoderState& state) const;
+
+ private:
+  struct Net;
+  std::unique_ptr<Net> net_;
+};
+
+class WanVaeEncoder final : public FrameEncoder {
+ public:
+  // Ignores the decoder's keys.
+  WanVaeEncoder(const WanVaeConfig& config, const WeightMap& weights, at::ScalarType dtype, at::Device device,
+                const std::string& what);
+  ~WanVaeEncoder() override;
+
+  // n must be 1 + a multiple of the time scale, H and W multiples of the space scale. The posterior's mean.
+  at::Tensor encode(const at::Tensor& frames) const override;
+
+ private:
+  struct Net;
+  std::unique_ptr<Net> net_;
+};
+
+}  // namespace flowcache

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The layers that the Wan VAE's encoder and decoder are made of. Everything is [1, C, T, H, W].
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "networks/parameters.h"
+
+namespace flowcache::wan_vae {
+
+// What the causal layers remember of a clip: one entry a layer, in the order of construction.
+struct Memory {
+  bool first = true;  // nothing of the clip has passed yet
+  std::vector<at::Tensor> past;
+};
+
+// Hands out places in Memory::past while a network is built.
+struct Builder {
+  Parameters& parameters;
+  size_t layers_with_memory = 0;
+};
+
+class Layer {
+ public:
+  virtual ~Layer() = default;
+  virtual at::Tensor forward(at::Tensor x, Memory& memory) const = 0;
+};
+using Layers = std::vector<std::unique_ptr<Layer>>;
+
+// 3D convolution that sees no later frame: the last kernel-1 frames of what passed before (zeros at the
+// start) come first. `kernel` {time, height, width}; height and width are padded to keep their size.
+class CausalConv final : public Layer {
+ public:
+  CausalConv(Builder& builder, const std::string& name, int64_t in, int64_t out,
+             std::array<int64_t, 3> kernel);
+  at::Tensor forward(at::Tensor x, Memory& memory) const override;
+
+ private:
+  at::Tensor weight_, bias_;
+  std::array<int64_t, 3> kernel_;
+  size_t place_ = 0;
+};
+
+// x / |x| over channels, times sqrt(C) gamma. `axes`: trailing dimensions of gamma in the checkpoint (3, or 2
+// where the reference works on images).
+class ChannelNorm {
+ public:
+  ChannelNorm(Builder& builder, const std::string& name, int64_t channels, int axes);
+  at::Tensor forward(const at::Tensor& x) const;
+
+ private:
+  at::Tensor gamma_;
+  double scale_;
+};
+
+std::unique_ptr<Layer> residual_block(Builder& builder, const std::string& name, int64_t in, int64_t out);
+// Single-head self-attention within each frame.
+std::unique_ptr<Layer> frame_attention(Builder& builder, const std::string& name, int64_t channels);
+// Twice as high and wide, half the channels; twice as many frames too with `time`, but for the clip's first.
+std::unique_ptr<Layer> upsample(Builder& builder, const std::string& name, int64_t channels, bool time);
+// Half as high and wide; half as many frames too with `time`, but for the clip's first.
+std::unique_ptr<Layer> downsample(Builder& builder, const std::string& name, int64_t channels, bool time);
+// ChannelNorm, SiLU, 3x3x3 convolution.
+std::unique_ptr<Layer> output_head(Builder& builder, const std::string& name, int64_t in, int64_t out);
+
+// Passes x through all layers and notes that the clip has begun.
+at::Tensor run(const Layers& layers, at::Tensor x, Memory& memory);
+
+}  // namespace flowcache::wan_vae

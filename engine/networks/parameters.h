@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A network says once which tensors it wants and where they go; this checks a file against all of it and
+// loads.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "package/safetensors.h"
+
+namespace flowcache {
+
+class Parameters {
+ public:
+  // Declares a key. `slot` must stay where it is until load(). Computed as `dtype` where given, else as
+  // load() says.
+  void want(const std::string& name, std::vector<int64_t> shape, at::Tensor& slot,
+            std::optional<at::ScalarType> dtype = {}) {
+    specs_.push_back({name, std::move(shape), false});
+    slots_.push_back({&slot, dtype});
+  }
+  // A key that a file may have and that is not read.
+  void allow(const std::string& name, std::vector<int64_t> shape) {
+    specs_.push_back({name, std::move(shape), true});
+    slots_.push_back({nullptr, {}});
+  }
+  const std::vector<WeightSpec>& specs() const { return specs_; }
+
+  // Copies every tensor to `device`. Throws FC_ERROR_MODEL with all that does not fit; `what` names the file.
+  void load(const WeightMap& weights, at::ScalarType dtype, at::Device device, const std::string& what) {
+    check_weights(weights, specs_, what);
+    for (size_t i = 0; i < slots_.size(); ++i)
+      if (slots_[i].tensor)
+        *slots_[i].tensor =
+            weights.at(specs_[i].name).to(device, slots_[i].dtype.value_or(dtype), false, true).contiguous();
+  }
+
+  // The same with random values of a trained network's order of magnitude, to exercise a shape without a
+  // checkpoint.
+  void load_random(at::ScalarType dtype, at::Device device) {
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      if (!slots_[i].tensor) continue;
+      const auto options = at::TensorOptions().device(device).dtype(slots_[i].dtype.value_or(dtype));
+      *slots_[i].tensor = at::randn(specs_[i].shape, options).mul_(0.02);
+    }
+  }
+
+ private:
+  struct Slot {
+    at::Tensor* tensor;
+    std::optional<at::ScalarType> dtype;
+  };
+  std::vector<WeightSpec> specs_;
+  std::vector<Slot> slots_;
+};
+
+// The entries whose keys begin with none of `prefixes`: a file may hold parts that this network does not use.
+inline WeightMap without_prefixes(const WeightMap& weights, const std::vector<std::string>& prefixes) {
+  WeightMap rest;
+  for (const auto& [name, tensor] : weights) {
+    bool other = false;
+    for (const std::string& prefix : prefixes) other |= name.starts_with(prefix);
+    if (!other) rest.emplace(name, tensor);
+  }
+  return rest;
+}
+
+}  // namespace flowcache
