@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <gtest/gtest.h>
+
+#include "cache/registry.h"
+#include "error.h"
+
+using namespace flowcache;
+
+namespace {
+
+template <class Choose>
+Error error_of(Choose choose, const std::string& spec) {
+  try {
+    choose(spec);
+  } catch (const Error& error) {
+    return error;
+  }
+  return Error(FC_OK, "no error for " + spec);
+}
+
+void expect_words(const Error& error, fc_status status, const std::vector<std::string>& words) {
+  EXPECT_EQ(error.status(), status) << error.what();
+  for (const std::string& word : words)
+    EXPECT_NE(std::string(error.what()).find(word), std::string::npos)
+        << '"' << word << "\" in: " << error.what();
+}
+
+}  // namespace
+
+TEST(CacheRegistry, NameAloneTakesTheDefaults) {
+  const ReuseChoice choice = choose_reuse("flowcache");
+  EXPECT_EQ(choice.entry->name, "flowcache");
+  EXPECT_EQ(choice.entry->threshold, 0.2);
+  EXPECT_EQ(choice.options.integer("warmup"), 3);
+  EXPECT_EQ(choice.options.word("feature"), "tokens");
+  EXPECT_EQ(choice.options.word("residual"), "velocity");
+  EXPECT_TRUE(choice.options.flag("protect_last"));
+}
+
+TEST(CacheRegistry, OptionsReplaceDefaults) {
+  const ReuseChoice choice =
+      choose_reuse("flowcache:warmup=5,feature=modulation,residual=token_residual,polynomial=wan_1.3b");
+  EXPECT_EQ(choice.options.integer("warmup"), 5);
+  EXPECT_EQ(choice.options.word("polynomial"), "wan_1.3b");
+  const auto policy = choice.make();
+  EXPECT_EQ(policy->taps(), Tap::modulation);
+  EXPECT_EQ(policy->kind(), ReuseKind::token_residual);
+  EXPECT_DOUBLE_EQ(choose_kv("flowcache:lambda=0.5").options.number("lambda"), 0.5);
+}
+
+TEST(CacheRegistry, EveryPolicyMakesItselfFromItsDefaults) {
+  for (const auto& entry : reuse_policies())
+    EXPECT_NE(choose_reuse(entry.name).make(), nullptr) << entry.name;
+  for (const auto& entry : kv_policies()) EXPECT_NE(choose_kv(entry.name).make(), nullptr) << entry.name;
+}
+
+TEST(CacheRegistry, DefaultsLieInTheirRanges) {
+  const auto check = [](const auto& entries) {
+    for (const auto& entry : entries)
+      for (const OptionSpec& option : entry.options) {
+        EXPECT_FALSE(option.help.empty()) << entry.name << ":" << option.name;
+        if (option.words.empty()) {
+          EXPECT_LE(option.min, option.value) << entry.name << ":" << option.name;
+          EXPECT_LE(option.value, option.max) << entry.name << ":" << option.name;
+        }
+      }
+  };
+  check(reuse_policies());
+  check(kv_policies());
+}
+
+TEST(CacheRegistry, UnknownNameListsTheKnownOnes) {
+  expect_words(error_of(choose_reuse, "flowcash"), FC_ERROR_NOT_FOUND, {"\"flowcash\"", "flowcache", "none"});
+  expect_words(error_of(choose_kv, ""), FC_ERROR_NOT_FOUND, {"\"\"", "flowcache", "window", "full"});
+}
+
+TEST(CacheRegistry, UnknownOptionListsTheKnownOnes) {
+  expect_words(error_of(choose_reuse, "flowcache:warmpu=3"), FC_ERROR_ARGUMENT,
+               {"\"warmpu\"", "flowcache", "warmup", "metric"});
+  expect_words(error_of(choose_reuse, "none:warmup=3"), FC_ERROR_ARGUMENT,
+               {"none", "\"warmup\"", "it has none"});
+  expect_words(error_of(choose_reuse, "flowcache:warmup=3,,metric=bf16"), FC_ERROR_ARGUMENT, {"\"\""});
+}
+
+TEST(CacheRegistry, BadValueNamesTheValueAndTheRange) {
+  for (const char* value : {"-1", "1001", "2.5", "3x", "", "nan", "inf", "0x3", "three"})
+    expect_words(error_of(choose_reuse, std::string("flowcache:warmup=") + value), FC_ERROR_ARGUMENT,
+                 {std::string("warmup=") + value, "0..1000"});
+  expect_words(error_of(choose_reuse, "flowcache:warmup"), FC_ERROR_ARGUMENT, {"0..1000"});
+  expect_words(error_of(choose_reuse, "flowcache:metric=fp16"), FC_ERROR_ARGUMENT,
+               {"metric=fp16", "fp32", "bf16"});
+  expect_words(error_of(choose_kv, "flowcache:lambda=1.5"), FC_ERROR_ARGUMENT, {"lambda=1.5", "0..1"});
+  expect_words(error_of(choose_reuse, "flowcache:warmup=3,warmup=4"), FC_ERROR_ARGUMENT, {"warmup", "twice"});
+}
