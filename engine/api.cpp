@@ -9,6 +9,7 @@
 #include "api_guard.h"
 #include "color_convert.h"
 #include "package/model.h"
+#include "package/preflight.h"
 #include "stream/stream.h"
 
 using flowcache::Error;
@@ -69,7 +70,7 @@ fc_model_info describe(const flowcache::ModelPackage& package) {
   flowcache::copy_text(info.kv_cache, sizeof info.kv_cache, name_before_colon(package.cache.value("kv", "window")));
   info.weight_bytes = package.weight_bytes();
   info.history_chunks = package.cache.value("history_chunks", 3u);
-  info.kv_bytes_per_chunk = flowcache::kv_bytes_per_chunk(package);
+  info.kv_bytes_per_chunk = flowcache::kv_bytes_per_chunk(package, sizeof(float));
   return info;
 }
 

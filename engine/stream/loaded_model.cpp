@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "networks/factory.h"
+#include "package/preflight.h"
 #include "stream/device.h"
 
 namespace flowcache {
@@ -23,7 +24,9 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   model->threads = options.threads;
   model->memory_limit = options.memory_limit;
   report("check", 0.05);
-  check_memory(*model);
+  MemoryPlan plan;
+  plan.compute_bytes = plan.kv_bytes = c10::elementSize(model->compute);
+  check_memory(memory_needs(model->package, plan), model->memory_available(), model->device.str());
   report("load", 0.1);
   model->text = make_text_encoder(model->package, model->device);
   report("load", 0.2);
@@ -40,9 +43,9 @@ int64_t LoadedModel::tokens_per_frame() const {
 
 int64_t LoadedModel::tokens_per_chunk() const { return tokens_per_frame() * package.latent_frames_per_chunk; }
 
-uint64_t LoadedModel::kv_bytes_per_chunk(at::ScalarType type) const {
-  const TransformerShape& shape = transformer->shape();
-  return 2ull * shape.layers * shape.kv_heads * shape.head_dim * tokens_per_chunk() * c10::elementSize(type);
+uint64_t LoadedModel::memory_available() const {
+  const uint64_t free = device.is_cpu() ? free_host_memory() : UINT64_MAX;  // a GPU's allocator says so itself
+  return memory_limit == 0 ? free : std::min(free, memory_limit);
 }
 
 }  // namespace flowcache

@@ -39,8 +39,8 @@ struct LoadedModel {
 
   int64_t tokens_per_frame() const;
   int64_t tokens_per_chunk() const;
-  // Keys and values of one chunk in `type`, all layers, one branch.
-  uint64_t kv_bytes_per_chunk(at::ScalarType type) const;
+  // Bytes that may still be taken on the device, within the limit that was given.
+  uint64_t memory_available() const;
 };
 
 }  // namespace flowcache

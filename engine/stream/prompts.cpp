@@ -86,7 +86,7 @@ ChunkPrompt Prompts::take(int64_t chunk) {
       const auto padded = [rows](const at::Tensor& t) { return at::constant_pad_nd(t, {0, 0, 0, rows - t.size(0)}); };
       result.features = at::lerp(padded(blend_from_), padded(current_.features), weight);
     } else {
-      blend_from_ = {};
+      blend_from_ = at::Tensor();
     }
   }
   return result;
@@ -95,7 +95,7 @@ ChunkPrompt Prompts::take(int64_t chunk) {
 void Prompts::restart() {
   const std::lock_guard lock(mutex_);
   queued_.clear();
-  blend_from_ = {};
+  blend_from_ = at::Tensor();
   current_.blend_chunks = 0;
   current_.at_chunk = 0;
   next_chunk_ = 0;

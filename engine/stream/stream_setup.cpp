@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "error.h"
+#include "package/preflight.h"
 #include "samplers/factory.h"
 
 namespace flowcache {
@@ -27,6 +28,16 @@ int64_t budget_tokens(const LoadedModel& model, const StreamConfig& config, cons
   if (config.kv_budget == 0) return model.package.cache.value("history_chunks", 3) * model.tokens_per_chunk();
   const uint64_t per_token = resolved.kv_geometry.bytes(1) * resolved.branches;
   return static_cast<int64_t>(config.kv_budget / per_token);
+}
+
+// The weights are already there; what a stream adds must still fit.
+void check_buffer(const LoadedModel& model, const ResolvedConfig& resolved) {
+  const KvGeometry& geometry = resolved.kv_geometry;
+  const uint64_t branches = resolved.branches;
+  check_memory({{"keys and values of finished chunks (kv_budget)", branches * geometry.bytes(resolved.budget_tokens)},
+                {"keys and values of " + std::to_string(geometry.window_chunks) + " chunks in flight",
+                 branches * geometry.bytes(geometry.window_chunks * geometry.tokens_per_chunk)}},
+               model.memory_available(), model.device.str());
 }
 
 }  // namespace
@@ -62,6 +73,7 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
   resolved.kv_geometry = {shape.layers, shape.kv_heads, shape.head_dim, model.tokens_per_frame(), model.tokens_per_chunk(),
                           schedule.chunks_in_flight(), model.compute, model.device};
   resolved.budget_tokens = budget_tokens(model, config, resolved);
+  check_buffer(model, resolved);
   return resolved;
 }
 

@@ -1,8 +1,138 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+// Whole pipelines through the engine's own Stream: self-forcing-pipeline and ambient-stream.
+#include <c10/core/InferenceMode.h>
+
 #include "case.h"
+#include "networks/text/words.h"
+#include "networks/wan.h"
+#include "samplers/few_step.h"
+#include "stream/stream.h"
 
 namespace golden {
 
-void register_pipelines(Handlers& handlers) {}
+namespace {
+
+using flowcache::LoadedModel;
+using flowcache::Stream;
+using flowcache::StreamConfig;
+using nlohmann::json;
+
+// Hands out the same features for every prompt: a case gives the text encoder's output, not the prompt.
+class GivenText final : public flowcache::TextEncoder {
+ public:
+  explicit GivenText(at::Tensor features) : features_(std::move(features)) {}
+  flowcache::TextFeatures encode(std::string_view) const override { return {features_, {}}; }
+
+ private:
+  at::Tensor features_;
+};
+
+// The case compares latents only.
+class NoDecoder final : public flowcache::Decoder {
+ public:
+  std::unique_ptr<flowcache::DecoderState> open() const override { return std::make_unique<flowcache::DecoderState>(); }
+  at::Tensor decode(const at::Tensor& latents, flowcache::DecoderState&) const override { return latents; }
+  int64_t time_scale() const override { return 1; }
+  int64_t space_scale() const override { return 1; }
+};
+
+// Latents of `chunks` chunks, [C, frames, h, w].
+at::Tensor generate(Stream& stream, int64_t chunks) {
+  std::vector<at::Tensor> latents;
+  for (int64_t i = 0; i < chunks; ++i) latents.push_back(stream.next()->latent);
+  return at::cat(latents, 1);
+}
+
+std::shared_ptr<const LoadedModel> self_forcing_model(const Case& test, const json& call) {
+  const json& config = test.config();
+  const at::Tensor noise = test.tensor(call.at("noise"));
+  auto model = std::make_shared<LoadedModel>();
+  model->package.latent_channels = noise.size(0);
+  model->package.latent_frames_per_chunk = config.at("frames_per_chunk");
+  model->package.latent_height = noise.size(2);
+  model->package.latent_width = noise.size(3);
+  model->package.clean_context = true;
+  model->package.sampler = {{"kind", "few_step"},
+                            {"denoising_step_list", config.at("denoising_step_list")},
+                            {"timestep_shift", config.at("timestep_shift")},
+                            {"warp_denoising_step", config.at("warp_denoising_step")}};
+  model->package.cache = {{"reuse", "none"}, {"kv", "full"}, {"history_chunks", call.at("chunks")}};
+  model->transformer = flowcache::make_wan(config, test.weights(), at::kFloat, at::kCPU);
+  model->decoder = std::make_unique<NoDecoder>();
+  model->text = std::make_unique<GivenText>(test.tensor(call.at("text")));
+  return model;
+}
+
+void run_self_forcing(Case& test) {
+  const c10::InferenceMode inference;
+  for (const json& call : test.calls()) {
+    const json& config = test.config();
+    const auto training = flowcache::few_step_training_table(config.at("timestep_shift"));
+    test.compare(at::tensor(training.sigma), call.at("sigmas"));
+    test.compare(at::tensor(training.timestep), call.at("timesteps"));
+    const auto model = self_forcing_model(test, call);
+    Stream stream(model, StreamConfig{});
+    const int64_t steps = config.at("denoising_step_list").size(), frames = config.at("frames_per_chunk");
+    stream.replace_noise([&](int64_t chunk, int64_t draw) {
+      if (draw == 0) return test.tensor(call.at("noise")).slice(1, chunk * frames, (chunk + 1) * frames).contiguous();
+      return test.tensor(call.at("renoise").at(chunk * (steps - 1) + draw - 1));
+    });
+    test.compare(generate(stream, call.at("chunks")), call.at("latents"));
+  }
+}
+
+void run_ambient_generate(Case& test, const json& call, const std::shared_ptr<const LoadedModel>& model) {
+  const std::vector<std::string> prompts = call.at("prompts");
+  StreamConfig config;
+  config.prompt = prompts.front();
+  config.steps = call.at("steps");
+  config.cache = "none";
+  config.kv_cache = "window";
+  Stream stream(model, config);
+  for (size_t i = 1; i < prompts.size(); ++i)
+    if (prompts[i] != prompts[i - 1]) stream.prompts().change(prompts[i], i, 0);
+  const at::Tensor noise = test.tensor(call.at("noise"));
+  stream.replace_noise([&](int64_t chunk, int64_t) { return noise[chunk]; });
+  const auto first = stream.next();
+  test.compare(at::cat({first->latent, generate(stream, static_cast<int64_t>(prompts.size()) - 1)}, 1), call.at("latents"));
+  const at::Tensor& frames = test.tensor(call.at("frames"));
+  const bool bytes = frames.scalar_type() == at::kByte;  // rounded, so one level of slack
+  test.compare(bytes ? (first->frames * 255).round() : first->frames, call.at("frames"),
+               bytes ? Tolerance{0, 1.01} : test.tolerance());
+  flowcache::OwnKeys own;
+  const auto condition = model->transformer->condition(model->text->encode(prompts.front()).embedding);
+  test.compare(model->transformer->forward(noise[0], 1000.0, 0, *condition, own), call.at("velocity0"));
+}
+
+// The words encoder's ids, seen through the rows of the embedding table that it picks.
+void run_ambient_text(Case& test, const json& call, const LoadedModel& model) {
+  const auto& words = dynamic_cast<const flowcache::WordsEncoder&>(*model.text);
+  const std::string prompt = call.at("prompt");
+  const std::vector<int64_t> ids = call.at("ids");
+  std::vector<std::string> unknown;
+  if (words.ids(prompt, unknown) != ids) test.fail("ids of \"" + prompt + "\"");
+  if (unknown != call.at("unknown").get<std::vector<std::string>>()) test.fail("unknown words of \"" + prompt + "\"");
+}
+
+void run_ambient(Case& test) {
+  const c10::InferenceMode inference;
+  flowcache::LoadOptions options;
+  options.model = (test.folder() / test.config().at("model").get<std::string>()).string();
+  options.device = "cpu";
+  options.precision = "fp32";
+  const auto model = LoadedModel::load(options, nullptr);
+  for (const json& call : test.calls()) {
+    if (call.at("op") == "generate") run_ambient_generate(test, call, model);
+    else if (call.at("op") == "text") run_ambient_text(test, call, *model);
+    else test.fail("unknown op " + call.at("op").get<std::string>());
+  }
+}
+
+}  // namespace
+
+void register_pipelines(Handlers& handlers) {
+  handlers["self-forcing-pipeline"] = run_self_forcing;
+  handlers["ambient-stream"] = run_ambient;
+}
 
 }  // namespace golden

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The subcommands of the flowcache tool. Each adds itself to the parser and returns what to run if it was chosen.
+// They know the engine through flowcache.h only.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <stdexcept>
+#include <string>
+
+#include "flowcache.h"
+
+namespace flowcache::cli {
+
+// Exit status of the process.
+using Command = std::function<int()>;
+
+Command add_inspect(CLI::App& app);
+Command add_generate(CLI::App& app);
+Command add_doctor(CLI::App& app);
+
+// Throws std::runtime_error with fc_last_error() unless status is FC_OK.
+inline void check(fc_status status) {
+  if (status != FC_OK) throw std::runtime_error(fc_last_error());
+}
+
+// "12.3 MB"
+inline std::string megabytes(double bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MB", bytes / 1e6);
+  return text;
+}
+
+}  // namespace flowcache::cli

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// flowcache doctor: what works on this machine, what does not, and what to do about it.
+#include <dlfcn.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "cli/commands.h"
+
+namespace flowcache::cli {
+
+namespace {
+
+bool report(bool good, const char* what, const std::string& finding, const std::string& remedy = "") {
+  std::printf("%s %-12s %s\n", good ? "ok  " : "FAIL", what, finding.c_str());
+  if (!good && !remedy.empty()) std::printf("     %-12s -> %s\n", "", remedy.c_str());
+  return good;
+}
+
+void note(const char* what, const std::string& finding) { std::printf("--   %-12s %s\n", what, finding.c_str()); }
+
+std::string folder_of(void* symbol) {
+  Dl_info info{};
+  std::error_code ignored;
+  if (!dladdr(symbol, &info) || !info.dli_fname) return "?";
+  return std::filesystem::canonical(info.dli_fname, ignored).string();
+}
+
+// The file of a loaded library, from the process's own map; "" if it is not loaded.
+std::string loaded_file(const std::string& name) {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);)
+    if (line.find("/" + name) != std::string::npos) return line.substr(line.find('/'));
+  return "";
+}
+
+bool check_driver(fc_engine* cuda_engine, const std::string& why) {
+  if (cuda_engine) return report(true, "GPU", std::string("used: ") + fc_engine_device(cuda_engine));
+  note("GPU", "not used: " + why);
+  return true;  // the CPU is a supported way to run
+}
+
+bool check_model(const char* folder) {
+  if (!folder)
+    return report(false, "model", "the model that ships was not found",
+                  "set FLOWCACHE_MODEL to a folder with model.json, or install the project's data files");
+  fc_engine_config config{};
+  config.size = sizeof config;
+  config.model = folder;
+  config.device = "cpu";
+  fc_engine* engine = nullptr;
+  if (fc_engine_open(&config, nullptr, nullptr, &engine) != FC_OK)
+    return report(false, "model", fc_last_error(), "flowcache inspect --load prints the same for any folder");
+  report(true, "model", std::string(folder) + " loads on the CPU in " + fc_engine_precision(engine));
+  fc_engine_unref(engine);
+  return true;
+}
+
+bool check_plugin(const std::string& library) {
+  namespace fs = std::filesystem;
+  const fs::path engine = fs::path(library).parent_path();
+  std::string looked;
+  std::vector<fs::path> places = {engine / "../gst-plugin", engine / "gstreamer-1.0"};
+  if (const char* path = std::getenv("GST_PLUGIN_PATH")) places.insert(places.begin(), path);
+  for (const auto& place : places) {
+    std::error_code ignored;
+    const fs::path file = place / "libgstflowcache.so";
+    if (fs::exists(file, ignored)) return report(true, "plugin", fs::weakly_canonical(file, ignored).string());
+    looked += (looked.empty() ? "" : ", ") + fs::weakly_canonical(place, ignored).string();
+  }
+  return report(false, "plugin", "libgstflowcache.so is not in " + looked,
+                "build it (meson compile -C build) and run through `meson devenv -C build`, or set GST_PLUGIN_PATH");
+}
+
+int run() {
+  bool good = true;
+  const std::string library = folder_of(reinterpret_cast<void*>(&fc_version));
+  report(true, "engine", std::string(fc_version()) + " in " + library);
+  const std::string torch = loaded_file("libtorch_cpu.so");
+  good &= report(!torch.empty(), "LibTorch", torch.empty() ? "not loaded" : torch);
+  note("CPU", std::to_string(std::thread::hardware_concurrency()) + " cores");
+
+  fc_engine_config config{};
+  config.size = sizeof config;
+  config.device = "cuda";
+  fc_engine* cuda_engine = nullptr;
+  const fc_status status = fc_engine_open(&config, nullptr, nullptr, &cuda_engine);
+  good &= check_driver(cuda_engine, status == FC_OK ? "" : fc_last_error());
+  fc_engine_unref(cuda_engine);
+  good &= check_model(fc_default_model());
+  good &= check_plugin(library);
+  std::printf("%s\n", good ? "everything that is needed works" : "some things do not work: see FAIL above");
+  return good ? 0 : 1;
+}
+
+}  // namespace
+
+Command add_doctor(CLI::App& app) {
+  app.add_subcommand("doctor", "Check driver, LibTorch, model and plugin: what works, what does not, what to do");
+  return run;
+}
+
+}  // namespace flowcache::cli

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Frames to disk: a Y4M file or numbered images.
+#pragma once
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "flowcache.h"
+
+namespace flowcache::cli {
+
+// "x.y4m" or "-" (standard output): Y4M, 4:2:0, limited range. "x-%04d.png": one PNG a frame. Anything else throws.
+class FrameWriter {
+ public:
+  FrameWriter(const std::string& path, const fc_model_info& video);
+  ~FrameWriter();
+  FrameWriter(const FrameWriter&) = delete;
+  FrameWriter& operator=(const FrameWriter&) = delete;
+  // All frames of a chunk. Throws std::runtime_error if the disk does not take them.
+  void write(const fc_chunk* chunk, uint32_t frames);
+  // Flushes; throws if that fails.
+  void close();
+
+ private:
+  void write_y4m(const fc_chunk* chunk, uint32_t frame);
+  void write_png(const fc_chunk* chunk, uint32_t frame);
+
+  std::string path_;
+  fc_model_info video_;
+  std::FILE* file_ = nullptr;  // Y4M only
+  int next_image_ = 0;
+  std::vector<unsigned char> pixels_;
+};
+
+}  // namespace flowcache::cli

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// flowcache generate: prompt -> frames on disk, no GStreamer.
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/frame_writer.h"
+
+namespace flowcache::cli {
+
+namespace {
+
+struct Arguments {
+  std::string prompt, negative, model, out = "flowcache.y4m", device = "auto", precision = "auto", cache, kv_cache;
+  double seconds = 10, threshold = FC_AUTO, guidance = FC_AUTO;
+  uint64_t seed = 0, kv_budget = 0;
+  uint32_t steps = 0, lag = 0, threads = 0;
+};
+
+fc_stream* interruptible = nullptr;  // for the signal handler only
+volatile std::sig_atomic_t interrupted = 0;
+void interrupt(int) {
+  interrupted = 1;
+  fc_stream_cancel(interruptible);
+}
+
+int show_loading(void*, const char* stage, double fraction) {
+  std::fprintf(stderr, "\rloading: %-6s %3.0f %%", stage, 100 * fraction);
+  if (fraction >= 1) std::fputc('\n', stderr);
+  return interrupted;
+}
+
+void show_chunk(const fc_chunk_info& chunk, const fc_stream_stats& stats, const fc_model_info& video, uint64_t total) {
+  const double playing = static_cast<double>(chunk.frames) * video.fps_d / video.fps_n;
+  std::fprintf(stderr, "\rchunk %llu/%llu  %.0f ms (%.2f x real time)  steps %u computed %u reused  KV %s of %s   ",
+               static_cast<unsigned long long>(chunk.chunk + 1), static_cast<unsigned long long>(total),
+               1e3 * chunk.seconds, playing / chunk.seconds, chunk.steps_computed, chunk.steps_reused,
+               megabytes(static_cast<double>(stats.kv_bytes)).c_str(), megabytes(static_cast<double>(stats.kv_budget)).c_str());
+}
+
+struct EngineUnref {
+  void operator()(fc_engine* engine) const { fc_engine_unref(engine); }
+};
+struct StreamClose {
+  void operator()(fc_stream* stream) const { fc_stream_close(stream); }
+};
+struct ChunkUnref {
+  void operator()(fc_chunk* chunk) const { fc_chunk_unref(chunk); }
+};
+
+std::unique_ptr<fc_engine, EngineUnref> open_engine(const Arguments& a) {
+  fc_engine_config config{};
+  config.size = sizeof config;
+  config.model = a.model.empty() ? nullptr : a.model.c_str();
+  config.device = a.device.c_str();
+  config.precision = a.precision.c_str();
+  config.threads = a.threads;
+  fc_engine* engine = nullptr;
+  check(fc_engine_open(&config, show_loading, nullptr, &engine));
+  return std::unique_ptr<fc_engine, EngineUnref>(engine);
+}
+
+std::unique_ptr<fc_stream, StreamClose> open_stream(fc_engine* engine, const Arguments& a) {
+  fc_stream_config config{};
+  config.size = sizeof config;
+  config.prompt = a.prompt.c_str();
+  config.negative_prompt = a.negative.c_str();
+  config.seed = a.seed;
+  config.cache = a.cache.c_str();
+  config.cache_threshold = a.threshold;
+  config.kv_cache = a.kv_cache.c_str();
+  config.kv_budget = a.kv_budget;
+  config.steps = a.steps;
+  config.lag = a.lag;
+  config.guidance_scale = a.guidance;
+  fc_stream* stream = nullptr;
+  check(fc_stream_open(engine, &config, &stream));
+  if (const char* unknown = fc_stream_unknown_words(stream); *unknown)
+    std::fprintf(stderr, "warning: the model does not know: %s\n", unknown);
+  return std::unique_ptr<fc_stream, StreamClose>(stream);
+}
+
+int run(const Arguments& a) {
+  const auto engine = open_engine(a);
+  fc_model_info video{};
+  video.size = sizeof video;
+  check(fc_engine_describe(engine.get(), &video));
+  const auto stream = open_stream(engine.get(), a);
+  FrameWriter writer(a.out, video);
+  interruptible = stream.get();
+  std::signal(SIGINT, interrupt);
+  uint64_t left = static_cast<uint64_t>(std::ceil(a.seconds * video.fps_n / video.fps_d));
+  const uint64_t chunks = (left + video.frames_per_chunk - 1) / video.frames_per_chunk;
+  while (left > 0) {
+    fc_chunk* next = nullptr;
+    const fc_status status = fc_stream_next(stream.get(), &next);
+    if (status == FC_CANCELLED) break;
+    check(status);
+    const std::unique_ptr<fc_chunk, ChunkUnref> chunk(next);
+    fc_chunk_info info{};
+    info.size = sizeof info;
+    check(fc_chunk_describe(chunk.get(), &info));
+    const uint32_t frames = static_cast<uint32_t>(std::min<uint64_t>(left, info.frames));
+    writer.write(chunk.get(), frames);
+    left -= frames;
+    fc_stream_stats stats{};
+    stats.size = sizeof stats;
+    check(fc_stream_get_stats(stream.get(), &stats));
+    show_chunk(info, stats, video, chunks);
+  }
+  interruptible = nullptr;
+  writer.close();
+  std::fprintf(stderr, "\nwrote %s%s\n", a.out.c_str(), interrupted ? " (interrupted)" : "");
+  return interrupted ? 130 : 0;
+}
+
+}  // namespace
+
+Command add_generate(CLI::App& app) {
+  auto a = std::make_shared<Arguments>();
+  auto* command = app.add_subcommand("generate", "Write video for a prompt: Y4M or PNG frames");
+  command->add_option("prompt", a->prompt, "What to show, e.g. \"slow green aurora over mountains\"")->required();
+  command->add_option("-o,--out", a->out, "NAME.y4m, NAME-%04d.png, or - for Y4M on standard output")->capture_default_str();
+  command->add_option("-s,--seconds", a->seconds, "Length of the video")->check(CLI::Range(0.01, 1e6))->capture_default_str();
+  command->add_option("--seed", a->seed, "Same seed, same video")->capture_default_str();
+  command->add_option("-m,--model", a->model, "Folder with model.json; default: the model that ships");
+  command->add_option("--cache", a->cache, "Reuse policy, name or name:option=value,… (see `flowcache policies`)");
+  command->add_option("--cache-threshold", a->threshold, "Distance up to which a step is reused; 0 computes all")->check(CLI::Range(0.0, 10.0));
+  command->add_option("--kv-cache", a->kv_cache, "KV policy, as --cache");
+  command->add_option("--kv-budget", a->kv_budget, "Bytes that the KV of finished chunks may hold; takes suffixes like 64MB")->transform(CLI::AsSizeValue(true));
+  command->add_option("--steps", a->steps, "Denoising steps per chunk, 1..1000");
+  command->add_option("--lag", a->lag, "Steps between the starts of two chunks, 1..steps");
+  command->add_option("--guidance-scale", a->guidance, "Classifier-free guidance, 0..50; 1 is off")->check(CLI::Range(0.0, 50.0));
+  command->add_option("--negative-prompt", a->negative, "What guidance leads away from");
+  command->add_option("--device", a->device, "auto, cpu, cuda, cuda:N")->capture_default_str();
+  command->add_option("--precision", a->precision, "auto, fp32, bf16")->capture_default_str();
+  command->add_option("--threads", a->threads, "CPU threads; 0: all cores")->capture_default_str();
+  return [a] { return run(*a); };
+}
+
+}  // namespace flowcache::cli

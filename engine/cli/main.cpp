@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// flowcache: the engine without GStreamer.
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+
+#include "cli/commands.h"
+
+namespace {
+
+void print_log(void*, fc_log_level level, const char* message) {
+  static const char* const names[] = {"", "error", "warning", "info", "debug"};
+  std::fprintf(stderr, "flowcache: %s: %s\n", names[level], message);
+}
+
+void list_policies() {
+  fc_policy_info info{};
+  info.size = sizeof info;
+  for (uint32_t i = 0; fc_policy_describe(i, &info) == FC_OK; ++i)
+    std::printf("%-6s %-16s %s%s%s%s\n", info.kind == FC_POLICY_REUSE ? "cache" : "kv", info.name, info.summary,
+                *info.paper ? " [" : "", info.paper, *info.paper ? "]" : "");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Endless video from a text prompt, with FlowCache (arXiv 2602.10825)."};
+  app.set_version_flag("--version", std::string("flowcache ") + fc_version());
+  bool verbose = false;
+  app.add_flag("-v,--verbose", verbose, "Print the engine's log");
+  app.require_subcommand(1);
+  std::map<const CLI::App*, flowcache::cli::Command> commands;
+  for (const auto add : {flowcache::cli::add_generate, flowcache::cli::add_inspect, flowcache::cli::add_doctor}) {
+    auto command = add(app);
+    commands[app.get_subcommands([](const CLI::App*) { return true; }).back()] = std::move(command);
+  }
+  auto* policies = app.add_subcommand("policies", "List the caching policies and the papers they come from");
+  CLI11_PARSE(app, argc, argv);
+  if (verbose) fc_set_log_function(print_log, nullptr);
+  try {
+    if (policies->parsed()) return list_policies(), EXIT_SUCCESS;
+    for (const auto& [subcommand, command] : commands)
+      if (subcommand->parsed()) return command();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "flowcache: %s\n", error.what());
+  }
+  return EXIT_FAILURE;
+}

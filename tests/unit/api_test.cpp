@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The C API as a program sees it: the shared library and the header, with the model that ships.
+#include "flowcache.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+template <class Struct>
+Struct sized() {
+  Struct s{};
+  s.size = sizeof s;
+  return s;
+}
+
+fc_stream_config default_stream() {
+  auto config = sized<fc_stream_config>();
+  config.prompt = "orange fire";
+  config.cache_threshold = FC_AUTO;
+  config.guidance_scale = FC_AUTO;
+  config.steps = 4;
+  return config;
+}
+
+bool says(const char* part) { return std::strstr(fc_last_error(), part) != nullptr; }
+
+class Api : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    auto config = sized<fc_engine_config>();
+    config.device = "cpu";
+    ASSERT_EQ(fc_engine_open(&config, nullptr, nullptr, &engine), FC_OK) << fc_last_error();
+  }
+  static void TearDownTestSuite() { fc_engine_unref(engine); }
+  static fc_engine* engine;
+};
+fc_engine* Api::engine = nullptr;
+
+TEST(ApiWithoutModel, DescribesTheShippedModelWithoutLoadingIt) {
+  auto info = sized<fc_model_info>();
+  ASSERT_EQ(fc_model_describe(nullptr, &info), FC_OK) << fc_last_error();
+  EXPECT_STREQ(info.name, "ambient");
+  EXPECT_GT(info.width, 0u);
+  EXPECT_GT(info.kv_bytes_per_chunk, 0u);
+  EXPECT_GT(info.weight_bytes, 1000000u);
+  EXPECT_EQ(info.lag, info.steps);
+}
+
+TEST(ApiWithoutModel, PoliciesAreListedWithTheirOptions) {
+  auto info = sized<fc_policy_info>();
+  uint32_t count = 0;
+  bool flowcache = false;
+  while (fc_policy_describe(count, &info) == FC_OK) {
+    EXPECT_GT(std::strlen(info.summary), 10u) << info.name;
+    flowcache |= info.kind == FC_POLICY_REUSE && std::string(info.name) == "flowcache" && std::strstr(info.options, "warmup");
+    ++count;
+  }
+  EXPECT_TRUE(flowcache);
+  EXPECT_TRUE(says("there are"));
+}
+
+TEST(ApiWithoutModel, NullAndUnsizedArgumentsAreErrors) {
+  fc_engine* engine = nullptr;
+  fc_engine_config unsized{};
+  EXPECT_EQ(fc_engine_open(nullptr, nullptr, nullptr, &engine), FC_ERROR_ARGUMENT);
+  EXPECT_EQ(fc_engine_open(&unsized, nullptr, nullptr, &engine), FC_ERROR_ARGUMENT);
+  EXPECT_TRUE(says("sizeof"));
+  EXPECT_EQ(fc_engine_open(&unsized, nullptr, nullptr, nullptr), FC_ERROR_ARGUMENT);
+  EXPECT_EQ(fc_stream_open(nullptr, nullptr, nullptr), FC_ERROR_ARGUMENT);
+  EXPECT_EQ(fc_stream_next(nullptr, nullptr), FC_ERROR_ARGUMENT);
+  EXPECT_EQ(fc_stream_prompt(nullptr, nullptr, nullptr), FC_ERROR_ARGUMENT);
+  EXPECT_EQ(fc_chunk_describe(nullptr, nullptr), FC_ERROR_ARGUMENT);
+  EXPECT_EQ(fc_chunk_write(nullptr, 0, nullptr), FC_ERROR_ARGUMENT);
+  fc_engine_unref(nullptr);
+  fc_stream_close(nullptr);
+  fc_chunk_unref(nullptr);
+  fc_stream_cancel(nullptr);
+  EXPECT_STREQ(fc_stream_unknown_words(nullptr), "");
+}
+
+TEST(ApiWithoutModel, AnOlderCallerGetsTheFieldsItKnows) {
+  struct {
+    fc_model_info info;
+    char guard;
+  } old{};
+  old.info.size = offsetof(fc_model_info, width);
+  old.info.width = 77;
+  ASSERT_EQ(fc_model_describe(nullptr, &old.info), FC_OK);
+  EXPECT_STREQ(old.info.name, "ambient");
+  EXPECT_EQ(old.info.width, 77u) << "written past the caller's struct";
+}
+
+TEST(ApiWithoutModel, OpeningFailsWithASentence) {
+  struct {
+    const char *model, *device, *precision;
+    uint64_t limit;
+    fc_status status;
+    const char* part;
+  } const table[] = {
+      {"/nonexistent/model", "cpu", nullptr, 0, FC_ERROR_NOT_FOUND, "/nonexistent/model"},
+      {"/proc", "cpu", nullptr, 0, FC_ERROR_NOT_FOUND, "model.json"},
+      {nullptr, "tpu", nullptr, 0, FC_ERROR_ARGUMENT, "tpu"},
+      {nullptr, "cpu", "int3", 0, FC_ERROR_ARGUMENT, "int3"},
+      {nullptr, "cpu", nullptr, 1000, FC_ERROR_MEMORY, "MB"},
+  };
+  for (const auto& row : table) {
+    auto config = sized<fc_engine_config>();
+    config.model = row.model;
+    config.device = row.device;
+    config.precision = row.precision;
+    config.memory_limit = row.limit;
+    fc_engine* engine = reinterpret_cast<fc_engine*>(1);
+    EXPECT_EQ(fc_engine_open(&config, nullptr, nullptr, &engine), row.status) << fc_last_error();
+    EXPECT_TRUE(says(row.part)) << fc_last_error();
+    EXPECT_EQ(engine, nullptr);
+  }
+}
+
+TEST(ApiWithoutModel, LoadingReportsProgressAndCanBeCancelled) {
+  auto config = sized<fc_engine_config>();
+  config.device = "cpu";
+  fc_engine* engine = nullptr;
+  std::vector<double> seen;
+  const auto collect = [](void* user, const char*, double fraction) {
+    static_cast<std::vector<double>*>(user)->push_back(fraction);
+    return 0;
+  };
+  ASSERT_EQ(fc_engine_open(&config, collect, &seen, &engine), FC_OK);
+  fc_engine_unref(engine);
+  ASSERT_GE(seen.size(), 3u);
+  EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
+  EXPECT_EQ(seen.back(), 1.0);
+  EXPECT_EQ(fc_engine_open(&config, [](void*, const char*, double) { return 1; }, nullptr, &engine), FC_CANCELLED);
+}
+
+TEST_F(Api, AStreamMakesChunksOfMovingPictures) {
+  const fc_stream_config config = default_stream();
+  fc_stream* stream = nullptr;
+  ASSERT_EQ(fc_stream_open(engine, &config, &stream), FC_OK) << fc_last_error();
+  fc_chunk* chunk = nullptr;
+  ASSERT_EQ(fc_stream_next(stream, &chunk), FC_OK) << fc_last_error();
+  auto info = sized<fc_chunk_info>();
+  ASSERT_EQ(fc_chunk_describe(chunk, &info), FC_OK);
+  EXPECT_EQ(info.frames, 12u);
+  EXPECT_EQ(info.steps_computed + info.steps_reused, 4u);
+  EXPECT_GT(info.seconds, 0);
+  std::vector<uint8_t> first(size_t{4} * info.width * info.height), last(first.size());
+  auto planes = sized<fc_planes>();
+  planes.stride[0] = 4 * info.width;
+  planes.plane[0] = first.data();
+  ASSERT_EQ(fc_chunk_write(chunk, 0, &planes), FC_OK) << fc_last_error();
+  planes.plane[0] = last.data();
+  ASSERT_EQ(fc_chunk_write(chunk, 11, &planes), FC_OK);
+  EXPECT_NE(first, last) << "nothing moves";
+  EXPECT_EQ(first[3], 255) << "alpha";
+  const auto [low, high] = std::minmax_element(first.begin(), first.end());
+  EXPECT_GT(*high - *low, 30) << "a flat picture";
+  fc_stream_close(stream);
+  EXPECT_EQ(fc_chunk_write(chunk, 5, &planes), FC_OK) << "chunks outlive their stream";
+  fc_chunk* again = fc_chunk_ref(chunk);
+  fc_chunk_unref(chunk);
+  EXPECT_EQ(fc_chunk_describe(again, &info), FC_OK);
+  fc_chunk_unref(again);
+}
+
+TEST_F(Api, PromptsCarryReceiptsAndNameUnknownWords) {
+  const fc_stream_config config = default_stream();
+  fc_stream* stream = nullptr;
+  ASSERT_EQ(fc_stream_open(engine, &config, &stream), FC_OK);
+  auto change = sized<fc_prompt_change>();
+  change.text = "blue xylophone snow";
+  change.at_chunk = FC_NEXT_CHUNK;
+  uint64_t ticket = 0;
+  ASSERT_EQ(fc_stream_prompt(stream, &change, &ticket), FC_OK);
+  EXPECT_GT(ticket, 0u);
+  EXPECT_STREQ(fc_stream_unknown_words(stream), "xylophone");
+  fc_chunk* chunk = nullptr;
+  ASSERT_EQ(fc_stream_next(stream, &chunk), FC_OK);
+  auto info = sized<fc_chunk_info>();
+  fc_chunk_describe(chunk, &info);
+  EXPECT_EQ(info.prompt_ticket, ticket);
+  fc_chunk_unref(chunk);
+  for (const std::string& bad : {std::string(9000, 'a'), std::string("\xc3\x28")}) {
+    change.text = bad.c_str();
+    EXPECT_EQ(fc_stream_prompt(stream, &change, nullptr), FC_ERROR_ARGUMENT);
+  }
+  change.text = "";
+  EXPECT_EQ(fc_stream_prompt(stream, &change, nullptr), FC_OK) << "an empty prompt is a prompt";
+  fc_stream_close(stream);
+}
+
+TEST_F(Api, StreamsRefuseBadValuesInWords) {
+  struct {
+    void (*change)(fc_stream_config&);
+    fc_status status;
+    const char* part;
+  } const table[] = {
+      {[](fc_stream_config& c) { c.steps = 5000; }, FC_ERROR_ARGUMENT, "1..1000"},
+      {[](fc_stream_config& c) { c.lag = 99; }, FC_ERROR_ARGUMENT, "lag"},
+      {[](fc_stream_config& c) { c.cache_threshold = -3; }, FC_ERROR_ARGUMENT, "FC_AUTO"},
+      {[](fc_stream_config& c) { c.cache_threshold = INFINITY; }, FC_ERROR_ARGUMENT, "0..10"},
+      {[](fc_stream_config& c) { c.guidance_scale = 1e9; }, FC_ERROR_ARGUMENT, "0..50"},
+      {[](fc_stream_config& c) { c.cache = "nonsense"; }, FC_ERROR_NOT_FOUND, "nonsense"},
+      {[](fc_stream_config& c) { c.cache = "flowcache:warmup=no"; }, FC_ERROR_ARGUMENT, "warmup"},
+      {[](fc_stream_config& c) { c.kv_cache = "nonsense"; }, FC_ERROR_NOT_FOUND, "nonsense"},
+      {[](fc_stream_config& c) { c.kv_budget = 1; }, FC_ERROR_ARGUMENT, "budget"},
+      {[](fc_stream_config& c) { c.kv_budget = uint64_t{1} << 60; }, FC_ERROR_MEMORY, "MB"},
+      {[](fc_stream_config& c) { c.prompt = "\xff\xfe"; }, FC_ERROR_ARGUMENT, "UTF-8"},
+  };
+  for (const auto& row : table) {
+    fc_stream_config config = default_stream();
+    row.change(config);
+    fc_stream* stream = nullptr;
+    EXPECT_EQ(fc_stream_open(engine, &config, &stream), row.status) << row.part << ": " << fc_last_error();
+    EXPECT_TRUE(says(row.part)) << fc_last_error();
+    EXPECT_EQ(stream, nullptr);
+  }
+}
+
+TEST_F(Api, PlanesAreCheckedBeforeAnythingIsWritten) {
+  const fc_stream_config config = default_stream();
+  fc_stream* stream = nullptr;
+  ASSERT_EQ(fc_stream_open(engine, &config, &stream), FC_OK);
+  fc_chunk* chunk = nullptr;
+  ASSERT_EQ(fc_stream_next(stream, &chunk), FC_OK);
+  std::vector<uint8_t> pixels(4 * 320 * 192);
+  auto planes = sized<fc_planes>();
+  planes.plane[0] = pixels.data();
+  planes.stride[0] = 4 * 320;
+  EXPECT_EQ(fc_chunk_write(chunk, 12, &planes), FC_ERROR_ARGUMENT);
+  planes.stride[0] = 4 * 320 - 1;
+  EXPECT_EQ(fc_chunk_write(chunk, 0, &planes), FC_ERROR_ARGUMENT);
+  planes.stride[0] = 4 * 320;
+  planes.plane[0] = nullptr;
+  EXPECT_EQ(fc_chunk_write(chunk, 0, &planes), FC_ERROR_ARGUMENT);
+  planes.plane[0] = pixels.data();
+  planes.memory = FC_MEMORY_CUDA;
+  EXPECT_EQ(fc_chunk_write(chunk, 0, &planes), FC_ERROR_DEVICE);
+  planes.memory = FC_MEMORY_HOST;
+  planes.format = static_cast<fc_format>(9);
+  EXPECT_EQ(fc_chunk_write(chunk, 0, &planes), FC_ERROR_ARGUMENT);
+  fc_chunk_unref(chunk);
+  fc_stream_close(stream);
+}
+
+}  // namespace

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Properties of a stream that must hold whatever the model is.
+#include "stream/stream.h"
+
+#include <gtest/gtest.h>
+
+#include <c10/core/InferenceMode.h>
+#include <thread>
+
+#include "cache/registry.h"
+#include "error.h"
+#include "tiny_model.h"
+
+namespace flowcache {
+namespace {
+
+using test::tiny_model;
+
+StreamConfig config(const std::string& cache, double threshold = -1, int lag = 0) {
+  StreamConfig c;
+  c.prompt = "fire";
+  c.seed = 5;
+  c.cache = cache;
+  c.threshold = threshold;
+  c.lag = lag;
+  return c;
+}
+
+std::vector<at::Tensor> latents(Stream& stream, int chunks) {
+  std::vector<at::Tensor> all;
+  for (int i = 0; i < chunks; ++i) all.push_back(stream.next()->latent);
+  return all;
+}
+
+std::vector<at::Tensor> latents(const std::shared_ptr<const LoadedModel>& model, const StreamConfig& c, int chunks) {
+  Stream stream(model, c);
+  return latents(stream, chunks);
+}
+
+bool identical(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  for (size_t i = 0; i < a.size(); ++i)
+    if (!a[i].equal(b[i])) return false;
+  return a.size() == b.size();
+}
+
+class EveryLag : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Lags, EveryLag, testing::Values(8, 2, 3, 1));
+
+TEST_P(EveryLag, ThresholdZeroIsBitIdenticalToNoCaching) {
+  const auto model = tiny_model();
+  const auto plain = latents(model, config("none", -1, GetParam()), 5);
+  for (const auto& policy : reuse_policies()) {
+    Stream stream(model, config(policy.name, 0, GetParam()));
+    EXPECT_TRUE(identical(plain, latents(stream, 5))) << policy.name;
+    EXPECT_EQ(stream.stats().steps_reused, 0u) << policy.name;
+  }
+}
+
+TEST_P(EveryLag, SameSeedSameVideoOtherSeedOtherVideo) {
+  const auto model = tiny_model();
+  const auto one = latents(model, config("flowcache", 0.3, GetParam()), 5);
+  EXPECT_TRUE(identical(one, latents(model, config("flowcache", 0.3, GetParam()), 5)));
+  StreamConfig other = config("flowcache", 0.3, GetParam());
+  other.seed = 6;
+  EXPECT_FALSE(identical(one, latents(model, other, 5)));
+}
+
+TEST_P(EveryLag, StreamsBesideItChangeNothing) {
+  const auto model = tiny_model();
+  const auto alone = latents(model, config("flowcache", 0.3, GetParam()), 4);
+  std::vector<at::Tensor> beside[2];
+  std::thread threads[2];
+  for (int i = 0; i < 2; ++i)
+    threads[i] = std::thread([&, i] { beside[i] = latents(model, config("flowcache", 0.3, GetParam()), 4); });
+  for (auto& thread : threads) thread.join();
+  EXPECT_TRUE(identical(alone, beside[0]));
+  EXPECT_TRUE(identical(alone, beside[1]));
+}
+
+TEST_P(EveryLag, CancelLosesNothing) {
+  const auto model = tiny_model();
+  const auto whole = latents(model, config("flowcache", 0.3, GetParam()), 4);
+  Stream stream(model, config("flowcache", 0.3, GetParam()));
+  std::vector<at::Tensor> pieces;
+  while (pieces.size() < whole.size()) {
+    stream.cancel();
+    EXPECT_THROW(stream.next(), Error);
+    pieces.push_back(stream.next()->latent);
+  }
+  EXPECT_TRUE(identical(whole, pieces));
+}
+
+TEST_P(EveryLag, ResetReplaysFromTheStart) {
+  const auto model = tiny_model();
+  Stream stream(model, config("flowcache", 0.3, GetParam()));
+  const auto first = latents(stream, 4);
+  stream.reset(5);
+  EXPECT_EQ(stream.stats().chunks, 0u);
+  EXPECT_TRUE(identical(first, latents(stream, 4)));
+}
+
+TEST_P(EveryLag, CountsAddUpAndTheRulesHold) {
+  Stream stream(tiny_model(), config("flowcache:warmup=2", 10, GetParam()));
+  for (int64_t i = 0; i < 5; ++i) {
+    const auto chunk = stream.next();
+    EXPECT_EQ(chunk->index, i);
+    ASSERT_EQ(chunk->decisions.size(), 8u);
+    EXPECT_EQ(chunk->decisions[0], 1) << "warm-up";
+    EXPECT_EQ(chunk->decisions[1], 1) << "warm-up";
+    EXPECT_EQ(chunk->decisions[7], 1) << "the last step is computed";
+  }
+  const StreamStats stats = stream.stats();
+  EXPECT_GT(stats.steps_reused, 0u) << "a threshold of 10 reuses what it may";
+  EXPECT_GE(stats.steps_computed + stats.steps_reused, 5u * 8u);
+  EXPECT_GE(stats.steps_computed, stats.forced_computes);
+}
+
+TEST_P(EveryLag, HistoryStaysWithinItsBudgetAndTheBufferDoesNotGrow) {
+  for (const char* kv : {"window", "flowcache"}) {
+    StreamConfig c = config("none", -1, GetParam());
+    c.kv_cache = kv;
+    Stream stream(tiny_model(), c);
+    const uint64_t allocated = stream.stats().kv_allocated;
+    for (int i = 0; i < 8; ++i) {
+      stream.next();
+      EXPECT_LE(stream.stats().kv_bytes, stream.stats().kv_budget) << kv;
+      EXPECT_EQ(stream.stats().kv_allocated, allocated) << kv;
+    }
+    EXPECT_EQ(stream.stats().kv_bytes, stream.stats().kv_budget) << kv << " fills its budget";
+  }
+}
+
+TEST(Stream, ABudgetThatHoldsEverythingEqualsFull) {
+  const auto model = tiny_model();
+  StreamConfig c = config("none");
+  c.kv_budget = 5 * 2 * 2 * 64 * 36 * 4;  // five chunks
+  c.kv_cache = "full";
+  const auto full = latents(model, c, 5);
+  for (const char* kv : {"window", "flowcache"}) {
+    c.kv_cache = kv;
+    EXPECT_TRUE(identical(full, latents(model, c, 5))) << kv;
+  }
+}
+
+TEST(Stream, FullEndsWithASentenceWhenTheBudgetIsFull) {
+  StreamConfig c = config("none");
+  c.kv_cache = "full";
+  Stream stream(tiny_model(), c);  // two chunks of history
+  for (int i = 0; i < 3; ++i) stream.next();
+  try {
+    stream.next();
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), FC_ENDED);
+    EXPECT_NE(std::string(error.what()).find("kv"), std::string::npos) << error.what();
+  }
+  stream.reset(1);
+  EXPECT_NO_THROW(stream.next());
+}
+
+TEST(Stream, APromptChangesTheChunkItIsDueForAndNotTheOneBefore) {
+  const auto model = tiny_model();
+  const auto plain = latents(model, config("none"), 3);
+  Stream stream(model, config("none"));
+  const uint64_t ticket = stream.prompts().change("ice", 2, 0);
+  for (int i = 0; i < 2; ++i) {
+    const auto chunk = stream.next();
+    EXPECT_TRUE(chunk->latent.equal(plain[i]));
+    EXPECT_EQ(chunk->prompt_ticket, 0u);
+  }
+  const auto chunk = stream.next();
+  EXPECT_FALSE(chunk->latent.equal(plain[2]));
+  EXPECT_EQ(chunk->prompt_ticket, ticket);
+}
+
+TEST(Stream, GuidanceIsASecondBranchWithItsOwnHistory) {
+  const auto model = tiny_model();
+  StreamConfig c = config("none");
+  const auto off = latents(model, c, 3);
+  c.guidance = 3;
+  c.negative_prompt = "ice";
+  Stream guided(model, c);
+  EXPECT_FALSE(identical(off, latents(guided, 3)));
+  Stream plain(model, config("none"));
+  EXPECT_EQ(guided.stats().kv_allocated, 2 * plain.stats().kv_allocated);
+  EXPECT_THROW(plain.tune(-1, 3), Error) << "guidance cannot be switched on later";
+  EXPECT_NO_THROW(guided.tune(-1, 2));
+  // With the same prompt on both branches guidance has nothing to add.
+  c.negative_prompt = c.prompt;
+  const auto same = latents(model, c, 3);
+  for (size_t i = 0; i < same.size(); ++i) EXPECT_TRUE(at::allclose(same[i], off[i], 1e-4, 1e-4));
+}
+
+TEST(Stream, EveryResidualKindOnceReusedStillFollowsTheUncachedVideo) {
+  const auto model = tiny_model();
+  const auto plain = latents(model, config("none"), 3);
+  for (const char* kind : {"velocity", "latent_increment", "token_residual"}) {
+    Stream stream(model, config(std::string("flowcache:warmup=2,residual=") + kind, 0.15));
+    const auto cached = latents(stream, 3);
+    EXPECT_GT(stream.stats().steps_reused, 0u) << kind;
+    EXPECT_GT(stream.stats().reuse_bytes + 1, 0u);
+    for (size_t i = 0; i < cached.size(); ++i) {
+      const double error = (cached[i] - plain[i]).abs().mean().item<double>() / plain[i].abs().mean().item<double>();
+      EXPECT_LT(error, 0.35) << kind << " chunk " << i;
+      EXPECT_GT(error, 0) << kind;
+    }
+  }
+}
+
+TEST(Stream, NonFiniteWeightsAreAnErrorNotAPicture) {
+  const auto model = tiny_model([](WeightMap& weights) {
+    weights["head.head.bias"] = at::full({64}, std::numeric_limits<float>::quiet_NaN());
+  });
+  Stream stream(model, config("flowcache", 0.2));
+  try {
+    stream.next();
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), FC_ERROR_MODEL);
+  }
+}
+
+TEST(Stream, BadValuesNameTheValueAndTheLimit) {
+  const auto model = tiny_model();
+  const auto message = [&](auto&& change) -> std::string {
+    StreamConfig c = config("flowcache");
+    change(c);
+    try {
+      Stream stream(model, c);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "nothing was refused";
+  };
+  EXPECT_NE(message([](auto& c) { c.cache = "magic"; }).find("magic"), std::string::npos);
+  EXPECT_NE(message([](auto& c) { c.kv_cache = "attic"; }).find("attic"), std::string::npos);
+  EXPECT_NE(message([](auto& c) { c.threshold = 11; }).find("0..10"), std::string::npos);
+  EXPECT_NE(message([](auto& c) { c.guidance = 51; }).find("0..50"), std::string::npos);
+  EXPECT_NE(message([](auto& c) { c.steps = 2000; }).find("1..1000"), std::string::npos);
+  EXPECT_NE(message([](auto& c) { c.lag = 9; }).find("lag=9"), std::string::npos);
+  EXPECT_NE(message([](auto& c) { c.kv_budget = 1000; }).find("budget"), std::string::npos);
+  EXPECT_NE(message([](auto& c) { c.prompt = "\xff"; }).find("UTF-8"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace flowcache
