@@ -95,13 +95,27 @@ class Batches:
         return torch.stack(clips), torch.tensor(ids, device=self.latents.device)
 
 
+def _generator(rng):
+    return torch.Generator().manual_seed(rng.randrange(1 << 60))
+
+
+def independent_levels(rng, size):
+    """u [size,chunks], 1 = noise; denser where the picture takes shape."""
+    return torch.sigmoid(torch.randn(size, CHUNKS, generator=_generator(rng)) * 1.1 + .4)
+
+
+def past_levels(rng, size):
+    """Noise on a clean past [size,chunks-1]: none in half of the clips, else a little, against drift."""
+    gen = _generator(rng)
+    return torch.rand(size, CHUNKS - 1, generator=gen) * .06 * (torch.rand(size, 1, generator=gen) < .5)
+
+
 def noise_levels(rng, size):
-    """u [size,chunks], 1 = noise. Diffusion forcing: a clean past, a staggered window, or all independent."""
-    gen = torch.Generator().manual_seed(rng.randrange(1 << 60))
-    u = torch.sigmoid(torch.randn(size, CHUNKS, generator=gen) * 1.1 + .4)
+    """Diffusion forcing: a clean past, a staggered window (several chunks in flight), or all independent."""
+    u, gen = independent_levels(rng, size), _generator(rng)
     for row in u:
         kind = rng.random()
-        if kind < .45:
+        if kind < .25:
             clean = rng.randrange(CHUNKS)
             row[:clean] = torch.rand(clean, generator=gen) * .04
         elif kind < .75:

@@ -40,15 +40,21 @@ def rotate(x, table):
     return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
 
 
-def plain_attention(q, k, v, chunks):
-    """Softmax attention in matrix products. On a CPU its backward pass takes half the time of the fused one."""
-    batch, length, heads, dim = q.shape
+def plain_attention(q, k, v, sees):
+    """Softmax attention in matrix products. On a CPU its backward pass takes half the time of the fused one.
+
+    sees: for each of the equal parts of q the indices of the parts of k and v it attends to; None: all of them.
+    """
+    batch, _, heads, dim = q.shape
     q, k, v = (t.transpose(1, 2).flatten(0, 1) for t in (q * dim ** -.5, k, v))
-    out, part = [], length // chunks
-    for c in range(chunks):
-        seen = k.shape[1] if chunks == 1 else (c + 1) * part
-        weights = torch.bmm(q[:, c * part:(c + 1) * part], k[:, :seen].transpose(1, 2)).softmax(-1)
-        out.append(torch.bmm(weights.to(v.dtype), v[:, :seen]))
+    if sees is None:
+        sees, part = [[0]], k.shape[1]
+    else:
+        part = k.shape[1] // len(sees)
+    k, v, out = k.split(part, 1), v.split(part, 1), []
+    for query, seen in zip(q.chunk(len(sees), 1), sees):
+        weights = torch.bmm(query, torch.cat([k[i] for i in seen], 1).transpose(1, 2)).softmax(-1)
+        out.append(torch.bmm(weights.to(v[0].dtype), torch.cat([v[i] for i in seen], 1)))
     return torch.cat(out, 1).unflatten(0, (batch, heads)).transpose(1, 2)
 
 
@@ -66,10 +72,10 @@ class SelfAttention(nn.Module):
         q, k = (rotate(self.split(t), table) for t in (self.norm_q(self.q(x)), self.norm_k(self.k(x))))
         return q, k, self.split(self.v(x))
 
-    def attend(self, q, k, v, chunks=1):
-        """q, k, v [B,L,heads,D]; each of `chunks` equal parts of q sees its own part of k, v and the ones before."""
-        if self.training or chunks > 1:
-            out = plain_attention(q, k, v, chunks)
+    def attend(self, q, k, v, sees=None):
+        """q, k, v [B,L,heads,D]; sees as in plain_attention."""
+        if self.training or sees:
+            out = plain_attention(q, k, v, sees)
         else:
             out = F.scaled_dot_product_attention(*(t.transpose(1, 2) for t in (q, k, v))).transpose(1, 2)
         return self.o(out.flatten(2))
@@ -156,14 +162,23 @@ class DiT(nn.Module):
     def _table(self, grid, first, device):
         return rope_table(*grid, self.c["dim"] // self.c["num_heads"], first, device)
 
-    def forward(self, z, t, ids):
-        """z [B,16,3n,h,w] noisy, t [B,n] in 0..1000, ids [B,n,T] -> velocity. Block-causal over the n chunks."""
-        grid = (z.shape[2], z.shape[3] // 2, z.shape[4] // 2)
-        x, (e, e0), context = self.embed(z), self.time(t), self.text(ids)
-        n, table = t.shape[1], self._table(grid, 0, z.device)
+    def forward(self, z, t, ids, clean=None, clean_t=None):
+        """Velocity of all n chunks at once: z [B,16,3n,h,w] noisy, t [B,n] in 0..1000, ids [B,n,T].
+
+        Diffusion forcing: a chunk sees itself and the noisy chunks before it. With clean [B,16,3(n-1),h,w] and its
+        timesteps, teacher forcing: it sees itself and the clean chunks before it, as it will when streaming.
+        """
+        grid, n = (z.shape[2], z.shape[3] // 2, z.shape[4] // 2), t.shape[1]
+        x, table, sees, m = self.embed(z), self._table(grid, 0, z.device), [list(range(i + 1)) for i in range(n)], 0
+        if clean is not None:
+            m, past = n - 1, self.embed(clean)
+            table = tuple(torch.cat([c[:, :past.shape[1]], c], 1) for c in table)
+            x, t, ids = torch.cat([past, x], 1), torch.cat([clean_t, t], 1), torch.cat([ids[:, :m], ids], 1)
+            sees = sees[:m] + [list(range(i)) + [m + i] for i in range(n)]
+        (e, e0), context = self.time(t), self.text(ids)
         for block in self.blocks:
-            x = block(x, e0, context, table, lambda attention, q, k, v: attention.attend(q, k, v, n))
-        return self.unpatch(x, e, grid)
+            x = block(x, e0, context, table, lambda attention, q, k, v: attention.attend(q, k, v, sees))
+        return self.unpatch(x[:, -(x.shape[1] // (m + n)) * n:], e[:, m:], grid)
 
     def step(self, z, t, context, first, history):
         """One chunk z [B,16,3,h,w] at timestep t. first: its absolute latent frame; history: (K, V) of each layer or

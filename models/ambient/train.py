@@ -29,6 +29,7 @@ from render import SCENES, caption
 
 HERE = pathlib.Path(__file__).resolve().parent
 SAVE_EVERY, LOG_EVERY, HELD_OUT = 50, 25, clips.SHARD  # steps; steps; clips of the first shard
+TEACHER = .7  # share of the steps with a clean past, the rest have chunks of many noise levels in flight
 WARMUP, FLAT = 60, .6  # steps of rising rate; share of the time at the full rate, after it linear to zero
 
 
@@ -92,15 +93,15 @@ def pick_device(name):
 
 
 def check_memory(args, device):
-    """About 0.35 GB a clip of the batch for activations, on top of 1.5 GB."""
-    need = 1.5 + .35 * args.batch
+    """About 0.2 GB a clip of the batch for activations, on top of 1.5 GB."""
+    need = 1.5 + .2 * args.batch
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0] / 1e9
     else:
         lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) / 1e6
     if free < need:
-        fits = int((free - 1.5) / .35)
+        fits = int((free - 1.5) / .2)
         stop(f"a batch of {args.batch} needs about {need:.1f} GB, {free:.1f} GB are free: "
              + (f"use --batch {fits}" if fits >= 1 else "free some memory"))
 
@@ -122,11 +123,18 @@ def save(state, path):
     path.with_suffix(".tmp").rename(path)
 
 
-def flow_loss(model, z, u, noise, ids, device):
-    """Flow matching: the network predicts noise - data. Returns the loss of every chunk [B,chunks]."""
-    level = u.repeat_interleave(clips.CHUNK, 1)[:, None, :, None, None]
-    with torch.autocast(device.type, torch.bfloat16):
-        velocity = model((1 - level) * z + level * noise, u * 1000, ids)
+def flow_loss(model, z, u, noise, ids, past_level=None):
+    """Flow matching: the network predicts noise - data. Returns the loss of every chunk [B,chunks].
+
+    past_level [B,chunks-1]: teacher forcing with that little noise on the past; None: diffusion forcing.
+    """
+    spread = lambda level: level.repeat_interleave(clips.CHUNK, 1)[:, None, :, None, None]
+    past = ()
+    if past_level is not None:
+        k = clips.CHUNK * past_level.shape[1]
+        past = z[:, :, :k].lerp(torch.randn_like(z[:, :, :k]), spread(past_level)), past_level * 1000
+    with torch.autocast(z.device.type, torch.bfloat16):
+        velocity = model(z.lerp(noise, spread(u)), u * 1000, ids, *past)
     error = (velocity.float() - (noise - z)).pow(2).mean((1, 3, 4))
     return error.view(len(z), clips.CHUNKS, clips.CHUNK).mean(2)
 
@@ -138,8 +146,8 @@ def held_out(model, latents, specs, scale, device):
     for i in range(0, len(specs), 10):
         z, part = latents[i:i + 10] / scale, specs[i:i + 10]
         ids = torch.tensor([[text.encode(caption(*spec, rng=rng))] * clips.CHUNKS for spec in part], device=device)
-        u = clips.noise_levels(rng, len(z)).to(device)
-        loss = flow_loss(model, z, u, torch.randn(z.shape, generator=gen).to(device), ids, device)
+        u = clips.independent_levels(rng, len(z)).to(device)
+        loss = flow_loss(model, z, u, torch.randn(z.shape, generator=gen).to(device), ids, torch.zeros_like(u[:, 1:]))
         noisy = (u > .05).float()
         for (scene, _, _), value in zip(part, (loss * noisy).sum(1) / noisy.sum(1).clamp(min=1)):
             total[scene].append(value.item())
@@ -205,7 +213,10 @@ class Training:
     def resume(self):
         if not self.path.exists():
             return False
-        state = torch.load(self.path, map_location=self.device)
+        try:
+            state = torch.load(self.path, map_location=self.device)
+        except Exception as error:  # whatever a broken pickle raises
+            stop(f"{self.path} is no whole checkpoint ({type(error).__name__}): move it away to start again")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -218,9 +229,14 @@ class Training:
 
     def advance(self, batches, rng):
         """One step; returns its loss. Chunks that are nearly clean hardly count."""
-        z, ids = batches.draw(rng, self.args.batch)
-        z, u = z / self.scale, clips.noise_levels(rng, self.args.batch).to(self.device)
-        loss = flow_loss(self.model, z, u, torch.randn_like(z), ids, self.device)
+        teach = rng.random() < TEACHER
+        z, ids = batches.draw(rng, max(1, self.args.batch * 3 // 5) if teach else self.args.batch)
+        z, past_level = z / self.scale, None
+        if teach:  # seven chunks a clip instead of four, so fewer clips
+            u, past_level = clips.independent_levels(rng, len(z)).to(self.device), clips.past_levels(rng, len(z)).to(self.device)
+        else:
+            u = clips.noise_levels(rng, len(z)).to(self.device)
+        loss = flow_loss(self.model, z, u, torch.randn_like(z), ids, past_level)
         weight = (u > .05).float() * .9 + .1
         loss = (loss * weight).sum() / weight.sum()
         self.optimizer.zero_grad()
@@ -286,7 +302,10 @@ def main():
         if args.start == "none":
             state, decoder, scale = None, None, clips.load(args.work)[0].std().item()
         else:
-            state, decoder, scale = export.load(args.start)
+            try:
+                state, decoder, scale = export.load(args.start)
+            except Exception as error:  # safetensors has its own kinds
+                stop(f"--start {args.start}: {error}; name a folder that an export wrote, or none")
         run = Training(args, device, state, decoder, scale)
         if run.resume():
             log(f"resumed {run.path} at step {run.step}")
