@@ -32,7 +32,7 @@ Stats read_stats(GstElement* source) {
   out.kv_bytes = number(stats, "kv-bytes");
   out.kv_budget = number(stats, "kv-budget");
   out.underruns = number(stats, "underruns");
-  gst_structure_get_double(stats, "last-chunk-seconds", &out.last_chunk_seconds);
+  gst_structure_get_double(stats, "chunk-ms-p50", &out.chunk_ms);
   gst_structure_free(stats);
   return out;
 }
@@ -85,7 +85,7 @@ class Run {
     result_.stats = read_stats(source_);
     const std::lock_guard lock(mutex_);
     result_.frames = frames_;
-    result_.chunk_seconds = chunks_timed_ ? chunk_seconds_ / chunks_timed_ : result_.stats.last_chunk_seconds;
+    result_.pad_seconds = std::chrono::duration<double>(last_frame_ - first_frame_).count();
   }
 
   // On the streaming thread: counts, times and keeps frames as they leave the source.
@@ -103,19 +103,15 @@ class Run {
   }
 
   void frame(GstBuffer* buffer) {
-    const Stats stats = read_stats(source_);
     const std::lock_guard lock(mutex_);
-    if (stats.chunks > chunks_seen_) {  // the element tells the time of its last chunk only: gather them here
-      chunks_seen_ = stats.chunks;
-      chunk_seconds_ += stats.last_chunk_seconds;
-      ++chunks_timed_;
-    }
-    const uint64_t number = GST_BUFFER_OFFSET_IS_VALID(buffer) ? GST_BUFFER_OFFSET(buffer) : frames_;
     if (frames_++ == 0) {
       result_.first_frame_seconds = since(start_);
       first_frame_ = Clock::now();
     }
     last_frame_ = Clock::now();
+    if (GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_GAP))
+      return;  // a repeat, where no new frame was ready in time
+    const uint64_t number = generated_++;
     if (number < config_.keep_first || config_.keep_also.count(number)) result_.kept.add(number, buffer);
   }
 
@@ -187,18 +183,21 @@ class Run {
     return G_SOURCE_CONTINUE;
   }
 
+  double frames_per_second() const {
+    const double seconds = std::chrono::duration<double>(last_frame_ - first_frame_).count();
+    return seconds > 0 ? static_cast<double>(frames_ - 1) / seconds : 0;
+  }
+
   // How much faster than playback the engine makes a chunk.
   double times_real_time(const Stats& stats) const {
-    const double seconds = chunks_timed_ ? chunk_seconds_ / chunks_timed_ : stats.last_chunk_seconds;
-    return seconds > 0 ? config_.frames_per_chunk / config_.fps / seconds : 0;
+    return stats.chunk_ms > 0 ? config_.frames_per_chunk / config_.fps / stats.chunk_ms * 1e3 : 0;
   }
 
   void tick() {
     const Stats stats = read_stats(source_);
     const std::lock_guard lock(mutex_);
     if (frames_ == 0) return;
-    const double seconds = std::chrono::duration<double>(last_frame_ - first_frame_).count();
-    const double fps = seconds > 0 ? static_cast<double>(frames_ - 1) / seconds : 0;
+    const double fps = frames_per_second();
     char text[256];
     std::snprintf(text, sizeof text,
                   "%s %5.1f of %.1f s | %4.1f fps at the pad | %.1f x real time | steps %llu computed, %llu "
@@ -227,11 +226,8 @@ class Run {
   GstElement* source_ = nullptr;
   GMainLoop* loop_ = nullptr;
   std::mutex mutex_;  // frames_ and the times: written on the streaming thread, read on the main one
-  uint64_t frames_ = 0;
+  uint64_t frames_ = 0, generated_ = 0;
   Clock::time_point first_frame_, last_frame_;
-  double chunk_seconds_ = 0;
-  uint64_t chunks_seen_ = 0;
-  int chunks_timed_ = 0;
   RunResult result_;
 };
 

@@ -18,7 +18,7 @@ struct Stats {
   uint64_t steps_computed = 0, steps_reused = 0;
   uint64_t kv_bytes = 0, kv_budget = 0;
   uint64_t underruns = 0;
-  double last_chunk_seconds = 0;
+  double chunk_ms = 0;  // median wall time of a chunk, decoding included
 };
 
 struct RunConfig {
@@ -35,8 +35,8 @@ struct RunResult {
   std::string error;               // "" when the pipeline ended by itself
   bool interrupted = false;        // Ctrl-C: the file is finished all the same
   uint64_t frames = 0;             // that left the pad
+  double pad_seconds = 0;          // from the first frame at the pad to the last
   double first_frame_seconds = 0;  // from the call to the first frame at the pad
-  double chunk_seconds = 0;        // mean wall time of a chunk, decoding included
   Stats stats;                     // at the end
   FrameStore kept;
 };
