@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
   golden::register_text(handlers);
   golden::register_unipc(handlers);
   golden::register_vae(handlers);
+  golden::register_magi(handlers);
 
   std::map<Verdict, int> count;
   for (const auto& folder : folders) ++count[run(folder, handlers)];

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Exact softmax attention over all keys that are given, with grouped query heads.
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace flowcache {
+
+// q [heads, L, d], k and v [kv_heads, T, d], kv_heads divides heads; query head i reads key head i / (heads /
+// kv_heads). Returns [L, heads * d]. Logits are scaled by 1/sqrt(d).
+inline at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  const int64_t heads = q.size(0), length = q.size(1), dim = q.size(2), groups = k.size(0);
+  // Without a mask a query head is only more queries of its key head: nothing has to be repeated.
+  const at::Tensor queries = q.reshape({1, groups, heads / groups * length, dim});
+  const at::Tensor mixed = at::scaled_dot_product_attention(queries, k.unsqueeze(0), v.unsqueeze(0));
+  return mixed.reshape({heads, length, dim}).transpose(0, 1).reshape({length, heads * dim});
+}
+
+}  // namespace flowcache
