@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "engine_library.h"
+
+#include <dlfcn.h>
+#include <gmodule.h>
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "log.h"
+
+namespace flowcache::gst {
+namespace {
+
+constexpr const char* kEngineFile = "libflowcache.so.0";
+
+std::string plugin_folder() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<void*>(&plugin_folder), &info) == 0 || info.dli_fname == nullptr) return {};
+  g_autofree char* folder = g_path_get_dirname(info.dli_fname);
+  return folder;
+}
+
+std::vector<std::string> search_order() {
+  const char* chosen = g_getenv("FLOWCACHE_ENGINE");
+  if (chosen != nullptr && *chosen != '\0') return {chosen};
+  std::vector<std::string> places;
+  const std::string folder = plugin_folder();
+  if (!folder.empty()) {
+    for (const char* step : {"/", "/../engine/", "/../"}) places.push_back(folder + step + kEngineFile);
+  }
+  places.emplace_back(kEngineFile);
+  return places;
+}
+
+/// Fills one entry of the table; remembers the first symbol that is missing.
+template <typename Function>
+void resolve(GModule* module, const char* name, Function* entry, std::string* missing) {
+  gpointer symbol = nullptr;
+  if (!g_module_symbol(module, name, &symbol) || symbol == nullptr) {
+    if (missing->empty()) *missing = name;
+    return;
+  }
+  *entry = reinterpret_cast<Function>(symbol);
+}
+
+std::string resolve_all(GModule* module, EngineLibrary* library) {
+  std::string missing;
+  resolve(module, "fc_last_error", &library->last_error, &missing);
+  resolve(module, "fc_abi_version", &library->abi_version, &missing);
+  resolve(module, "fc_version", &library->version, &missing);
+  resolve(module, "fc_status_name", &library->status_name, &missing);
+  resolve(module, "fc_set_log_function", &library->set_log_function, &missing);
+  resolve(module, "fc_model_describe", &library->model_describe, &missing);
+  resolve(module, "fc_default_model", &library->default_model, &missing);
+  resolve(module, "fc_policy_describe", &library->policy_describe, &missing);
+  resolve(module, "fc_engine_open", &library->engine_open, &missing);
+  resolve(module, "fc_engine_unref", &library->engine_unref, &missing);
+  resolve(module, "fc_engine_device", &library->engine_device, &missing);
+  resolve(module, "fc_engine_precision", &library->engine_precision, &missing);
+  resolve(module, "fc_stream_open", &library->stream_open, &missing);
+  resolve(module, "fc_stream_close", &library->stream_close, &missing);
+  resolve(module, "fc_stream_prompt", &library->stream_prompt, &missing);
+  resolve(module, "fc_stream_unknown_words", &library->stream_unknown_words, &missing);
+  resolve(module, "fc_stream_tune", &library->stream_tune, &missing);
+  resolve(module, "fc_stream_next", &library->stream_next, &missing);
+  resolve(module, "fc_stream_cancel", &library->stream_cancel, &missing);
+  resolve(module, "fc_stream_reset", &library->stream_reset, &missing);
+  resolve(module, "fc_stream_get_stats", &library->stream_get_stats, &missing);
+  resolve(module, "fc_chunk_describe", &library->chunk_describe, &missing);
+  resolve(module, "fc_chunk_write", &library->chunk_write, &missing);
+  resolve(module, "fc_chunk_unref", &library->chunk_unref, &missing);
+  return missing;
+}
+
+void bridge_log(void*, fc_log_level level, const char* message) {
+  GstDebugLevel to = GST_LEVEL_DEBUG;
+  if (level == FC_LOG_ERROR) to = GST_LEVEL_ERROR;
+  if (level == FC_LOG_WARNING) to = GST_LEVEL_WARNING;
+  if (level == FC_LOG_INFO) to = GST_LEVEL_INFO;
+  GST_CAT_LEVEL_LOG(flowcache_engine_debug, to, nullptr, "%s", message);
+}
+
+/// nullptr and a reason if this file is not an engine that fits.
+std::unique_ptr<EngineLibrary> open_at(const std::string& path, std::string* reason) {
+  if (g_path_is_absolute(path.c_str()) && !g_file_test(path.c_str(), G_FILE_TEST_EXISTS)) {
+    *reason = "no such file";
+    return nullptr;
+  }
+  GModule* module =
+      g_module_open(path.c_str(), static_cast<GModuleFlags>(G_MODULE_BIND_LAZY | G_MODULE_BIND_LOCAL));
+  if (module == nullptr) {
+    *reason = g_module_error();
+    return nullptr;
+  }
+  auto library = std::make_unique<EngineLibrary>();
+  library->path = path;
+  const std::string missing = resolve_all(module, library.get());
+  if (!missing.empty()) {
+    *reason = "has no " + missing + ": not a libflowcache, or one of another version";
+  } else if (library->abi_version() != FC_ABI_VERSION) {
+    *reason = "has interface version " + std::to_string(library->abi_version()) + ", this plugin needs " +
+              std::to_string(FC_ABI_VERSION) + ": install plugin and engine of the same release";
+  } else {
+    g_module_make_resident(module);
+    library->set_log_function(bridge_log, nullptr);
+    GST_INFO("opened engine %s, version %s", path.c_str(), library->version());
+    return library;
+  }
+  g_module_close(module);
+  return nullptr;
+}
+
+}  // namespace
+
+const EngineLibrary* EngineLibrary::open(std::string* error) {
+  static std::mutex mutex;
+  static std::map<std::string, std::unique_ptr<EngineLibrary>> opened;
+  std::lock_guard lock(mutex);
+  error->clear();
+  for (const std::string& path : search_order()) {
+    if (auto found = opened.find(path); found != opened.end()) return found->second.get();
+    std::string reason;
+    if (auto library = open_at(path, &reason))
+      return opened.emplace(path, std::move(library)).first->second.get();
+    if (!error->empty()) *error += "; ";
+    *error += path + ": " + reason;
+  }
+  return nullptr;
+}
+
+std::string last_error_of(const EngineLibrary& library) {
+  g_autofree char* valid = g_utf8_make_valid(library.last_error(), -1);
+  return valid;
+}
+
+}  // namespace flowcache::gst

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/**
+ * SECTION:element-flowcachesrc
+ * @title: flowcachesrc
+ *
+ * A live source whose video is generated from a text prompt, chunk after chunk, without end.
+ *
+ * ## Example launch lines
+ * |[
+ * gst-launch-1.0 flowcachesrc prompt="orange fire" ! videoconvert ! autovideosink
+ * ]|
+ * |[
+ * gst-launch-1.0 flowcachesrc is-live=false num-buffers=128 ! x264enc ! mp4mux ! filesink location=out.mp4
+ * ]|
+ */
+#include "flowcachesrc.h"
+
+#include <exception>
+
+#include "log.h"
+#include "messages.h"
+#include "source_state.h"
+
+G_DEFINE_TYPE(GstFlowCacheSrc, gst_flow_cache_src, GST_TYPE_PUSH_SRC)
+
+namespace flowcache::gst {
+
+GstBaseSrcClass* parent_class() {
+  return GST_BASE_SRC_CLASS(gst_flow_cache_src_parent_class);
+}
+
+namespace {
+
+SourceState& state_of(gpointer source) {
+  return *FLOWCACHE_SRC(source)->state;
+}
+
+/// Runs a vmethod's body; no exception may leave it, as GLib cannot unwind.
+template <typename Result, typename Body>
+Result guarded(gpointer source, Result on_exception, Body body) noexcept {
+  try {
+    return body();
+  } catch (const std::exception& defect) {
+    GST_ELEMENT_ERROR(source, LIBRARY, FAILED, ("flowcachesrc failed: %s", defect.what()), (nullptr));
+  } catch (...) {
+    GST_ELEMENT_ERROR(source, LIBRARY, FAILED, ("flowcachesrc failed without saying why."), (nullptr));
+  }
+  return on_exception;
+}
+
+/// Opens the engine's library and reads what the model is; the weights come later, on the worker's thread.
+bool prepare(GstFlowCacheSrc* source) {
+  SourceState& state = state_of(source);
+  Settings settings;
+  {
+    std::lock_guard lock(state.mutex);
+    settings = state.settings;
+  }
+  if (const auto problem = prompt_problem(settings.prompt)) {
+    GST_ELEMENT_ERROR(source, RESOURCE, SETTINGS, ("%s", problem->c_str()), ("property prompt"));
+    return false;
+  }
+  std::string tried;
+  const EngineLibrary* library = EngineLibrary::open(&tried);
+  if (library == nullptr) {
+    GST_ELEMENT_ERROR(source, LIBRARY, INIT,
+                      ("The FlowCache engine cannot be opened. Build or install libflowcache, or name it in "
+                       "FLOWCACHE_ENGINE. Tried: %s",
+                       tried.c_str()),
+                      ("no usable libflowcache.so"));
+    return false;
+  }
+  fc_model_info model{};
+  model.size = sizeof model;
+  const char* folder = settings.model.empty() ? nullptr : settings.model.c_str();
+  const fc_status status = library->model_describe(folder, &model);
+  if (status != FC_OK) {
+    post_engine_error(GST_ELEMENT(source), status, last_error_of(*library));
+    return false;
+  }
+  if (model.width == 0 || model.height == 0 || model.fps_n == 0 || model.fps_d == 0 ||
+      model.frames_per_chunk == 0) {
+    post_engine_error(GST_ELEMENT(source), FC_ERROR_MODEL,
+                      "The model's description lacks its size or frame rate.");
+    return false;
+  }
+  std::lock_guard lock(state.mutex);
+  state.library = library;
+  state.model = model;
+  return true;
+}
+
+void forget(SourceState& state) {
+  std::shared_ptr<LoadedEngine> engine;  // unloaded without the lock
+  std::lock_guard lock(state.mutex);
+  engine = std::move(state.engine);
+  state.model = {};
+  state.library = nullptr;
+}
+
+gboolean start_stream(GstFlowCacheSrc* source) {
+  SourceState& state = state_of(source);
+  if (!prepare(source)) return FALSE;  // once more: properties may have changed since READY
+  gst_base_src_set_do_timestamp(GST_BASE_SRC(source), FALSE);
+  std::shared_ptr<LoadedEngine> unwanted;
+  std::shared_ptr<FrameWorker> worker;
+  {
+    std::lock_guard lock(state.mutex);
+    const EngineKey key = engine_key(state.settings, state.library);
+    if (state.engine && !(state.engine->key() == key)) unwanted = std::move(state.engine);
+    state.timeline.reset(state.model.fps_n, state.model.fps_d);
+    state.latency.reset(state.timeline.frame_duration(), state.model.frames_per_chunk);
+    state.receipts.clear();
+    state.messages = std::make_unique<WorkerMessages>(source);
+    worker = std::make_shared<FrameWorker>(key, stream_options(state.settings), state.settings.chunks_ahead,
+                                           state.messages.get());
+    state.worker = worker;
+  }
+  unwanted.reset();  // before the new model is loaded, so that both need not fit
+  state.statistics.reset();
+  state.reanchor = false;
+  state.last = {};
+  state.discont = false;
+  state.last_ticket = 0;
+  state.any_applied = false;
+  state.stats_due = GST_CLOCK_TIME_NONE;
+  WorkerMessages::post_progress(GST_ELEMENT(source), GST_PROGRESS_TYPE_START, "Loading the model");
+  worker->start();
+  return TRUE;
+}
+
+gboolean start(GstBaseSrc* base) {
+  return guarded(base, FALSE, [&] { return start_stream(FLOWCACHE_SRC(base)); });
+}
+
+gboolean stop(GstBaseSrc* base) {
+  return guarded(base, FALSE, [&] {
+    SourceState& state = state_of(base);
+    std::shared_ptr<FrameWorker> worker;
+    {
+      std::lock_guard lock(state.mutex);
+      worker = std::move(state.worker);
+    }
+    state.last = {};
+    if (!worker) return TRUE;
+    worker->stop();
+    std::lock_guard lock(state.mutex);
+    state.engine = worker->engine();
+    state.receipts.clear();
+    return TRUE;
+  });
+}
+
+gboolean unlock(GstBaseSrc* base) {
+  state_of(base).waiter.interrupt();
+  return TRUE;
+}
+
+gboolean unlock_stop(GstBaseSrc* base) {
+  state_of(base).waiter.resume();
+  return TRUE;
+}
+
+gboolean is_seekable(GstBaseSrc*) {
+  return FALSE;
+}
+
+/// The element waits for the clock by itself (waiter.h says why), so the base class has nothing to wait for.
+void get_times(GstBaseSrc*, GstBuffer*, GstClockTime* begin, GstClockTime* end) {
+  *begin = *end = GST_CLOCK_TIME_NONE;
+}
+
+GstStateChangeReturn change_state(GstElement* element, GstStateChange transition) {
+  SourceState& state = state_of(element);
+  switch (transition) {
+    case GST_STATE_CHANGE_NULL_TO_READY:
+      if (!guarded(element, false, [&] { return prepare(FLOWCACHE_SRC(element)); }))
+        return GST_STATE_CHANGE_FAILURE;
+      break;
+    case GST_STATE_CHANGE_READY_TO_PAUSED:
+    case GST_STATE_CHANGE_PLAYING_TO_PAUSED:
+      state.waiter.pause();
+      break;
+    case GST_STATE_CHANGE_PAUSED_TO_PLAYING:
+      state.waiter.unpause();
+      break;
+    default:
+      break;
+  }
+  const GstStateChangeReturn result = GST_ELEMENT_CLASS(parent_class())->change_state(element, transition);
+  if (transition == GST_STATE_CHANGE_READY_TO_NULL) forget(state);
+  return result;
+}
+
+void finalize(GObject* object) {
+  delete FLOWCACHE_SRC(object)->state;
+  G_OBJECT_CLASS(gst_flow_cache_src_parent_class)->finalize(object);
+}
+
+}  // namespace
+}  // namespace flowcache::gst
+
+static void gst_flow_cache_src_init(GstFlowCacheSrc* source) {
+  source->state = new flowcache::gst::SourceState;
+  gst_video_info_init(&source->state->info);
+  gst_base_src_set_live(GST_BASE_SRC(source), TRUE);
+  gst_base_src_set_format(GST_BASE_SRC(source), GST_FORMAT_TIME);
+}
+
+static void gst_flow_cache_src_class_init(GstFlowCacheSrcClass* klass) {
+  namespace element = flowcache::gst;
+  element::init_log();
+
+  GObjectClass* object_class = G_OBJECT_CLASS(klass);
+  object_class->set_property = element::set_property;
+  object_class->get_property = element::get_property;
+  object_class->finalize = element::finalize;
+  element::install_properties(object_class);
+
+  GstElementClass* element_class = GST_ELEMENT_CLASS(klass);
+  element_class->change_state = element::change_state;
+  element_class->send_event = element::send_event;
+  element::install_pad_template(element_class);
+  gst_element_class_set_static_metadata(
+      element_class, "FlowCache text-to-video source", "Source/Video",
+      "Live video generated from a text prompt by a chunk-wise video diffusion model with FlowCache",
+      "The gst-flowcache project");
+
+  GstBaseSrcClass* base_class = GST_BASE_SRC_CLASS(klass);
+  base_class->start = GST_DEBUG_FUNCPTR(element::start);
+  base_class->stop = GST_DEBUG_FUNCPTR(element::stop);
+  base_class->unlock = GST_DEBUG_FUNCPTR(element::unlock);
+  base_class->unlock_stop = GST_DEBUG_FUNCPTR(element::unlock_stop);
+  base_class->is_seekable = GST_DEBUG_FUNCPTR(element::is_seekable);
+  base_class->get_times = GST_DEBUG_FUNCPTR(element::get_times);
+  base_class->get_caps = GST_DEBUG_FUNCPTR(element::get_caps);
+  base_class->fixate = GST_DEBUG_FUNCPTR(element::fixate);
+  base_class->set_caps = GST_DEBUG_FUNCPTR(element::set_caps);
+  base_class->negotiate = GST_DEBUG_FUNCPTR(element::negotiate);
+  base_class->decide_allocation = GST_DEBUG_FUNCPTR(element::decide_allocation);
+  base_class->query = GST_DEBUG_FUNCPTR(element::query);
+  GST_PUSH_SRC_CLASS(klass)->create = GST_DEBUG_FUNCPTR(element::create);
+}

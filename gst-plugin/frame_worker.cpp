@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "frame_worker.h"
+
+#include <exception>
+#include <utility>
+
+namespace flowcache::gst {
+namespace {
+
+const char* or_null(const std::string& text) {
+  return text.empty() ? nullptr : text.c_str();
+}
+
+}  // namespace
+
+Chunk::Chunk(const EngineLibrary& library, fc_chunk* chunk) : library_(library), chunk_(chunk) {
+  info_.size = sizeof info_;
+  library_.chunk_describe(chunk_, &info_);
+}
+
+fc_status Chunk::write(uint32_t frame, const fc_planes& planes, std::string* error) const {
+  const fc_status status = library_.chunk_write(chunk_, frame, &planes);
+  if (status != FC_OK) *error = last_error_of(library_);
+  return status;
+}
+
+FrameWorker::FrameWorker(EngineKey key, StreamOptions options, size_t capacity, FrameWorkerListener* listener)
+    : key_(std::move(key)),
+      library_(*key_.library),
+      options_(std::move(options)),
+      capacity_(capacity),
+      listener_(listener),
+      seed_(options_.seed) {}
+
+void FrameWorker::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void FrameWorker::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    if (stream_ != nullptr) library_.stream_cancel(stream_);
+  }
+  wake_worker_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  std::lock_guard lock(mutex_);
+  ring_.clear();
+}
+
+void FrameWorker::post(Change change) {
+  {
+    std::lock_guard lock(mutex_);
+    changes_.push_back(std::move(change));
+  }
+  wake_worker_.notify_all();
+}
+
+void FrameWorker::change_prompt(const std::string& text, uint32_t blend_chunks) {
+  post(Prompt{text, blend_chunks});
+}
+
+void FrameWorker::tune(double cache_threshold, double guidance_scale) {
+  post(Tune{cache_threshold, guidance_scale});
+}
+
+void FrameWorker::reset(std::optional<uint64_t> seed) {
+  {
+    std::lock_guard lock(mutex_);
+    seed_ = seed.value_or(seed_);
+    ++generation_;
+    ring_.clear();
+    next_index_ = 0;
+    changes_.emplace_back(Reset{seed_});
+  }
+  wake_worker_.notify_all();
+}
+
+FrameWorker::RingState FrameWorker::peek(Frame* frame) const {
+  std::lock_guard lock(mutex_);
+  if (ring_.empty()) return state_;
+  if (frame != nullptr) *frame = {ring_.front(), next_index_};
+  return RingState::Ready;
+}
+
+void FrameWorker::advance(const Frame& frame) {
+  std::shared_ptr<const Chunk> done;  // destroyed without the lock
+  {
+    std::lock_guard lock(mutex_);
+    if (ring_.empty() || ring_.front() != frame.chunk || next_index_ != frame.index) return;
+    if (++next_index_ < frame.chunk->info().frames) return;
+    done = std::move(ring_.front());
+    ring_.pop_front();
+    next_index_ = 0;
+  }
+  wake_worker_.notify_all();
+}
+
+uint32_t FrameWorker::frames_ready() const {
+  std::lock_guard lock(mutex_);
+  uint32_t frames = 0;
+  for (const auto& chunk : ring_) frames += chunk->info().frames;
+  return frames - next_index_;
+}
+
+std::shared_ptr<LoadedEngine> FrameWorker::engine() const {
+  std::lock_guard lock(mutex_);
+  return engine_;
+}
+
+void FrameWorker::run() noexcept {
+  try {
+    run_stream();
+  } catch (const std::exception& defect) {
+    end(RingState::Failed, FC_ERROR_INTERNAL, std::string("the engine threw an exception: ") + defect.what());
+  } catch (...) {
+    end(RingState::Failed, FC_ERROR_INTERNAL, "the engine threw something that is no exception");
+  }
+}
+
+void FrameWorker::end(RingState state, fc_status status, const std::string& sentence) {
+  bool loading = false;
+  {
+    std::lock_guard lock(mutex_);
+    state_ = state;
+    loading = loading_;
+    if (stopping_) state = RingState::Ended;  // nobody wants to hear about it any more
+  }
+  if (state == RingState::Failed) listener_->failed(status, sentence, loading);
+  listener_->ring_changed();
+}
+
+void FrameWorker::run_stream() {
+  if (!load()) return;
+  struct Closer {
+    FrameWorker& worker;
+    ~Closer() {
+      fc_stream* stream = nullptr;
+      {
+        std::lock_guard lock(worker.mutex_);
+        stream = std::exchange(worker.stream_, nullptr);
+      }
+      worker.library_.stream_close(stream);
+    }
+  } closer{*this};
+  fc_stream* stream = nullptr;
+  if (!open_stream(&stream)) return;
+  make_chunks(stream);
+}
+
+bool FrameWorker::load() {
+  const LoadResult result = load_engine(key_, [this](const char* stage, double fraction) {
+    listener_->load_progress(stage, fraction);
+    std::lock_guard lock(mutex_);
+    return !stopping_;
+  });
+  std::unique_lock lock(mutex_);
+  engine_ = result.engine;
+  const bool cancelled = result.status == FC_CANCELLED || stopping_;
+  lock.unlock();
+  if (cancelled) {
+    listener_->load_cancelled();
+    return false;
+  }
+  if (result.status != FC_OK) end(RingState::Failed, result.status, result.error);
+  return result.status == FC_OK;
+}
+
+bool FrameWorker::open_stream(fc_stream** stream) {
+  fc_stream_config config{};
+  config.size = sizeof config;
+  config.prompt = options_.prompt.c_str();
+  config.negative_prompt = or_null(options_.negative_prompt);
+  config.seed = options_.seed;
+  config.cache = or_null(options_.cache);
+  config.cache_threshold = options_.cache_threshold;
+  config.kv_cache = or_null(options_.kv_cache);
+  config.kv_budget = options_.kv_budget;
+  config.steps = options_.steps;
+  config.lag = options_.lag;
+  config.guidance_scale = options_.guidance_scale;
+  const fc_status status = library_.stream_open(engine_->handle(), &config, stream);
+  if (status != FC_OK) {
+    end(RingState::Failed, status, last_error_of(library_));
+    return false;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    stream_ = *stream;
+    loading_ = false;
+    if (stopping_) library_.stream_cancel(*stream);
+  }
+  listener_->loaded(library_.engine_device(engine_->handle()), library_.engine_precision(engine_->handle()));
+  listener_->prompt_received({0, options_.prompt, library_.stream_unknown_words(*stream)});
+  return true;
+}
+
+void FrameWorker::make_chunks(fc_stream* stream) {
+  while (true) {
+    std::deque<Change> changes;
+    uint64_t generation = 0;
+    bool room = false;
+    {
+      std::unique_lock lock(mutex_);
+      wake_worker_.wait(lock, [&] { return stopping_ || !changes_.empty() || ring_.size() < capacity_; });
+      if (stopping_) return;
+      changes.swap(changes_);
+      generation = generation_;
+      room = ring_.size() < capacity_;
+    }
+    for (const Change& change : changes) {
+      std::visit([&](const auto& one) { apply(stream, one); }, change);
+    }
+    if (!room) continue;
+
+    fc_chunk* made = nullptr;
+    const fc_status status = library_.stream_next(stream, &made);
+    if (status == FC_CANCELLED) continue;
+    if (status == FC_ENDED) return end(RingState::Ended, status, {});
+    if (status != FC_OK) return end(RingState::Failed, status, last_error_of(library_));
+    auto chunk = std::make_shared<const Chunk>(library_, made);
+    fc_stream_stats stats{};
+    stats.size = sizeof stats;
+    library_.stream_get_stats(stream, &stats);
+    const fc_chunk_info info = chunk->info();
+    if (!push(std::move(chunk), generation)) continue;
+    listener_->chunk_finished(info, stats);
+    listener_->ring_changed();
+  }
+}
+
+bool FrameWorker::push(std::shared_ptr<const Chunk> chunk, uint64_t generation) {
+  std::lock_guard lock(mutex_);
+  if (generation != generation_ || chunk->info().frames == 0) return false;
+  ring_.push_back(std::move(chunk));
+  return true;
+}
+
+void FrameWorker::apply(fc_stream* stream, const Prompt& change) {
+  fc_prompt_change request{};
+  request.size = sizeof request;
+  request.text = change.text.c_str();
+  request.at_chunk = FC_NEXT_CHUNK;
+  request.blend_chunks = change.blend_chunks;
+  uint64_t ticket = 0;
+  if (library_.stream_prompt(stream, &request, &ticket) != FC_OK) {
+    listener_->change_refused("prompt", last_error_of(library_));
+    return;
+  }
+  listener_->prompt_received({ticket, change.text, library_.stream_unknown_words(stream)});
+}
+
+void FrameWorker::apply(fc_stream* stream, const Tune& change) {
+  if (library_.stream_tune(stream, change.cache_threshold, change.guidance_scale) != FC_OK) {
+    listener_->change_refused("tune", last_error_of(library_));
+  }
+}
+
+void FrameWorker::apply(fc_stream* stream, const Reset& change) {
+  if (library_.stream_reset(stream, change.seed) != FC_OK) {
+    listener_->change_refused("reset", last_error_of(library_));
+  }
+}
+
+}  // namespace flowcache::gst

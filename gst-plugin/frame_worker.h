@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The thread that owns the engine: it loads the model, makes chunks and keeps a bounded ring of them. A full
+// ring stops it, so it never runs ahead of the viewer by more than the ring. Knows nothing of GStreamer.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <variant>
+
+#include "engine_pool.h"
+
+namespace flowcache::gst {
+
+struct StreamOptions {
+  std::string prompt, negative_prompt, cache, kv_cache;  ///< "" is the model's default
+  uint64_t seed = 0, kv_budget = 0;
+  double cache_threshold = FC_AUTO, guidance_scale = FC_AUTO;
+  uint32_t steps = 0, lag = 0;
+};
+
+/// A finished chunk; its frames can be written out from any thread.
+class Chunk {
+ public:
+  Chunk(const EngineLibrary& library, fc_chunk* chunk);
+  ~Chunk() { library_.chunk_unref(chunk_); }
+  Chunk(const Chunk&) = delete;
+  Chunk& operator=(const Chunk&) = delete;
+
+  const fc_chunk_info& info() const { return info_; }
+  /// FC_OK, or an error with a sentence.
+  fc_status write(uint32_t frame, const fc_planes& planes, std::string* error) const;
+
+ private:
+  const EngineLibrary& library_;
+  fc_chunk* chunk_;
+  fc_chunk_info info_{};
+};
+
+struct Frame {
+  std::shared_ptr<const Chunk> chunk;
+  uint32_t index = 0;  ///< in the chunk
+};
+
+struct PromptReceipt {
+  uint64_t ticket = 0;  ///< 0: the prompt given at open
+  std::string text, unknown_words;
+};
+
+/// Told from the worker's thread, with no lock held. Must not call FrameWorker::stop().
+class FrameWorkerListener {
+ public:
+  virtual ~FrameWorkerListener() = default;
+  virtual void load_progress(const char* stage, double fraction) = 0;
+  virtual void loaded(const std::string& device, const std::string& precision) = 0;
+  virtual void load_cancelled() = 0;
+  virtual void prompt_received(const PromptReceipt& receipt) = 0;
+  /// The stream goes on as it was. `what` names the change: "prompt", "tune", "reset".
+  virtual void change_refused(const char* what, const std::string& sentence) = 0;
+  virtual void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) = 0;
+  /// The worker has ended. `loading`: before the first chunk could be started.
+  virtual void failed(fc_status status, const std::string& sentence, bool loading) = 0;
+  /// Frames arrived, or ring_state() changed.
+  virtual void ring_changed() = 0;
+};
+
+class FrameWorker {
+ public:
+  enum class RingState { Empty, Ready, Ended, Failed };
+
+  /// capacity: chunks in the ring, > 0. The listener outlives this object.
+  FrameWorker(EngineKey key, StreamOptions options, size_t capacity, FrameWorkerListener* listener);
+  ~FrameWorker() { stop(); }
+
+  void start();
+  /// Cancels whatever runs and joins the thread; within one network evaluation. Any thread but the worker's.
+  void stop();
+
+  // ---- changes, any thread; taken before the next chunk
+  void change_prompt(const std::string& text, uint32_t blend_chunks);
+  void tune(double cache_threshold, double guidance_scale);
+  /// Empties the ring and starts over at chunk 0. Without a seed the stream keeps its own.
+  void reset(std::optional<uint64_t> seed);
+
+  // ---- the ring, streaming thread
+  /// `frame` is the oldest one, left in the ring; only set when Ready.
+  RingState peek(Frame* frame) const;
+  /// This frame is done with. Does nothing if a reset has emptied the ring since it was peeked at.
+  void advance(const Frame& frame);
+  RingState ring_state() const { return peek(nullptr); }
+  uint32_t frames_ready() const;
+
+  /// Null until loaded. Any thread.
+  std::shared_ptr<LoadedEngine> engine() const;
+
+ private:
+  struct Prompt {
+    std::string text;
+    uint32_t blend_chunks;
+  };
+  struct Tune {
+    double cache_threshold, guidance_scale;
+  };
+  struct Reset {
+    uint64_t seed;
+  };
+  using Change = std::variant<Prompt, Tune, Reset>;
+
+  void run() noexcept;
+  void run_stream();
+  bool load();
+  bool open_stream(fc_stream** stream);
+  void make_chunks(fc_stream* stream);
+  void apply(fc_stream* stream, const Prompt& change);
+  void apply(fc_stream* stream, const Tune& change);
+  void apply(fc_stream* stream, const Reset& change);
+  void post(Change change);
+  bool push(std::shared_ptr<const Chunk> chunk, uint64_t generation);
+  void end(RingState state, fc_status status, const std::string& sentence);
+
+  const EngineKey key_;
+  const EngineLibrary& library_;
+  const StreamOptions options_;
+  const size_t capacity_;
+  FrameWorkerListener* const listener_;
+  std::thread thread_;
+
+  // mutex_ guards what follows. Never held while calling the listener or the engine, but for
+  // fc_stream_cancel(), which only sets a flag.
+  mutable std::mutex mutex_;
+  std::condition_variable wake_worker_;
+  bool stopping_ = false;
+  bool loading_ = true;
+  RingState state_ = RingState::Empty;  ///< Ended and Failed hold once the ring is empty
+  std::deque<std::shared_ptr<const Chunk>> ring_;
+  uint32_t next_index_ = 0;  ///< of the oldest chunk
+  std::deque<Change> changes_;
+  uint64_t seed_;
+  uint64_t generation_ = 0;  ///< counts resets; a chunk of an older one is dropped
+  fc_stream* stream_ = nullptr;
+  std::shared_ptr<LoadedEngine> engine_;
+};
+
+}  // namespace flowcache::gst

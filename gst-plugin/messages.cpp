@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "messages.h"
+
+#include "log.h"
+
+namespace flowcache::gst {
+namespace {
+
+GstElement* element_of(GstFlowCacheSrc* source) {
+  return GST_ELEMENT(source);
+}
+
+const char* stage_text(const std::string& stage) {
+  if (stage == "read") return "Reading the model";
+  if (stage == "check") return "Checking the model";
+  if (stage == "load") return "Loading the model";
+  if (stage == "shared") return "Waiting for another element to load the model";
+  if (stage == "ready") return "Model is ready";
+  return "Loading";
+}
+
+}  // namespace
+
+void post_engine_error(GstElement* element, fc_status status, const std::string& sentence) {
+  const char* text = sentence.empty() ? "The engine failed without saying why." : sentence.c_str();
+  switch (status) {
+    case FC_ERROR_ARGUMENT:
+      GST_ELEMENT_ERROR(element, RESOURCE, SETTINGS, ("%s", text), ("engine status: argument"));
+      break;
+    case FC_ERROR_NOT_FOUND:
+      GST_ELEMENT_ERROR(element, RESOURCE, NOT_FOUND, ("%s", text), ("engine status: not found"));
+      break;
+    case FC_ERROR_MODEL:
+      GST_ELEMENT_ERROR(element, RESOURCE, OPEN_READ, ("%s", text), ("engine status: model"));
+      break;
+    case FC_ERROR_MEMORY:
+      GST_ELEMENT_ERROR(element, RESOURCE, NO_SPACE_LEFT, ("%s", text), ("engine status: memory"));
+      break;
+    case FC_ERROR_DEVICE:
+      GST_ELEMENT_ERROR(element, RESOURCE, FAILED, ("%s", text), ("engine status: device"));
+      break;
+    default:
+      GST_ELEMENT_ERROR(element, LIBRARY, FAILED, ("%s", text),
+                        ("engine status: %d", static_cast<int>(status)));
+      break;
+  }
+}
+
+void post_change_refused(GstElement* element, const char* what, const std::string& sentence) {
+  GST_ELEMENT_WARNING(element, RESOURCE, SETTINGS, ("%s", sentence.c_str()),
+                      ("change of %s refused, the stream goes on as it was", what));
+}
+
+void post_prompt(GstElement* element, PromptStage stage, const PromptReceipt& receipt, guint64 chunk,
+                 GstClockTime pts) {
+  const char* names[] = {"received", "applied", "replaced"};
+  GstStructure* s =
+      gst_structure_new("flowcache-prompt", "state", G_TYPE_STRING, names[static_cast<int>(stage)], "ticket",
+                        G_TYPE_UINT64, receipt.ticket, "prompt", G_TYPE_STRING, receipt.text.c_str(),
+                        "unknown-words", G_TYPE_STRING, receipt.unknown_words.c_str(), nullptr);
+  if (stage == PromptStage::Applied) {
+    gst_structure_set(s, "chunk", G_TYPE_UINT64, chunk, "pts", G_TYPE_UINT64, pts, nullptr);
+  }
+  gst_element_post_message(element, gst_message_new_element(GST_OBJECT(element), s));
+}
+
+GstStructure* make_stats(SourceState& state) {
+  const StatisticsSnapshot now = state.statistics.snapshot();
+  std::shared_ptr<FrameWorker> worker;
+  fc_model_info model{};
+  guint capacity = 0;
+  {
+    std::lock_guard lock(state.mutex);
+    worker = state.worker;
+    model = state.model;
+    capacity = state.settings.chunks_ahead * model.frames_per_chunk;
+  }
+  const double native = model.fps_d == 0 ? 0.0 : static_cast<double>(model.fps_n) / model.fps_d;
+  return gst_structure_new(
+      "flowcache-stats", "fps", G_TYPE_DOUBLE, now.fps, "native-fps", G_TYPE_DOUBLE, native, "frames",
+      G_TYPE_UINT64, now.frames, "repeated", G_TYPE_UINT64, now.repeated, "skipped", G_TYPE_UINT64,
+      now.skipped, "underruns", G_TYPE_UINT64, now.underruns, "chunks", G_TYPE_UINT64, now.stream.chunks,
+      "chunk-ms-p50", G_TYPE_DOUBLE, now.chunk_ms_p50, "chunk-ms-p95", G_TYPE_DOUBLE, now.chunk_ms_p95,
+      "chunk-ms-p99", G_TYPE_DOUBLE, now.chunk_ms_p99, "steps-computed", G_TYPE_UINT64,
+      now.stream.steps_computed, "steps-reused", G_TYPE_UINT64, now.stream.steps_reused, "cache-threshold",
+      G_TYPE_DOUBLE, now.stream.cache_threshold, "guidance-scale", G_TYPE_DOUBLE, now.stream.guidance_scale,
+      "kv-bytes", G_TYPE_UINT64, now.stream.kv_bytes, "kv-budget", G_TYPE_UINT64, now.stream.kv_budget,
+      "kv-allocated", G_TYPE_UINT64, now.stream.kv_allocated, "reuse-bytes", G_TYPE_UINT64,
+      now.stream.reuse_bytes, "ring-level", G_TYPE_UINT, worker ? worker->frames_ready() : 0u,
+      "ring-capacity", G_TYPE_UINT, capacity, "latency", G_TYPE_UINT64, jitter_budget(state), "memory-path",
+      G_TYPE_STRING, "system", "context-copies", G_TYPE_UINT64, G_GUINT64_CONSTANT(0), "device",
+      G_TYPE_STRING, now.device.c_str(), "precision", G_TYPE_STRING, now.precision.c_str(), nullptr);
+}
+
+void post_underrun(GstElement* element, GstClockTime pts, GstClockTime duration, GstClockTime late,
+                   const StatisticsSnapshot& counts) {
+  GstMessage* message = gst_message_new_qos(GST_OBJECT(element), TRUE, pts, pts, pts, duration);
+  gst_message_set_qos_values(message, static_cast<gint64>(late), 1.0, 1000000);
+  gst_message_set_qos_stats(message, GST_FORMAT_BUFFERS, counts.frames - counts.repeated,
+                            counts.repeated + counts.skipped);
+  gst_element_post_message(element, message);
+}
+
+void WorkerMessages::post_progress(GstElement* element, GstProgressType type, const std::string& text,
+                                   int percent) {
+  GstMessage* message = gst_message_new_progress(GST_OBJECT(element), type, "load", text.c_str());
+  if (percent >= 0) {
+    gst_structure_set(gst_message_writable_structure(message), "percent", G_TYPE_INT, percent, nullptr);
+  }
+  gst_element_post_message(element, message);
+}
+
+void WorkerMessages::load_progress(const char* stage, double fraction) {
+  const int percent = static_cast<int>(CLAMP(fraction, 0.0, 1.0) * 100);
+  if (percent == last_percent_) return;
+  last_percent_ = percent;
+  GST_DEBUG_OBJECT(source_, "load: %s, %d %%", stage, percent);
+  post_progress(element_of(source_), GST_PROGRESS_TYPE_CONTINUE, stage_text(stage), percent);
+}
+
+void WorkerMessages::loaded(const std::string& device, const std::string& precision) {
+  GST_INFO_OBJECT(source_, "model loaded on %s in %s", device.c_str(), precision.c_str());
+  source_->state->statistics.set_engine(device, precision);
+  post_progress(element_of(source_), GST_PROGRESS_TYPE_COMPLETE, "Model is ready", 100);
+}
+
+void WorkerMessages::load_cancelled() {
+  post_progress(element_of(source_), GST_PROGRESS_TYPE_CANCELED, "Loading was cancelled");
+}
+
+void WorkerMessages::prompt_received(const PromptReceipt& receipt) {
+  SourceState& state = *source_->state;
+  GST_DEBUG_OBJECT(source_, "prompt %" G_GUINT64_FORMAT " received: %s", receipt.ticket,
+                   receipt.text.c_str());
+  {
+    std::lock_guard lock(state.mutex);
+    state.receipts.push_back(receipt);
+  }
+  post_prompt(element_of(source_), PromptStage::Received, receipt);
+  if (!receipt.unknown_words.empty()) {
+    GST_ELEMENT_WARNING(source_, RESOURCE, SETTINGS,
+                        ("The model does not know \"%s\" and leaves it out.", receipt.unknown_words.c_str()),
+                        ("prompt: %s; `flowcache inspect` shows what the model knows", receipt.text.c_str()));
+  }
+}
+
+void WorkerMessages::change_refused(const char* what, const std::string& sentence) {
+  post_change_refused(element_of(source_), what, sentence);
+}
+
+void WorkerMessages::chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) {
+  SourceState& state = *source_->state;
+  GST_DEBUG_OBJECT(source_,
+                   "chunk %" G_GUINT64_FORMAT ": %.0f ms, %u steps computed, %u reused, KV %" G_GUINT64_FORMAT
+                   " of %" G_GUINT64_FORMAT " bytes",
+                   chunk.chunk, chunk.seconds * 1e3, chunk.steps_computed, chunk.steps_reused, chunk.kv_bytes,
+                   chunk.kv_budget);
+  state.statistics.chunk_finished(chunk.seconds, stats);
+  bool changed = false;
+  {
+    std::lock_guard lock(state.mutex);
+    changed = state.latency.add(chunk.seconds) && !GST_CLOCK_TIME_IS_VALID(state.settings.latency);
+  }
+  if (changed) gst_element_post_message(element_of(source_), gst_message_new_latency(GST_OBJECT(source_)));
+}
+
+void WorkerMessages::failed(fc_status status, const std::string& sentence, bool loading) {
+  post_engine_error(element_of(source_), status, sentence);
+  if (loading) post_progress(element_of(source_), GST_PROGRESS_TYPE_ERROR, sentence);
+}
+
+void WorkerMessages::ring_changed() {
+  source_->state->waiter.notify();
+}
+
+}  // namespace flowcache::gst

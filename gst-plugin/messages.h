@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the element says on the bus: errors, warnings, PROGRESS, and the element messages `flowcache-prompt`
+// and `flowcache-stats`.
+#pragma once
+
+#include "source_state.h"
+
+namespace flowcache::gst {
+
+/// An ERROR whose domain and code fit the engine's status; the sentence is the user's text. Any thread.
+void post_engine_error(GstElement* element, fc_status status, const std::string& sentence);
+/// A WARNING: a change while playing was refused, the stream goes on as it was. Any thread.
+void post_change_refused(GstElement* element, const char* what, const std::string& sentence);
+
+enum class PromptStage { Received, Applied, Replaced };
+/// Element message `flowcache-prompt`: state (received | applied | replaced), ticket, prompt, unknown-words;
+/// when applied also chunk and pts (running time of the first frame). Any thread.
+void post_prompt(GstElement* element, PromptStage stage, const PromptReceipt& receipt, guint64 chunk = 0,
+                 GstClockTime pts = GST_CLOCK_TIME_NONE);
+
+/// Structure `flowcache-stats`; owned by the caller. Any thread.
+GstStructure* make_stats(SourceState& state);
+
+/// A QOS message of a live source for one underrun. processed and dropped count frames.
+void post_underrun(GstElement* element, GstClockTime pts, GstClockTime duration, GstClockTime late,
+                   const StatisticsSnapshot& counts);
+
+/// Turns what the worker tells into messages. Lives as long as the worker.
+class WorkerMessages : public FrameWorkerListener {
+ public:
+  explicit WorkerMessages(GstFlowCacheSrc* source) : source_(source) {}
+
+  void load_progress(const char* stage, double fraction) override;
+  void loaded(const std::string& device, const std::string& precision) override;
+  void load_cancelled() override;
+  void prompt_received(const PromptReceipt& receipt) override;
+  void change_refused(const char* what, const std::string& sentence) override;
+  void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) override;
+  void failed(fc_status status, const std::string& sentence, bool loading) override;
+  void ring_changed() override;
+
+  /// PROGRESS of code "load"; percent < 0: the type's own.
+  static void post_progress(GstElement* element, GstProgressType type, const std::string& text,
+                            int percent = -1);
+
+ private:
+  GstFlowCacheSrc* const source_;  // not owned: the worker is joined before the element goes
+  int last_percent_ = -1;
+};
+
+}  // namespace flowcache::gst

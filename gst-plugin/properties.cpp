@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Values are copied under a short lock; the worker reads them before its next
+// chunk.
+#include <cmath>
+
+#include "log.h"
+#include "messages.h"
+#include "property_ids.h"
+#include "source_state.h"
+
+namespace flowcache::gst {
+namespace {
+
+std::string text_of(const GValue* value) {
+  const char* text = g_value_get_string(value);
+  return text == nullptr ? "" : text;
+}
+
+/// NaN, and what lies between -1 and 0, are inside the range that GObject can check.
+bool set_number(GObject* object, GParamSpec* spec, const GValue* value, double* number) {
+  const double given = g_value_get_double(value);
+  if (given == kModelDefault || given >= 0) {
+    *number = given;
+    return true;
+  }
+  GST_WARNING_OBJECT(object, "%s=%g ignored: -1 (the default) or 0 and above", spec->name, given);
+  return false;
+}
+
+void set_prompt(GObject* object, const std::string& prompt) {
+  SourceState& state = *FLOWCACHE_SRC(object)->state;
+  std::shared_ptr<FrameWorker> worker;
+  {
+    std::lock_guard lock(state.mutex);
+    worker = state.worker;
+  }
+  // Before PLAYING a bad prompt stops the pipeline with an error; while it plays, the old prompt stays.
+  const auto problem = prompt_problem(prompt);
+  if (worker && problem) {
+    post_change_refused(GST_ELEMENT(object), "prompt", *problem);
+    return;
+  }
+  {
+    std::lock_guard lock(state.mutex);
+    state.settings.prompt = prompt;
+  }
+  if (worker) worker->change_prompt(prompt, 0);
+}
+
+void set_tunable(GObject* object, GParamSpec* spec, const GValue* value, double Settings::*member) {
+  SourceState& state = *FLOWCACHE_SRC(object)->state;
+  double number = 0;
+  if (!set_number(object, spec, value, &number)) return;
+  std::shared_ptr<FrameWorker> worker;
+  double threshold = 0, guidance = 0;
+  {
+    std::lock_guard lock(state.mutex);
+    if (state.settings.*member == number) return;
+    state.settings.*member = number;
+    worker = state.worker;
+    threshold = member == &Settings::cache_threshold ? engine_number(number) : FC_AUTO;
+    guidance = member == &Settings::guidance_scale ? engine_number(number) : FC_AUTO;
+  }
+  if (worker) worker->tune(threshold, guidance);
+}
+
+}  // namespace
+
+void set_property(GObject* object, guint id, const GValue* value, GParamSpec* spec) {
+  SourceState& state = *FLOWCACHE_SRC(object)->state;
+  switch (id) {
+    case PROP_PROMPT:
+      return set_prompt(object, text_of(value));
+    case PROP_CACHE_THRESHOLD:
+      return set_tunable(object, spec, value, &Settings::cache_threshold);
+    case PROP_GUIDANCE_SCALE:
+      return set_tunable(object, spec, value, &Settings::guidance_scale);
+    case PROP_IS_LIVE:
+      return gst_base_src_set_live(GST_BASE_SRC(object), g_value_get_boolean(value));
+    default:
+      break;
+  }
+  bool latency_changed = false;
+  {
+    std::lock_guard lock(state.mutex);
+    Settings& s = state.settings;
+    switch (id) {
+      case PROP_MODEL:
+        s.model = text_of(value);
+        break;
+      case PROP_NEGATIVE_PROMPT:
+        s.negative_prompt = text_of(value);
+        break;
+      case PROP_SEED:
+        s.seed = g_value_get_uint64(value);
+        break;
+      case PROP_CACHE:
+        s.cache = text_of(value);
+        break;
+      case PROP_KV_CACHE:
+        s.kv_cache = text_of(value);
+        break;
+      case PROP_KV_BUDGET:
+        s.kv_budget = g_value_get_uint64(value);
+        break;
+      case PROP_STEPS:
+        s.steps = g_value_get_uint(value);
+        break;
+      case PROP_LAG:
+        s.lag = g_value_get_uint(value);
+        break;
+      case PROP_DEVICE:
+        s.device = text_of(value) == "auto" ? "" : text_of(value);
+        break;
+      case PROP_THREADS:
+        s.threads = g_value_get_uint(value);
+        break;
+      case PROP_LATENCY:
+        latency_changed = s.latency != g_value_get_uint64(value);
+        s.latency = g_value_get_uint64(value);
+        break;
+      case PROP_UNDERRUN:
+        s.underrun = static_cast<Underrun>(g_value_get_enum(value));
+        break;
+      case PROP_MAX_CHUNKS_AHEAD:
+        s.chunks_ahead = g_value_get_uint(value);
+        break;
+      case PROP_STATS_INTERVAL:
+        s.stats_interval = g_value_get_uint64(value);
+        break;
+      default:
+        G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
+        break;
+    }
+  }
+  if (latency_changed)
+    gst_element_post_message(GST_ELEMENT(object), gst_message_new_latency(GST_OBJECT(object)));
+}
+
+void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
+  SourceState& state = *FLOWCACHE_SRC(object)->state;
+  if (id == PROP_STATS) return g_value_take_boxed(value, make_stats(state));
+  if (id == PROP_IS_LIVE) return g_value_set_boolean(value, gst_base_src_is_live(GST_BASE_SRC(object)));
+  const auto set_text = [&](const std::string& text) {
+    g_value_set_string(value, text.empty() ? nullptr : text.c_str());
+  };
+  std::lock_guard lock(state.mutex);
+  const Settings& s = state.settings;
+  switch (id) {
+    case PROP_MODEL:
+      set_text(s.model);
+      break;
+    case PROP_PROMPT:
+      g_value_set_string(value, s.prompt.c_str());
+      break;
+    case PROP_NEGATIVE_PROMPT:
+      set_text(s.negative_prompt);
+      break;
+    case PROP_SEED:
+      g_value_set_uint64(value, s.seed);
+      break;
+    case PROP_CACHE:
+      set_text(s.cache);
+      break;
+    case PROP_CACHE_THRESHOLD:
+      g_value_set_double(value, s.cache_threshold);
+      break;
+    case PROP_KV_CACHE:
+      set_text(s.kv_cache);
+      break;
+    case PROP_KV_BUDGET:
+      g_value_set_uint64(value, s.kv_budget);
+      break;
+    case PROP_STEPS:
+      g_value_set_uint(value, s.steps);
+      break;
+    case PROP_LAG:
+      g_value_set_uint(value, s.lag);
+      break;
+    case PROP_GUIDANCE_SCALE:
+      g_value_set_double(value, s.guidance_scale);
+      break;
+    case PROP_DEVICE:
+      g_value_set_string(value, s.device.empty() ? "auto" : s.device.c_str());
+      break;
+    case PROP_THREADS:
+      g_value_set_uint(value, s.threads);
+      break;
+    case PROP_LATENCY:
+      g_value_set_uint64(value, s.latency);
+      break;
+    case PROP_UNDERRUN:
+      g_value_set_enum(value, static_cast<int>(s.underrun));
+      break;
+    case PROP_MAX_CHUNKS_AHEAD:
+      g_value_set_uint(value, s.chunks_ahead);
+      break;
+    case PROP_STATS_INTERVAL:
+      g_value_set_uint64(value, s.stats_interval);
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
+      break;
+  }
+}
+
+}  // namespace flowcache::gst

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What each property is called, means, may be and when it may change: the text of gst-inspect-1.0.
+#include "property_ids.h"
+#include "source_state.h"
+
+namespace flowcache::gst {
+namespace {
+
+constexpr auto kReadWrite = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS);
+constexpr auto kReady = static_cast<GParamFlags>(kReadWrite | GST_PARAM_MUTABLE_READY);
+constexpr auto kPlaying = static_cast<GParamFlags>(kReadWrite | GST_PARAM_MUTABLE_PLAYING);
+constexpr auto kControllable = static_cast<GParamFlags>(kPlaying | GST_PARAM_CONTROLLABLE);
+
+GType underrun_type() {
+  static const GEnumValue values[] = {
+      {static_cast<int>(Underrun::Repeat), "Push the last frame again, flagged GAP: a steady rate", "repeat"},
+      {static_cast<int>(Underrun::Skip), "Leave slots empty; the next frame is flagged DISCONT", "skip"},
+      {static_cast<int>(Underrun::Stall), "Wait, and move all later timestamps by the delay", "stall"},
+      {0, nullptr, nullptr}};
+  static const GType type = g_enum_register_static("GstFlowCacheUnderrun", values);
+  return type;
+}
+
+void install_model_properties(GObjectClass* k) {
+  g_object_class_install_property(
+      k, PROP_MODEL,
+      g_param_spec_string("model", "Model", "Folder with the model's model.json; unset: the model that ships",
+                          nullptr, kReady));
+  g_object_class_install_property(
+      k, PROP_DEVICE,
+      g_param_spec_string(
+          "device", "Device",
+          "Where the model runs: auto, cpu, cuda or cuda:N; cuda without a driver is an error", "auto",
+          kReady));
+  g_object_class_install_property(
+      k, PROP_THREADS,
+      g_param_spec_uint("threads", "Threads", "CPU threads of the model's arithmetic (0 = all cores)", 0,
+                        1024, 0, kReady));
+  g_object_class_install_property(
+      k, PROP_STEPS,
+      g_param_spec_uint("steps", "Steps", "Denoising steps per chunk (0 = the model's default)", 0, 1000, 0,
+                        kReady));
+  g_object_class_install_property(
+      k, PROP_LAG,
+      g_param_spec_uint("lag", "Lag",
+                        "Steps between the start of a chunk and the next; steps/lag chunks are in flight "
+                        "(0 = the model's default)",
+                        0, 1000, 0, kReady));
+  g_object_class_install_property(
+      k, PROP_SEED,
+      g_param_spec_uint64("seed", "Seed", "Same seed, prompt, model and options: the same video, bit by bit",
+                          0, G_MAXUINT64, 0, kReady));
+}
+
+void install_prompt_properties(GObjectClass* k) {
+  g_object_class_install_property(
+      k, PROP_PROMPT,
+      g_param_spec_string(
+          "prompt", "Prompt",
+          "What to show. While PLAYING a new prompt holds from the next chunk on; element messages "
+          "`flowcache-prompt` say when it was received and where it was applied",
+          kDefaultPrompt, kPlaying));
+  g_object_class_install_property(
+      k, PROP_NEGATIVE_PROMPT,
+      g_param_spec_string("negative-prompt", "Negative prompt",
+                          "What to steer away from; used when guidance-scale is not 1", nullptr, kReady));
+  g_object_class_install_property(
+      k, PROP_GUIDANCE_SCALE,
+      g_param_spec_double(
+          "guidance-scale", "Guidance scale",
+          "Strength of classifier-free guidance; 1 = off, at half the cost; it cannot be switched on "
+          "while PLAYING (-1 = the model's default)",
+          kModelDefault, 50.0, kModelDefault, kControllable));
+}
+
+void install_cache_properties(GObjectClass* k) {
+  g_object_class_install_property(
+      k, PROP_CACHE,
+      g_param_spec_string(
+          "cache", "Reuse policy",
+          "Which steps reuse earlier results: a policy's name with options, \"name:option=value,…\"; "
+          "\"none\" computes all (unset: the model's default; `flowcache inspect` lists them)",
+          nullptr, kReady));
+  g_object_class_install_property(
+      k, PROP_CACHE_THRESHOLD,
+      g_param_spec_double(
+          "cache-threshold", "Reuse threshold",
+          "How much a step may differ and still be reused: higher is faster and less exact, 0 never "
+          "reuses (-1 = the policy's or model's default)",
+          kModelDefault, 10.0, kModelDefault, kControllable));
+  g_object_class_install_property(
+      k, PROP_KV_CACHE,
+      g_param_spec_string(
+          "kv-cache", "KV policy",
+          "What stays in the history of keys and values: a policy's name with options, as `cache` "
+          "(unset: the model's default)",
+          nullptr, kReady));
+  g_object_class_install_property(
+      k, PROP_KV_BUDGET,
+      g_param_spec_uint64(
+          "kv-budget", "KV budget",
+          "The most bytes the keys and values of finished chunks may hold; allocated once (0 = the "
+          "model's default)",
+          0, G_MAXUINT64, 0, kReady));
+}
+
+void install_stream_properties(GObjectClass* k) {
+  g_object_class_install_property(
+      k, PROP_IS_LIVE,
+      g_param_spec_boolean(
+          "is-live", "Live",
+          "Push frames at their time on the pipeline's clock; FALSE: as fast as they come, as a "
+          "file source does",
+          TRUE, kReady));
+  g_object_class_install_property(
+      k, PROP_LATENCY,
+      g_param_spec_uint64(
+          "latency", "Jitter budget",
+          "Nanoseconds that a frame may come late before `underrun` acts; part of the reported latency "
+          "(18446744073709551615 = from measured chunk times)",
+          0, G_MAXUINT64, GST_CLOCK_TIME_NONE, kPlaying));
+  g_object_class_install_property(
+      k, PROP_UNDERRUN,
+      g_param_spec_enum("underrun", "Underrun policy",
+                        "What to do when no frame is ready in time; each event posts a "
+                        "QOS message and is counted in `stats`",
+                        underrun_type(), static_cast<int>(Underrun::Repeat), kPlaying));
+  g_object_class_install_property(
+      k, PROP_MAX_CHUNKS_AHEAD,
+      g_param_spec_uint(
+          "max-chunks-ahead", "Chunks ahead",
+          "Finished chunks that may wait; more smooths uneven chunk times, fewer makes prompts show "
+          "sooner",
+          1, 64, kDefaultChunksAhead, kReady));
+  g_object_class_install_property(
+      k, PROP_STATS,
+      g_param_spec_boxed(
+          "stats", "Statistics",
+          "fps at the pad, chunk times (ms: p50, p95, p99), frames, repeats, skips, underruns, steps "
+          "computed and reused, KV bytes and budget, ring level, memory path, engine",
+          GST_TYPE_STRUCTURE, static_cast<GParamFlags>(G_PARAM_READABLE | G_PARAM_STATIC_STRINGS)));
+  g_object_class_install_property(
+      k, PROP_STATS_INTERVAL,
+      g_param_spec_uint64("stats-interval", "Statistics interval",
+                          "Nanoseconds of running time between element messages `flowcache-stats` (0 = none)",
+                          0, G_MAXUINT64, 0, kPlaying));
+}
+
+}  // namespace
+
+void install_properties(GObjectClass* object_class) {
+  gst_type_mark_as_plugin_api(underrun_type(), static_cast<GstPluginAPIFlags>(0));
+  install_model_properties(object_class);
+  install_prompt_properties(object_class);
+  install_cache_properties(object_class);
+  install_stream_properties(object_class);
+}
+
+}  // namespace flowcache::gst

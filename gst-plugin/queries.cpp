@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Queries and events from outside.
+#include "log.h"
+#include "source_state.h"
+
+namespace flowcache::gst {
+namespace {
+
+/// min: the frame itself and the jitter budget. max: none, as a generator that is held up loses nothing.
+bool answer_latency(SourceState& state, GstQuery* query) {
+  fc_model_info model{};
+  {
+    std::lock_guard lock(state.mutex);
+    model = state.model;
+  }
+  if (model.fps_n == 0) return false;
+  const GstClockTime frame = gst_util_uint64_scale(GST_SECOND, model.fps_d, model.fps_n);
+  const GstClockTime budget = jitter_budget(state);
+  // A budget near the end of the scale must not wrap around and must not become "none", which is no minimum.
+  const GstClockTime most = GST_CLOCK_TIME_NONE - 1;
+  gst_query_set_latency(query, TRUE, budget > most - frame ? most : frame + budget, GST_CLOCK_TIME_NONE);
+  return true;
+}
+
+/// Only with num-buffers: otherwise the video has no end.
+bool answer_duration(GstBaseSrc* base, SourceState& state, GstQuery* query) {
+  GstFormat format;
+  gst_query_parse_duration(query, &format, nullptr);
+  std::lock_guard lock(state.mutex);
+  if (base->num_buffers < 0 || state.model.fps_n == 0) return false;
+  const auto frames = static_cast<guint64>(base->num_buffers);
+  if (format == GST_FORMAT_DEFAULT) {
+    gst_query_set_duration(query, format, static_cast<gint64>(frames));
+    return true;
+  }
+  if (format != GST_FORMAT_TIME) return false;
+  const GstClockTime end = gst_util_uint64_scale(frames, GST_SECOND * state.model.fps_d, state.model.fps_n);
+  gst_query_set_duration(query, format, static_cast<gint64>(end));
+  return true;
+}
+
+bool answer_convert(GstBaseSrc* base, GstQuery* query) {
+  GstCaps* caps = gst_pad_get_current_caps(GST_BASE_SRC_PAD(base));
+  if (caps == nullptr) return false;
+  GstVideoInfo info;
+  const bool known = gst_video_info_from_caps(&info, caps);
+  gst_caps_unref(caps);
+  GstFormat from, to;
+  gint64 value = 0, result = 0;
+  gst_query_parse_convert(query, &from, &value, &to, nullptr);
+  if (!known || !gst_video_info_convert(&info, from, value, to, &result)) return false;
+  gst_query_set_convert(query, from, value, to, result);
+  return true;
+}
+
+}  // namespace
+
+GstClockTime jitter_budget(SourceState& state) {
+  std::lock_guard lock(state.mutex);
+  const GstClockTime chosen = state.settings.latency;
+  return GST_CLOCK_TIME_IS_VALID(chosen) ? chosen : state.latency.budget();
+}
+
+gboolean query(GstBaseSrc* base, GstQuery* query) {
+  SourceState& state = *FLOWCACHE_SRC(base)->state;
+  switch (GST_QUERY_TYPE(query)) {
+    case GST_QUERY_LATENCY:
+      if (!gst_base_src_is_live(base)) break;
+      return answer_latency(state, query);
+    case GST_QUERY_DURATION:
+      if (answer_duration(base, state, query)) return TRUE;
+      break;
+    case GST_QUERY_CONVERT:
+      if (answer_convert(base, query)) return TRUE;
+      break;
+    default:
+      break;
+  }
+  return parent_class()->query(base, query);
+}
+
+gboolean send_event(GstElement* element, GstEvent* event) {
+  SourceState& state = *FLOWCACHE_SRC(element)->state;
+  switch (GST_EVENT_TYPE(event)) {
+    case GST_EVENT_SEEK:
+      // The base class would accept it, flush and pretend. There is nothing to seek in.
+      GST_INFO_OBJECT(element, "seek refused: generated video has no positions to go to");
+      gst_event_unref(event);
+      return FALSE;
+    case GST_EVENT_FLUSH_STOP: {
+      // What was flushed away is gone for good: the stream starts over, and so does the time grid.
+      state.reanchor = true;
+      std::shared_ptr<FrameWorker> worker;
+      {
+        std::lock_guard lock(state.mutex);
+        worker = state.worker;
+      }
+      if (worker) worker->reset(std::nullopt);
+      break;
+    }
+    default:
+      break;
+  }
+  return GST_ELEMENT_CLASS(parent_class())->send_event(element, event);
+}
+
+}  // namespace flowcache::gst

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The element's properties as plain values.
+#pragma once
+
+#include <gst/gst.h>
+
+#include <optional>
+#include <string>
+
+#include "frame_worker.h"
+
+namespace flowcache::gst {
+
+/// What to do in a slot of the time grid for which no frame is ready in time.
+enum class Underrun { Repeat, Skip, Stall };
+
+inline constexpr const char* kDefaultPrompt = "slow green aurora over mountains";
+inline constexpr double kModelDefault = -1.0;  ///< of properties that are numbers
+inline constexpr guint kDefaultChunksAhead = 2;
+inline constexpr size_t kMaxPromptBytes = 8192;
+
+struct Settings {
+  std::string model, device, cache, kv_cache, negative_prompt;
+  std::string prompt = kDefaultPrompt;
+  guint64 seed = 0, kv_budget = 0;
+  double cache_threshold = kModelDefault, guidance_scale = kModelDefault;
+  guint steps = 0, lag = 0, threads = 0, chunks_ahead = kDefaultChunksAhead;
+  GstClockTime latency = GST_CLOCK_TIME_NONE;  ///< NONE: measured
+  GstClockTime stats_interval = 0;
+  Underrun underrun = Underrun::Repeat;
+};
+
+/// -1 of a property becomes the engine's "take the default".
+double engine_number(double property);
+StreamOptions stream_options(const Settings& settings);
+EngineKey engine_key(const Settings& settings, const EngineLibrary* library);
+
+/// Why the engine would refuse this prompt, with the remedy; nothing if it would not.
+std::optional<std::string> prompt_problem(const std::string& prompt);
+
+}  // namespace flowcache::gst

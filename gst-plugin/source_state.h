@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Everything the element knows, and which thread or lock each part belongs to.
+#pragma once
+
+#include <gst/video/video.h>
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+
+#include "flowcachesrc.h"
+#include "frame_worker.h"
+#include "latency.h"
+#include "settings.h"
+#include "statistics.h"
+#include "timeline.h"
+#include "waiter.h"
+
+namespace flowcache::gst {
+
+class WorkerMessages;
+
+/// Lock order: GstBaseSrc's live and stream locks, then `mutex`, then the locks inside worker, waiter and
+/// statistics. `mutex` is never held while calling GStreamer functions that reach other elements or the bus,
+/// or the engine.
+struct SourceState {
+  std::mutex mutex;
+  // ---- under `mutex`
+  Settings settings;
+  std::shared_ptr<FrameWorker> worker;   ///< from start() to stop()
+  std::shared_ptr<LoadedEngine> engine;  ///< kept over READY, so that a restart need not load again
+  std::deque<PromptReceipt> receipts;    ///< received, not yet seen at the pad
+  LatencyEstimator latency;
+  const EngineLibrary* library = nullptr;  ///< from NULL->READY on
+  fc_model_info model{};                   ///< valid if model.width > 0
+
+  // ---- thread-safe by themselves
+  Statistics statistics;
+  Waiter waiter;
+  std::atomic<bool> reanchor{false};  ///< a flush asked for a new start of the time grid
+
+  // ---- written before the worker starts, by the state-changing thread
+  std::unique_ptr<WorkerMessages> messages;
+
+  // ---- streaming thread only (and start(), before it runs)
+  GstVideoInfo info;
+  Timeline timeline;
+  Frame last;            ///< the frame pushed last, for `underrun=repeat`
+  bool discont = false;  ///< for the next buffer
+  guint64 last_ticket = 0;
+  bool any_applied = false;
+  GstClockTime stats_due = GST_CLOCK_TIME_NONE;
+};
+
+// ---- properties.cpp
+void install_properties(GObjectClass* object_class);
+void set_property(GObject* object, guint id, const GValue* value, GParamSpec* spec);
+void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec);
+
+// ---- negotiation.cpp
+void install_pad_template(GstElementClass* element_class);
+GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter);
+GstCaps* fixate(GstBaseSrc* base, GstCaps* caps);
+gboolean set_caps(GstBaseSrc* base, GstCaps* caps);
+gboolean negotiate(GstBaseSrc* base);
+gboolean decide_allocation(GstBaseSrc* base, GstQuery* query);
+
+// ---- streaming.cpp
+GstFlowReturn create(GstPushSrc* push, GstBuffer** buffer);
+
+// ---- queries.cpp
+gboolean query(GstBaseSrc* base, GstQuery* query);
+gboolean send_event(GstElement* element, GstEvent* event);
+/// The jitter budget in force: the property, or what was measured.
+GstClockTime jitter_budget(SourceState& state);
+
+/// Of GstPushSrc: for the overrides that chain up.
+GstBaseSrcClass* parent_class();
+
+}  // namespace flowcache::gst

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The streaming thread: takes the next frame from the ring, writes it into a buffer of the negotiated pool,
+// and holds it until its time on the pipeline's clock.
+#include "log.h"
+#include "messages.h"
+#include "source_state.h"
+
+namespace flowcache::gst {
+namespace {
+
+/// One call of create(): what it needs to know, looked up once.
+struct Turn {
+  GstFlowCacheSrc* source;
+  SourceState& state;
+  std::shared_ptr<FrameWorker> worker;
+  GstClock* clock;  ///< null: nothing to wait for
+  Underrun policy;
+  GstClockTime budget;
+
+  explicit Turn(GstFlowCacheSrc* src)
+      : source(src),
+        state(*src->state),
+        clock(nullptr),
+        policy(Underrun::Repeat),
+        budget(jitter_budget(state)) {
+    if (gst_base_src_is_live(GST_BASE_SRC(src))) clock = gst_element_get_clock(GST_ELEMENT(src));
+    std::lock_guard lock(state.mutex);
+    worker = state.worker;
+    policy = state.settings.underrun;
+  }
+  ~Turn() { gst_clear_object(&clock); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+  GstClockTime base_time() const { return gst_element_get_base_time(GST_ELEMENT(source)); }
+  GstClockTime running_time() const {
+    const GstClockTime now = gst_clock_get_time(clock), base = base_time();
+    return now > base ? now - base : 0;
+  }
+  bool frames_waiting() const { return worker->ring_state() != FrameWorker::RingState::Empty; }
+};
+
+enum class Wait { Ready, TimeReached, Flushing };
+
+/// Waits for `ready` or a running time. A pause stops the clock that counts: the wait goes on after it.
+Wait wait_until(Turn& turn, const std::function<bool()>& ready, GstClockTime running_time) {
+  while (true) {
+    const bool timed = turn.clock != nullptr && GST_CLOCK_TIME_IS_VALID(running_time);
+    const GstClockTime deadline = timed ? turn.base_time() + running_time : GST_CLOCK_TIME_NONE;
+    switch (turn.state.waiter.wait(ready, turn.clock, deadline)) {
+      case Waiter::Result::Ready:
+        return Wait::Ready;
+      case Waiter::Result::TimeReached:
+        return Wait::TimeReached;
+      case Waiter::Result::Interrupted:
+        return Wait::Flushing;
+      case Waiter::Result::Paused:
+        break;
+    }
+    if (turn.state.waiter.wait_while_paused() == Waiter::Result::Interrupted) return Wait::Flushing;
+  }
+}
+
+void report_underrun(Turn& turn, guint64 skipped, GstClockTime due, GstClockTime late) {
+  turn.state.statistics.underrun(skipped);
+  GST_DEBUG_OBJECT(turn.source, "underrun at %" GST_TIME_FORMAT ", %" GST_TIME_FORMAT " late",
+                   GST_TIME_ARGS(due), GST_TIME_ARGS(late));
+  post_underrun(GST_ELEMENT(turn.source), due, turn.state.timeline.frame_duration(), late,
+                turn.state.statistics.snapshot());
+}
+
+/// No frame came in time. Either finds one to repeat (true in *repeated), or waits for the late one and moves
+/// on the grid, or moves the grid.
+Wait handle_underrun(Turn& turn, bool* repeated) {
+  SourceState& state = turn.state;
+  const GstClockTime due = state.timeline.pts();
+  if (turn.policy == Underrun::Repeat && state.last.chunk) {
+    *repeated = true;
+    state.statistics.underrun(0);
+    return Wait::Ready;
+  }
+  const Wait waited = wait_until(
+      turn, [&] { return turn.frames_waiting(); }, GST_CLOCK_TIME_NONE);
+  if (waited != Wait::Ready) return waited;
+  if (state.waiter.wait_while_paused() == Waiter::Result::Interrupted) return Wait::Flushing;
+  const GstClockTime now = turn.running_time();
+  guint64 skipped = 0;
+  if (turn.policy == Underrun::Stall) {
+    state.timeline.shift_to(now);
+  } else {
+    skipped = state.timeline.skip_to(now);
+    state.discont = state.discont || skipped > 0;
+  }
+  report_underrun(turn, skipped, due, now > due ? now - due : 0);
+  return Wait::Ready;
+}
+
+/// The frame for the current slot. Blocks until there is one, or until the underrun policy finds another way.
+GstFlowReturn next_frame(Turn& turn, Frame* frame, bool* repeated) {
+  SourceState& state = turn.state;
+  while (true) {
+    switch (turn.worker->peek(frame)) {
+      case FrameWorker::RingState::Ready:
+        return GST_FLOW_OK;
+      case FrameWorker::RingState::Ended:
+        return GST_FLOW_EOS;
+      case FrameWorker::RingState::Failed:
+        return GST_FLOW_ERROR;
+      case FrameWorker::RingState::Empty:
+        break;
+    }
+    GstClockTime deadline = GST_CLOCK_TIME_NONE;
+    if (turn.clock != nullptr && state.timeline.anchored() &&
+        turn.budget < GST_CLOCK_TIME_NONE - state.timeline.pts()) {
+      deadline = state.timeline.pts() + turn.budget;
+    }
+    Wait waited = wait_until(
+        turn, [&] { return turn.frames_waiting(); }, deadline);
+    if (waited == Wait::TimeReached) waited = handle_underrun(turn, repeated);
+    if (waited == Wait::Flushing) return GST_FLOW_FLUSHING;
+    if (*repeated) {
+      *frame = state.last;
+      return GST_FLOW_OK;
+    }
+  }
+}
+
+fc_planes planes_of(GstVideoFrame* video) {
+  fc_planes planes{};
+  planes.size = sizeof planes;
+  planes.memory = FC_MEMORY_HOST;
+  switch (GST_VIDEO_FRAME_FORMAT(video)) {
+    case GST_VIDEO_FORMAT_NV12:
+      planes.format = FC_FORMAT_NV12;
+      break;
+    case GST_VIDEO_FORMAT_I420:
+      planes.format = FC_FORMAT_I420;
+      break;
+    default:
+      planes.format = FC_FORMAT_RGBA;
+      break;
+  }
+  for (guint i = 0; i < GST_VIDEO_FRAME_N_PLANES(video) && i < 3; ++i) {
+    planes.plane[i] = GST_VIDEO_FRAME_PLANE_DATA(video, i);
+    planes.stride[i] = static_cast<uint32_t>(GST_VIDEO_FRAME_PLANE_STRIDE(video, i));
+  }
+  return planes;
+}
+
+/// A buffer of the negotiated pool with the frame written into it.
+GstFlowReturn make_buffer(Turn& turn, const Frame& frame, GstBuffer** buffer) {
+  GstBaseSrc* base = GST_BASE_SRC(turn.source);
+  const auto size = static_cast<guint>(turn.state.info.size);
+  const GstFlowReturn flow = parent_class()->alloc(base, GST_BUFFER_OFFSET_NONE, size, buffer);
+  if (flow != GST_FLOW_OK) return flow;
+  GstVideoFrame video;
+  if (!gst_video_frame_map(&video, &turn.state.info, *buffer, GST_MAP_WRITE)) {
+    gst_clear_buffer(buffer);
+    GST_ELEMENT_ERROR(base, RESOURCE, WRITE, ("Downstream's buffer cannot be written to."),
+                      ("gst_video_frame_map failed for %u bytes", size));
+    return GST_FLOW_ERROR;
+  }
+  const fc_planes planes = planes_of(&video);
+  std::string error;
+  const fc_status status = frame.chunk->write(frame.index, planes, &error);
+  gst_video_frame_unmap(&video);
+  if (status == FC_OK) return GST_FLOW_OK;
+  gst_clear_buffer(buffer);
+  post_engine_error(GST_ELEMENT(base), status, error);
+  return GST_FLOW_ERROR;
+}
+
+void stamp(SourceState& state, GstBuffer* buffer, bool repeated) {
+  GST_BUFFER_PTS(buffer) = state.timeline.pts();
+  GST_BUFFER_DTS(buffer) = GST_CLOCK_TIME_NONE;
+  GST_BUFFER_DURATION(buffer) = state.timeline.duration();
+  GST_BUFFER_OFFSET(buffer) = state.timeline.slot();
+  GST_BUFFER_OFFSET_END(buffer) = state.timeline.slot() + 1;
+  if (repeated) GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_GAP);
+  if (state.discont) GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_DISCONT);
+  state.discont = false;
+}
+
+/// Posts the receipts that this frame fulfils: it is the first of a chunk with another prompt.
+void report_prompt(Turn& turn, const Frame& frame) {
+  SourceState& state = turn.state;
+  const fc_chunk_info& chunk = frame.chunk->info();
+  if (frame.index != 0 || (state.any_applied && chunk.prompt_ticket == state.last_ticket)) return;
+  state.any_applied = true;
+  state.last_ticket = chunk.prompt_ticket;
+  std::deque<PromptReceipt> done;
+  {
+    std::lock_guard lock(state.mutex);
+    while (!state.receipts.empty() && state.receipts.front().ticket <= chunk.prompt_ticket) {
+      done.push_back(std::move(state.receipts.front()));
+      state.receipts.pop_front();
+    }
+  }
+  for (const PromptReceipt& receipt : done) {
+    const bool applied = receipt.ticket == chunk.prompt_ticket;
+    post_prompt(GST_ELEMENT(turn.source), applied ? PromptStage::Applied : PromptStage::Replaced, receipt,
+                chunk.chunk, state.timeline.pts());
+  }
+}
+
+void report_statistics(Turn& turn) {
+  SourceState& state = turn.state;
+  GstClockTime interval = 0;
+  {
+    std::lock_guard lock(state.mutex);
+    interval = state.settings.stats_interval;
+  }
+  const GstClockTime now = state.timeline.pts();
+  if (interval == 0 || (GST_CLOCK_TIME_IS_VALID(state.stats_due) && now < state.stats_due)) return;
+  const bool first = !GST_CLOCK_TIME_IS_VALID(state.stats_due);
+  state.stats_due = now + MIN(interval, GST_CLOCK_TIME_NONE - 1 - now);
+  if (first) return;
+  gst_element_post_message(GST_ELEMENT(turn.source),
+                           gst_message_new_element(GST_OBJECT(turn.source), make_stats(state)));
+}
+
+/// Waits for the buffer's time; a frame that is late already goes out at once.
+bool wait_for_slot(Turn& turn) {
+  if (turn.clock == nullptr || turn.running_time() > turn.state.timeline.pts()) return true;
+  return wait_until(
+             turn, [] { return false; }, turn.state.timeline.pts()) == Wait::TimeReached;
+}
+
+GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
+  Turn turn(source);
+  SourceState& state = turn.state;
+  if (!turn.worker) return GST_FLOW_FLUSHING;
+  if (state.reanchor.exchange(false)) {
+    state.timeline.unanchor();
+    state.discont = true;
+    state.last = {};
+  }
+  gst_object_sync_values(GST_OBJECT(source), state.timeline.pts());
+
+  Frame frame;
+  bool repeated = false;
+  GstFlowReturn flow = next_frame(turn, &frame, &repeated);
+  if (flow != GST_FLOW_OK) return flow;
+  if (!state.timeline.anchored()) state.timeline.anchor(turn.clock != nullptr ? turn.running_time() : 0);
+  flow = make_buffer(turn, frame, buffer);
+  if (flow != GST_FLOW_OK) return flow;
+  const GstClockTime due = state.timeline.pts();
+  stamp(state, *buffer, repeated);
+  if (!wait_for_slot(turn)) {
+    gst_clear_buffer(buffer);
+    return GST_FLOW_FLUSHING;
+  }
+
+  state.statistics.frame_pushed(g_get_monotonic_time(), repeated);
+  if (repeated) {
+    post_underrun(GST_ELEMENT(source), due, state.timeline.frame_duration(), turn.budget,
+                  state.statistics.snapshot());
+  } else {
+    report_prompt(turn, frame);
+    turn.worker->advance(frame);
+    state.last = frame;
+  }
+  report_statistics(turn);
+  GST_LOG_OBJECT(source, "frame %" G_GUINT64_FORMAT " at %" GST_TIME_FORMAT "%s", state.timeline.slot(),
+                 GST_TIME_ARGS(due), repeated ? ", repeated" : "");
+  state.timeline.advance();
+  return GST_FLOW_OK;
+}
+
+}  // namespace
+
+GstFlowReturn create(GstPushSrc* push, GstBuffer** buffer) {
+  try {
+    return create_frame(FLOWCACHE_SRC(push), buffer);
+  } catch (const std::exception& defect) {
+    gst_clear_buffer(buffer);
+    GST_ELEMENT_ERROR(push, LIBRARY, FAILED, ("The engine failed: %s", defect.what()),
+                      ("exception in create()"));
+  } catch (...) {
+    gst_clear_buffer(buffer);
+    GST_ELEMENT_ERROR(push, LIBRARY, FAILED, ("The engine failed without saying why."),
+                      ("exception in create()"));
+  }
+  return GST_FLOW_ERROR;
+}
+
+}  // namespace flowcache::gst

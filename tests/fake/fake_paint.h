@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The fake engine's picture: three bands. The first shows 16 bits of the frame's number as white and black
+// blocks, the second 16 bits of the prompt's hash, the third one colour that depends on the seed. Blocks
+// survive an encoder.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "flowcache.h"
+
+namespace fake {
+
+struct Picture {
+  uint32_t width, height;
+  uint32_t number;  ///< of the frame since the start of the stream
+  uint32_t hash;    ///< of the prompt
+  uint64_t seed;
+
+  /// Red, green, blue of a pixel.
+  std::array<uint8_t, 3> pixel(uint32_t x, uint32_t y) const;
+};
+
+/// BT.709, limited range.
+std::array<uint8_t, 3> yuv_of(const std::array<uint8_t, 3>& rgb);
+/// The colour of the third band.
+std::array<uint8_t, 3> seed_colour(uint64_t seed);
+
+void paint(const Picture& picture, const fc_planes& planes);
+
+}  // namespace fake

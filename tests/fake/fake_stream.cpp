@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The fake engine's streams and chunks.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+#include "fake_objects.h"
+#include "fake_paint.h"
+
+namespace {
+
+fc_status check_prompt(const char* text) {
+  const size_t size = text == nullptr ? 0 : std::strlen(text);
+  if (size > 8192)
+    return fake::fail(FC_ERROR_ARGUMENT, "prompt of " + std::to_string(size) + " bytes, limit is 8192");
+  return FC_OK;
+}
+
+std::string unknown_words_of(const std::string& prompt) {
+  std::string unknown;
+  size_t from = 0;
+  while (from < prompt.size()) {
+    const size_t to = std::min(prompt.find(' ', from), prompt.size());
+    const std::string word = prompt.substr(from, to - from);
+    if (word.rfind("zz", 0) == 0) unknown += (unknown.empty() ? "" : ", ") + word;
+    from = to + 1;
+  }
+  return unknown;
+}
+
+void wait_at_gate(fc_stream* stream, uint64_t chunk) {
+  fake::Gate& gate = fake::gate();
+  std::unique_lock lock(gate.mutex);
+  gate.changed.wait(lock, [&] { return chunk < gate.first || stream->cancelled; });
+}
+
+}  // namespace
+
+extern "C" {
+
+fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_stream** stream) {
+  if (engine->options.fail_stream != 0)
+    return fake::fail_on_demand(engine->options.fail_stream, "fc_stream_open");
+  if (const fc_status status = check_prompt(config->prompt); status != FC_OK) return status;
+  if (config->cache != nullptr && std::strcmp(config->cache, "none") != 0 &&
+      std::strcmp(config->cache, "flowcache") != 0) {
+    return fake::fail(FC_ERROR_NOT_FOUND,
+                      std::string("no reuse policy \"") + config->cache + "\": none, flowcache");
+  }
+  auto* s = new fc_stream{engine};
+  ++engine->references;
+  ++fake::counters().live_streams;
+  s->seed = config->seed;
+  s->prompt = config->prompt == nullptr ? "" : config->prompt;
+  s->unknown = unknown_words_of(s->prompt);
+  s->stats.steps = config->steps != 0 ? config->steps : engine->options.steps;
+  s->stats.kv_budget = config->kv_budget != 0 ? config->kv_budget : 1000000;
+  s->stats.kv_allocated = s->stats.kv_budget;
+  s->stats.cache_threshold = std::isnan(config->cache_threshold) ? 0.1 : config->cache_threshold;
+  s->stats.guidance_scale = std::isnan(config->guidance_scale) ? 1.0 : config->guidance_scale;
+  *stream = s;
+  return FC_OK;
+}
+
+void fc_stream_close(fc_stream* stream) {
+  if (stream == nullptr) return;
+  fc_engine_unref(stream->engine);
+  delete stream;
+  --fake::counters().live_streams;
+}
+
+fc_status fc_stream_prompt(fc_stream* s, const fc_prompt_change* change, uint64_t* ticket) {
+  if (const fc_status status = check_prompt(change->text); status != FC_OK) return status;
+  std::lock_guard lock(s->mutex);
+  const uint64_t at = change->at_chunk == FC_NEXT_CHUNK ? s->chunk : change->at_chunk;
+  s->changes.erase(s->changes.lower_bound(at), s->changes.end());
+  const std::string text = change->text == nullptr ? "" : change->text;
+  s->changes[at] = {++s->last_ticket, text};
+  s->unknown = unknown_words_of(text);
+  if (ticket != nullptr) *ticket = s->last_ticket;
+  return FC_OK;
+}
+
+const char* fc_stream_unknown_words(fc_stream* s) {
+  return s->unknown.c_str();
+}
+
+fc_status fc_stream_tune(fc_stream* s, double threshold, double guidance) {
+  std::lock_guard lock(s->mutex);
+  if (guidance != 1.0 && !std::isnan(guidance) && s->stats.guidance_scale == 1.0) {
+    return fake::fail(FC_ERROR_ARGUMENT, "guidance cannot be switched on in a stream opened without it");
+  }
+  if (!std::isnan(threshold)) s->stats.cache_threshold = threshold;
+  if (!std::isnan(guidance)) s->stats.guidance_scale = guidance;
+  return FC_OK;
+}
+
+void fc_stream_cancel(fc_stream* s) {
+  {
+    std::lock_guard lock(s->mutex);
+    s->cancelled = true;
+  }
+  s->changed.notify_all();
+  { std::lock_guard lock(fake::gate().mutex); }
+  fake::gate().changed.notify_all();
+}
+
+fc_status fc_stream_next(fc_stream* s, fc_chunk** chunk) {
+  const fake::Options& o = s->engine->options;
+  std::unique_lock lock(s->mutex);
+  const uint64_t n = s->chunk;
+  const uint32_t ms = n >= o.slow_from && n <= o.slow_to ? o.slow_ms : o.chunk_ms;
+  s->changed.wait_for(lock, std::chrono::milliseconds(ms), [&] { return s->cancelled.load(); });
+  lock.unlock();
+  wait_at_gate(s, n);
+  lock.lock();
+  if (s->cancelled) {
+    s->cancelled = false;
+    return fake::fail(FC_CANCELLED, "cancelled");
+  }
+  if (n == o.throw_at) throw std::runtime_error("thrown by fc_stream_next");
+  if (n == o.end_at) return fake::fail(FC_ENDED, "the history is full");
+  if (n == o.fail_at) return fake::fail_on_demand(o.fail_status, "fc_stream_next");
+  while (!s->changes.empty() && s->changes.begin()->first <= n) {
+    s->ticket = s->changes.begin()->second.ticket;
+    s->prompt = s->changes.begin()->second.text;
+    s->changes.erase(s->changes.begin());
+  }
+  auto* c = new fc_chunk{s->engine};
+  ++s->engine->references;
+  ++fake::counters().live_chunks;
+  const uint32_t computed = (s->stats.steps + 1) / 2;
+  c->decisions.assign(s->stats.steps, 0);
+  std::fill_n(c->decisions.begin(), computed, 1);
+  c->hash = fake::prompt_hash(s->prompt);
+  ++s->stats.chunks;
+  s->stats.steps_computed += computed;
+  s->stats.steps_reused += s->stats.steps - computed;
+  s->stats.kv_bytes = std::min(s->stats.kv_budget, s->stats.chunks * 1000);
+  s->stats.last_chunk_seconds = (o.report_ms != 0 ? o.report_ms : ms) / 1e3;
+  c->info = {sizeof c->info,
+             n,
+             s->seed,
+             s->ticket,
+             o.frames,
+             o.width,
+             o.height,
+             computed,
+             s->stats.steps - computed,
+             s->stats.cache_threshold,
+             s->stats.kv_bytes,
+             s->stats.kv_budget,
+             s->stats.last_chunk_seconds,
+             c->decisions.data()};
+  ++s->chunk;
+  *chunk = c;
+  return FC_OK;
+}
+
+fc_status fc_stream_reset(fc_stream* s, uint64_t seed) {
+  std::lock_guard lock(s->mutex);
+  s->seed = seed;
+  s->chunk = 0;
+  s->changes.clear();
+  s->stats.chunks = s->stats.steps_computed = s->stats.steps_reused = s->stats.kv_bytes = 0;
+  return FC_OK;
+}
+
+fc_status fc_stream_get_stats(fc_stream* s, fc_stream_stats* stats) {
+  std::lock_guard lock(s->mutex);
+  *stats = s->stats;
+  stats->size = sizeof *stats;
+  return FC_OK;
+}
+
+fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info) {
+  *info = chunk->info;
+  return FC_OK;
+}
+
+fc_status fc_chunk_write(const fc_chunk* c, uint32_t frame, const fc_planes* planes) {
+  if (c->engine->options.fail_write != 0)
+    return fake::fail_on_demand(c->engine->options.fail_write, "fc_chunk_write");
+  if (frame >= c->info.frames)
+    return fake::fail(FC_ERROR_ARGUMENT, "frame " + std::to_string(frame) + " is not in the chunk");
+  const auto number = static_cast<uint32_t>(c->info.chunk * c->info.frames + frame);
+  fake::paint({c->info.width, c->info.height, number, c->hash, c->info.seed}, *planes);
+  return FC_OK;
+}
+
+fc_chunk* fc_chunk_ref(fc_chunk* chunk) {
+  ++chunk->references;
+  return chunk;
+}
+void fc_chunk_unref(fc_chunk* chunk) {
+  if (chunk == nullptr || --chunk->references > 0) return;
+  fc_engine_unref(chunk->engine);
+  delete chunk;
+  --fake::counters().live_chunks;
+}
+
+}  // extern "C"
