@@ -22,7 +22,7 @@ FLOWCACHE_PACKAGES=(
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-gl gstreamer1.0-x
-  nlohmann-json3-dev libcli11-dev libpng-dev libgtest-dev)
+  nlohmann-json3-dev libcli11-dev libpng-dev libsentencepiece-dev libgtest-dev)
 
 say() { printf '%s\n' "$*" >&2; }
 step() { say "== $*"; }
