@@ -209,7 +209,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
 
   auto result = std::make_shared<Chunk>();
   const auto start = std::chrono::steady_clock::now();
-  result->frames = model_->decoder->decode(chunk.latent, *decoder_state_);
+  result->frames = model_->decoder->decode(chunk.latent.transpose(0, 1).contiguous(), *decoder_state_);
   const double decode_seconds = seconds_since(start);
   result->latent = chunk.latent;
   result->index = chunk.index;

@@ -26,7 +26,7 @@ class LatentDecoder final : public Decoder {
   std::unique_ptr<DecoderState> open() const override { return std::make_unique<DecoderState>(); }
   // First three channels as a picture.
   at::Tensor decode(const at::Tensor& latents, DecoderState&) const override {
-    return latents.slice(0, 0, 3).transpose(0, 1).sigmoid().contiguous();
+    return latents.slice(1, 0, 3).sigmoid().contiguous();
   }
   int64_t time_scale() const override { return 1; }
   int64_t space_scale() const override { return 1; }

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// flowcache bench: policies x thresholds x budgets x schedules, side by side in one run.
+#include <cstdio>
+#include <fstream>
+#include <memory>
+
+#include "cli/bench/bench.h"
+#include "cli/commands.h"
+
+namespace flowcache::cli {
+
+namespace {
+
+struct Arguments {
+  std::string model, device = "auto", precision = "auto", json, html;
+  std::vector<std::string> caches = {"flowcache"}, kv_caches = {""}, prompts;
+  std::vector<double> thresholds;
+  std::vector<uint64_t> budgets = {0};
+  std::vector<uint32_t> lags = {0}, steps = {0};
+  int chunks = 6;
+  uint64_t seed = 1;
+  uint32_t threads = 0;
+  bool quick = false;
+};
+
+BenchPlan make_plan(const Arguments& a) {
+  BenchPlan plan;
+  plan.prompts = a.prompts.empty() ? std::vector<std::string>{"green aurora", "orange fire", "red lava lamp", "blue snow"} : a.prompts;
+  plan.chunks = a.chunks;
+  plan.seed = a.seed;
+  if (a.quick) {
+    plan.prompts.resize(1);
+    plan.chunks = std::min(plan.chunks, 2);
+  }
+  const std::vector<double> thresholds = a.thresholds.empty() ? std::vector<double>{FC_AUTO} : a.thresholds;
+  for (const uint32_t steps : a.steps)
+    for (const uint32_t lag : a.lags) {
+      BenchCase reference;
+      reference.steps = steps;
+      reference.lag = lag;
+      plan.cases.push_back(reference);
+      for (const auto& cache : a.caches)
+        for (const double threshold : cache == "none" ? std::vector<double>{FC_AUTO} : thresholds)
+          for (const auto& kv : a.kv_caches)
+            for (const uint64_t budget : a.budgets) {
+              BenchCase one{cache, kv, threshold, budget, steps, lag, FC_AUTO};
+              if (cache != "none" || !kv.empty() || budget != 0) plan.cases.push_back(one);
+            }
+    }
+  return plan;
+}
+
+void save(const std::string& file, const std::string& text) {
+  std::ofstream out(file, std::ios::binary);
+  if (!(out << text) || !out.flush()) throw std::runtime_error("cannot write " + file);
+  std::fprintf(stderr, "wrote %s\n", file.c_str());
+}
+
+int run(const Arguments& a) {
+  fc_engine_config config{};
+  config.size = sizeof config;
+  config.model = a.model.empty() ? nullptr : a.model.c_str();
+  config.device = a.device.c_str();
+  config.precision = a.precision.c_str();
+  config.threads = a.threads;
+  fc_engine* opened = nullptr;
+  check(fc_engine_open(&config, nullptr, nullptr, &opened));
+  const std::unique_ptr<fc_engine, void (*)(fc_engine*)> engine(opened, fc_engine_unref);
+  fc_model_info model{};
+  model.size = sizeof model;
+  check(fc_engine_describe(engine.get(), &model));
+  const BenchPlan plan = make_plan(a);
+  std::fprintf(stderr, "%zu cases x %zu prompts x %d chunks on %s in %s\n", plan.cases.size(), plan.prompts.size(), plan.chunks,
+               fc_engine_device(engine.get()), fc_engine_precision(engine.get()));
+  const auto results = run_bench(engine.get(), plan, [](double share) { std::fprintf(stderr, "\r%3.0f %%", 100 * share); });
+  std::fputc('\n', stderr);
+  std::fputs(bench_table(results, model).c_str(), stdout);
+  const std::string json = bench_json(results, plan, model);
+  if (!a.json.empty()) save(a.json, json);
+  if (!a.html.empty()) save(a.html, bench_html(json));
+  return 0;
+}
+
+}  // namespace
+
+Command add_bench(CLI::App& app) {
+  auto a = std::make_shared<Arguments>();
+  auto* command = app.add_subcommand("bench", "Compare caching policies: speed, quality, memory, in one interleaved run");
+  command->add_option("--cache", a->caches, "Reuse policies, each name or name:option=value")->delimiter(';')->capture_default_str();
+  command->add_option("--cache-threshold", a->thresholds, "Thresholds to try with each policy; default: the policy's own")->delimiter(',');
+  command->add_option("--kv-cache", a->kv_caches, "KV policies")->delimiter(';');
+  command->add_option("--kv-budget", a->budgets, "KV budgets, with suffixes like 8MB")->delimiter(',')->transform(CLI::AsSizeValue(true));
+  command->add_option("--steps", a->steps, "Steps per chunk")->delimiter(',');
+  command->add_option("--lag", a->lags, "Steps between chunk starts; smaller means more chunks in flight")->delimiter(',');
+  command->add_option("--prompt", a->prompts, "Prompts; may be given several times");
+  command->add_option("--chunks", a->chunks, "Chunks per prompt")->check(CLI::Range(1, 100000))->capture_default_str();
+  command->add_option("--seed", a->seed, "Seed of the first prompt; the others count up")->capture_default_str();
+  command->add_option("-m,--model", a->model, "Folder with model.json; default: the model that ships");
+  command->add_option("--device", a->device, "auto, cpu, cuda, cuda:N")->capture_default_str();
+  command->add_option("--precision", a->precision, "auto, fp32, bf16")->capture_default_str();
+  command->add_option("--threads", a->threads, "CPU threads; 0: all cores");
+  command->add_option("--json", a->json, "Also write every figure as JSON");
+  command->add_option("--html", a->html, "Also write one self-contained page with plots");
+  command->add_flag("--quick", a->quick, "One prompt, two chunks: a smoke test");
+  return [a] { return run(*a); };
+}
+
+}  // namespace flowcache::cli
