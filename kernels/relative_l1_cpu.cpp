@@ -20,18 +20,23 @@ struct Sums {
 // One block is summed by one thread in a fixed order, and blocks are added in order: the thread count has no
 // say.
 constexpr int64_t block_size = 1 << 14;
-constexpr int lanes = 16;
+using Doubles = double __attribute__((vector_size(8 * sizeof(double))));
+using Floats8 = float __attribute__((vector_size(8 * sizeof(float))));
 
 FC_VECTORISED Sums sum_block(const float* cur, const float* prev, int64_t n) {
-  double difference[lanes] = {}, magnitude[lanes] = {};
+  constexpr int64_t width = 8;
+  Doubles difference = {}, magnitude = {};
   int64_t i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (int lane = 0; lane < lanes; ++lane) {
-      difference[lane] += std::fabs(cur[i + lane] - prev[i + lane]);
-      magnitude[lane] += std::fabs(prev[i + lane]);
-    }
+  for (; i + width <= n; i += width) {
+    Floats8 a, b;
+    std::memcpy(&a, cur + i, sizeof a);
+    std::memcpy(&b, prev + i, sizeof b);
+    const Floats8 apart = a - b;
+    difference += __builtin_convertvector(apart < 0 ? -apart : apart, Doubles);
+    magnitude += __builtin_convertvector(b < 0 ? -b : b, Doubles);
+  }
   Sums sums;
-  for (int lane = 0; lane < lanes; ++lane) {
+  for (int lane = 0; lane < width; ++lane) {
     sums.difference += difference[lane];
     sums.magnitude += magnitude[lane];
   }

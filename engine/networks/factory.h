@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// From a package on disk to networks on a device. A new family or kind is one line in factory.cpp.
+#pragma once
+
+#include <memory>
+
+#include "networks/decoders/decoder.h"
+#include "networks/text/text_encoder.h"
+#include "networks/transformer.h"
+#include "package/model.h"
+
+namespace flowcache {
+
+// Each reads the section's weights and builds what "family" or "kind" names. FC_ERROR_MODEL for an unknown
+// one (the message lists those that exist), for a config that is out of range, and for weights that do not
+// fit; NOT_FOUND for a missing file.
+std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, at::ScalarType compute,
+                                              at::Device device);
+std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarType compute, at::Device device);
+std::unique_ptr<TextEncoder> make_text_encoder(const ModelPackage& package, at::Device device);
+
+}  // namespace flowcache
