@@ -59,7 +59,7 @@ if [[ ${#window[@]} -gt 0 && -z ${DISPLAY:-}${WAYLAND_DISPLAY:-} ]]; then
   die "--window needs a display and neither DISPLAY nor WAYLAND_DISPLAY is set" "leave --window away; the file is written all the same"
 fi
 
-flowcache_setup pipelines/flowcache-demo gst-plugin/libgstflowcache.so engine/libflowcache.so
+flowcache_setup pipelines/flowcache-demo gst-plugin/libgstflowcache.so
 flowcache_environment
 "$BUILD/pipelines/flowcache-demo" --prompt "$prompt" --seconds "$seconds" --out "$out" --seed "$seed" "${window[@]}" || status=$?
 give_back "$out" "${out%.*}.png"

@@ -105,7 +105,7 @@ run_pipeline() {
   shift
   print_pipeline "$@"
   if [[ $dry_run -eq 1 ]]; then return; fi
-  flowcache_setup gst-plugin/libgstflowcache.so engine/libflowcache.so
+  flowcache_setup gst-plugin/libgstflowcache.so pipelines/flowcache-demo
   log=$(mktemp)
   gst-launch-1.0 -e "$@" 2> >(tee -i "$log" >&2) || status=$?
   wait $! 2>/dev/null || true # for tee

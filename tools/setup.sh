@@ -183,9 +183,9 @@ build_jobs() {
 setup_build() {
   local log=$DEPS/build.log todo
   export CCACHE_DIR=$DEPS/ccache CCACHE_SLOPPINESS=pch_defines,time_macros
-  todo=$(ninja -C "$BUILD" -n "$@" 2>/dev/null | grep -c '^\[' || true)
-  if [[ $todo -eq 0 ]]; then return; fi
-  step "building ($todo steps)"
+  todo=$(ninja -C "$BUILD" -n "$@") || die "ninja cannot read build/: remove that folder and run this again" "$todo"
+  if [[ $todo == *"no work to do"* ]]; then return; fi
+  step "building ($(grep -c "^\[" <<<"$todo") steps)"
   if [[ -t 2 ]]; then
     NINJA_STATUS='[%f/%t, %e s] ' ninja -C "$BUILD" -j "$(build_jobs)" "$@" >&2 || die "the build failed (above)"
   elif ! NINJA_STATUS='[%f/%t, %e s] ' ninja -C "$BUILD" -j "$(build_jobs)" "$@" 2>&1 | tee "$log" | thin_out >&2; then
