@@ -17,6 +17,11 @@ using nlohmann::json;
 template <typename Make>
 using Table = std::map<std::string, std::function<Make>, std::less<>>;
 
+template <typename Encoder>
+std::unique_ptr<TextEncoder> make(const json& section, const WeightMap& weights, at::Device device) {
+  return std::make_unique<Encoder>(section, weights, device);
+}
+
 const Table<std::unique_ptr<Transformer>(const json&, WeightMap, at::ScalarType, at::Device)> transformers = {
     {"wan", make_wan},
     {"wan-causal", make_wan},
@@ -25,7 +30,7 @@ const Table<std::unique_ptr<Decoder>(const json&, WeightMap, at::ScalarType, at:
     {"taehv", make_taehv},
 };
 const Table<std::unique_ptr<TextEncoder>(const json&, WeightMap, at::Device)> text_encoders = {
-    {"words", make_words},
+    {"words", make<WordsEncoder>},
 };
 
 template <typename T>

@@ -1,21 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/wan/block.h"
 
+#include "flash_attention.h"
 #include "rms_norm_rope.h"
 
 namespace flowcache::wan {
-namespace {
-
-// q [heads, rows, head_dim] over k, v [heads, keys, head_dim] -> [rows, heads * head_dim].
-at::Tensor attention(const at::Tensor& q, const KeyValue& kv) {
-  return at::scaled_dot_product_attention(q.unsqueeze(0), kv.k.unsqueeze(0), kv.v.unsqueeze(0))
-      .squeeze(0)
-      .transpose(0, 1)
-      .flatten(1);
-}
-
-}  // namespace
-
 Projected::Projected(const TransformerShape& shape, int64_t tokens, const at::TensorOptions& options) {
   for (at::Tensor* one : {&q, &k, &v}) *one = at::empty({shape.heads, tokens, shape.head_dim}, options);
 }
@@ -44,13 +33,13 @@ void Block::attend_and_feed(at::Tensor& x, int64_t row, int64_t count, const at:
                             const KeyValue& all) const {
   const RowGroups groups{row, pass.rows_per_group};
   at::Tensor rows = x.narrow(0, row, count);
-  gated_add(rows, weights.o(attention(q.narrow(1, row, count), all)), part(2), groups);
+  gated_add(rows, weights.o(flash_attention(q.narrow(1, row, count), all.k, all.v)), part(2), groups);
 
   const at::Tensor c =
       norm_modulate(rows, weights.norm3_weight, weights.norm3_bias, {}, pass.eps, pass.compute);
   at::Tensor cross_q = at::empty({pass.shape.heads, count, pass.shape.head_dim}, c.options());
   rms_norm_rope(weights.cross_q(c), weights.cross_norm_q, pass.eps, {}, {}, 0, cross_q);
-  gated_add(rows, weights.cross_o(attention(cross_q, text)), {}, {});
+  gated_add(rows, weights.cross_o(flash_attention(cross_q, text.k, text.v)), {}, {});
 
   const at::Tensor f = norm_modulate(rows, part(4), part(3), groups, pass.eps, pass.compute);
   gated_add(rows, weights.ffn_out(weights.ffn_in(f, Activation::gelu_tanh)), part(5), groups);
