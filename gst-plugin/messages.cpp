@@ -111,9 +111,11 @@ void WorkerMessages::post_progress(GstElement* element, GstProgressType type, co
 }
 
 void WorkerMessages::load_progress(const char* stage, double fraction) {
-  const int percent = static_cast<int>(CLAMP(fraction, 0.0, 1.0) * 100);
-  if (percent == last_percent_) return;
+  // A line per tenth or stage: enough to watch, not enough to flood the bus.
+  const int percent = static_cast<int>(CLAMP(fraction, 0.0, 1.0) * 10) * 10;
+  if (percent == last_percent_ && stage == last_stage_) return;
   last_percent_ = percent;
+  last_stage_ = stage;
   GST_DEBUG_OBJECT(source_, "load: %s, %d %%", stage, percent);
   post_progress(element_of(source_), GST_PROGRESS_TYPE_CONTINUE, stage_text(stage), percent);
 }

@@ -46,6 +46,7 @@ class WorkerMessages : public FrameWorkerListener {
  private:
   GstFlowCacheSrc* const source_;  // not owned: the worker is joined before the element goes
   int last_percent_ = -1;
+  std::string last_stage_;
 };
 
 }  // namespace flowcache::gst

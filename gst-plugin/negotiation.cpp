@@ -49,7 +49,7 @@ std::vector<std::string> disagreements(const GstStructure* ours, const GstStruct
     const char* field = gst_structure_nth_field_name(ours, i);
     const GValue* wanted = gst_structure_get_value(theirs, field);
     const GValue* given = gst_structure_get_value(ours, field);
-    if (wanted == nullptr || gst_value_can_intersect(given, wanted)) continue;
+    if (wanted == nullptr || gst_value_intersect(nullptr, given, wanted)) continue;
     found.push_back(std::string(field) + ": the model gives " + text_of(given) + ", downstream accepts " +
                     text_of(wanted));
   }

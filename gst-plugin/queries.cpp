@@ -68,8 +68,7 @@ gboolean query(GstBaseSrc* base, GstQuery* query) {
       if (!gst_base_src_is_live(base)) break;
       return answer_latency(state, query);
     case GST_QUERY_DURATION:
-      if (answer_duration(base, state, query)) return TRUE;
-      break;
+      return answer_duration(base, state, query);
     case GST_QUERY_CONVERT:
       if (answer_convert(base, query)) return TRUE;
       break;

@@ -75,6 +75,7 @@ Wait handle_underrun(Turn& turn, bool* repeated) {
   SourceState& state = turn.state;
   const GstClockTime due = state.timeline.pts();
   if (turn.policy == Underrun::Repeat && state.last.chunk) {
+    if (turn.frames_waiting()) return Wait::Ready;  // it came in the last moment
     *repeated = true;
     state.statistics.underrun(0);
     return Wait::Ready;

@@ -63,10 +63,10 @@ Waiter::Result Waiter::wait(const std::function<bool()>& ready, GstClock* clock,
         result = Result::Interrupted;
       } else if (timed && shared_->paused) {
         result = Result::Paused;
-      } else if (ready()) {
-        result = Result::Ready;
       } else if (timed && alarm->rang) {
         result = Result::TimeReached;
+      } else if (ready()) {
+        result = Result::Ready;
       } else {
         return false;
       }

@@ -15,7 +15,7 @@ class Waiter {
  public:
   enum class Result {
     Ready,        ///< the predicate holds
-    TimeReached,  ///< the clock got there first
+    TimeReached,  ///< the clock got there; the predicate may hold too
     Interrupted,  ///< interrupt() until resume()
     Paused        ///< pause() until unpause(); only for waits with a deadline
   };

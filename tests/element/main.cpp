@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The environment that the tests need, whoever starts them: the plugin of this build only, a registry of
+// their own, and the fake engine.
+#include <gst/gst.h>
+#include <gtest/gtest.h>
+
+int main(int argc, char** argv) {
+  g_setenv("GST_PLUGIN_PATH", FLOWCACHE_BUILD_DIR "/gst-plugin", TRUE);
+  g_setenv("GST_REGISTRY", FLOWCACHE_BUILD_DIR "/tests/element/registry.bin", TRUE);
+  g_setenv("GST_REGISTRY_FORK", "no", TRUE);
+  g_setenv("FLOWCACHE_ENGINE", FLOWCACHE_BUILD_DIR "/tests/fake/libflowcache-fake.so", TRUE);
+  testing::InitGoogleTest(&argc, argv);
+  gst_init(&argc, &argv);
+  g_log_set_always_fatal(static_cast<GLogLevelFlags>(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL));
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Properties and prompts while the source plays, and values that nobody should give.
+#include <cmath>
+
+#include "element_test.h"
+
+using namespace element_test;
+
+namespace {
+
+guint64 field(GstMessage* message, const char* name) {
+  guint64 value = 0;
+  EXPECT_TRUE(gst_structure_get_uint64(gst_message_get_structure(message), name, &value)) << name;
+  return value;
+}
+std::string text(GstMessage* message, const char* name) {
+  const char* value = gst_structure_get_string(gst_message_get_structure(message), name);
+  return value == nullptr ? "" : value;
+}
+
+TEST(Prompt, FirstOneIsAcknowledged) {
+  Source source("prompt=fire");
+  source.play();
+  const MessagePtr received(source.element_message("flowcache-prompt", "received"));
+  ASSERT_TRUE(received);
+  EXPECT_EQ(text(received.get(), "prompt"), "fire");
+  EXPECT_EQ(field(received.get(), "ticket"), 0u);
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  const MessagePtr applied(source.element_message("flowcache-prompt", "applied"));
+  ASSERT_TRUE(applied);
+  EXPECT_EQ(field(applied.get(), "chunk"), 0u);
+  EXPECT_EQ(field(applied.get(), "pts"), 0u);
+}
+
+/// The receipt names exactly the frame from which on the picture has changed.
+TEST(Prompt, ChangeWhilePlayingIsReceivedAndApplied) {
+  Source source("prompt=fire max-chunks-ahead=1");
+  source.play();
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  MessagePtr old(source.element_message("flowcache-prompt", "applied"));
+  g_object_set(source.element(), "prompt", "snow", nullptr);
+  const MessagePtr received(source.element_message("flowcache-prompt", "received"));
+  ASSERT_TRUE(received);
+  EXPECT_EQ(text(received.get(), "prompt"), "snow");
+  const guint64 ticket = field(received.get(), "ticket");
+  EXPECT_GT(ticket, 0u);
+
+  GstClockTime changed = GST_CLOCK_TIME_NONE;
+  uint32_t number = 0;
+  for (int i = 0; i < 40 && changed == GST_CLOCK_TIME_NONE; ++i) {
+    const BufferPtr buffer(source.pull());
+    ASSERT_TRUE(buffer);
+    const Seen seen = look_at(buffer.get(), source.info());
+    number = seen.number;
+    ASSERT_TRUE(seen.hash == hash_of("fire") || seen.hash == hash_of("snow"));
+    if (seen.hash == hash_of("snow")) changed = GST_BUFFER_PTS(buffer.get());
+  }
+  const MessagePtr applied(source.element_message("flowcache-prompt", "applied"));
+  ASSERT_TRUE(applied);
+  EXPECT_EQ(field(applied.get(), "ticket"), ticket);
+  EXPECT_EQ(field(applied.get(), "pts"), changed);
+  EXPECT_EQ(field(applied.get(), "chunk") * 4, number);
+  EXPECT_EQ(text(applied.get(), "prompt"), "snow");
+}
+
+TEST(Prompt, OverwrittenOneIsSaidToBeReplaced) {
+  Hold hold(0);
+  Source source("prompt=fire");
+  source.play();
+  for (const char* prompt : {"snow", "stars"}) {
+    g_object_set(source.element(), "prompt", prompt, nullptr);
+    // The first is taken up while chunk 0 is in the making or before; the gate keeps that from ending.
+  }
+  hold.release();
+  for (int i = 0; i < 24; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  const MessagePtr last(source.element_message("flowcache-prompt", "replaced"));
+  ASSERT_TRUE(last);
+  EXPECT_EQ(text(last.get(), "prompt").empty(), false);
+  EXPECT_NE(text(last.get(), "prompt"), "stars");
+}
+
+TEST(Prompt, UnknownWordsAreWarnedAbout) {
+  Source source("prompt=\"a zzebra\"");
+  source.play();
+  const MessagePtr received(source.element_message("flowcache-prompt", "received"));
+  ASSERT_TRUE(received);
+  EXPECT_EQ(text(received.get(), "unknown-words"), "zzebra");
+  const MessagePtr warning(source.message(GST_MESSAGE_WARNING));
+  ASSERT_TRUE(warning);
+  EXPECT_NE(text_of(warning.get()).find("zzebra"), std::string::npos);
+}
+
+TEST(Prompt, EmptyOneIsFine) {
+  Source source("prompt=\"\"");
+  source.play();
+  const BufferPtr buffer(source.pull());
+  ASSERT_TRUE(buffer);
+  EXPECT_EQ(look_at(buffer.get(), source.info()).hash, hash_of(""));
+}
+
+TEST(Prompt, BadOnesWhilePlayingLeaveTheOldOne) {
+  Source source("prompt=fire");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  const std::string longest(10240, 'x');
+  for (const char* bad : {longest.c_str(), "bro\xffken"}) {
+    g_object_set(source.element(), "prompt", bad, nullptr);
+    const MessagePtr warning(source.message(GST_MESSAGE_WARNING));
+    ASSERT_TRUE(warning);
+    EXPECT_TRUE(g_utf8_validate(text_of(warning.get()).c_str(), -1, nullptr));
+    g_autofree char* prompt = nullptr;
+    g_object_get(source.element(), "prompt", &prompt, nullptr);
+    EXPECT_STREQ(prompt, "fire");
+  }
+  ASSERT_TRUE(BufferPtr(source.pull()));
+}
+
+TEST(Prompt, BadOnesBeforePlayingAreAnError) {
+  const std::string longest(10240, 'x');
+  for (const char* bad : {longest.c_str(), "bro\xffken"}) {
+    Source source("");
+    g_object_set(source.element(), "prompt", bad, nullptr);
+    EXPECT_EQ(gst_element_set_state(source.element(), GST_STATE_PLAYING), GST_STATE_CHANGE_FAILURE);
+    const MessagePtr error(source.message(GST_MESSAGE_ERROR));
+    ASSERT_TRUE(error);
+    EXPECT_NE(text_of(error.get()).find("prompt"), std::string::npos);
+  }
+}
+
+TEST(Properties, DefaultsCanBeReadBack) {
+  Source source("");
+  double threshold = 0;
+  guint64 seed = 1, latency = 0;
+  g_autofree char* model = nullptr;
+  g_object_get(source.element(), "cache-threshold", &threshold, "seed", &seed, "latency", &latency, "model",
+               &model, nullptr);
+  EXPECT_EQ(threshold, -1);
+  EXPECT_EQ(seed, 0u);
+  EXPECT_EQ(latency, GST_CLOCK_TIME_NONE);
+  EXPECT_EQ(model, nullptr);
+}
+
+TEST(Properties, SeedReachesTheEngine) {
+  for (const guint64 seed : {guint64{3}, guint64{G_MAXUINT64}}) {
+    Source source("", "video/x-raw,format=RGBA");
+    g_object_set(source.element(), "seed", seed, nullptr);
+    source.play();
+    const BufferPtr buffer(source.pull());
+    ASSERT_TRUE(buffer);
+    GstMapInfo map;
+    ASSERT_TRUE(gst_buffer_map(buffer.get(), &map, GST_MAP_READ));
+    EXPECT_EQ(map.data[map.size - 4], static_cast<uint8_t>(60 + seed * 37 % 150));  // the last pixel's red
+    gst_buffer_unmap(buffer.get(), &map);
+  }
+}
+
+TEST(Properties, ThresholdWhilePlayingIsInForceLater) {
+  Source source("cache-threshold=0.25");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_EQ(stat_double(source.element(), "cache-threshold"), 0.25);
+  g_object_set(source.element(), "cache-threshold", 0.5, nullptr);
+  for (int i = 0; i < 24; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_EQ(stat_double(source.element(), "cache-threshold"), 0.5);
+}
+
+TEST(Properties, RefusedChangeIsAWarningAndTheStreamGoesOn) {
+  Source source("");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  g_object_set(source.element(), "guidance-scale", 5.0, nullptr);  // the stream was opened without guidance
+  const MessagePtr warning(source.message(GST_MESSAGE_WARNING));
+  ASSERT_TRUE(warning);
+  EXPECT_NE(text_of(warning.get()).find("guidance"), std::string::npos);
+  ASSERT_TRUE(BufferPtr(source.pull()));
+}
+
+TEST(Properties, HostileNumbersAreIgnored) {
+  Source source("cache-threshold=0.25");
+  for (const double bad : {std::nan(""), -0.5}) {
+    g_object_set(source.element(), "cache-threshold", bad, nullptr);
+    double now = 0;
+    g_object_get(source.element(), "cache-threshold", &now, nullptr);
+    EXPECT_EQ(now, 0.25) << bad;
+  }
+}
+
+TEST(Properties, HostileTextsAreAnErrorNotACrash) {
+  for (const char* name : {"model", "cache", "kv-cache", "negative-prompt", "device"}) {
+    Source source("");
+    g_object_set(source.element(), name, "\xff\xfe\x01%s%n", nullptr);
+    gst_element_set_state(source.element(), GST_STATE_PLAYING);
+    if (std::string(name) != "kv-cache" &&
+        std::string(name) != "negative-prompt") {  // the fake does not look at those
+      const MessagePtr error(source.message(GST_MESSAGE_ERROR));
+      ASSERT_TRUE(error) << name;
+      EXPECT_TRUE(g_utf8_validate(text_of(error.get()).c_str(), -1, nullptr)) << name;
+    }
+  }
+}
+
+TEST(Properties, UnknownPolicyNamesTheValue) {
+  Source source("cache=magic");
+  source.play();
+  const MessagePtr error(source.message(GST_MESSAGE_ERROR));
+  ASSERT_TRUE(error);
+  EXPECT_NE(text_of(error.get()).find("magic"), std::string::npos);
+}
+
+TEST(Stats, CountAndSayWhereMemoryIs) {
+  Source source("stats-interval=500000000 max-chunks-ahead=8");
+  source.play();
+  for (int i = 0; i < 12; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_GE(stat(source.element(), "frames"), 12u);
+  EXPECT_GT(stat(source.element(), "chunks"), 0u);
+  EXPECT_GT(stat(source.element(), "steps-computed"), 0u);
+  EXPECT_GT(stat(source.element(), "kv-budget"), 0u);
+  EXPECT_EQ(stat(source.element(), "ring-capacity"), 32u);
+  EXPECT_EQ(stat(source.element(), "underruns"), 0u);
+  EXPECT_EQ(stat_double(source.element(), "native-fps"), 16);
+  const MessagePtr message(source.element_message("flowcache-stats"));
+  ASSERT_TRUE(message);
+  EXPECT_EQ(text(message.get(), "memory-path"), "system");
+  EXPECT_EQ(text(message.get(), "device"), "cpu");
+}
+
+}  // namespace

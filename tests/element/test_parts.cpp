@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The element's parts that are plain numbers.
+#include <gst/gst.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "../../gst-plugin/latency.h"
+#include "../../gst-plugin/settings.h"
+#include "../../gst-plugin/statistics.h"
+#include "../../gst-plugin/timeline.h"
+#include "../../gst-plugin/waiter.h"
+
+using namespace flowcache::gst;
+
+namespace {
+
+constexpr uint64_t kFrame = 62500000;  // 16 fps
+
+LatencyEstimator estimator() {
+  LatencyEstimator e;
+  e.reset(kFrame, 12);
+  e.add(9.0);  // the first chunk pays for warm-up
+  return e;
+}
+
+TEST(Latency, FastChunksNeedNoBudget) {
+  LatencyEstimator e = estimator();
+  EXPECT_FALSE(e.add(0.3));
+  EXPECT_FALSE(e.add(0.75));
+  EXPECT_EQ(e.budget(), 0u);
+}
+
+TEST(Latency, SlowChunkIsRoundedUpToFrames) {
+  LatencyEstimator e = estimator();
+  EXPECT_TRUE(e.add(0.75 + 0.07));  // 70 ms late: two frames of 62.5 ms
+  EXPECT_EQ(e.budget(), 2 * kFrame);
+  EXPECT_FALSE(e.add(0.75 + 0.07));  // the same again is no change
+}
+
+TEST(Latency, NeverMoreThanAChunk) {
+  LatencyEstimator e = estimator();
+  EXPECT_TRUE(e.add(100.0));
+  EXPECT_EQ(e.budget(), 12 * kFrame);
+}
+
+TEST(Latency, ShrinksOnlyAfterAWindowAndByTwoFrames) {
+  LatencyEstimator e = estimator();
+  e.add(0.75 + 0.18);  // three frames
+  int changes = 0;
+  for (size_t i = 0; i + 1 < LatencyEstimator::kWindow; ++i) changes += e.add(0.5) ? 1 : 0;
+  EXPECT_EQ(changes, 0);
+  EXPECT_EQ(e.budget(), 3 * kFrame);
+  EXPECT_TRUE(e.add(0.5));  // the slow one has left the window
+  EXPECT_EQ(e.budget(), 0u);
+
+  LatencyEstimator close = estimator();
+  close.add(0.75 + 0.18);
+  for (size_t i = 0; i < 3 * LatencyEstimator::kWindow; ++i)
+    close.add(0.75 + 0.12);  // two frames: too close to tell
+  EXPECT_EQ(close.budget(), 3 * kFrame);
+}
+
+TEST(Timeline, GridIsExactForever) {
+  Timeline t;
+  t.reset(30000, 1001);
+  t.anchor(7);
+  for (int i = 0; i < 30000; ++i) t.advance();
+  EXPECT_EQ(t.pts(), 7 + 1001 * GST_SECOND);  // 30000 frames of 1001/30000 s
+  EXPECT_EQ(t.slot(), 30000u);
+}
+
+TEST(Timeline, DurationsLeaveNoGap) {
+  Timeline t;
+  t.reset(30000, 1001);
+  t.anchor(0);
+  for (int i = 0; i < 1000; ++i) {
+    const GstClockTime end = t.pts() + t.duration();
+    t.advance();
+    ASSERT_EQ(t.pts(), end);
+  }
+}
+
+TEST(Timeline, SkipLandsOnTheGridNotBeforeNow) {
+  Timeline t;
+  t.reset(16, 1);
+  t.anchor(1000);
+  t.advance();
+  EXPECT_EQ(t.skip_to(1000 + kFrame), 0u);          // in time
+  EXPECT_EQ(t.skip_to(1000 + 3 * kFrame + 1), 3u);  // slots 1, 2 and 3 are gone
+  EXPECT_EQ(t.slot(), 4u);
+  EXPECT_EQ(t.pts(), 1000 + 4 * kFrame);
+}
+
+TEST(Timeline, ShiftMovesTheGrid) {
+  Timeline t;
+  t.reset(16, 1);
+  t.anchor(0);
+  t.advance();
+  t.shift_to(kFrame - 1);  // not late
+  EXPECT_EQ(t.pts(), kFrame);
+  t.shift_to(kFrame + 5);
+  EXPECT_EQ(t.pts(), kFrame + 5);
+  t.advance();
+  EXPECT_EQ(t.pts(), 2 * kFrame + 5);
+}
+
+TEST(Statistics, QuantilesByNearestRank) {
+  double values[] = {5, 1, 4, 2, 3};
+  EXPECT_EQ(quantile(values, 5, 0.5), 3);
+  EXPECT_EQ(quantile(values, 5, 0.95), 5);
+  EXPECT_EQ(quantile(values, 1, 0.0), values[0]);
+}
+
+TEST(Statistics, FramesPerSecondOverTheLastFrames) {
+  Statistics s;
+  for (int i = 0; i < 200; ++i) s.frame_pushed(i * 62500, i % 4 == 0);
+  const StatisticsSnapshot now = s.snapshot();
+  EXPECT_NEAR(now.fps, 16.0, 1e-9);
+  EXPECT_EQ(now.frames, 200u);
+  EXPECT_EQ(now.repeated, 50u);
+}
+
+TEST(Prompt, LimitAndEncoding) {
+  EXPECT_FALSE(prompt_problem(""));
+  EXPECT_FALSE(prompt_problem("größer als nötig"));
+  EXPECT_FALSE(prompt_problem(std::string(8192, 'a')));
+  const auto long_one = prompt_problem(std::string(10240, 'a'));
+  ASSERT_TRUE(long_one);
+  EXPECT_NE(long_one->find("10240"), std::string::npos);
+  EXPECT_NE(long_one->find("8192"), std::string::npos);
+  const auto bad = prompt_problem("ab\xff\xfe");
+  ASSERT_TRUE(bad);
+  EXPECT_NE(bad->find("byte 2"), std::string::npos);
+}
+
+TEST(Waiter, EachReasonEndsAWait) {
+  Waiter w;
+  EXPECT_EQ(w.wait([] { return true; }, nullptr, GST_CLOCK_TIME_NONE), Waiter::Result::Ready);
+  w.interrupt();
+  EXPECT_EQ(w.wait([] { return true; }, nullptr, GST_CLOCK_TIME_NONE), Waiter::Result::Interrupted);
+  w.resume();
+  GstClock* clock = gst_system_clock_obtain();
+  const GstClockTime soon = gst_clock_get_time(clock) + GST_MSECOND;
+  EXPECT_EQ(w.wait([] { return false; }, clock, soon), Waiter::Result::TimeReached);
+  w.pause();
+  EXPECT_EQ(w.wait([] { return false; }, clock, soon + 3600 * GST_SECOND), Waiter::Result::Paused);
+  w.unpause();
+  bool ready = false;
+  std::thread other([&] {
+    g_usleep(1000);
+    w.interrupt();
+  });
+  EXPECT_EQ(w.wait([&] { return ready; }, clock, soon + 3600 * GST_SECOND), Waiter::Result::Interrupted);
+  other.join();
+  gst_object_unref(clock);
+}
+
+}  // namespace
