@@ -96,7 +96,7 @@ struct RunConfig {
 // First chunk that chunk `c` may attend at `step` (== steps: the clean pass of a finished chunk).
 int first_key_chunk(const RunConfig& run, int c, int step) {
   const bool clean = step == run.steps;
-  if (run.kv_range.empty()) return clean && run.clean_kv_range > 0 ? std::max(0, c + 1 - run.clean_kv_range) : 0;
+  if (run.kv_range.empty()) return 0;  // the whole history
   const int range = !clean ? run.kv_range[step / (run.steps / static_cast<int>(run.kv_range.size()))]
                            : run.clean_kv_range > 0 ? run.clean_kv_range : run.kv_range.back();
   return std::max(0, c + 1 - range);
