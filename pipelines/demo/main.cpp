@@ -123,9 +123,9 @@ int demo_main(const Options& options) {
   const RunResult cached = demo::run(config);
   if (!cached.error.empty()) return fail(cached.error);
   if (cached.frames == 0) return fail("no frame came out of the pipeline");
-  std::printf("live     first frame after %.1f s, %llu frames, %llu too late\n", cached.first_frame_seconds,
-              static_cast<unsigned long long>(cached.frames),
-              static_cast<unsigned long long>(cached.stats.underruns));
+  std::printf("live     first frame after %.1f s, %llu frames, %llu of them repeats (no new one was ready)\n",
+              cached.first_frame_seconds, static_cast<unsigned long long>(cached.frames),
+              static_cast<unsigned long long>(cached.stats.repeated));
 
   const std::string png =
       options.out.substr(0, options.out.rfind('.') > options.out.rfind('/') + 1 ? options.out.rfind('.')

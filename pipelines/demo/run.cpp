@@ -31,7 +31,7 @@ Stats read_stats(GstElement* source) {
   out.steps_reused = number(stats, "steps-reused");
   out.kv_bytes = number(stats, "kv-bytes");
   out.kv_budget = number(stats, "kv-budget");
-  out.underruns = number(stats, "underruns");
+  out.repeated = number(stats, "repeated");
   gst_structure_get_double(stats, "chunk-ms-p50", &out.chunk_ms);
   gst_structure_free(stats);
   return out;
@@ -159,8 +159,9 @@ class Run {
     gst_message_parse_progress(message, &type, &code, &text);
     gint percent = 0;
     gst_structure_get_int(gst_message_get_structure(message), "percent", &percent);
-    if (type == GST_PROGRESS_TYPE_COMPLETE) percent = 100;
-    line("%s: %s (%d %%)", code, text, percent);
+    // The last CONTINUE says 100 % as well as COMPLETE does.
+    const bool news = type != GST_PROGRESS_TYPE_COMPLETE && percent < 100;
+    if (news || type == GST_PROGRESS_TYPE_COMPLETE) line("%s: %s (%d %%)", code, text, news ? percent : 100);
     g_free(code);
     g_free(text);
   }

@@ -17,8 +17,8 @@ struct Stats {
   uint64_t chunks = 0;
   uint64_t steps_computed = 0, steps_reused = 0;
   uint64_t kv_bytes = 0, kv_budget = 0;
-  uint64_t underruns = 0;
-  double chunk_ms = 0;  // median wall time of a chunk, decoding included
+  uint64_t repeated = 0;  // frames shown again because no new one was ready
+  double chunk_ms = 0;    // median wall time of a chunk, decoding included
 };
 
 struct RunConfig {
