@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The streaming decoder and the words encoder.
+#include <gtest/gtest.h>
+
+#include "error.h"
+#include "networks/decoders/taehv.h"
+#include "networks/text/words.h"
+#include "temp_folder.h"
+
+namespace flowcache {
+namespace {
+
+using nlohmann::json;
+using test::message_of;
+
+json taehv_config() {
+  return {{"latent_channels", 16},
+          {"patch_size", 1},
+          {"n_f", {20, 16, 12, 8}},
+          {"mem_blocks", {3, 3, 3}},
+          {"frames_to_trim", 3}};
+}
+
+std::unique_ptr<Decoder> taehv(const json& change = json::object(), at::ScalarType type = at::kFloat) {
+  json config = taehv_config();
+  config.update(change);
+  return make_taehv(
+      config, read_safetensors(FLOWCACHE_SOURCE_DIR "/tests/golden/taehv-decode-stream/weights.safetensors"),
+      type, at::kCPU);
+}
+
+at::Tensor decode(const Decoder& decoder, const at::Tensor& latents, std::initializer_list<int64_t> split) {
+  const auto state = decoder.open();
+  std::vector<at::Tensor> frames;
+  int64_t begin = 0;
+  for (const int64_t n : split) {
+    frames.push_back(decoder.decode(latents.narrow(0, begin, n), *state));
+    begin += n;
+  }
+  return at::cat(frames);
+}
+
+TEST(Taehv, SplitIsTheWhole) {
+  at::manual_seed(4);
+  const auto decoder = taehv();
+  const at::Tensor latents = at::randn({6, 16, 4, 6});
+  const at::Tensor whole = decode(*decoder, latents, {6});
+  EXPECT_EQ(whole.sizes(), at::IntArrayRef({6 * 4 - 3, 3, 32, 48}));
+  EXPECT_GE(whole.min().item<float>(), 0);
+  EXPECT_LE(whole.max().item<float>(), 1);
+  for (const auto& split : {std::initializer_list<int64_t>{1, 1, 1, 1, 1, 1}, {2, 4}, {5, 1}}) {
+    EXPECT_LE((decode(*decoder, latents, split) - whole).abs().max().item<double>(), 1e-5);
+  }
+}
+
+TEST(Taehv, StreamsDoNotMix) {
+  at::manual_seed(4);
+  const auto decoder = taehv();
+  const at::Tensor a = at::randn({2, 16, 4, 6}), b = at::randn({2, 16, 4, 6});
+  const auto one = decoder->open(), two = decoder->open();
+  const at::Tensor first = decoder->decode(a, *one);
+  decoder->decode(b, *two);
+  EXPECT_TRUE(at::cat({first, decoder->decode(b, *one)}).equal(decode(*decoder, at::cat({a, b}), {2, 2})));
+}
+
+TEST(Taehv, LatentScaleMultiplies) {
+  at::manual_seed(4);
+  const at::Tensor latents = at::randn({2, 16, 4, 6});
+  const at::Tensor want = decode(*taehv(), latents * 0.5, {2});
+  EXPECT_LE((decode(*taehv({{"latent_scale", 0.5}}), latents, {2}) - want).abs().max().item<double>(), 1e-6);
+}
+
+TEST(Taehv, Bf16IsNearFp32) {
+  at::manual_seed(4);
+  const at::Tensor latents = at::randn({2, 16, 4, 6});
+  const at::Tensor a = decode(*taehv(), latents, {2}),
+                   b = decode(*taehv(json::object(), at::kBFloat16), latents, {2});
+  EXPECT_LE((a - b).square().mean().sqrt().item<double>(), 0.01);
+}
+
+TEST(Taehv, BadConfigIsNamed) {
+  EXPECT_NE(message_of([] {
+              taehv({{"n_f", {1, 2}}});
+            }).find("config.n_f is [1,2]; wanted four widths"),
+            std::string::npos);
+  EXPECT_NE(message_of([] { taehv({{"mem_blocks", {3, 3, 2}}}); }).find("missing"), std::string::npos);
+  EXPECT_NE(message_of([] {
+              taehv({{"latent_scale", 0}});
+            }).find("config.latent_scale is 0"),
+            std::string::npos);
+}
+
+// ---- words
+// -----------------------------------------------------------------------------------------------------------
+
+const WordsEncoder& words() {
+  static const json section = {{"vocabulary", {"<pad>", "fire", "ocean", "slow", "star", "stars", "golden"}},
+                               {"synonyms", {{"flames", "fire"}, {"sunset", "golden ocean"}}},
+                               {"max_length", 4}};
+  static const WordsEncoder encoder(
+      section, {{"token_embedding.weight", at::arange(14, at::kFloat).view({7, 2})}}, at::kCPU);
+  return encoder;
+}
+
+struct Prompt {
+  std::string text;
+  std::vector<int64_t> ids;
+  std::vector<std::string> unknown;
+};
+
+TEST(Words, LooksUpInOrder) {
+  const std::vector<Prompt> table = {
+      {"", {}, {}},
+      {"slow FIRE", {3, 1}, {}},
+      {"fire,ocean;slow", {1, 2, 3}, {}},
+      {"flames", {1}, {}},       // synonym
+      {"sunset", {6, 2}, {}},    // synonym of two words
+      {"oceam", {2}, {}},        // replaced
+      {"ocan", {2}, {}},         // deleted
+      {"ocxean", {2}, {}},       // inserted
+      {"starr", {}, {"starr"}},  // one edit from star and from stars
+      {"stars", {5}, {}},        // exact beats near
+      {"fir", {}, {"fir"}},      // too short to guess
+      {"fire fire fire fire ocean", {1, 1, 1, 1}, {}},
+      {"two dogs, two cats", {}, {"two", "dogs", "cats"}},
+      {"f\xc3\xa9u fire 42", {1}, {"f", "u"}},  // letters beyond a-z separate
+  };
+  for (const Prompt& prompt : table) {
+    std::vector<std::string> unknown;
+    EXPECT_EQ(words().ids(prompt.text, unknown), prompt.ids) << prompt.text;
+    EXPECT_EQ(unknown, prompt.unknown) << prompt.text;
+  }
+}
+
+TEST(Words, GivesRowsOfTheTable) {
+  const TextFeatures features = words().encode("ocean zebra");
+  EXPECT_TRUE(features.embedding.equal(at::tensor({4.f, 5.f}).view({1, 2})));
+  EXPECT_EQ(features.unknown, std::vector<std::string>{"zebra"});
+  EXPECT_TRUE(words().encode("").embedding.equal(at::tensor({0.f, 1.f}).view({1, 2})));
+  EXPECT_EQ(words().vocabulary().size(), 6u);
+}
+
+TEST(Words, BadSectionsAreNamed) {
+  const WeightMap weights = {{"token_embedding.weight", at::zeros({2, 2})}};
+  const auto make = [&](const json& section) {
+    return message_of([&] { WordsEncoder(section, weights, at::kCPU); });
+  };
+  EXPECT_NE(make({{"max_length", 4}}).find("text.vocabulary is missing"), std::string::npos);
+  EXPECT_NE(make({{"vocabulary", {"a", "a"}}, {"max_length", 4}}).find("different words"), std::string::npos);
+  EXPECT_NE(make({{"vocabulary", {"a", "b"}}, {"max_length", 0}}).find("text.max_length is 0"),
+            std::string::npos);
+  EXPECT_NE(make({{"vocabulary", {"a", "b", "c"}}, {"max_length", 4}}).find("is [2, 2], wanted [3, any]"),
+            std::string::npos);
+  EXPECT_NE(make({{"vocabulary", {"a", "b"}}, {"max_length", 4}, {"synonyms", {{"x", "y"}}}})
+                .find("text.synonyms.x is \"y\""),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace flowcache

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <gtest/gtest.h>
+
+#include "error.h"
+#include "package/model.h"
+#include "package/preflight.h"
+#include "temp_folder.h"
+
+namespace flowcache {
+namespace {
+
+using nlohmann::json;
+using test::message_of;
+using test::TempFolder;
+
+json good() {
+  return json::parse(R"({
+    "name": "tiny", "family": "wan-causal", "license": "LGPL-2.1-or-later",
+    "video": {"width": 320, "height": 192, "framerate": "16/1", "latent_frames_per_chunk": 3, "frames_per_chunk": 12},
+    "transformer": {"file": "t.safetensors", "config": {"dim": 192, "num_heads": 3, "num_layers": 8, "ffn_dim": 768, "patch_size": [1, 2, 2], "out_dim": 16}},
+    "text": {"kind": "words", "file": "w.safetensors"},
+    "decoder": {"kind": "taehv", "file": "d.safetensors",
+      "config": {"latent_channels": 16, "patch_size": 2, "decoder_time_upscale": [false, true, true]}},
+    "sampler": {"kind": "flow_euler", "steps": 24, "shift": 1.5, "lag": 0, "clean_context": true},
+    "cache": {"reuse": "flowcache", "threshold": 0.2, "kv": "window", "history_chunks": 3, "warmup": 3}})");
+}
+
+TEST(Model, ReadsTheOneThatShips) {
+  const ModelPackage package = read_package(FLOWCACHE_SOURCE_DIR "/models/ambient");
+  EXPECT_EQ(package.name, "ambient");
+  EXPECT_EQ(package.frames_per_chunk % package.latent_frames_per_chunk, 0);
+  EXPECT_GT(package.weight_bytes(), 1000000u);
+  EXPECT_GT(read_section(package, package.transformer).count("patch_embedding.weight"), 0u);
+}
+
+TEST(Model, DerivesTheLatentSize) {
+  const TempFolder folder;
+  folder.write("model.json", good().dump());
+  const ModelPackage package =
+      read_package(folder.path / "model.json");  // the file works as well as the folder
+  EXPECT_EQ(package.folder, folder.path);
+  EXPECT_EQ(package.latent_width, 20);
+  EXPECT_EQ(package.latent_height, 12);
+  EXPECT_EQ(package.latent_channels, 16);
+  EXPECT_EQ(package.fps_n, 16);
+  EXPECT_TRUE(package.clean_context);
+  EXPECT_EQ(kv_bytes_per_chunk(package, 4), 2u * 4 * 8 * 192 * 180);
+}
+
+struct Broken {
+  const char* pointer;  // of the field to replace; a null value removes it
+  json value;
+  std::vector<std::string> says;
+};
+
+std::vector<Broken> broken_fields() {
+  return {
+      {"/name", nullptr, {"name is missing"}},
+      {"/name", std::string(64, 'x'), {"at most 63 bytes"}},
+      {"/family", 5, {"family is 5"}},
+      {"/video", nullptr, {"video is missing"}},
+      {"/video", json::array(), {"video is []", "object"}},
+      {"/video/width", -320, {"video.width is -320", "16 to 8192"}},
+      {"/video/width", 320.5, {"video.width is 320.5"}},
+      {"/video/width", 18446744073709551615u, {"video.width is 18446744073709551615"}},
+      {"/video/width", 321, {"multiple of 32"}},
+      {"/video/height", 200, {"video.height is 200", "multiple of 32"}},
+      {"/video/framerate", "16", {"video.framerate is \"16\"", "16/1"}},
+      {"/video/framerate", "0/1", {"framerate"}},
+      {"/video/framerate", "16/0", {"framerate"}},
+      {"/video/framerate", "16/1x", {"framerate"}},
+      {"/video/framerate", 16, {"framerate is 16"}},
+      {"/video/frames_per_chunk", 13, {"video.frames_per_chunk is 13", "wanted 12"}},
+      {"/video/latent_frames_per_chunk", 0, {"latent_frames_per_chunk is 0"}},
+      {"/transformer", nullptr, {"transformer is missing"}},
+      {"/transformer/config", "x", {"transformer.config is \"x\""}},
+      {"/transformer/config/patch_size",
+       json::array({2, 2}),
+       {"transformer.config.patch_size", "three sizes"}},
+      {"/transformer/config/out_dim", 8, {"out_dim is 8", "16"}},
+      {"/transformer/file", nullptr, {"transformer.file is missing"}},
+      {"/transformer/file", "../t.safetensors", {"transformer.file", "inside the model's folder"}},
+      {"/transformer/file", "/etc/passwd", {"inside the model's folder"}},
+      {"/transformer/file", std::string("t\0x", 3), {"transformer.file"}},
+      {"/text/kind", nullptr, {"text.kind is missing"}},
+      {"/text/file", json::object(), {"text.file is {}"}},
+      {"/decoder/kind", "", {"decoder.kind is \"\""}},
+      {"/decoder/config/patch_size", 0, {"decoder.config.patch_size is 0"}},
+      {"/decoder/config/decoder_time_upscale", json::array({true}), {"three of true or false"}},
+      {"/sampler/steps", 0, {"sampler.steps is 0", "1 to 1000"}},
+      {"/sampler/steps", nullptr, {"sampler.steps is missing"}},
+      {"/sampler/lag", 25, {"sampler.lag is 25", "0 to 24"}},
+      {"/sampler/shift", "big", {"sampler.shift is \"big\""}},
+      {"/sampler/clean_context", 1, {"sampler.clean_context is 1"}},
+      {"/cache/threshold", -0.1, {"cache.threshold is -0.1"}},
+      {"/cache/history_chunks", 0, {"cache.history_chunks is 0"}},
+      {"/cache/warmup", 1.5, {"cache.warmup is 1.5"}},
+      {"/cache/kv", 3, {"cache.kv is 3"}},
+  };
+}
+
+TEST(Model, NamesTheFieldTheValueAndWhatIsWanted) {
+  const TempFolder folder;
+  for (const Broken& broken : broken_fields()) {
+    json document = good();
+    const json::json_pointer pointer(broken.pointer);
+    if (broken.value.is_null())
+      document[pointer.parent_pointer()].erase(pointer.back());
+    else
+      document[pointer] = broken.value;
+    folder.write("model.json", document.dump());
+    const std::string message = message_of([&] { read_package(folder.path); });
+    EXPECT_NE(message.find("model.json"), std::string::npos) << broken.pointer << ": " << message;
+    for (const std::string& part : broken.says)
+      EXPECT_NE(message.find(part), std::string::npos)
+          << broken.pointer << " should say " << part << ": " << message;
+  }
+}
+
+TEST(Model, RefusesWhatIsNotJson) {
+  const TempFolder folder;
+  for (const char* text :
+       {"", "{", "{\"name\": \"\xff\"}", "{\"name\": \"a\", \"name\": \"b\"}", "[]", "nul"}) {
+    folder.write("model.json", text);
+    EXPECT_NE(message_of([&] { read_package(folder.path); }), "") << text;
+  }
+}
+
+TEST(Model, SaysWhatItLookedFor) {
+  const TempFolder folder;
+  EXPECT_NE(message_of([&] {
+              read_package(folder.path);
+            }).find("looked for " + (folder.path / "model.json").string()),
+            std::string::npos);
+  EXPECT_NE(message_of([&] { read_package("/no/such/folder"); }).find("/no/such/folder"), std::string::npos);
+  EXPECT_NE(message_of([&] { read_package(""); }).find("empty"), std::string::npos);
+}
+
+TEST(Model, MissingWeightFilesAreNamed) {
+  const TempFolder folder;
+  folder.write("model.json", good().dump());
+  const ModelPackage package = read_package(folder.path);
+  EXPECT_NE(message_of([&] { package.weight_bytes(); }).find("t.safetensors"), std::string::npos);
+  EXPECT_NE(message_of([&] { read_section(package, package.decoder); }).find("d.safetensors"),
+            std::string::npos);
+}
+
+TEST(Model, ShardsAreMergedAndMustNotRepeat) {
+  const TempFolder folder;
+  const std::string bytes =
+      std::string("\x35\0\0\0\0\0\0\0", 8) + R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})" + "x";
+  folder.write("1", bytes);
+  folder.write("2", bytes);
+  json document = good();
+  document["transformer"]["files"] = {"1", "2"};
+  document["transformer"].erase("file");
+  folder.write("model.json", document.dump());
+  const ModelPackage package = read_package(folder.path);
+  EXPECT_NE(message_of([&] { read_section(package, package.transformer); }).find("\"a\" is in another file"),
+            std::string::npos);
+}
+
+TEST(Preflight, RefusesWithEveryFigure) {
+  const std::vector<MemoryNeed> needs = {{"transformer", 600'000'000}, {"KV budget of history", 863'000'000}};
+  EXPECT_NO_THROW(check_memory(needs, 1'463'000'000, "cpu"));
+  const std::string message = message_of([&] { check_memory(needs, 1'462'999'999, "cpu"); });
+  for (const char* part :
+       {"1463 MB", "cpu has 1463 MB", "transformer 600 MB", "KV budget of history 863 MB", "lower kv-budget"})
+    EXPECT_NE(message.find(part), std::string::npos) << part << " in " << message;
+}
+
+TEST(Preflight, PlansTheModelThatShips) {
+  const ModelPackage package = read_package(FLOWCACHE_SOURCE_DIR "/models/ambient");
+  const auto total = [&](const MemoryPlan& plan) {
+    uint64_t sum = 0;
+    for (const MemoryNeed& need : memory_needs(package, plan)) sum += need.bytes;
+    return sum;
+  };
+  EXPECT_GT(total({}), package.weight_bytes());
+  EXPECT_LT(total({}), 1'000'000'000u);
+  EXPECT_EQ(total({.kv_budget = 500'000'000}) - total({.kv_budget = 400'000'000}), 100'000'000u);
+  EXPECT_GT(total({.branches = 2}), total({}));
+  EXPECT_GT(free_host_memory(), 1'000'000u);
+}
+
+}  // namespace
+}  // namespace flowcache
