@@ -11,25 +11,24 @@ namespace flowcache {
 
 // Each policy's file defines its entry; the two lists below name them.
 namespace reuse {
-PolicyEntry<ReusePolicy> none(), flowcache();
+PolicyEntry<ReusePolicy> none(), flowcache(), teacache(), teacache_joint(), easycache(), magcache(), scm(),
+    interval(), taylorseer(), forecast();
 }
 namespace kv {
-PolicyEntry<KvPolicy> window(), flowcache(), full();
+PolicyEntry<KvPolicy> window(), flowcache(), full(), packcache(), ca2();
 }
 
 std::span<const PolicyEntry<ReusePolicy>> reuse_policies() {
   static const std::vector<PolicyEntry<ReusePolicy>> all = {
-      reuse::flowcache(),
-      reuse::none(),
+      reuse::flowcache(), reuse::none(), reuse::teacache(), reuse::teacache_joint(), reuse::easycache(),
+      reuse::magcache(),  reuse::scm(),  reuse::interval(), reuse::taylorseer(),     reuse::forecast(),
   };
   return all;
 }
 
 std::span<const PolicyEntry<KvPolicy>> kv_policies() {
   static const std::vector<PolicyEntry<KvPolicy>> all = {
-      kv::flowcache(),
-      kv::window(),
-      kv::full(),
+      kv::flowcache(), kv::window(), kv::full(), kv::packcache(), kv::ca2(),
   };
   return all;
 }
@@ -50,6 +49,7 @@ std::string number(double value) {
 }
 
 std::string range_of(const OptionSpec& option) {
+  if (option.text) return "any text";
   if (!option.words.empty()) return "one of " + join(option.words, [](const auto& word) { return word; });
   return std::string(option.whole ? "a whole number " : "") + number(option.min) + ".." + number(option.max);
 }
@@ -68,7 +68,9 @@ std::pair<std::string, std::string> split(std::string_view text, char at) {
 Options defaults(const std::vector<OptionSpec>& specs) {
   Options options;
   for (const OptionSpec& one : specs) {
-    if (one.words.empty())
+    if (one.text)
+      options.words[one.name] = "";
+    else if (one.words.empty())
       options.numbers[one.name] = one.value;
     else
       options.words[one.name] = one.words.front();
@@ -78,6 +80,10 @@ Options defaults(const std::vector<OptionSpec>& specs) {
 
 void set_option(Options& options, const OptionSpec& spec, const std::string& value,
                 const std::string& where) {
+  if (spec.text) {
+    options.words[spec.name] = value;
+    return;
+  }
   const std::string bad = where + ": " + spec.name + "=" + value + " is not allowed: give " + range_of(spec);
   if (!spec.words.empty()) {
     bool known = false;

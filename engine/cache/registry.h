@@ -16,13 +16,14 @@
 
 namespace flowcache {
 
-// An option is a number with a range, or one of a list of words.
+// An option is a number with a range, one of a list of words, or any text (without a comma).
 struct OptionSpec {
   std::string name;
   std::string help;
   double value = 0, min = 0, max = 0;  // numbers
   std::vector<std::string> words;      // non-empty: a word; the first is the default
   bool whole = false;                  // numbers: no fraction
+  bool text = false;                   // any text, by default none; kept with the words
 };
 
 // Options after parsing: every option of the policy is present.

@@ -2,6 +2,7 @@
 #include "cache/reuse/flowcache.h"
 
 #include "cache/reuse/polynomial.h"
+#include "cache/reuse/predictor.h"
 
 namespace flowcache {
 
@@ -48,36 +49,35 @@ PolicyEntry<ReusePolicy> flowcache() {
           "ε",
       .paper = "FlowCache: Caching for autoregressive video diffusion, arXiv 2602.10825",
       .threshold = 0.2,
-      .options =
-          {
-              {.name = "warmup",
-               .help = "steps of a chunk computed before any is reused",
-               .value = 3,
-               .min = 0,
-               .max = 1000,
-               .whole = true},
-              {.name = "feature",
-               .help = "what is compared: embedded latent, or timestep modulation",
-               .words = {"tokens", "modulation"}},
-              {.name = "residual",
-               .help = "what is applied again",
-               .words = {"velocity", "latent_increment", "token_residual"}},
-              {.name = "metric", .help = "precision of the distance", .words = {"fp32", "bf16"}},
-              {.name = "protect_last",
-               .help = "1: compute the last step of each chunk",
-               .value = 1,
-               .min = 0,
-               .max = 1,
-               .whole = true},
-              {.name = "polynomial",
-               .help = "TeaCache polynomial applied to the distance",
-               .words = polynomial_names()},
-              {.name = "unsafe",
-               .help = "negative or infinite distance: compute, or parity with the reference code",
-               .words = {"compute", "parity"}},
-          },
+      .options = with_prediction({
+          {.name = "warmup",
+           .help = "steps of a chunk computed before any is reused",
+           .value = 3,
+           .min = 0,
+           .max = 1000,
+           .whole = true},
+          {.name = "feature",
+           .help = "what is compared: embedded latent, or timestep modulation",
+           .words = {"tokens", "modulation"}},
+          {.name = "residual",
+           .help = "what is applied again",
+           .words = {"velocity", "latent_increment", "token_residual"}},
+          {.name = "metric", .help = "precision of the distance", .words = {"fp32", "bf16"}},
+          {.name = "protect_last",
+           .help = "1: compute the last step of each chunk",
+           .value = 1,
+           .min = 0,
+           .max = 1,
+           .whole = true},
+          {.name = "polynomial",
+           .help = "TeaCache polynomial applied to the distance",
+           .words = polynomial_names()},
+          {.name = "unsafe",
+           .help = "negative or infinite distance: compute, or parity with the reference code",
+           .words = {"compute", "parity"}},
+      }),
       .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
-        return std::make_unique<FlowCacheReuse>(FlowCacheConfig{
+        FlowCacheConfig config{
             .warmup = options.integer("warmup"),
             .feature = options.word("feature") == "modulation" ? Tap::modulation : Tap::tokens,
             .residual = reuse_kind(options.word("residual")),
@@ -85,7 +85,8 @@ PolicyEntry<ReusePolicy> flowcache() {
             .protect_last = options.flag("protect_last"),
             .polynomial = polynomial(options.word("polynomial")),
             .unsafe = options.word("unsafe") == "parity" ? UnsafeDistance::parity : UnsafeDistance::compute,
-        });
+        };
+        return predicted(std::make_unique<FlowCacheReuse>(std::move(config)), options);
       },
   };
 }

@@ -80,6 +80,18 @@ class ReusePolicy {
 
   // The network ran for this step; `velocity` is defined if taps() asks for it.
   virtual void computed(const ChunkStep&, const at::Tensor& /*velocity*/) {}
+
+  // Prediction: what a reused step applies. By default the newest computed residual, held.
+  // How many of a chunk's last computed residuals the stream keeps; constant.
+  virtual int residuals_kept() const { return 1; }
+  // After a decision to reuse: factors for the kept residuals, newest first, at most as many as the chunk has
+  // computed. The step applies their sum.
+  virtual std::vector<double> prediction(const StepInfo&) const { return {1.0}; }
+  // After computed(): factors for the kept residuals, newest first (the one just computed), whose sum is
+  // added to the latent before this step moves it: what the predictions since the last computation got wrong.
+  // Empty: nothing.
+  virtual std::vector<double> correction(const StepInfo&) const { return {}; }
+
   // What the chunk attends has changed (history compressed or evicted, prompt switched). Default: nothing to
   // forget.
   virtual void context_changed(int64_t /*chunk*/) {}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// First in, first out behind an optional attention sink, in whole frames or chunks: a torn frame is worse
+// context than none.
+#pragma once
+
+#include "cache/kv/kv_policy.h"
+
+namespace flowcache {
+
+class WindowKv final : public KvPolicy {
+ public:
+  struct Config {
+    int64_t sink_frames = 0;
+    bool whole_chunks = false;
+  };
+  explicit WindowKv(Config config) : config_(config) {}
+
+  void begin(int64_t tokens_per_frame, int64_t tokens_per_chunk, int64_t budget_tokens) override;
+  at::Tensor keep(const HistoryLayer& layer, int64_t budget) override;
+
+ private:
+  Config config_;
+};
+
+}  // namespace flowcache

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cache/reuse/forecast.h"
+
+#include <cmath>
+
+#include "cache/reuse/predictor.h"
+
+namespace flowcache {
+
+std::vector<Decision> Forecast::decide(std::span<const ChunkStep> tick, double threshold) {
+  std::vector<Decision> decisions;
+  for (const ChunkStep& step : tick) decisions.push_back(decide_one(step.info, threshold));
+  return decisions;
+}
+
+Decision Forecast::decide_one(const StepInfo& info, double threshold) {
+  State& state = chunks_[info.chunk];
+  const bool tired = config_.most_skipped > 0 && state.skipped >= config_.most_skipped;
+  const bool forced = info.must_compute || info.step < config_.warmup || info.step >= info.steps - 1 ||
+                      state.curvature < 0 || tired;
+  Decision decision;
+  if (forced) {
+    decision = state.accumulator.force();
+  } else {
+    const double error = state.curvature * std::abs((info.sigma - state.newest) * (info.sigma - state.older));
+    decision = state.accumulator.add(error * std::abs(info.sigma_next - info.sigma), threshold);
+  }
+  state.skipped = decision.action == Action::reuse ? state.skipped + 1 : 0;
+  return decision;
+}
+
+void Forecast::computed(const ChunkStep& step, const at::Tensor& velocity) {
+  State& state = chunks_[step.info.chunk];
+  const double sigma = step.info.sigma;
+  if (state.known >= 2 && state.velocity.comparable(velocity)) {
+    const double along = (sigma - state.newest) / (state.newest - state.older);
+    const at::Tensor& newest = state.velocity.value();
+    const at::Tensor foretold = newest + along * (newest - state.older_velocity.value());
+    const double error = relative_change(foretold, velocity);
+    state.curvature = error / std::abs((sigma - state.newest) * (sigma - state.older));
+    if (!std::isfinite(state.curvature)) state.curvature = -1;
+  }
+  std::swap(state.velocity, state.older_velocity);
+  state.velocity.keep(velocity);
+  state.older = state.newest;
+  state.newest = sigma;
+  ++state.known;
+}
+
+uint64_t Forecast::state_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [chunk, state] : chunks_) bytes += state.velocity.bytes() + state.older_velocity.bytes();
+  return bytes;
+}
+
+namespace reuse {
+
+PolicyEntry<ReusePolicy> forecast() {
+  return {.name = "forecast",
+          .summary =
+              "velocities are extrapolated and later repaired; reuse while the error foretold from the last "
+              "extrapolation stays below ε",
+          .threshold = 0.02,
+          .options = with_prediction(
+              {
+                  {.name = "warmup",
+                   .help = "steps of a chunk computed before any is reused",
+                   .value = 3,
+                   .min = 0,
+                   .max = 1000,
+                   .whole = true},
+                  {.name = "most_skipped",
+                   .help = "consecutive reused steps at most; 0: no limit",
+                   .value = 0,
+                   .min = 0,
+                   .max = 1000,
+                   .whole = true},
+              },
+              /*order=*/1, /*correct=*/1),
+          .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
+            return predicted(
+                std::make_unique<Forecast>(ForecastConfig{.warmup = options.integer("warmup"),
+                                                          .most_skipped = options.integer("most_skipped")}),
+                options);
+          }};
+}
+
+}  // namespace reuse
+}  // namespace flowcache

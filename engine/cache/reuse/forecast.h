@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// This project's own: a denoising chunk is an ordinary differential equation, so let the step control of such
+// solvers decide what to compute. Each computation tells how wrong a linear extrapolation of the velocities
+// before it was; that error grows with the product of the distances to the two computations it rests on, so
+// the error of the next reused steps can be foretold, and they are reused while the displacement it causes
+// stays below ε. What is applied is the extrapolation itself, and the next computation repairs it
+// (predictor.h): a predictor-corrector of second order at the price of no network evaluation.
+#pragma once
+
+#include <map>
+
+#include "cache/registry.h"
+#include "cache/reuse/accumulator.h"
+#include "cache/reuse/distance.h"
+
+namespace flowcache {
+
+struct ForecastConfig {
+  int warmup = 3;        // steps of each chunk computed at first; three are needed for the first error
+  int most_skipped = 0;  // consecutive reused steps at most; 0: no limit
+};
+
+class Forecast final : public ReusePolicy {
+ public:
+  explicit Forecast(ForecastConfig config) : config_(config) {}
+
+  Tap taps() const override { return Tap::velocity; }
+  ReuseKind kind() const override { return ReuseKind::velocity; }
+  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override;
+  void computed(const ChunkStep& step, const at::Tensor& velocity) override;
+  void end_chunk(int64_t chunk) override { chunks_.erase(chunk); }
+  void reset() override { chunks_.clear(); }
+  uint64_t state_bytes() const override;
+
+ private:
+  struct State {
+    Accumulator accumulator;
+    double newest = 0, older = 0;  // noise levels of the last two computations
+    KeptFeature velocity, older_velocity;
+    int known = 0;  // computations so far
+    double curvature =
+        -1;  // relative error of the extrapolation per squared noise level; negative: not known yet
+    int skipped = 0;
+  };
+  Decision decide_one(const StepInfo& info, double threshold);
+
+  ForecastConfig config_;
+  std::map<int64_t, State> chunks_;
+};
+
+}  // namespace flowcache

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// LightCache's speed part (arXiv 2510.05367): every n-th step is computed. Its memory part belongs to the
+// stream.
+#include "cache/reuse/predictor.h"
+#include "cache/reuse/static_mask.h"
+
+namespace flowcache {
+namespace {
+
+std::unique_ptr<ReusePolicy> make(const Options& options) {
+  const int interval = options.integer("interval"), start = options.integer("start");
+  const auto mask = [interval, start](int step, int) {
+    return step < start || (step - start) % interval == 0;
+  };
+  return predicted(std::make_unique<StaticMask>(mask, reuse_kind(options.word("residual"))), options);
+}
+
+std::vector<OptionSpec> options(int interval, int start, int order) {
+  return with_prediction(
+      {
+          {.name = "interval",
+           .help = "steps from one computation to the next",
+           .value = static_cast<double>(interval),
+           .min = 1,
+           .max = 100,
+           .whole = true},
+          {.name = "start",
+           .help = "steps computed before the first is reused",
+           .value = static_cast<double>(start),
+           .min = 0,
+           .max = 1000,
+           .whole = true},
+          residual_option(),
+      },
+      order);
+}
+
+}  // namespace
+
+namespace reuse {
+
+PolicyEntry<ReusePolicy> interval() {
+  return {.name = "interval",
+          .summary = "every n-th step of a chunk is computed",
+          .paper = "LightCache, arXiv 2510.05367",
+          .threshold = 1,
+          .options = options(2, 0, 0),
+          .make = make};
+}
+
+PolicyEntry<ReusePolicy> taylorseer() {
+  return {.name = "taylorseer",
+          .summary = "every n-th step is computed, the others are extrapolated from those before",
+          .paper = "From Reusing to Forecasting: TaylorSeer, arXiv 2503.06923",
+          .threshold = 1,
+          .options = options(4, 3, 1),
+          .make = make};
+}
+
+}  // namespace reuse
+}  // namespace flowcache

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cache/reuse/static_mask.h"
+
+namespace flowcache {
+
+std::vector<Decision> StaticMask::decide(std::span<const ChunkStep> tick, double threshold) {
+  std::vector<Decision> decisions;
+  for (const ChunkStep& step : tick) {
+    const StepInfo& info = step.info;
+    const bool first = begun_.insert(info.chunk).second;
+    const bool compute = !(threshold > 0) || info.must_compute || first || info.step == 0 ||
+                         info.step >= info.steps - 1 || mask_(info.step, info.steps);
+    decisions.push_back({.action = compute ? Action::compute : Action::reuse, .forced = compute});
+  }
+  return decisions;
+}
+
+OptionSpec residual_option(std::vector<std::string> words) {
+  return {.name = "residual", .help = "what is applied again", .words = std::move(words)};
+}
+
+}  // namespace flowcache

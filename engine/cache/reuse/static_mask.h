@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Policies that know before a chunk begins which of its steps they compute. ε only switches them on: 0 never
+// reuses, anything larger follows the mask.
+#pragma once
+
+#include <functional>
+#include <set>
+
+#include "cache/registry.h"
+
+namespace flowcache {
+
+class StaticMask final : public ReusePolicy {
+ public:
+  // Computes step `step` of `steps`? Step 0 and the last step are computed whatever it says.
+  using Mask = std::function<bool(int step, int steps)>;
+
+  StaticMask(Mask mask, ReuseKind kind) : mask_(std::move(mask)), kind_(kind) {}
+  Tap taps() const override { return Tap::none; }
+  ReuseKind kind() const override { return kind_; }
+  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override;
+  void end_chunk(int64_t chunk) override { begun_.erase(chunk); }
+  void reset() override { begun_.clear(); }
+  uint64_t state_bytes() const override { return 0; }
+
+ private:
+  Mask mask_;
+  ReuseKind kind_;
+  std::set<int64_t> begun_;  // chunks that have computed something to reuse
+};
+
+// The option "residual" of policies that work with any kind.
+OptionSpec residual_option(std::vector<std::string> words = {"velocity", "token_residual", "output_delta",
+                                                             "latent_increment"});
+
+}  // namespace flowcache

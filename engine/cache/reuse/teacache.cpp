@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// TeaCache (arXiv 2411.19108), each chunk for itself: FlowCache's accumulator over the timestep modulation
+// and a polynomial, with TeaCache's two ways to protect the ends. Its own scope, one decision for all chunks,
+// is teacache_joint.
+#include "cache/reuse/flowcache.h"
+#include "cache/reuse/polynomial.h"
+#include "cache/reuse/predictor.h"
+
+namespace flowcache::reuse {
+
+PolicyEntry<ReusePolicy> teacache() {
+  return {
+      .name = "teacache",
+      .summary = "reuse while the polynomial of the timestep modulation's change adds up to less than ε",
+      .paper = "Timestep Embedding Tells: TeaCache, arXiv 2411.19108",
+      .threshold = 0.2,
+      .options = with_prediction({
+          {.name = "ends",
+           .help = "steps always computed: the first and the last, or the first five",
+           .words = {"default", "ret"}},
+          {.name = "feature", .help = "what is compared", .words = {"modulation", "tokens"}},
+          {.name = "polynomial", .help = "applied to the change", .words = polynomial_names()},
+          {.name = "residual", .help = "what is applied again", .words = {"token_residual", "velocity"}},
+          {.name = "unsafe",
+           .help = "negative or infinite distance: compute, or parity with the original code",
+           .words = {"compute", "parity"}},
+      }),
+      .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
+        const bool ret = options.word("ends") == "ret";
+        FlowCacheConfig config{
+            .warmup = ret ? 5 : 1,
+            .feature = options.word("feature") == "tokens" ? Tap::tokens : Tap::modulation,
+            .residual = reuse_kind(options.word("residual")),
+            .protect_last = !ret,
+            .polynomial = polynomial(options.word("polynomial")),
+            .unsafe = options.word("unsafe") == "parity" ? UnsafeDistance::parity : UnsafeDistance::compute};
+        return predicted(std::make_unique<FlowCacheReuse>(std::move(config)), options);
+      }};
+}
+
+}  // namespace flowcache::reuse
