@@ -11,7 +11,8 @@ namespace flowcache {
 // integer as the reference does. sigma is rounded to fp32, which the solver computes in.
 //
 // step() accepts a latent in bf16 too: it then rounds where the reference does (sigma·x, the solver's weights
-// and the result), with the velocity in fp32. The latent's type must not change within a chunk.
+// and the result), with the velocity in fp32. The latent's type must not change within a chunk. A
+// latent that was given to step() must not be written to before the next step: the corrector returns to it.
 std::unique_ptr<Sampler> make_unipc(int steps, double shift);
 
 }  // namespace flowcache

@@ -65,6 +65,7 @@ int main(int argc, char** argv) {
   golden::register_vae(handlers);
   golden::register_magi(handlers);
   golden::register_magi_pipelines(handlers);
+  golden::register_skyreels(handlers);
 
   std::map<Verdict, int> count;
   for (const auto& folder : folders) ++count[run(folder, handlers)];
