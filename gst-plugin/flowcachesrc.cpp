@@ -17,6 +17,8 @@
 
 #include <exception>
 
+#include "annotations.h"
+#include "control.h"
 #include "log.h"
 #include "messages.h"
 #include "source_state.h"
@@ -110,6 +112,8 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     if (state.engine && !(state.engine->key() == key)) unwanted = std::move(state.engine);
     state.timeline.reset(state.model.fps_n, state.model.fps_d);
     state.latency.reset(state.timeline.frame_duration(), state.model.frames_per_chunk);
+    state.next_content_frame = 0;
+    state.next_content_pts = 0;
     state.receipts.clear();
     state.messages = std::make_unique<WorkerMessages>(source);
     worker = std::make_shared<FrameWorker>(key, stream_options(state.settings), state.settings.chunks_ahead,
@@ -216,6 +220,8 @@ static void gst_flow_cache_src_class_init(GstFlowCacheSrcClass* klass) {
   object_class->get_property = element::get_property;
   object_class->finalize = element::finalize;
   element::install_properties(object_class);
+  element::install_signals(object_class);
+  element::register_meta();
 
   GstElementClass* element_class = GST_ELEMENT_CLASS(klass);
   element_class->change_state = element::change_state;
@@ -239,5 +245,6 @@ static void gst_flow_cache_src_class_init(GstFlowCacheSrcClass* klass) {
   base_class->negotiate = GST_DEBUG_FUNCPTR(element::negotiate);
   base_class->decide_allocation = GST_DEBUG_FUNCPTR(element::decide_allocation);
   base_class->query = GST_DEBUG_FUNCPTR(element::query);
+  base_class->event = GST_DEBUG_FUNCPTR(element::event);
   GST_PUSH_SRC_CLASS(klass)->create = GST_DEBUG_FUNCPTR(element::create);
 }

@@ -13,7 +13,8 @@ const char* or_null(const std::string& text) {
 
 }  // namespace
 
-Chunk::Chunk(const EngineLibrary& library, fc_chunk* chunk) : library_(library), chunk_(chunk) {
+Chunk::Chunk(const EngineLibrary& library, fc_chunk* chunk, uint64_t started)
+    : library_(library), chunk_(chunk), started_(started) {
   info_.size = sizeof info_;
   library_.chunk_describe(chunk_, &info_);
 }
@@ -56,8 +57,8 @@ void FrameWorker::post(Change change) {
   wake_worker_.notify_all();
 }
 
-void FrameWorker::change_prompt(const std::string& text, uint32_t blend_chunks) {
-  post(Prompt{text, blend_chunks});
+void FrameWorker::change_prompt(PromptChange change) {
+  post(std::move(change));
 }
 
 void FrameWorker::tune(double cache_threshold, double guidance_scale) {
@@ -191,7 +192,7 @@ bool FrameWorker::open_stream(fc_stream** stream) {
     if (stopping_) library_.stream_cancel(*stream);
   }
   listener_->loaded(library_.engine_device(engine_->handle()), library_.engine_precision(engine_->handle()));
-  listener_->prompt_received({0, options_.prompt, library_.stream_unknown_words(*stream)});
+  listener_->prompt_received({0, options_.prompt, library_.stream_unknown_words(*stream), 0});
   return true;
 }
 
@@ -213,12 +214,13 @@ void FrameWorker::make_chunks(fc_stream* stream) {
     }
     if (!room) continue;
 
+    const uint64_t started = listener_->now();
     fc_chunk* made = nullptr;
     const fc_status status = library_.stream_next(stream, &made);
     if (status == FC_CANCELLED) continue;
     if (status == FC_ENDED) return end(RingState::Ended, status, {});
     if (status != FC_OK) return end(RingState::Failed, status, last_error_of(library_));
-    auto chunk = std::make_shared<const Chunk>(library_, made);
+    auto chunk = std::make_shared<const Chunk>(library_, made, started);
     fc_stream_stats stats{};
     stats.size = sizeof stats;
     library_.stream_get_stats(stream, &stats);
@@ -236,18 +238,19 @@ bool FrameWorker::push(std::shared_ptr<const Chunk> chunk, uint64_t generation) 
   return true;
 }
 
-void FrameWorker::apply(fc_stream* stream, const Prompt& change) {
+void FrameWorker::apply(fc_stream* stream, const PromptChange& change) {
   fc_prompt_change request{};
   request.size = sizeof request;
   request.text = change.text.c_str();
-  request.at_chunk = FC_NEXT_CHUNK;
+  request.at_chunk = change.at_chunk;
   request.blend_chunks = change.blend_chunks;
   uint64_t ticket = 0;
   if (library_.stream_prompt(stream, &request, &ticket) != FC_OK) {
     listener_->change_refused("prompt", last_error_of(library_));
     return;
   }
-  listener_->prompt_received({ticket, change.text, library_.stream_unknown_words(stream)});
+  listener_->prompt_received(
+      {ticket, change.text, library_.stream_unknown_words(stream), change.blend_chunks});
 }
 
 void FrameWorker::apply(fc_stream* stream, const Tune& change) {

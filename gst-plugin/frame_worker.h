@@ -26,12 +26,14 @@ struct StreamOptions {
 /// A finished chunk; its frames can be written out from any thread.
 class Chunk {
  public:
-  Chunk(const EngineLibrary& library, fc_chunk* chunk);
+  /// started: the listener's now() when the engine began with it.
+  Chunk(const EngineLibrary& library, fc_chunk* chunk, uint64_t started);
   ~Chunk() { library_.chunk_unref(chunk_); }
   Chunk(const Chunk&) = delete;
   Chunk& operator=(const Chunk&) = delete;
 
   const fc_chunk_info& info() const { return info_; }
+  uint64_t started() const { return started_; }
   /// FC_OK, or an error with a sentence.
   fc_status write(uint32_t frame, const fc_planes& planes, std::string* error) const;
 
@@ -39,6 +41,7 @@ class Chunk {
   const EngineLibrary& library_;
   fc_chunk* chunk_;
   fc_chunk_info info_{};
+  uint64_t started_;
 };
 
 struct Frame {
@@ -46,9 +49,16 @@ struct Frame {
   uint32_t index = 0;  ///< in the chunk
 };
 
+struct PromptChange {
+  std::string text;
+  uint64_t at_chunk = FC_NEXT_CHUNK;
+  uint32_t blend_chunks = 0;  ///< 0: a cut
+};
+
 struct PromptReceipt {
   uint64_t ticket = 0;  ///< 0: the prompt given at open
   std::string text, unknown_words;
+  uint32_t blend_chunks = 0;
 };
 
 /// Told from the worker's thread, with no lock held. Must not call FrameWorker::stop().
@@ -64,6 +74,8 @@ class FrameWorkerListener {
   virtual void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) = 0;
   /// The worker has ended. `loading`: before the first chunk could be started.
   virtual void failed(fc_status status, const std::string& sentence, bool loading) = 0;
+  /// The time of whatever clock the listener goes by.
+  virtual uint64_t now() = 0;
   /// Frames arrived, or ring_state() changed.
   virtual void ring_changed() = 0;
 };
@@ -81,7 +93,7 @@ class FrameWorker {
   void stop();
 
   // ---- changes, any thread; taken before the next chunk
-  void change_prompt(const std::string& text, uint32_t blend_chunks);
+  void change_prompt(PromptChange change);
   void tune(double cache_threshold, double guidance_scale);
   /// Empties the ring and starts over at chunk 0. Without a seed the stream keeps its own.
   void reset(std::optional<uint64_t> seed);
@@ -98,24 +110,20 @@ class FrameWorker {
   std::shared_ptr<LoadedEngine> engine() const;
 
  private:
-  struct Prompt {
-    std::string text;
-    uint32_t blend_chunks;
-  };
   struct Tune {
     double cache_threshold, guidance_scale;
   };
   struct Reset {
     uint64_t seed;
   };
-  using Change = std::variant<Prompt, Tune, Reset>;
+  using Change = std::variant<PromptChange, Tune, Reset>;
 
   void run() noexcept;
   void run_stream();
   bool load();
   bool open_stream(fc_stream** stream);
   void make_chunks(fc_stream* stream);
-  void apply(fc_stream* stream, const Prompt& change);
+  void apply(fc_stream* stream, const PromptChange& change);
   void apply(fc_stream* stream, const Tune& change);
   void apply(fc_stream* stream, const Reset& change);
   void post(Change change);

@@ -171,6 +171,15 @@ void WorkerMessages::failed(fc_status status, const std::string& sentence, bool 
   if (loading) post_progress(element_of(source_), GST_PROGRESS_TYPE_ERROR, sentence);
 }
 
+/// Running time, so that it compares with timestamps; NONE before PLAYING.
+uint64_t WorkerMessages::now() {
+  GstClock* clock = gst_element_get_clock(element_of(source_));
+  if (clock == nullptr) return GST_CLOCK_TIME_NONE;
+  const GstClockTime now = gst_clock_get_time(clock), base = gst_element_get_base_time(element_of(source_));
+  gst_object_unref(clock);
+  return now > base ? now - base : 0;
+}
+
 void WorkerMessages::ring_changed() {
   source_->state->waiter.notify();
 }

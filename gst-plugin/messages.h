@@ -37,6 +37,7 @@ class WorkerMessages : public FrameWorkerListener {
   void change_refused(const char* what, const std::string& sentence) override;
   void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) override;
   void failed(fc_status status, const std::string& sentence, bool loading) override;
+  uint64_t now() override;
   void ring_changed() override;
 
   /// PROGRESS of code "load"; percent < 0: the type's own.

@@ -3,6 +3,7 @@
 // chunk.
 #include <cmath>
 
+#include "control.h"
 #include "log.h"
 #include "messages.h"
 #include "property_ids.h"
@@ -28,23 +29,13 @@ bool set_number(GObject* object, GParamSpec* spec, const GValue* value, double* 
 }
 
 void set_prompt(GObject* object, const std::string& prompt) {
-  SourceState& state = *FLOWCACHE_SRC(object)->state;
-  std::shared_ptr<FrameWorker> worker;
+  GstFlowCacheSrc* source = FLOWCACHE_SRC(object);
+  guint blend_chunks = 0;
   {
-    std::lock_guard lock(state.mutex);
-    worker = state.worker;
+    std::lock_guard lock(source->state->mutex);
+    blend_chunks = source->state->settings.blend_chunks;
   }
-  // Before PLAYING a bad prompt stops the pipeline with an error; while it plays, the old prompt stays.
-  const auto problem = prompt_problem(prompt);
-  if (worker && problem) {
-    post_change_refused(GST_ELEMENT(object), "prompt", *problem);
-    return;
-  }
-  {
-    std::lock_guard lock(state.mutex);
-    state.settings.prompt = prompt;
-  }
-  if (worker) worker->change_prompt(prompt, 0);
+  change_prompt(source, prompt, blend_chunks, GST_CLOCK_TIME_NONE);
 }
 
 void set_tunable(GObject* object, GParamSpec* spec, const GValue* value, double Settings::*member) {
@@ -128,6 +119,12 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
       case PROP_STATS_INTERVAL:
         s.stats_interval = g_value_get_uint64(value);
         break;
+      case PROP_BLEND_CHUNKS:
+        s.blend_chunks = g_value_get_uint(value);
+        break;
+      case PROP_REPORT_CHUNKS:
+        s.report_chunks = g_value_get_boolean(value);
+        break;
       default:
         G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
         break;
@@ -197,6 +194,12 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
       break;
     case PROP_STATS_INTERVAL:
       g_value_set_uint64(value, s.stats_interval);
+      break;
+    case PROP_BLEND_CHUNKS:
+      g_value_set_uint(value, s.blend_chunks);
+      break;
+    case PROP_REPORT_CHUNKS:
+      g_value_set_boolean(value, s.report_chunks);
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);

@@ -25,6 +25,8 @@ enum {
   PROP_MAX_CHUNKS_AHEAD,
   PROP_STATS,
   PROP_STATS_INTERVAL,
+  PROP_BLEND_CHUNKS,
+  PROP_REPORT_CHUNKS,
 };
 
 }  // namespace flowcache::gst

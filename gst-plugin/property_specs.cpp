@@ -61,6 +61,13 @@ void install_prompt_properties(GObjectClass* k) {
           "`flowcache-prompt` say when it was received and where it was applied",
           kDefaultPrompt, kPlaying));
   g_object_class_install_property(
+      k, PROP_BLEND_CHUNKS,
+      g_param_spec_uint(
+          "blend-chunks", "Blend chunks",
+          "Chunks over which a new value of `prompt` is blended in; 0 = a cut, which also asks the "
+          "encoder for a keyframe",
+          0, 64, 0, kPlaying));
+  g_object_class_install_property(
       k, PROP_NEGATIVE_PROMPT,
       g_param_spec_string("negative-prompt", "Negative prompt",
                           "What to steer away from; used when guidance-scale is not 1", nullptr, kReady));
@@ -144,6 +151,13 @@ void install_stream_properties(GObjectClass* k) {
       g_param_spec_uint64("stats-interval", "Statistics interval",
                           "Nanoseconds of running time between element messages `flowcache-stats` (0 = none)",
                           0, G_MAXUINT64, 0, kPlaying));
+  g_object_class_install_property(
+      k, PROP_REPORT_CHUNKS,
+      g_param_spec_boolean(
+          "report-chunks", "Report chunks",
+          "Post an element message `flowcache-chunk` for every chunk: what was computed, what reused, "
+          "and how long it took",
+          FALSE, kPlaying));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Queries and events from outside.
+#include "control.h"
 #include "log.h"
 #include "source_state.h"
 
@@ -97,10 +98,22 @@ gboolean send_event(GstElement* element, GstEvent* event) {
       if (worker) worker->reset(std::nullopt);
       break;
     }
+    case GST_EVENT_CUSTOM_UPSTREAM:
+      if (handle_custom_event(FLOWCACHE_SRC(element), event)) {
+        gst_event_unref(event);
+        return TRUE;
+      }
+      break;
     default:
       break;
   }
   return GST_ELEMENT_CLASS(parent_class())->send_event(element, event);
+}
+
+gboolean event(GstBaseSrc* base, GstEvent* event) {
+  if (GST_EVENT_TYPE(event) == GST_EVENT_CUSTOM_UPSTREAM && handle_custom_event(FLOWCACHE_SRC(base), event))
+    return TRUE;
+  return parent_class()->event(base, event);
 }
 
 }  // namespace flowcache::gst

@@ -32,6 +32,8 @@ struct SourceState {
   std::shared_ptr<LoadedEngine> engine;  ///< kept over READY, so that a restart need not load again
   std::deque<PromptReceipt> receipts;    ///< received, not yet seen at the pad
   LatencyEstimator latency;
+  guint64 next_content_frame = 0;          ///< index in the video of the frame that comes next …
+  GstClockTime next_content_pts = 0;       ///< … and when, if no underrun comes between
   const EngineLibrary* library = nullptr;  ///< from NULL->READY on
   fc_model_info model{};                   ///< valid if model.width > 0
 
@@ -72,6 +74,7 @@ GstFlowReturn create(GstPushSrc* push, GstBuffer** buffer);
 // ---- queries.cpp
 gboolean query(GstBaseSrc* base, GstQuery* query);
 gboolean send_event(GstElement* element, GstEvent* event);
+gboolean event(GstBaseSrc* base, GstEvent* event);
 /// The jitter budget in force: the property, or what was measured.
 GstClockTime jitter_budget(SourceState& state);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The streaming thread: takes the next frame from the ring, writes it into a buffer of the negotiated pool,
 // and holds it until its time on the pipeline's clock.
+#include "annotations.h"
 #include "log.h"
 #include "messages.h"
 #include "source_state.h"
@@ -199,9 +200,27 @@ void report_prompt(Turn& turn, const Frame& frame) {
   }
   for (const PromptReceipt& receipt : done) {
     const bool applied = receipt.ticket == chunk.prompt_ticket;
+    if (applied) send_tags(GST_ELEMENT(turn.source), receipt.text);
+    if (applied && receipt.ticket != 0 && receipt.blend_chunks == 0) {
+      request_keyframe(GST_ELEMENT(turn.source), state.timeline.pts());
+    }
     post_prompt(GST_ELEMENT(turn.source), applied ? PromptStage::Applied : PromptStage::Replaced, receipt,
                 chunk.chunk, state.timeline.pts());
   }
+}
+
+/// Keeps the map from time to chunks, and posts what was done for a chunk at its first frame.
+void report_chunk(Turn& turn, const Frame& frame) {
+  SourceState& state = turn.state;
+  const fc_chunk_info& chunk = frame.chunk->info();
+  bool report = false;
+  {
+    std::lock_guard lock(state.mutex);
+    state.next_content_frame = chunk.chunk * chunk.frames + frame.index + 1;
+    state.next_content_pts = state.timeline.pts() + state.timeline.duration();
+    report = state.settings.report_chunks && frame.index == 0;
+  }
+  if (report) post_chunk(GST_ELEMENT(turn.source), chunk, state.timeline.pts());
 }
 
 void report_statistics(Turn& turn) {
@@ -247,6 +266,7 @@ GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
   if (flow != GST_FLOW_OK) return flow;
   const GstClockTime due = state.timeline.pts();
   stamp(state, *buffer, repeated);
+  annotate(*buffer, frame);
   if (!wait_for_slot(turn)) {
     gst_clear_buffer(buffer);
     return GST_FLOW_FLUSHING;
@@ -258,6 +278,7 @@ GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
                   state.statistics.snapshot());
   } else {
     report_prompt(turn, frame);
+    report_chunk(turn, frame);
     turn.worker->advance(frame);
     state.last = frame;
   }

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "annotations.h"
+
+namespace flowcache::gst {
+
+void register_meta() {
+  // Tagged as being about the picture's content, so that queues, converters and scalers carry it on.
+  static const char* tags[] = {"video", nullptr};
+  gst_meta_register_custom("FlowCacheMeta", tags, nullptr, nullptr, nullptr);
+}
+
+void annotate(GstBuffer* buffer, const Frame& frame) {
+  const fc_chunk_info& chunk = frame.chunk->info();
+  GstCustomMeta* meta = gst_buffer_add_custom_meta(buffer, "FlowCacheMeta");
+  gst_structure_set(gst_custom_meta_get_structure(meta), "chunk", G_TYPE_UINT64, chunk.chunk, "frame",
+                    G_TYPE_UINT, frame.index, "frames", G_TYPE_UINT, chunk.frames, "steps-computed",
+                    G_TYPE_UINT, chunk.steps_computed, "steps-reused", G_TYPE_UINT, chunk.steps_reused,
+                    "cache-threshold", G_TYPE_DOUBLE, chunk.cache_threshold, "kv-bytes", G_TYPE_UINT64,
+                    chunk.kv_bytes, "kv-budget", G_TYPE_UINT64, chunk.kv_budget, "prompt-ticket",
+                    G_TYPE_UINT64, chunk.prompt_ticket, "seed", G_TYPE_UINT64, chunk.seed, nullptr);
+  if (!GST_CLOCK_TIME_IS_VALID(frame.chunk->started())) return;
+  static GstStaticCaps intent = GST_STATIC_CAPS("timestamp/x-flowcache-intent");
+  GstCaps* caps = gst_static_caps_get(&intent);
+  gst_buffer_add_reference_timestamp_meta(buffer, caps, frame.chunk->started(), GST_CLOCK_TIME_NONE);
+  gst_caps_unref(caps);
+}
+
+void post_chunk(GstElement* element, const fc_chunk_info& chunk, GstClockTime pts) {
+  std::string decisions;
+  for (uint32_t step = 0; chunk.decisions != nullptr && step < chunk.steps_computed + chunk.steps_reused;
+       ++step) {
+    decisions += chunk.decisions[step] != 0 ? 'C' : 'R';
+  }
+  GstStructure* s = gst_structure_new(
+      "flowcache-chunk", "chunk", G_TYPE_UINT64, chunk.chunk, "pts", G_TYPE_UINT64, pts, "milliseconds",
+      G_TYPE_DOUBLE, chunk.seconds * 1e3, "steps-computed", G_TYPE_UINT, chunk.steps_computed, "steps-reused",
+      G_TYPE_UINT, chunk.steps_reused, "decisions", G_TYPE_STRING, decisions.c_str(), "cache-threshold",
+      G_TYPE_DOUBLE, chunk.cache_threshold, "kv-bytes", G_TYPE_UINT64, chunk.kv_bytes, "kv-budget",
+      G_TYPE_UINT64, chunk.kv_budget, "prompt-ticket", G_TYPE_UINT64, chunk.prompt_ticket, "seed",
+      G_TYPE_UINT64, chunk.seed, nullptr);
+  gst_element_post_message(element, gst_message_new_element(GST_OBJECT(element), s));
+}
+
+namespace {
+
+/// Behind the segment and before the next buffer: the base class keeps the event for then. Not through
+/// gst_element_send_event(), which takes the state lock, and so would wait for a state change that waits for
+/// this thread.
+void send_with_next_buffer(GstElement* element, GstEvent* event) {
+  GST_ELEMENT_CLASS(parent_class())->send_event(element, event);
+}
+
+}  // namespace
+
+void request_keyframe(GstElement* element, GstClockTime pts) {
+  send_with_next_buffer(element, gst_video_event_new_downstream_force_key_unit(pts, pts, pts, FALSE, 0));
+}
+
+void send_tags(GstElement* element, const std::string& prompt) {
+  GstTagList* tags = gst_tag_list_new(GST_TAG_APPLICATION_NAME, "gst-flowcache", nullptr);
+  // An empty string is no valid tag.
+  if (!prompt.empty())
+    gst_tag_list_add(tags, GST_TAG_MERGE_APPEND, GST_TAG_DESCRIPTION, prompt.c_str(), nullptr);
+  send_with_next_buffer(element, gst_event_new_tag(tags));
+}
+
+}  // namespace flowcache::gst

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What travels with the frames: metas on buffers, and events at a change of prompt.
+#pragma once
+
+#include "source_state.h"
+
+namespace flowcache::gst {
+
+/// Registers `FlowCacheMeta`. Once, before any buffer is annotated.
+void register_meta();
+
+/// Adds `FlowCacheMeta` (chunk, frame, frames, steps-computed, steps-reused, cache-threshold, kv-bytes,
+/// kv-budget, prompt-ticket, seed), and a GstReferenceTimestampMeta of caps `timestamp/x-flowcache-intent`
+/// with the running time at which the chunk was begun: a prompt that came later is not in it. The buffer must
+/// be writable.
+void annotate(GstBuffer* buffer, const Frame& frame);
+
+/// Element message `flowcache-chunk`: what was done to make a chunk; `decisions` has a letter per step, C or
+/// R.
+void post_chunk(GstElement* element, const fc_chunk_info& chunk, GstClockTime pts);
+
+/// A cut makes a keyframe worth its bytes: asks the encoder for one before the next buffer. From create().
+void request_keyframe(GstElement* element, GstClockTime pts);
+/// Tags of the stream: the prompt as description, before the next buffer. From create().
+void send_tags(GstElement* element, const std::string& prompt);
+
+}  // namespace flowcache::gst

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "control.h"
+
+#include "log.h"
+#include "messages.h"
+
+namespace flowcache::gst {
+namespace {
+
+/// The first chunk that begins at or after this running time, if no underrun comes between.
+uint64_t chunk_at(const SourceState& state, GstClockTime running_time) {
+  if (!GST_CLOCK_TIME_IS_VALID(running_time) || state.model.fps_d == 0) return FC_NEXT_CHUNK;
+  const GstClockTime next = state.next_content_pts;
+  const guint64 ahead = running_time <= next
+                            ? 0
+                            : gst_util_uint64_scale_ceil(running_time - next, state.model.fps_n,
+                                                         GST_SECOND * state.model.fps_d);
+  const guint64 frame = state.next_content_frame + ahead;
+  return (frame + state.model.frames_per_chunk - 1) / state.model.frames_per_chunk;
+}
+
+gboolean set_prompt_action(GstFlowCacheSrc* source, const char* text, guint blend_chunks,
+                           guint64 running_time) {
+  return change_prompt(source, text == nullptr ? "" : text, blend_chunks, running_time);
+}
+
+void reset_action(GstFlowCacheSrc* source, guint64 seed) {
+  reset_stream(source, seed);
+}
+
+}  // namespace
+
+bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend_chunks,
+                   GstClockTime running_time) {
+  SourceState& state = *source->state;
+  std::shared_ptr<FrameWorker> worker;
+  PromptChange change{text, FC_NEXT_CHUNK, blend_chunks};
+  {
+    std::lock_guard lock(state.mutex);
+    worker = state.worker;
+    change.at_chunk = chunk_at(state, running_time);
+  }
+  // Before PAUSED a bad prompt is kept and stops the pipeline with an error; while it plays, the old one
+  // stays.
+  const auto problem = prompt_problem(text);
+  if (worker && problem) {
+    post_change_refused(GST_ELEMENT(source), "prompt", *problem);
+    return false;
+  }
+  {
+    std::lock_guard lock(state.mutex);
+    state.settings.prompt = text;
+  }
+  if (worker) worker->change_prompt(std::move(change));
+  return true;
+}
+
+void reset_stream(GstFlowCacheSrc* source, guint64 seed) {
+  SourceState& state = *source->state;
+  std::shared_ptr<FrameWorker> worker;
+  {
+    std::lock_guard lock(state.mutex);
+    state.settings.seed = seed;
+    worker = state.worker;
+  }
+  if (worker) worker->reset(seed);
+}
+
+bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event) {
+  const GstStructure* s = gst_event_get_structure(event);
+  if (s == nullptr) return false;
+  if (gst_structure_has_name(s, "flowcache/reset")) {
+    guint64 seed = 0;
+    if (!gst_structure_get_uint64(s, "seed", &seed)) return false;
+    reset_stream(source, seed);
+    return true;
+  }
+  const char* prompt = gst_structure_get_string(s, "prompt");
+  if (!gst_structure_has_name(s, "flowcache/prompt") || prompt == nullptr) return false;
+  guint blend_chunks = 0;
+  guint64 at = GST_CLOCK_TIME_NONE;
+  gst_structure_get_uint(s, "blend-chunks", &blend_chunks);
+  gst_structure_get_uint64(s, "at", &at);
+  return change_prompt(source, prompt, blend_chunks, at);
+}
+
+void install_signals(GObjectClass* object_class) {
+  const GType type = G_OBJECT_CLASS_TYPE(object_class);
+  const auto flags = static_cast<GSignalFlags>(G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION);
+  g_signal_new_class_handler("set-prompt", type, flags, G_CALLBACK(set_prompt_action), nullptr, nullptr,
+                             nullptr, G_TYPE_BOOLEAN, 3, G_TYPE_STRING, G_TYPE_UINT, G_TYPE_UINT64);
+  g_signal_new_class_handler("reset", type, flags, G_CALLBACK(reset_action), nullptr, nullptr, nullptr,
+                             G_TYPE_NONE, 1, G_TYPE_UINT64);
+}
+
+}  // namespace flowcache::gst

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Ways to change what is shown while it plays: the property `prompt`, the action signals `set-prompt` and
+// `reset`, and the upstream event `flowcache/prompt`. All end here.
+#pragma once
+
+#include "source_state.h"
+
+namespace flowcache::gst {
+
+/// A new prompt from the first chunk on that begins at or after `running_time` (NONE: as soon as possible),
+/// blended in over `blend_chunks` (0: a cut). Before PAUSED it is the prompt that the stream begins with.
+/// False, with a WARNING, if the stream keeps its old prompt. Any thread.
+bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend_chunks,
+                   GstClockTime running_time);
+
+/// Drops what waits in the ring and starts over at chunk 0 with this seed; the time grid goes on. Any thread.
+void reset_stream(GstFlowCacheSrc* source, guint64 seed);
+
+/// Handles `flowcache/prompt` (prompt: string, blend-chunks: uint, at: uint64 running time) and
+/// `flowcache/reset` (seed: uint64). False if the event is another one, or says nothing.
+bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event);
+
+void install_signals(GObjectClass* object_class);
+
+}  // namespace flowcache::gst

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What travels with the frames and what can be sent to the source while it plays.
+#include <gst/app/gstappsink.h>
+#include <gst/controller/controller.h>
+
+#include "element_test.h"
+
+using namespace element_test;
+
+namespace {
+
+guint64 meta_value(GstBuffer* buffer, const char* field) {
+  GstCustomMeta* meta = gst_buffer_get_custom_meta(buffer, "FlowCacheMeta");
+  guint64 value = G_MAXUINT64;
+  guint small = 0;
+  if (meta == nullptr) return value;
+  const GstStructure* s = gst_custom_meta_get_structure(meta);
+  if (!gst_structure_get_uint64(s, field, &value) && gst_structure_get_uint(s, field, &small)) value = small;
+  return value;
+}
+
+TEST(Meta, SaysWhatMadeTheFrame) {
+  Source source("seed=9 max-chunks-ahead=8");
+  source.play();
+  for (guint i = 0; i < 9; ++i) {
+    const BufferPtr buffer(source.pull());
+    ASSERT_TRUE(buffer);
+    EXPECT_EQ(meta_value(buffer.get(), "chunk"), i / 4);
+    EXPECT_EQ(meta_value(buffer.get(), "frame"), i % 4);
+    EXPECT_EQ(meta_value(buffer.get(), "frames"), 4u);
+    EXPECT_EQ(meta_value(buffer.get(), "steps-computed"), 2u);
+    EXPECT_EQ(meta_value(buffer.get(), "steps-reused"), 2u);
+    EXPECT_EQ(meta_value(buffer.get(), "kv-bytes"), (i / 4 + 1) * 1000);
+    EXPECT_EQ(meta_value(buffer.get(), "seed"), 9u);
+    EXPECT_EQ(meta_value(buffer.get(), "prompt-ticket"), 0u);
+  }
+}
+
+TEST(Meta, SurvivesQueueConverterAndScaler) {
+  GstElement* pipeline = gst_parse_launch(
+      "flowcachesrc model=fake is-live=false num-buffers=6 ! queue ! videoconvert ! videoscale ! "
+      "video/x-raw,format=RGBA,width=128 ! appsink name=k sync=false",
+      nullptr);
+  GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
+  gst_element_set_state(pipeline, GST_STATE_PLAYING);
+  guint64 count = 0;
+  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), 10 * GST_SECOND)) {
+    EXPECT_EQ(meta_value(gst_sample_get_buffer(sample), "chunk"), count / 4);
+    ++count;
+    gst_sample_unref(sample);
+  }
+  EXPECT_EQ(count, 6u);
+  gst_element_set_state(pipeline, GST_STATE_NULL);
+  gst_object_unref(sink);
+  gst_object_unref(pipeline);
+}
+
+/// The intent of a frame is when its chunk was begun: not after the frame, and the same for the whole chunk.
+TEST(Meta, IntentIsWhenTheChunkWasBegun) {
+  Source source("max-chunks-ahead=1");
+  source.play();
+  GstClockTime of_chunk = GST_CLOCK_TIME_NONE;
+  for (int i = 0; i < 12; ++i) {
+    const BufferPtr buffer(source.pull());
+    ASSERT_TRUE(buffer);
+    const GstReferenceTimestampMeta* meta = gst_buffer_get_reference_timestamp_meta(buffer.get(), nullptr);
+    ASSERT_NE(meta, nullptr);
+    EXPECT_LE(meta->timestamp, GST_BUFFER_PTS(buffer.get()));
+    if (i % 4 == 0) of_chunk = meta->timestamp;
+    EXPECT_EQ(meta->timestamp, of_chunk);
+  }
+  EXPECT_GT(of_chunk, 0u);
+}
+
+TEST(Chunks, AreReportedOnDemand) {
+  Source source("report-chunks=true");
+  source.play();
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  for (guint64 chunk = 0; chunk < 2; ++chunk) {
+    const MessagePtr message(source.element_message("flowcache-chunk"));
+    ASSERT_TRUE(message);
+    const GstStructure* s = gst_message_get_structure(message.get());
+    guint64 number = 0, pts = 0;
+    gst_structure_get_uint64(s, "chunk", &number);
+    gst_structure_get_uint64(s, "pts", &pts);
+    EXPECT_EQ(number, chunk);
+    EXPECT_EQ(pts, chunk * 4 * kFrame);
+    EXPECT_STREQ(gst_structure_get_string(s, "decisions"), "CCRR");
+  }
+}
+
+/// The first buffer whose picture shows this prompt.
+BufferPtr first_with(Source& source, const std::string& prompt) {
+  for (int i = 0; i < 80; ++i) {
+    BufferPtr buffer(source.pull());
+    if (!buffer) break;
+    if (look_at(buffer.get(), source.info()).hash == hash_of(prompt)) return buffer;
+  }
+  return nullptr;
+}
+
+TEST(Control, ActionSignalSetsAPromptAtATime) {
+  Source source("prompt=fire max-chunks-ahead=1");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  gboolean accepted = FALSE;
+  const GstClockTime at = 30 * kFrame;  // inside chunk 7, so chunk 8 is the first that begins after it
+  g_signal_emit_by_name(source.element(), "set-prompt", "snow", 0u, at, &accepted);
+  EXPECT_TRUE(accepted);
+  const BufferPtr buffer = first_with(source, "snow");
+  ASSERT_TRUE(buffer);
+  EXPECT_EQ(GST_BUFFER_PTS(buffer.get()), 32 * kFrame);
+  const std::string longest(10240, 'x');
+  g_signal_emit_by_name(source.element(), "set-prompt", longest.c_str(), 0u, GST_CLOCK_TIME_NONE, &accepted);
+  EXPECT_FALSE(accepted);
+}
+
+TEST(Control, ActionSignalResetsWithASeedAndKeepsTheGrid) {
+  Source source("max-chunks-ahead=2");
+  source.play();
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  g_signal_emit_by_name(source.element(), "reset", guint64{77});
+  bool reset = false;
+  GstClockTime before = 5 * kFrame;
+  for (int i = 0; i < 20 && !reset; ++i) {
+    const BufferPtr buffer(source.pull());
+    ASSERT_TRUE(buffer);
+    if (!GST_BUFFER_FLAG_IS_SET(buffer.get(), GST_BUFFER_FLAG_GAP)) {
+      EXPECT_EQ(GST_BUFFER_PTS(buffer.get()), before + kFrame);
+    }
+    before = GST_BUFFER_PTS(buffer.get());
+    reset = meta_value(buffer.get(), "seed") == 77;
+    if (!reset) continue;
+    EXPECT_EQ(look_at(buffer.get(), source.info()).number, 0u);
+  }
+  EXPECT_TRUE(reset);
+}
+
+TEST(Control, UpstreamEventSetsThePrompt) {
+  Source source("prompt=fire max-chunks-ahead=1");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_TRUE(gst_harness_push_upstream_event(
+      source.harness(),
+      gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM,
+                           gst_structure_new("flowcache/prompt", "prompt", G_TYPE_STRING, "snow", nullptr))));
+  EXPECT_TRUE(first_with(source, "snow"));
+  EXPECT_TRUE(gst_element_send_event(
+      source.element(),
+      gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, gst_structure_new("flowcache/prompt", "prompt",
+                                                                        G_TYPE_STRING, "stars", nullptr))));
+  EXPECT_TRUE(first_with(source, "stars"));
+  // Others, and ones that say nothing, are not ours.
+  for (const char* name : {"flowcache/prompt", "flowcache/reset", "somebody/else"}) {
+    EXPECT_FALSE(gst_harness_push_upstream_event(
+        source.harness(), gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, gst_structure_new_empty(name))))
+        << name;
+  }
+}
+
+/// Counts force-key-unit events that arrive before the first frame with this prompt.
+int keyframes_asked_for(Source& source, const std::string& prompt) {
+  while (GstEvent* event = gst_harness_try_pull_event(source.harness())) gst_event_unref(event);
+  g_object_set(source.element(), "prompt", prompt.c_str(), nullptr);
+  if (!first_with(source, prompt)) ADD_FAILURE() << "the prompt did not arrive";
+  int count = 0;
+  while (GstEvent* event = gst_harness_try_pull_event(source.harness())) {
+    count += gst_video_event_is_force_key_unit(event);
+    gst_event_unref(event);
+  }
+  return count;
+}
+
+TEST(Control, CutsAskForAKeyframeAndBlendsDoNot) {
+  Source source("prompt=fire max-chunks-ahead=1");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_EQ(keyframes_asked_for(source, "snow"), 1);
+  g_object_set(source.element(), "blend-chunks", 3u, nullptr);
+  EXPECT_EQ(keyframes_asked_for(source, "stars"), 0);
+}
+
+TEST(Control, PromptIsATagBehindTheSegment) {
+  Source source("prompt=fire");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  bool segment = false, tag = false;
+  while (GstEvent* event = gst_harness_try_pull_event(source.harness())) {
+    segment = segment || GST_EVENT_TYPE(event) == GST_EVENT_SEGMENT;
+    if (GST_EVENT_TYPE(event) == GST_EVENT_TAG) {
+      GstTagList* tags = nullptr;
+      g_autofree char* text = nullptr;
+      gst_event_parse_tag(event, &tags);
+      tag = gst_tag_list_get_string(tags, GST_TAG_DESCRIPTION, &text) && g_str_equal(text, "fire");
+      EXPECT_TRUE(segment);
+    }
+    gst_event_unref(event);
+  }
+  EXPECT_TRUE(tag);
+}
+
+TEST(Control, ControllerMovesTheThreshold) {
+  Source source("max-chunks-ahead=1");
+  GstControlSource* curve = gst_interpolation_control_source_new();
+  g_object_set(curve, "mode", GST_INTERPOLATION_MODE_LINEAR, nullptr);
+  gst_object_add_control_binding(
+      GST_OBJECT(source.element()),
+      gst_direct_control_binding_new_absolute(GST_OBJECT(source.element()), "cache-threshold", curve));
+  gst_timed_value_control_source_set(GST_TIMED_VALUE_CONTROL_SOURCE(curve), 0, 0.25);
+  gst_timed_value_control_source_set(GST_TIMED_VALUE_CONTROL_SOURCE(curve), 16 * kFrame, 0.5);
+  gst_timed_value_control_source_set(GST_TIMED_VALUE_CONTROL_SOURCE(curve), 64 * kFrame, 0.5);
+  gst_object_unref(curve);
+  source.play();
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_EQ(stat_double(source.element(), "cache-threshold"), 0.5);
+}
+
+}  // namespace
