@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # From a prompt to a video file: sets up what is missing, builds, and runs a live pipeline.
 set -euo pipefail
+started=${EPOCHREALTIME/,/.}
 # shellcheck source=tools/setup.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tools/setup.sh"
 
@@ -61,6 +62,6 @@ fi
 
 flowcache_setup pipelines/flowcache-demo gst-plugin/libgstflowcache.so
 flowcache_environment
-"$BUILD/pipelines/flowcache-demo" --prompt "$prompt" --seconds "$seconds" --out "$out" --seed "$seed" "${window[@]}" || status=$?
+"$BUILD/pipelines/flowcache-demo" --prompt "$prompt" --seconds "$seconds" --out "$out" --seed "$seed" --since "$started" "${window[@]}" || status=$?
 give_back "$out" "${out%.*}.png"
 exit "${status:-0}"

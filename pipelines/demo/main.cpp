@@ -2,6 +2,7 @@
 // flowcache-demo: what ./demo.sh runs. A live pipeline from a prompt to an MP4 file, then the same prompt and
 // seed without caching, and the two side by side.
 #include <algorithm>
+#include <clocale>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -23,6 +24,7 @@ constexpr double compare_seconds = 10;  // at most so much of the video is made 
 struct Options {
   std::string prompt, out = "demo.mp4", seed = "1";
   double seconds = 10;
+  double since = 0;  // when the person pressed return, in seconds since 1970; 0: unknown
   bool window = false;
 };
 
@@ -43,6 +45,8 @@ bool parse(int argc, char** argv, Options& options) {
       options.seed = value;
     else if (name == "--seconds")
       options.seconds = std::atof(value);
+    else if (name == "--since")
+      options.since = std::atof(value);
     else
       return false;
   }
@@ -120,11 +124,12 @@ int demo_main(const Options& options) {
                    .keep_also = {sheet.begin(), sheet.end()}};
   std::printf("gst-launch-1.0 -e %s\n\n", config.description.c_str());
   std::fflush(stdout);
+  const double waited = options.since > 0 ? g_get_real_time() / 1e6 - options.since : 0;
   const RunResult cached = demo::run(config);
   if (!cached.error.empty()) return fail(cached.error);
   if (cached.frames == 0) return fail("no frame came out of the pipeline");
   std::printf("live     first frame after %.1f s, %llu frames, %llu of them repeats (no new one was ready)\n",
-              cached.first_frame_seconds, static_cast<unsigned long long>(cached.frames),
+              waited + cached.first_frame_seconds, static_cast<unsigned long long>(cached.frames),
               static_cast<unsigned long long>(cached.stats.repeated));
 
   const std::string png =
@@ -162,5 +167,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   gst_init(nullptr, nullptr);
+  std::setlocale(LC_NUMERIC, "C");  // gst_init() takes the user's; figures are read by scripts too
   return demo_main(options);
 }

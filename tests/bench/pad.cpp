@@ -6,6 +6,7 @@
 // Ratios from one run.
 #include <algorithm>
 #include <chrono>
+#include <clocale>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -115,6 +116,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   gst_init(nullptr, nullptr);
+  std::setlocale(LC_NUMERIC, "C");  // gst_init() takes the user's; figures are read by scripts too
   fc_model_info model{};
   model.size = sizeof model;
   if (fc_model_describe(nullptr, &model) != FC_OK) return std::fprintf(stderr, "%s\n", fc_last_error()), 1;

@@ -12,9 +12,9 @@ cp "$plugins/libgstflowcache.so" "$work/one/"
 milliseconds() {
   local i start
   for ((i = 0; i < runs; ++i)); do
-    start=$EPOCHREALTIME
+    start=${EPOCHREALTIME/,/.}
     GST_PLUGIN_SYSTEM_PATH_1_0="" GST_PLUGIN_PATH_1_0=$1 GST_REGISTRY_1_0=$work/registry gst-inspect-1.0 >"$work/log" 2>&1
-    awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.3f\n", (b - a) * 1000 }'
+    awk -v a="$start" -v b="${EPOCHREALTIME/,/.}" 'BEGIN { printf "%.3f\n", (b - a) * 1000 }'
     rm -f "$work/registry"
   done | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
 }
