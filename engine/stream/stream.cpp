@@ -72,7 +72,11 @@ std::shared_ptr<const Chunk> Stream::next() {
 
 void Stream::begin_tick() {
   if (guidance_changed_.exchange(false))
-    for (const auto& chunk : live_) chunk->must_compute = true;  // cached velocities hold the old guidance
+    for (const auto& chunk : live_) {  // kept velocities hold the old guidance
+      chunk->must_compute = true;
+      chunk->residuals = {};
+      reuse_->residuals_dropped(chunk->index);
+    }
   const auto due = schedule_->tick(tick_++);
   tasks_.clear();
   next_task_ = 0;
@@ -133,21 +137,37 @@ Embedded Stream::embed(const LiveChunk& chunk, double timestep) const {
 
 void Stream::run(Task& task) {
   const bool reuse = task.decision.action == Action::reuse;
+  LiveChunk& chunk = *task.chunk;
+  const ReuseKind kind = reuse_->kind();
   if (!reuse) {
     const at::Tensor velocity = compute_velocity(task);
-    task.chunk->must_compute = false;
-    const at::Tensor before = task.chunk->latent;
+    chunk.must_compute = false;
+    if (kind == ReuseKind::velocity) {
+      keep_residual(chunk, 0, velocity);
+      repair(task);
+    }
+    const at::Tensor before = chunk.latent;
     integrate(task, velocity);
-    if (reuse_->kind() == ReuseKind::velocity) task.chunk->residual[0] = velocity;
-    if (reuse_->kind() == ReuseKind::output_delta) task.chunk->residual[0] = velocity - before;
-    if (reuse_->kind() == ReuseKind::latent_increment) task.chunk->residual[0] = task.chunk->latent - before;
-  } else if (reuse_->kind() == ReuseKind::latent_increment) {
-    task.chunk->latent = task.chunk->latent + task.chunk->residual[0];
+    if (kind == ReuseKind::output_delta) keep_residual(chunk, 0, velocity - before);
+    if (kind == ReuseKind::latent_increment) keep_residual(chunk, 0, chunk.latent - before);
+  } else if (kind == ReuseKind::latent_increment) {
+    chunk.latent = chunk.latent + chunk.combined(0, reuse_->prediction(task.question.info));
   } else {
     integrate(task, reuse_velocity(task));
   }
-  task.chunk->decisions.push_back(reuse ? 0 : 1);
+  chunk.decisions.push_back(reuse ? 0 : 1);
   count(task.decision);
+}
+
+void Stream::keep_residual(LiveChunk& chunk, size_t branch, const at::Tensor& residual) const {
+  chunk.keep_residual(branch, residual, reuse_->residuals_kept());
+}
+
+// What the policy's predictions got wrong since the last computation. Its factors are those of Euler's steps.
+void Stream::repair(const Task& task) {
+  if (model_->package.sampler.value("kind", "") != "flow_euler") return;
+  const std::vector<double> factors = reuse_->correction(task.question.info);
+  if (!factors.empty()) task.chunk->latent = task.chunk->latent + task.chunk->combined(0, factors);
 }
 
 at::Tensor Stream::compute_velocity(Task& task) {
@@ -158,7 +178,7 @@ at::Tensor Stream::compute_velocity(Task& task) {
   for (size_t branch = 0; branch < kv_.size(); ++branch) {
     const at::Tensor tokens = network.blocks(task.embedded, task.embedded.tokens, *chunk.conditions[branch],
                                              kv_[branch]->view(chunk.index), 0, network.shape().layers);
-    if (reuse_->kind() == ReuseKind::token_residual) chunk.residual[branch] = tokens - task.embedded.tokens;
+    if (reuse_->kind() == ReuseKind::token_residual) keep_residual(chunk, branch, tokens - task.embedded.tokens);
     velocity[branch] = network.head(task.embedded, tokens);
   }
   const at::Tensor result = guided(velocity);
@@ -168,11 +188,12 @@ at::Tensor Stream::compute_velocity(Task& task) {
 
 at::Tensor Stream::reuse_velocity(const Task& task) const {
   const LiveChunk& chunk = *task.chunk;
-  if (reuse_->kind() == ReuseKind::velocity) return chunk.residual[0];
-  if (reuse_->kind() == ReuseKind::output_delta) return chunk.latent + chunk.residual[0];
+  const std::vector<double> factors = reuse_->prediction(task.question.info);
+  if (reuse_->kind() == ReuseKind::velocity) return chunk.combined(0, factors);
+  if (reuse_->kind() == ReuseKind::output_delta) return chunk.latent + chunk.combined(0, factors);
   std::array<at::Tensor, max_branches> velocity;
   for (size_t branch = 0; branch < kv_.size(); ++branch)
-    velocity[branch] = model_->transformer->head(task.embedded, task.embedded.tokens + chunk.residual[branch]);
+    velocity[branch] = model_->transformer->head(task.embedded, task.embedded.tokens + chunk.combined(branch, factors));
   return guided(velocity);
 }
 

@@ -73,6 +73,8 @@ class Stream {
   void run(Task& task);
   at::Tensor compute_velocity(Task& task);
   at::Tensor reuse_velocity(const Task& task) const;
+  void keep_residual(LiveChunk& chunk, size_t branch, const at::Tensor& residual) const;
+  void repair(const Task& task);
   at::Tensor guided(const std::array<at::Tensor, max_branches>& velocity) const;
   void integrate(Task& task, const at::Tensor& velocity);
   at::Tensor noise(LiveChunk& chunk);

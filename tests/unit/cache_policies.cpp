@@ -339,6 +339,25 @@ TEST(Predictor, CorrectingNeedsVelocities) {
   }
 }
 
+TEST(Predictor, ForgetsWhatTheStreamHasDropped) {
+  for (const char* spec :
+       {"interval:order=1,correct=1", "forecast", "flowcache:order=2,correct=1,warmup=0"}) {
+    const auto policy = choose_reuse(spec).make();
+    for (int i = 0; i < 8; ++i) {
+      const ChunkStep step = make_step(0, i, 24, 1.0 + 0.001 * i);
+      if (policy->decide({&step, 1}, 0.01)[0].action == Action::compute)
+        policy->computed(step, at::full({2, 1, 2, 2}, 1.0 + i));
+    }
+    policy->residuals_dropped(0);
+    ChunkStep step = make_step(0, 8, 24, 1.0);
+    step.info.must_compute = true;
+    policy->decide({&step, 1}, 0.01);
+    policy->computed(step, at::full({2, 1, 2, 2}, 3.0));
+    EXPECT_TRUE(policy->correction(step.info).empty()) << spec;
+    EXPECT_EQ(policy->prediction(make_step(0, 9, 24, 1.0).info).size(), 1u) << spec;
+  }
+}
+
 TEST(Predictor, ChunksDoNotShareTheirPast) {
   const auto policy = choose_reuse("interval:interval=3,order=1").make();
   std::vector<double> weights[2];

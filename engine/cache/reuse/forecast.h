@@ -28,6 +28,7 @@ class Forecast final : public ReusePolicy {
   ReuseKind kind() const override { return ReuseKind::velocity; }
   std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override;
   void computed(const ChunkStep& step, const at::Tensor& velocity) override;
+  void residuals_dropped(int64_t chunk) override { chunks_.erase(chunk); }
   void end_chunk(int64_t chunk) override { chunks_.erase(chunk); }
   void reset() override { chunks_.clear(); }
   uint64_t state_bytes() const override;

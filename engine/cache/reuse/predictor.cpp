@@ -57,6 +57,10 @@ class Predicted final : public ReusePolicy {
     if (state.points.size() > static_cast<size_t>(kept_) + 1) state.points.pop_back();
   }
 
+  void residuals_dropped(int64_t chunk) override {
+    policy_->residuals_dropped(chunk);
+    chunks_.erase(chunk);
+  }
   void end_chunk(int64_t chunk) override {
     policy_->end_chunk(chunk);
     chunks_.erase(chunk);

@@ -92,6 +92,8 @@ class ReusePolicy {
   // Empty: nothing.
   virtual std::vector<double> correction(const StepInfo&) const { return {}; }
 
+  // The chunk's kept residuals no longer fit (guidance has changed) and the stream has dropped them.
+  virtual void residuals_dropped(int64_t /*chunk*/) {}
   // What the chunk attends has changed (history compressed or evicted, prompt switched). Default: nothing to
   // forget.
   virtual void context_changed(int64_t /*chunk*/) {}
