@@ -83,12 +83,19 @@ void bridge_log(void*, fc_log_level level, const char* message) {
   GST_CAT_LEVEL_LOG(flowcache_engine_debug, to, nullptr, "%s", message);
 }
 
+/// The engine's arithmetic threads would spin while they wait for each other, and take the cores from the
+/// encoder downstream. OpenMP reads this once, when it is loaded, which the engine is about to do.
+void sleep_at_barriers() {
+  if (g_getenv("GOMP_SPINCOUNT") == nullptr) g_setenv("OMP_WAIT_POLICY", "passive", FALSE);
+}
+
 /// nullptr and a reason if this file is not an engine that fits.
 std::unique_ptr<EngineLibrary> open_at(const std::string& path, std::string* reason) {
   if (g_path_is_absolute(path.c_str()) && !g_file_test(path.c_str(), G_FILE_TEST_EXISTS)) {
     *reason = "no such file";
     return nullptr;
   }
+  sleep_at_barriers();
   GModule* module =
       g_module_open(path.c_str(), static_cast<GModuleFlags>(G_MODULE_BIND_LAZY | G_MODULE_BIND_LOCAL));
   if (module == nullptr) {

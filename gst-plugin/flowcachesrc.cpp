@@ -23,7 +23,8 @@
 #include "messages.h"
 #include "source_state.h"
 
-G_DEFINE_TYPE(GstFlowCacheSrc, gst_flow_cache_src, GST_TYPE_PUSH_SRC)
+G_DEFINE_TYPE_WITH_CODE(GstFlowCacheSrc, gst_flow_cache_src, GST_TYPE_PUSH_SRC,
+                        G_IMPLEMENT_INTERFACE(GST_TYPE_PRESET, nullptr))
 
 namespace flowcache::gst {
 

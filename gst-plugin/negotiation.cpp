@@ -20,23 +20,6 @@ GstStaticPadTemplate kTemplate = GST_STATIC_PAD_TEMPLATE(
     "src", GST_PAD_SRC, GST_PAD_ALWAYS,
     GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE("{ NV12, RGBA, I420 }") ", interlace-mode = progressive"));
 
-GstCaps* caps_of(const fc_model_info& model) {
-  GstCaps* caps = gst_caps_new_empty();
-  for (const OutputFormat& output : kFormats) {
-    GstStructure* s = gst_structure_new(
-        "video/x-raw", "format", G_TYPE_STRING, output.format, "width", G_TYPE_INT,
-        static_cast<int>(model.width), "height", G_TYPE_INT, static_cast<int>(model.height), "framerate",
-        GST_TYPE_FRACTION, static_cast<int>(model.fps_n), static_cast<int>(model.fps_d), "pixel-aspect-ratio",
-        GST_TYPE_FRACTION, 1, 1, "interlace-mode", G_TYPE_STRING, "progressive", "colorimetry", G_TYPE_STRING,
-        output.colorimetry, nullptr);
-    if (output.chroma_site != nullptr) {
-      gst_structure_set(s, "chroma-site", G_TYPE_STRING, output.chroma_site, nullptr);
-    }
-    gst_caps_append_structure(caps, s);
-  }
-  return caps;
-}
-
 std::string text_of(const GValue* value) {
   g_autofree char* text = gst_value_serialize(value);
   return text == nullptr ? "?" : text;
@@ -100,6 +83,23 @@ void post_negotiation_error(GstBaseSrc* base) {
 }
 
 }  // namespace
+
+GstCaps* caps_of(const fc_model_info& model) {
+  GstCaps* caps = gst_caps_new_empty();
+  for (const OutputFormat& output : kFormats) {
+    GstStructure* s = gst_structure_new(
+        "video/x-raw", "format", G_TYPE_STRING, output.format, "width", G_TYPE_INT,
+        static_cast<int>(model.width), "height", G_TYPE_INT, static_cast<int>(model.height), "framerate",
+        GST_TYPE_FRACTION, static_cast<int>(model.fps_n), static_cast<int>(model.fps_d), "pixel-aspect-ratio",
+        GST_TYPE_FRACTION, 1, 1, "interlace-mode", G_TYPE_STRING, "progressive", "colorimetry", G_TYPE_STRING,
+        output.colorimetry, nullptr);
+    if (output.chroma_site != nullptr) {
+      gst_structure_set(s, "chroma-site", G_TYPE_STRING, output.chroma_site, nullptr);
+    }
+    gst_caps_append_structure(caps, s);
+  }
+  return caps;
+}
 
 void install_pad_template(GstElementClass* element_class) {
   gst_element_class_add_static_pad_template(element_class, &kTemplate);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <gst/gst.h>
 
+#include "device_provider.h"
 #include "flowcachesrc.h"
 
 static gboolean plugin_init(GstPlugin* plugin) {
-  return gst_element_register(plugin, "flowcachesrc", GST_RANK_NONE, FLOWCACHE_TYPE_SRC);
+  return gst_element_register(plugin, "flowcachesrc", GST_RANK_NONE, FLOWCACHE_TYPE_SRC) &&
+         gst_device_provider_register(plugin, "flowcachedeviceprovider", GST_RANK_MARGINAL,
+                                      FLOWCACHE_TYPE_DEVICE_PROVIDER);
 }
 
 #define PACKAGE "gst-flowcache"

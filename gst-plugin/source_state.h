@@ -62,6 +62,8 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec);
 
 // ---- negotiation.cpp
 void install_pad_template(GstElementClass* element_class);
+/// What a model of this description gives; owned by the caller.
+GstCaps* caps_of(const fc_model_info& model);
 GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter);
 GstCaps* fixate(GstBaseSrc* base, GstCaps* caps);
 gboolean set_caps(GstBaseSrc* base, GstCaps* caps);

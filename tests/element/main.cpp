@@ -9,6 +9,7 @@ int main(int argc, char** argv) {
   g_setenv("GST_REGISTRY", FLOWCACHE_BUILD_DIR "/tests/element/registry.bin", TRUE);
   g_setenv("GST_REGISTRY_FORK", "no", TRUE);
   g_setenv("FLOWCACHE_ENGINE", FLOWCACHE_BUILD_DIR "/tests/fake/libflowcache-fake.so", TRUE);
+  g_setenv("GST_PRESET_PATH", FLOWCACHE_SOURCE_DIR "/gst-plugin/presets", TRUE);
   testing::InitGoogleTest(&argc, argv);
   gst_init(&argc, &argv);
   g_log_set_always_fatal(static_cast<GLogLevelFlags>(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL));

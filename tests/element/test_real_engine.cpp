@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The element with the engine of this build and the model that ships, both found without being told where.
+#include <gst/app/gstappsink.h>
+
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "element_test.h"
+
+using namespace element_test;
+
+namespace {
+
+constexpr const char* kEngine = FLOWCACHE_BUILD_DIR "/engine/libflowcache.so.0";
+
+struct Picture {
+  std::array<double, 3> mean{};
+  double spread = 0;  ///< standard deviation of green
+};
+
+Picture picture_of(GstSample* sample) {
+  GstMapInfo map;
+  gst_buffer_map(gst_sample_get_buffer(sample), &map, GST_MAP_READ);
+  Picture p;
+  double squares = 0;
+  const size_t pixels = map.size / 4;
+  for (size_t i = 0; i < pixels; ++i) {
+    for (size_t c = 0; c < 3; ++c) p.mean[c] += map.data[4 * i + c] / static_cast<double>(pixels);
+    squares += map.data[4 * i + 1] * static_cast<double>(map.data[4 * i + 1]) / static_cast<double>(pixels);
+  }
+  p.spread = std::sqrt(squares - p.mean[1] * p.mean[1]);
+  gst_buffer_unmap(gst_sample_get_buffer(sample), &map);
+  return p;
+}
+
+/// The first frames of a prompt, as RGBA.
+std::vector<GstSample*> frames_of(const std::string& prompt, int count) {
+  GError* error = nullptr;
+  GstElement* pipeline =
+      gst_parse_launch(("flowcachesrc name=s is-live=false num-buffers=" + std::to_string(count) +
+                        " prompt=\"" + prompt + "\" ! video/x-raw,format=RGBA ! appsink name=k sync=false")
+                           .c_str(),
+                       &error);
+  EXPECT_EQ(error, nullptr);
+  GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
+  gst_element_set_state(pipeline, GST_STATE_PLAYING);
+  std::vector<GstSample*> samples;
+  while (GstSample* sample = gst_app_sink_pull_sample(GST_APP_SINK(sink))) samples.push_back(sample);
+  gst_element_set_state(pipeline, GST_STATE_NULL);
+  gst_object_unref(sink);
+  gst_object_unref(pipeline);
+  return samples;
+}
+
+class RealEngine : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!g_file_test(kEngine, G_FILE_TEST_EXISTS)) GTEST_SKIP() << "the engine is not built: " << kEngine;
+  }
+  ScopedEnv no_fake_{"FLOWCACHE_ENGINE", ""};
+};
+
+TEST_F(RealEngine, PlaysTheModelThatShips) {
+  const auto frames = frames_of("orange fire", 13);  // one more than a chunk
+  ASSERT_EQ(frames.size(), 13u);
+  const GstStructure* caps = gst_caps_get_structure(gst_sample_get_caps(frames[0]), 0);
+  int width = 0, height = 0, fps_n = 0, fps_d = 0;
+  gst_structure_get_int(caps, "width", &width);
+  gst_structure_get_int(caps, "height", &height);
+  gst_structure_get_fraction(caps, "framerate", &fps_n, &fps_d);
+  EXPECT_EQ(width, 320);
+  EXPECT_EQ(height, 192);
+  EXPECT_EQ(fps_n, 16);
+  EXPECT_EQ(fps_d, 1);
+  const Picture first = picture_of(frames.front());
+  EXPECT_GT(first.spread, 5.0);                   // a picture, not a flat field
+  EXPECT_GT(first.mean[0], first.mean[2] + 5.0);  // fire is more red than blue
+  GstMapInfo one, other;
+  gst_buffer_map(gst_sample_get_buffer(frames[0]), &one, GST_MAP_READ);
+  gst_buffer_map(gst_sample_get_buffer(frames[12]), &other, GST_MAP_READ);
+  EXPECT_NE(memcmp(one.data, other.data, one.size), 0);  // and it moves
+  gst_buffer_unmap(gst_sample_get_buffer(frames[0]), &one);
+  gst_buffer_unmap(gst_sample_get_buffer(frames[12]), &other);
+  for (GstSample* frame : frames) gst_sample_unref(frame);
+}
+
+TEST_F(RealEngine, NullWhileAChunkIsMade) {
+  GstElement* pipeline = gst_parse_launch("flowcachesrc ! fakesink", nullptr);
+  gst_element_set_state(pipeline, GST_STATE_PLAYING);
+  GstBus* bus = gst_element_get_bus(pipeline);
+  // The first prompt is received when the model is loaded and the first chunk is about to be made.
+  const MessagePtr received(gst_bus_timed_pop_filtered(bus, 300 * GST_SECOND, GST_MESSAGE_ELEMENT));
+  ASSERT_TRUE(received);
+  g_usleep(50000);
+  const gint64 begin = g_get_monotonic_time();
+  gst_element_set_state(pipeline, GST_STATE_NULL);
+  EXPECT_LT(g_get_monotonic_time() - begin, G_USEC_PER_SEC);
+  gst_object_unref(bus);
+  gst_object_unref(pipeline);
+}
+
+TEST_F(RealEngine, BadOptionsAreOneClearError) {
+  for (const char* options :
+       {"cache=magic", "kv-cache=magic", "kv-budget=1000", "device=toaster", "model=/no/such/model"}) {
+    const std::string error =
+        run_to_end(std::string("flowcachesrc num-buffers=1 ") + options + " ! fakesink");
+    const std::string value = std::string(options).substr(std::string(options).find('=') + 1);
+    EXPECT_NE(error, "") << options;
+    EXPECT_TRUE(error.find(value) != std::string::npos || value == "1000") << options << ": " << error;
+  }
+}
+
+}  // namespace
