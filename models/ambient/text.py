@@ -68,7 +68,7 @@ def words_of(prompt):
             known += SYNONYMS[word].split()
         elif len(near) == 1:
             known += near
-        else:
+        elif word not in unknown:
             unknown.append(word)
     return known, unknown
 
