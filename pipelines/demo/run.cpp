@@ -197,7 +197,8 @@ class Run {
   void tick() {
     const Stats stats = read_stats(source_);
     const std::lock_guard lock(mutex_);
-    if (frames_ == 0) return;
+    if (frames_ == 0 || (!terminal_ && frames_ == frames_said_)) return;
+    frames_said_ = frames_;
     const double fps = frames_per_second();
     char text[256];
     std::snprintf(text, sizeof text,
@@ -228,6 +229,7 @@ class Run {
   GMainLoop* loop_ = nullptr;
   std::mutex mutex_;  // frames_ and the times: written on the streaming thread, read on the main one
   uint64_t frames_ = 0, generated_ = 0;
+  uint64_t frames_said_ = 0;  // main thread only
   Clock::time_point first_frame_, last_frame_;
   RunResult result_;
 };
