@@ -2,6 +2,7 @@
 #include "networks/decoders/taehv.h"
 
 #include "error.h"
+#include "networks/row_ranges.h"
 #include "package/fields.h"
 
 namespace flowcache {
@@ -51,11 +52,18 @@ struct MemBlock {
   Conv first, second, third;
 };
 
-// Twice the rows and columns, `factor` times the frames, another width.
+// Twice the rows and columns, `factor` times the frames, another width: the checkpoint's nearest upsampling,
+// 1x1 convolution to `factor` frames and 3x3 convolution in one. All three are linear, so they fold: of the
+// nine taps on the fine grid, those that fall on the same coarse pixel add up, and each of a coarse pixel's
+// four fine ones ("phases") is a 2x2 convolution of the coarse grid. Four ninths of the work, and nothing is
+// upsampled.
 struct Grow {
-  Conv frames;  // 1x1
-  int64_t factor = 1;
-  Conv out;
+  at::Tensor weight;  // [factor * 4 * out, in, 2, 2]: frame, phase row, phase column, channel
+  int64_t factor = 1, out = 0;
+
+  static Grow fold(const at::Tensor& frames, const at::Tensor& conv, int64_t factor);
+  // [n, in, h, w] -> [n * factor, out, 2h, 2w], with a ReLU behind it if asked for.
+  at::Tensor operator()(const at::Tensor& x, bool relu) const;
 };
 
 struct Stage {
@@ -87,7 +95,7 @@ class Taehv final : public Decoder {
 
  private:
   at::Tensor remember(const MemBlock& block, const at::Tensor& x, at::Tensor& last) const;
-  at::Tensor grow(const Grow& grow, const at::Tensor& x) const;
+  at::Tensor finish(const at::Tensor& x) const;
 
   Config config_;
   at::ScalarType compute_;
@@ -103,20 +111,28 @@ class Layers {
       : weights_(weights), compute_(compute), device_(device) {}
 
   void skip() { ++index_; }
-  Conv conv(const std::string& inner, int64_t in, int64_t out, int64_t size, bool bias) {
-    const std::string name = "decoder." + std::to_string(index_) + inner;
-    wanted_.push_back({name + ".weight", {out, in, size, size}});
-    if (bias) wanted_.push_back({name + ".bias", {out}});
-    return {tensor(name + ".weight"), bias ? tensor(name + ".bias") : at::Tensor()};
+  Conv conv(const std::string& inner, int64_t in, int64_t out, int64_t size) {
+    return {place(want(inner + ".weight", {out, in, size, size})), place(want(inner + ".bias", {out}))};
   }
-  const std::vector<WeightSpec>& wanted() const { return wanted_; }
+  // A weight without a bias, to be worked on.
+  at::Tensor fp32(const std::string& inner, int64_t in, int64_t out, int64_t size) {
+    const at::Tensor t = want(inner + ".weight", {out, in, size, size});
+    return t.defined() ? t.to(at::kFloat) : t;
+  }
+  at::Tensor place(const at::Tensor& weight) const {
+    if (!weight.defined()) return {};
+    const at::Tensor t = weight.to(device_, compute_, false, true);
+    return t.dim() == 4 ? t.contiguous(at::MemoryFormat::ChannelsLast) : t;
+  }
+  // Throws for all keys at once.
+  void check() const { check_weights(weights_, wanted_, "taehv decoder"); }
 
  private:
-  at::Tensor tensor(const std::string& name) const {
-    const auto found = weights_.find(name);
-    if (found == weights_.end()) return {};  // check_weights() will name it
-    at::Tensor t = found->second.to(device_, compute_, false, true);
-    return t.dim() == 4 ? t.contiguous(at::MemoryFormat::ChannelsLast) : t;
+  // Undefined if it is not there or has another shape: check() will name it.
+  at::Tensor want(const std::string& inner, const std::vector<int64_t>& shape) {
+    wanted_.push_back({"decoder." + std::to_string(index_) + inner, shape});
+    const auto found = weights_.find(wanted_.back().name);
+    return found != weights_.end() && found->second.sizes() == shape ? found->second : at::Tensor();
   }
   const WeightMap& weights_;
   at::ScalarType compute_;
@@ -130,28 +146,29 @@ Taehv::Taehv(const Config& config, const WeightMap& weights, at::ScalarType comp
   Layers layers(weights, compute, device);
   const auto& n = config.widths;
   layers.skip();  // the clamp of latents
-  first_ = layers.conv("", config.latent_channels, n[0], 3, true);
+  first_ = layers.conv("", config.latent_channels, n[0], 3);
   layers.skip();
   layers.skip();  // ReLU
   for (size_t i = 0; i < 3; ++i) {
     Stage stage;
     for (int64_t block = 0; block < config.mem_blocks[i]; ++block) {
-      stage.blocks.push_back({layers.conv(".conv.0", 2 * n[i], n[i], 3, true),
-                              layers.conv(".conv.2", n[i], n[i], 3, true),
-                              layers.conv(".conv.4", n[i], n[i], 3, true)});
+      stage.blocks.push_back({layers.conv(".conv.0", 2 * n[i], n[i], 3),
+                              layers.conv(".conv.2", n[i], n[i], 3), layers.conv(".conv.4", n[i], n[i], 3)});
       layers.skip();
     }
     layers.skip();  // upsampling
-    stage.grow.factor = config.grows[i] ? 2 : 1;
-    stage.grow.frames = layers.conv(".conv", n[i], n[i] * stage.grow.factor, 1, false);
+    const int64_t factor = config.grows[i] ? 2 : 1;
+    const at::Tensor frames = layers.fp32(".conv", n[i], n[i] * factor, 1);
     layers.skip();
-    stage.grow.out = layers.conv("", n[i], n[i + 1], 3, false);
+    const at::Tensor conv = layers.fp32("", n[i], n[i + 1], 3);
     layers.skip();
+    if (frames.defined() && conv.defined()) stage.grow = Grow::fold(frames, conv, factor);
+    if (stage.grow.weight.defined()) stage.grow.weight = layers.place(stage.grow.weight);
     stages_.push_back(std::move(stage));
   }
   layers.skip();  // ReLU
-  last_ = layers.conv("", n[3], 3 * config.patch_size * config.patch_size, 3, true);
-  check_weights(weights, layers.wanted(), "taehv decoder");
+  last_ = layers.conv("", n[3], 3 * config.patch_size * config.patch_size, 3);
+  layers.check();
 }
 
 // The frame before each frame: the remembered one (zeros at the start of a stream), then all but the newest.
@@ -164,16 +181,54 @@ at::Tensor Taehv::remember(const MemBlock& block, const at::Tensor& x, at::Tenso
   return block.third(y).add_(x).relu_();
 }
 
-at::Tensor Taehv::grow(const Grow& grow, const at::Tensor& x) const {
-  // A 1x1 convolution commutes with nearest upsampling: run it first, on a quarter of the pixels.
-  const int64_t n = x.size(0), c = x.size(1), h = x.size(2), w = x.size(3);
-  at::Tensor y = grow.frames(x);
-  if (grow.factor > 1)
-    y = y.view({n, grow.factor, c, h, w})
-            .permute({0, 1, 3, 4, 2})
-            .reshape({n * grow.factor, h, w, c})
-            .permute({0, 3, 1, 2});
-  return grow.out(at::upsample_nearest2d(y, at::IntArrayRef{2 * h, 2 * w}));
+Grow Grow::fold(const at::Tensor& frames, const at::Tensor& conv, int64_t factor) {
+  const int64_t out = conv.size(0), in = frames.size(1);
+  // [factor, out, in, 3, 3]: the 1x1 first, then the 3x3.
+  const at::Tensor both = at::einsum("ocyx,fci->foiyx", {conv, frames.view({factor, -1, in})});
+  // Fine row 2i sees coarse rows i - 1 (one tap) and i (two); fine row 2i + 1 sees i (two) and i + 1 (one).
+  const auto taps = [](const at::Tensor& w, int64_t dim, int phase) {
+    const at::Tensor a = w.select(dim, 0), b = w.select(dim, 1), c = w.select(dim, 2);
+    return phase == 0 ? at::stack({a, b + c}, dim) : at::stack({a + b, c}, dim);
+  };
+  std::vector<at::Tensor> phases;
+  for (const int row : {0, 1})
+    for (const int column : {0, 1}) phases.push_back(taps(taps(both, 3, row), 4, column));
+  return {at::stack(phases, 1).reshape({factor * 4 * out, in, 2, 2}), factor, out};
+}
+
+at::Tensor Grow::operator()(const at::Tensor& x, bool relu) const {
+  const int64_t n = x.size(0), h = x.size(2), w = x.size(3);
+  // Padded by one on each side, position p of the result has seen coarse rows p - 1 and p.
+  const at::Tensor y =
+      at::conv2d(x, weight, {}, 1, 1).permute({0, 2, 3, 1}).unflatten(3, {factor, 2, 2, out});
+  at::Tensor fine = at::empty({n, factor, h, 2, w, 2, out}, x.options());
+  for (const int row : {0, 1})
+    for (const int column : {0, 1}) {
+      const at::Tensor from =
+          y.slice(1, row, row + h).slice(2, column, column + w).select(4, row).select(4, column);
+      at::Tensor to = fine.select(3, row).select(4, column);  // [n, factor, h, w, out]
+      if (relu)
+        at::clamp_min_out(to, from.permute({0, 3, 1, 2, 4}), 0);
+      else
+        to.copy_(from.permute({0, 3, 1, 2, 4}));
+    }
+  return fine.view({n * factor, 2 * h, 2 * w, out}).permute({0, 3, 1, 2});
+}
+
+// The last stage's growth and the output convolution, frame by frame: they are most of the work, and a
+// frame's part of it fits a core's cache.
+at::Tensor Taehv::finish(const at::Tensor& x) const {
+  const int64_t factor = stages_.back().grow.factor, scale = 2 * config_.patch_size;
+  at::Tensor frames =
+      at::empty({x.size(0) * factor, 3, x.size(2) * scale, x.size(3) * scale}, x.options().dtype(at::kFloat));
+  for_row_ranges(
+      device_, x.size(0),
+      [&](int64_t first, int64_t count) {
+        const at::Tensor y = last_(stages_.back().grow(x.narrow(0, first, count), /*relu=*/true));
+        frames.narrow(0, first * factor, count * factor).copy_(at::pixel_shuffle(y, config_.patch_size));
+      },
+      {1, 1});
+  return frames;
 }
 
 at::Tensor Taehv::decode_raw(const at::Tensor& latents, State& state) const {
@@ -185,10 +240,9 @@ at::Tensor Taehv::decode_raw(const at::Tensor& latents, State& state) const {
   size_t memory = 0;
   for (const Stage& stage : stages_) {
     for (const MemBlock& block : stage.blocks) x = remember(block, x, state.last[memory++]);
-    x = grow(stage.grow, x);
+    if (&stage != &stages_.back()) x = stage.grow(x, /*relu=*/false);
   }
-  x = last_(x.relu_()).to(at::kFloat).contiguous();
-  return config_.patch_size > 1 ? at::pixel_shuffle(x, config_.patch_size) : x;
+  return finish(x);
 }
 
 at::Tensor Taehv::decode(const at::Tensor& latents, DecoderState& state) const {
