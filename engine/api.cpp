@@ -8,9 +8,9 @@
 
 #include "api_guard.h"
 #include "color_convert.h"
-#include "openmp_wait.h"
 #include "package/model.h"
 #include "package/preflight.h"
+#include "stream/device.h"
 #include "stream/stream.h"
 
 using flowcache::Error;
@@ -106,8 +106,8 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
     });
     made->device = made->model->device.str();
     made->precision = made->model->compute == at::kFloat ? "fp32" : "bf16";
-    flowcache::log(FC_LOG_INFO, "loaded " + made->model->package.name + " on " + made->device + " in " + made->precision +
-                                       "; OpenMP waits: " + flowcache_openmp_wait_policy());
+    flowcache::log(FC_LOG_INFO, "loaded " + made->model->package.name + " on " + made->device + " in " + made->precision);
+    flowcache::warn_of_spinning_threads(made->model->device);
     *engine = made.release();
   });
 }

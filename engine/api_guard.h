@@ -10,13 +10,13 @@
 #include <string_view>
 
 #include "error.h"
+#include "log.h"
 
 namespace flowcache {
 
 // The calling thread's last error sentence.
 std::string& last_error();
 fc_status remember(fc_status status, std::string_view message) noexcept;
-void log(fc_log_level level, const std::string& message);
 
 // Runs `body` and turns whatever it throws into a status and a sentence.
 template <class Body>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The parts of the C API that belong to the process: errors, log, versions, the list of policies.
-#include <mutex>
 #include <sstream>
 
 #include "api_guard.h"
@@ -23,10 +22,6 @@ fc_status remember(fc_status status, std::string_view message) noexcept {
 }
 
 namespace {
-
-std::mutex log_mutex;  // guards the two below; not held while calling out
-fc_log_function log_function = nullptr;
-void* log_user = nullptr;
 
 std::string options_text(const std::vector<OptionSpec>& options) {
   std::ostringstream text;
@@ -62,17 +57,6 @@ const std::vector<Description>& descriptions() {
 
 }  // namespace
 
-void log(fc_log_level level, const std::string& message) {
-  fc_log_function function;
-  void* user;
-  {
-    const std::lock_guard lock(log_mutex);
-    function = log_function;
-    user = log_user;
-  }
-  if (function) function(user, level, message.c_str());
-}
-
 }  // namespace flowcache
 
 extern "C" {
@@ -97,9 +81,7 @@ const char* fc_status_name(fc_status status) {
 }
 
 void fc_set_log_function(fc_log_function function, void* user) {
-  const std::lock_guard lock(flowcache::log_mutex);
-  flowcache::log_function = function;
-  flowcache::log_user = user;
+  flowcache::set_log_function(function, user);
 }
 
 fc_status fc_policy_describe(uint32_t index, fc_policy_info* info) {

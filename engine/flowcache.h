@@ -12,6 +12,10 @@
  * Structs begin with `size`: set it to sizeof(the struct) before passing one in, so that fields can be added at the
  * end without breaking programs built against an older header. A zero, NULL or FC_AUTO field means "the default".
  *
+ * On the CPU, set OMP_WAIT_POLICY=passive in the environment of the process before the library is loaded: LibTorch's
+ * threads otherwise burn their cores while they wait for each other, which beside a video encoder makes chunks several
+ * times slower. The GStreamer element and the flowcache tool do so themselves.
+ *
  * Strings are UTF-8. Strings passed in are copied. Video frames are progressive with square pixels.
  */
 #ifndef FLOWCACHE_H

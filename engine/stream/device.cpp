@@ -6,10 +6,12 @@
 #include <ATen/cpu/Utils.h>
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <mutex>
 #include <thread>
 
 #include "error.h"
+#include "log.h"
 
 namespace flowcache {
 
@@ -54,6 +56,14 @@ at::ScalarType choose_precision(const std::string& name, at::Device device) {
   if (!name.empty() && name != "auto")
     throw Error(FC_ERROR_ARGUMENT, "precision \"" + name + "\" is unknown; use auto, fp32 or bf16");
   return device.is_cuda() ? at::kBFloat16 : at::kFloat;
+}
+
+void warn_of_spinning_threads(at::Device device) {
+  const char* policy = std::getenv("OMP_WAIT_POLICY");
+  const bool passive = policy && (*policy == 'p' || *policy == 'P');
+  if (device.is_cpu() && !passive && !std::getenv("GOMP_SPINCOUNT"))
+    log(FC_LOG_WARNING, "OMP_WAIT_POLICY=passive is not set: LibTorch's threads spin while they wait, which slows down "
+                        "this program and whatever runs beside it; set it before the program starts");
 }
 
 void use_threads(uint32_t threads) {
