@@ -31,6 +31,9 @@ struct Case {
   const char* sink_caps;
   const char* format;
 };
+void PrintTo(const Case& one, std::ostream* out) {
+  *out << one.sink_caps;
+}
 class Formats : public testing::TestWithParam<Case> {};
 
 TEST_P(Formats, AreFoundAndRight) {
@@ -90,6 +93,9 @@ struct Refusal {
   const char* sink_caps;
   const char* field;
 };
+void PrintTo(const Refusal& one, std::ostream* out) {
+  *out << one.sink_caps;
+}
 class Refusals : public testing::TestWithParam<Refusal> {};
 
 TEST_P(Refusals, NameTheFieldAndBothValues) {

@@ -15,6 +15,9 @@ struct Fault {
   int code;
   const char* text;
 };
+void PrintTo(const Fault& fault, std::ostream* out) {
+  *out << fault.model;
+}
 class Faults : public testing::TestWithParam<Fault> {};
 
 TEST_P(Faults, AreOneErrorOfTheRightKind) {

@@ -44,7 +44,7 @@ std::vector<GstSample*> frames_of(const std::string& prompt, int count) {
                        &error);
   EXPECT_EQ(error, nullptr);
   GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
-  gst_element_set_state(pipeline, GST_STATE_PLAYING);
+  EXPECT_NE(gst_element_set_state(pipeline, GST_STATE_PLAYING), GST_STATE_CHANGE_FAILURE);
   std::vector<GstSample*> samples;
   while (GstSample* sample = gst_app_sink_pull_sample(GST_APP_SINK(sink))) samples.push_back(sample);
   gst_element_set_state(pipeline, GST_STATE_NULL);
@@ -87,11 +87,13 @@ TEST_F(RealEngine, PlaysTheModelThatShips) {
 
 TEST_F(RealEngine, NullWhileAChunkIsMade) {
   GstElement* pipeline = gst_parse_launch("flowcachesrc ! fakesink", nullptr);
-  gst_element_set_state(pipeline, GST_STATE_PLAYING);
+  ASSERT_NE(gst_element_set_state(pipeline, GST_STATE_PLAYING), GST_STATE_CHANGE_FAILURE);
   GstBus* bus = gst_element_get_bus(pipeline);
   // The first prompt is received when the model is loaded and the first chunk is about to be made.
-  const MessagePtr received(gst_bus_timed_pop_filtered(bus, 300 * GST_SECOND, GST_MESSAGE_ELEMENT));
+  const MessagePtr received(gst_bus_timed_pop_filtered(
+      bus, 300 * GST_SECOND, static_cast<GstMessageType>(GST_MESSAGE_ELEMENT | GST_MESSAGE_ERROR)));
   ASSERT_TRUE(received);
+  ASSERT_EQ(GST_MESSAGE_TYPE(received.get()), GST_MESSAGE_ELEMENT) << text_of(received.get());
   g_usleep(50000);
   const gint64 begin = g_get_monotonic_time();
   gst_element_set_state(pipeline, GST_STATE_NULL);
