@@ -159,6 +159,7 @@ int demo_main(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  demo::sleep_at_barriers(argv);
   Options options;
   if (!parse(argc, argv, options)) {
     std::fprintf(stderr,

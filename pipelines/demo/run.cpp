@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 
 namespace demo {
@@ -235,6 +236,12 @@ class Run {
 };
 
 }  // namespace
+
+void sleep_at_barriers(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
+  setenv("OMP_WAIT_POLICY", "passive", 1);
+  execv("/proc/self/exe", argv);  // returns only if it could not; then the threads spin
+}
 
 RunResult run(const RunConfig& config) {
   return Run(config).go();

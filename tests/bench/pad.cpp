@@ -110,6 +110,7 @@ bool parse(int argc, char** argv, Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  demo::sleep_at_barriers(argv);
   Options options;
   if (!parse(argc, argv, options)) {
     std::fprintf(stderr, "bench-pad [--frames N >= 48] [--prompt TEXT] [--seed N]\n");
