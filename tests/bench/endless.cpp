@@ -138,6 +138,11 @@ bool parse(int argc, char** argv, Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!std::getenv(
+          "OMP_WAIT_POLICY")) {  // read when the engine's libraries are loaded, so start once more with it
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    execv("/proc/self/exe", argv);
+  }
   Options options;
   if (!parse(argc, argv, options)) {
     std::fprintf(stderr, "bench-endless [--chunks N > 40] [--prompt TEXT] [--cache POLICY] [--threads N]\n");
