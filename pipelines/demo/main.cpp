@@ -136,8 +136,10 @@ int demo_main(const Options& options) {
       options.out.substr(0, options.out.rfind('.') > options.out.rfind('/') + 1 ? options.out.rfind('.')
                                                                                 : std::string::npos) +
       ".png";
+  // Repeats are not kept, so there may be fewer pictures than frames.
+  const uint64_t pictures = compared == frames ? cached.kept.last() + 1 : cached.frames;
   const std::string problem =
-      write_contact_sheet(cached.kept, demo::spread(cached.frames, sheet_frames), sheet_columns, png);
+      write_contact_sheet(cached.kept, demo::spread(pictures, sheet_frames), sheet_columns, png);
   if (!problem.empty()) return fail("the contact sheet could not be written: " + problem);
   if (cached.interrupted) return std::printf("\n%s\n%s\n", options.out.c_str(), png.c_str()), 0;
 
