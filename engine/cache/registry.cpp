@@ -12,7 +12,7 @@ namespace flowcache {
 // Each policy's file defines its entry; the two lists below name them.
 namespace reuse {
 PolicyEntry<ReusePolicy> none(), flowcache(), teacache(), teacache_joint(), easycache(), magcache(), scm(),
-    interval(), taylorseer(), forecast();
+    interval(), taylorseer(), forecast(), ramp();
 }
 namespace kv {
 PolicyEntry<KvPolicy> window(), flowcache(), full(), packcache(), ca2();
@@ -20,8 +20,9 @@ PolicyEntry<KvPolicy> window(), flowcache(), full(), packcache(), ca2();
 
 std::span<const PolicyEntry<ReusePolicy>> reuse_policies() {
   static const std::vector<PolicyEntry<ReusePolicy>> all = {
-      reuse::flowcache(), reuse::none(), reuse::teacache(), reuse::teacache_joint(), reuse::easycache(),
-      reuse::magcache(),  reuse::scm(),  reuse::interval(), reuse::taylorseer(),     reuse::forecast(),
+      reuse::flowcache(),  reuse::none(),     reuse::teacache(), reuse::teacache_joint(),
+      reuse::easycache(),  reuse::magcache(), reuse::scm(),      reuse::interval(),
+      reuse::taylorseer(), reuse::forecast(), reuse::ramp(),
   };
   return all;
 }

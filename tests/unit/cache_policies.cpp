@@ -39,8 +39,7 @@ std::vector<int> play(const std::string& spec, int steps, double threshold = -1)
 
 }  // namespace
 
-// ---- TeaCache
-// ---------------------------------------------------------------------------------------------------
+// TeaCache
 
 TEST(TeaCache, PublishedScheduleOfTheFirstPolynomial) {
   // Changes 0.02, 0.025, …; first and last step forced.
@@ -86,8 +85,7 @@ TEST(TeaCacheJoint, ByPositionComparesStrangers) {
   }
 }
 
-// ---- EasyCache
-// --------------------------------------------------------------------------------------------------
+// EasyCache
 
 namespace {
 
@@ -138,8 +136,7 @@ TEST(EasyCache, PublishedToy) {
   EXPECT_EQ(easycache_toy(0).computed.size(), 20u);
 }
 
-// ---- MagCache
-// ---------------------------------------------------------------------------------------------------
+// MagCache
 
 TEST(MagCache, PublishedSchedules) {
   struct Row {
@@ -200,8 +197,7 @@ TEST(MagCache, CurveFiles) {
   EXPECT_THROW(read_curve(path), Error);
 }
 
-// ---- static masks
-// -----------------------------------------------------------------------------------------------
+// static masks
 
 TEST(StaticMasks, Scm) {
   const auto bits = [](const std::string& text) {
@@ -236,8 +232,15 @@ TEST(StaticMasks, Interval) {
   EXPECT_EQ(play("interval", 7, 0.0), std::vector<int>(7, 1));
 }
 
-// ---- prediction
-// -------------------------------------------------------------------------------------------------
+// prediction
+
+TEST(StaticMasks, Ramp) {
+  EXPECT_EQ(play("ramp:computed=5", 24), mask("0,3,8,15,23", 24));
+  EXPECT_EQ(play("ramp:computed=6", 24), mask("0,2,6,11,16,23", 24));
+  EXPECT_EQ(play("ramp:computed=6,power=1", 26), mask("0,5,10,15,20,25", 26));
+  EXPECT_EQ(play("ramp:computed=2", 24), mask("0,23", 24));
+  EXPECT_EQ(play("ramp:computed=50", 24), std::vector<int>(24, 1));
+}
 
 TEST(Predictor, PublishedTaylorValues) {
   const double points[] = {4, 2, 0}, y[] = {2.5, 1.5, 1};
@@ -380,8 +383,7 @@ TEST(Predictor, ChunksDoNotShareTheirPast) {
   EXPECT_NEAR(weights[1][0], 1 + 2.0 / 3, 1e-9);
 }
 
-// ---- Forecast
-// ---------------------------------------------------------------------------------------------------
+// Forecast
 
 TEST(Forecast, LinearVelocitiesNeedTheNetworkOnlyAtTheEnds) {
   const auto v = [](double sigma) { return 3 * sigma - 5; };
@@ -421,6 +423,20 @@ TEST(Forecast, TheErrorOfTheLastExtrapolationSetsTheNextStride) {
   EXPECT_NEAR(seen[3].distance, 0.1 * 0.2 / 0.64 * 0.1, 1e-6);
   EXPECT_NEAR(seen[4].distance, 0.2 * 0.3 / 0.64 * 0.1, 1e-6);
   EXPECT_NEAR(seen[4].accumulated, seen[3].distance + seen[4].distance, 1e-9);
+}
+
+TEST(Forecast, LaterChunksBeginWithWhatTheFirstMeasured) {
+  const auto v = [](double sigma) { return 3 * sigma - 5; };
+  const auto policy = choose_reuse("forecast").make();
+  const auto computed = [&] {
+    int count = 0;
+    integrate(*policy, 24, v, &count);
+    return count;
+  };
+  EXPECT_EQ(computed(), 4);
+  EXPECT_EQ(computed(), 2);
+  policy->reset();
+  EXPECT_EQ(computed(), 4);
 }
 
 TEST(Forecast, SkipsNoMoreThanAllowed) {

@@ -12,8 +12,7 @@
 using namespace flowcache;
 using namespace cache_steps;
 
-// ---- every policy
-// ----------------------------------------------------------------------------------------------
+// every policy
 
 class EveryReusePolicy : public testing::TestWithParam<std::string> {
  protected:
@@ -74,8 +73,7 @@ TEST_P(EveryReusePolicy, AChunkWithoutItsPastIsComputed) {
 INSTANTIATE_TEST_SUITE_P(Registry, EveryReusePolicy, testing::ValuesIn(reuse_names()),
                          [](const auto& info) { return info.param; });
 
-// ---- FlowCache
-// --------------------------------------------------------------------------------------------------
+// FlowCache
 
 namespace {
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "cache/reuse/forecast.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "cache/reuse/predictor.h"
@@ -16,17 +17,26 @@ std::vector<Decision> Forecast::decide(std::span<const ChunkStep> tick, double t
 Decision Forecast::decide_one(const StepInfo& info, double threshold) {
   State& state = chunks_[info.chunk];
   const bool tired = config_.most_skipped > 0 && state.skipped >= config_.most_skipped;
-  const bool forced = info.must_compute || info.step < config_.warmup || info.step >= info.steps - 1 ||
-                      state.curvature < 0 || tired;
-  Decision decision;
-  if (forced) {
-    decision = state.accumulator.force();
-  } else {
-    const double error = state.curvature * std::abs((info.sigma - state.newest) * (info.sigma - state.older));
-    decision = state.accumulator.add(error * std::abs(info.sigma_next - info.sigma), threshold);
-  }
+  const bool learned = config_.learn_start && start_curvature_ != unknown;
+  const int warmup = learned ? std::min(1, config_.warmup) : config_.warmup;
+  const double error = foretold_error(state, info);
+  const bool forced = info.must_compute || info.step < warmup || info.step >= info.steps - 1 ||
+                      state.known == 0 || error == unknown || tired;
+  const Decision decision =
+      forced ? state.accumulator.force()
+             : state.accumulator.add(error * std::abs(info.sigma_next - info.sigma), threshold);
   state.skipped = decision.action == Action::reuse ? state.skipped + 1 : 0;
   return decision;
+}
+
+double Forecast::foretold_error(const State& state, const StepInfo& info) const {
+  double curvature = state.curvature;
+  if (curvature == unknown && config_.learn_start) curvature = start_curvature_;
+  if (curvature == unknown) return unknown;
+  const double stride = std::abs(info.sigma - state.newest);
+  // With one computation so far, as if there were another as far behind it as this step is ahead.
+  const double longer = state.known >= 2 ? std::abs(info.sigma - state.older) : 2 * stride;
+  return curvature * stride * longer;
 }
 
 void Forecast::computed(const ChunkStep& step, const at::Tensor& velocity) {
@@ -37,8 +47,10 @@ void Forecast::computed(const ChunkStep& step, const at::Tensor& velocity) {
     const at::Tensor& newest = state.velocity.value();
     const at::Tensor foretold = newest + along * (newest - state.older_velocity.value());
     const double error = relative_change(foretold, velocity);
-    state.curvature = error / std::abs((sigma - state.newest) * (sigma - state.older));
-    if (!std::isfinite(state.curvature)) state.curvature = -1;
+    const double curvature = error / std::abs((sigma - state.newest) * (sigma - state.older));
+    if (state.curvature == unknown && std::isfinite(curvature)) start_curvature_ = curvature;
+    // One error that happens to be small does not free the stride at once.
+    state.curvature = std::isfinite(curvature) ? std::max(curvature, 0.5 * state.curvature) : unknown;
   }
   std::swap(state.velocity, state.older_velocity);
   state.velocity.keep(velocity);
@@ -64,10 +76,16 @@ PolicyEntry<ReusePolicy> forecast() {
           .options = with_prediction(
               {
                   {.name = "warmup",
-                   .help = "steps of a chunk computed before any is reused",
+                   .help = "steps that the first chunk computes before any is reused",
                    .value = 3,
                    .min = 0,
                    .max = 1000,
+                   .whole = true},
+                  {.name = "learn_start",
+                   .help = "1: later chunks begin with what a chunk before them measured",
+                   .value = 1,
+                   .min = 0,
+                   .max = 1,
                    .whole = true},
                   {.name = "most_skipped",
                    .help = "consecutive reused steps at most; 0: no limit",
@@ -80,6 +98,7 @@ PolicyEntry<ReusePolicy> forecast() {
           .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
             return predicted(
                 std::make_unique<Forecast>(ForecastConfig{.warmup = options.integer("warmup"),
+                                                          .learn_start = options.flag("learn_start"),
                                                           .most_skipped = options.integer("most_skipped")}),
                 options);
           }};

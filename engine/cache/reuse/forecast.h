@@ -16,7 +16,9 @@
 namespace flowcache {
 
 struct ForecastConfig {
-  int warmup = 3;        // steps of each chunk computed at first; three are needed for the first error
+  int warmup = 3;  // steps computed at first by a chunk that knows no curvature: two foretell the third
+  bool learn_start = true;  // later chunks begin with the curvature that a chunk before them found at its
+                            // start, and are free from their second step on
   int most_skipped = 0;  // consecutive reused steps at most; 0: no limit
 };
 
@@ -30,23 +32,28 @@ class Forecast final : public ReusePolicy {
   void computed(const ChunkStep& step, const at::Tensor& velocity) override;
   void residuals_dropped(int64_t chunk) override { chunks_.erase(chunk); }
   void end_chunk(int64_t chunk) override { chunks_.erase(chunk); }
-  void reset() override { chunks_.clear(); }
+  void reset() override {
+    chunks_.clear();
+    start_curvature_ = unknown;
+  }
   uint64_t state_bytes() const override;
 
  private:
+  static constexpr double unknown = -1;
   struct State {
     Accumulator accumulator;
     double newest = 0, older = 0;  // noise levels of the last two computations
     KeptFeature velocity, older_velocity;
-    int known = 0;  // computations so far
-    double curvature =
-        -1;  // relative error of the extrapolation per squared noise level; negative: not known yet
+    int known = 0;               // computations so far
+    double curvature = unknown;  // relative error of the extrapolation per squared noise level
     int skipped = 0;
   };
   Decision decide_one(const StepInfo& info, double threshold);
+  double foretold_error(const State& state, const StepInfo& info) const;
 
   ForecastConfig config_;
   std::map<int64_t, State> chunks_;
+  double start_curvature_ = unknown;  // of the chunk that measured one last, at its start
 };
 
 }  // namespace flowcache
