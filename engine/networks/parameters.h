@@ -44,8 +44,10 @@ class Parameters {
   void load_random(at::ScalarType dtype, at::Device device) {
     for (size_t i = 0; i < slots_.size(); ++i) {
       if (!slots_[i].tensor) continue;
-      const auto options = at::TensorOptions().device(device).dtype(slots_[i].dtype.value_or(dtype));
-      *slots_[i].tensor = at::randn(specs_[i].shape, options).mul_(0.02);
+      // Drawn as fp32, so that the same seed gives the same network in every precision.
+      const at::Tensor drawn =
+          at::randn(specs_[i].shape, at::TensorOptions().device(device).dtype(at::kFloat));
+      *slots_[i].tensor = drawn.mul_(0.02).to(slots_[i].dtype.value_or(dtype));
     }
   }
 

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "samplers/few_step.h"
 #include "samplers/flow_euler.h"
+#include "samplers/magi_euler.h"
 #include "samplers/unipc.h"
 
 namespace flowcache {
@@ -28,12 +29,13 @@ std::unique_ptr<Sampler> few_step(const nlohmann::json& section, int steps) {
 std::unique_ptr<Sampler> make_sampler(const nlohmann::json& section, int steps) {
   const std::string kind = section.value("kind", "");
   if (kind == "few_step") return few_step(section, steps);
-  if (kind != "flow_euler" && kind != "unipc")
+  if (kind != "flow_euler" && kind != "unipc" && kind != "magi")
     throw Error(FC_ERROR_MODEL,
-                "model.json: sampler.kind is \"" + kind + "\"; known kinds are flow_euler, few_step, unipc");
-  const int count = steps != 0 ? steps : section.value("steps", kind == "unipc" ? 50 : 24);
+                "model.json: sampler.kind is \"" + kind + "\"; known kinds are few_step, flow_euler, magi, unipc");
+  const int count = steps != 0 ? steps : section.value("steps", kind == "unipc" ? 50 : kind == "magi" ? 64 : 24);
   if (count < 1 || count > 1000)
     throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(count) + " is outside 1..1000");
+  if (kind == "magi") return make_magi_euler(count, {.shift = section.value("shift", 3.0)});
   if (kind == "unipc") return make_unipc(count, section.value("shift", 1.0));
   return make_flow_euler(count, section.value("shift", 1.0), section.value("timestep_scale", 1000.0));
 }

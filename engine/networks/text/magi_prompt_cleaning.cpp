@@ -92,10 +92,17 @@ bool is_dash(char32_t c) {
          c == 0xFF0D;
 }
 
-// Lower case; CJK strokes and ideographs go; every dash, quote and white space in one spelling.
+// No word is longer; the rules would take quadratic time over one that is.
+constexpr size_t max_word = 200;
+
+// Lower case; CJK strokes, ideographs and the rest of endless words go; every dash, quote and white space in
+// one spelling.
 std::wstring normalise(std::string_view utf8) {
   std::wstring out;
+  size_t word = 0;
   for (char32_t c : decode_utf8_lossy(utf8)) {
+    word = is_space(c) ? 0 : word + 1;
+    if (word > max_word) continue;
     c = to_lower(c);
     if ((c >= 0x31C0 && c <= 0x4DFF) || (c >= 0x4E00 && c <= 0x9FFF)) continue;
     if (is_dash(c)) c = U'-';

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "networks/text/t5_text_encoder.h"
+
+#include "error.h"
+#include "networks/text/prompt_cleaning.h"
+#include "package/fields.h"
+
+namespace flowcache {
+namespace {
+
+constexpr size_t remembered = 64;
+
+// Rows of MAGI-1's `other_tokens`.
+constexpr int64_t quality_row = 1, duration_row = 7, longest_duration = 7;
+
+std::string model_json(const ModelPackage& package) {
+  return (package.folder / "model.json").string();
+}
+
+Fields text_fields(const ModelPackage& package) {
+  return Fields(package.text, model_json(package), "text");
+}
+
+// A file that the section names must lie in the model's folder.
+std::filesystem::path file_in(const ModelPackage& package, const char* field, const std::string& fallback) {
+  const std::string name = text_fields(package).string(field, 255, fallback);
+  if (std::filesystem::path(name).filename() != name)
+    text_fields(package).fail(field, "the name of a file in the model's folder");
+  return package.folder / name;
+}
+
+at::Tensor read_special_tokens(const ModelPackage& package, int64_t dim) {
+  if (!text_fields(package).has("special_tokens")) return {};
+  const auto file = file_in(package, "special_tokens", "");
+  const WeightMap tokens = read_safetensors(file);
+  const auto found = tokens.find("other_tokens");
+  if (found == tokens.end() || found->second.dim() != 2 || found->second.size(1) != dim ||
+      found->second.size(0) <= duration_row + longest_duration)
+    throw Error(FC_ERROR_MODEL, file.string() + " needs other_tokens [at least " +
+                                    std::to_string(duration_row + longest_duration + 1) + ", " +
+                                    std::to_string(dim) + "]: convert special_tokens.npz of the checkpoint");
+  // Duration first, then quality. A stream never ends, so the longest duration is always true.
+  return at::stack({found->second[duration_row + longest_duration], found->second[quality_row]})
+      .to(at::kFloat);
+}
+
+}  // namespace
+
+T5TextEncoder::T5TextEncoder(const ModelPackage& package, at::Device device)
+    : package_(package),
+      config_(T5Config::from_json(package.text.value("config", nlohmann::json::object()))),
+      tokenizer_(file_in(package, "tokenizer", "spiece.model")) {
+  const Fields fields = text_fields(package_);
+  magi_ = fields.string("kind", 63) == "t5";
+  unload_ = fields.boolean("unload", false);
+  max_length_ = fields.integer("max_length", 1, 65536, magi_ ? 800 : 512);
+  const std::string where = fields.string("device", 15, "model");
+  if (where != "model" && where != "cpu") fields.fail("device", "\"model\" or \"cpu\"");
+  device_ = where == "cpu" ? at::Device(at::kCPU) : device;
+  const std::string precision = fields.string("precision", 15, device_.is_cpu() ? "fp32" : "bf16");
+  if (precision != "bf16" && precision != "fp32") fields.fail("precision", "\"bf16\" or \"fp32\"");
+  dtype_ = precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  if (tokenizer_.vocabulary() > config_.vocabulary)
+    throw Error(FC_ERROR_MODEL,
+                model_json(package_) + ": the tokenizer has " + std::to_string(tokenizer_.vocabulary()) +
+                    " pieces, the text encoder's table " + std::to_string(config_.vocabulary) +
+                    " rows: they belong to different models");
+  check_weights(read_section(package_, package_.text), config_.weights(),
+                "text encoder of " + model_json(package_));
+  prefix_ = read_special_tokens(package_, config_.dim);
+}
+
+at::Tensor T5TextEncoder::run(const std::string& cleaned) const {
+  if (!encoder_)
+    encoder_ = std::make_unique<T5Encoder>(config_, read_section(package_, package_.text), dtype_, device_,
+                                           "text encoder of " + model_json(package_));
+  // Padding would be masked out and cut off again; without it nothing is computed for it.
+  const std::vector<int64_t> ids = tokenizer_.encode(cleaned, max_length_);
+  const at::Tensor index = at::tensor(ids, at::kLong);
+  at::Tensor features = encoder_->encode(index, at::ones_like(index)).to(at::kCPU);
+  if (prefix_.defined()) features = at::cat({prefix_, features});
+  if (unload_) encoder_.reset();
+  return features.narrow(0, 0, std::min(features.size(0), max_length_)).contiguous();
+}
+
+TextFeatures T5TextEncoder::encode(std::string_view prompt) const {
+  const std::string cleaned = magi_ ? clean_magi_prompt(prompt) : clean_wan_prompt(prompt);
+  const std::lock_guard lock(mutex_);
+  for (auto it = recent_.begin(); it != recent_.end(); ++it) {
+    if (it->first != cleaned) continue;
+    recent_.splice(recent_.begin(), recent_, it);
+    return {recent_.front().second, {}};
+  }
+  recent_.emplace_front(cleaned, run(cleaned));
+  if (recent_.size() > remembered) recent_.pop_back();
+  return {recent_.front().second, {}};
+}
+
+}  // namespace flowcache

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Prompts through UMT5-XXL (Wan, SkyReels-V2) or T5-v1.1-XXL (MAGI-1): cleaned, tokenized, encoded.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "networks/text/sentencepiece_tokenizer.h"
+#include "networks/text/t5.h"
+#include "networks/text/text_encoder.h"
+#include "package/model.h"
+
+namespace flowcache {
+
+// model.json's "text": kind "umt5" or "t5", file or files, config (the encoder's config.json), and
+//   tokenizer       name of the spiece.model in the folder; default "spiece.model"
+//   max_length      tokens, the end of sequence included; default 512 for umt5, 800 for t5
+//   device          "model" (default: where the transformer is) or "cpu"
+//   precision       "bf16" (default on a GPU) or "fp32"
+//   unload          true: weights are dropped after each prompt that is new, and read again for the next
+//   special_tokens  t5: a safetensors file with MAGI-1's `other_tokens`; the tokens for an endless,
+//   high-quality video
+//                   then come before the caption, as the published scripts have it
+//
+// Thread-safe; prompts are encoded one at a time, and the last 64 are remembered.
+class T5TextEncoder final : public TextEncoder {
+ public:
+  // Checks every key; weights are copied to their device when the first prompt comes. Throws FC_ERROR_MODEL,
+  // FC_ERROR_NOT_FOUND.
+  T5TextEncoder(const ModelPackage& package, at::Device device);
+
+  TextFeatures encode(std::string_view prompt) const override;
+
+ private:
+  at::Tensor run(const std::string& cleaned) const;
+
+  ModelPackage package_;
+  T5Config config_;
+  bool magi_ = false, unload_ = false;
+  int64_t max_length_ = 0;
+  at::Device device_ = at::kCPU;
+  at::ScalarType dtype_ = at::kFloat;
+  SentencePieceTokenizer tokenizer_;
+  at::Tensor prefix_;  // [n, dim] fp32 on the CPU, undefined without special tokens
+
+  mutable std::mutex mutex_;  // guards what follows
+  mutable std::unique_ptr<T5Encoder> encoder_;
+  mutable std::list<std::pair<std::string, at::Tensor>> recent_;  // newest first
+};
+
+}  // namespace flowcache

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What surrounds the public checkpoints: prompt cleaning, position buckets, LoRA, T5 and MAGI-1 in bf16.
+#include <gtest/gtest.h>
+
+#include "error.h"
+#include "networks/decoders/magi_vae.h"
+#include "networks/decoders/tiles.h"
+#include "networks/lora.h"
+#include "networks/magi.h"
+#include "networks/magi_guidance.h"
+#include "networks/text/prompt_cleaning.h"
+#include "networks/text/t5.h"
+#include "samplers/unipc.h"
+
+using namespace flowcache;
+
+namespace {
+
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+MagiConfig tiny_magi() {
+  MagiConfig c;
+  c.layers = 2;
+  c.hidden = c.text = 64;
+  c.ffn = 128;
+  c.heads = 4;
+  c.kv_heads = 2;
+  c.head_dim = 16;
+  c.condition = 16;
+  c.caption_channels = 24;
+  c.caption_length = 12;
+  c.distilled = true;
+  return c;
+}
+
+}  // namespace
+
+TEST(PromptCleaning, WanKeepsWordsAndRepairsText) {
+  EXPECT_EQ(clean_wan_prompt("  two   spaces\tand\nlines "), "two spaces and lines");
+  EXPECT_EQ(clean_wan_prompt("sea &amp;amp; &#65;&#x42; &copy &notin;"), "sea & AB © ∉");
+  EXPECT_EQ(clean_wan_prompt("sch\xC3\x83\xC2\xB6n"), "schön");
+  EXPECT_EQ(clean_wan_prompt("caf\xC3\xA9"), "café");
+  EXPECT_EQ(clean_wan_prompt("“a” ‘b’ ＦＵＬＬ ｶﾞ ﬁ"), "\"a\" 'b' FULL ガ fi");
+  EXPECT_EQ(clean_wan_prompt("\x1b[31mred\x01"), "red");
+  EXPECT_EQ(clean_wan_prompt("\xff\xfe"), "\xEF\xBF\xBD\xEF\xBF\xBD");
+}
+
+TEST(PromptCleaning, MagiDropsWhatNoCaptionSays) {
+  EXPECT_EQ(clean_magi_prompt("A Slow GREEN Aurora"), "a slow green aurora");
+  EXPECT_EQ(clean_magi_prompt("cat @someone https://example.org/x [HD] #12"), "cat hd");
+  EXPECT_EQ(clean_magi_prompt("this-is-my-cute-cat"), "this is my cute cat");
+  EXPECT_EQ(clean_magi_prompt("photo_1.png of 一只猫 a dog"), "of a dog");
+  EXPECT_EQ(clean_magi_prompt("<b>bold</b> move"), "bold move");
+  EXPECT_EQ(clean_magi_prompt(std::string(100000, 'a')), std::string(200, 'a'));
+}
+
+TEST(T5, BucketsAsPublished) {
+  const std::pair<int, int> table[] = {{-128, 15}, {-64, 14}, {-16, 10}, {-8, 8},  {-1, 1},
+                                       {0, 0},     {1, 17},   {8, 24},   {12, 25}, {16, 26},
+                                       {23, 27},   {32, 28},  {46, 29},  {64, 30}, {91, 31}};
+  for (const auto& [relative, bucket] : table) EXPECT_EQ(t5_bucket(relative, 32, 128), bucket) << relative;
+}
+
+TEST(UniPc, ScalarTrace) {
+  const auto sampler = make_unipc(5, 8);
+  const auto state = sampler->begin_chunk();
+  at::Tensor x = at::ones({1});
+  const double want[] = {.981805, .95440391, .90838676, .81404054, .47616794};
+  for (int k = 0; k < 5; ++k) {
+    x = state->step(x, 0.5 * x + 0.1, k, {});
+    EXPECT_NEAR(x.item<double>(), want[k], 2e-6);
+  }
+}
+
+TEST(UniPc, Bf16LatentStaysNearFp32) {
+  const auto sampler = make_unipc(8, 5);
+  const auto narrow = sampler->begin_chunk(), wide = sampler->begin_chunk();
+  at::Tensor a = at::linspace(-2, 2, 64).to(at::kBFloat16), b = a.to(at::kFloat);
+  for (int k = 0; k < 8; ++k) {
+    a = narrow->step(a, a.to(at::kFloat).sin(), k, {});
+    b = wide->step(b, b.sin(), k, {});
+    ASSERT_EQ(a.scalar_type(), at::kBFloat16);
+  }
+  EXPECT_LT((a.to(at::kFloat) - b).abs().max().item<double>(), 0.05);
+  EXPECT_GT((a.to(at::kFloat) - b).abs().max().item<double>(), 0);
+}
+
+TEST(Lora, AddsTheProductWhateverItsSpelling) {
+  const WeightMap weights = {{"blocks.0.self_attn.q.weight", at::eye(3)},
+                             {"blocks.0.self_attn.q.bias", at::zeros({3})}};
+  const at::Tensor a = at::ones({2, 3}), b = at::ones({3, 2});
+  const auto q = [&](const WeightMap& lora, double scale) {
+    return merge_lora(weights, lora, scale, "x").at("blocks.0.self_attn.q.weight");
+  };
+  const std::string peft = "diffusion_model.blocks.0.self_attn.q.lora_";
+  EXPECT_TRUE(q({{peft + "A.weight", a}, {peft + "B.weight", b}}, 0.5).equal(at::eye(3) + 1));
+  const std::string kohya = "lora_unet_blocks_0_self_attn_q.";
+  EXPECT_TRUE(
+      q({{kohya + "lora_down.weight", a}, {kohya + "lora_up.weight", b}, {kohya + "alpha", at::tensor(1.0)}},
+        1)
+          .equal(at::eye(3) + 1));
+  EXPECT_TRUE(weights.at("blocks.0.self_attn.q.weight").equal(at::eye(3)));
+}
+
+TEST(Lora, NamesWhatDoesNotFit) {
+  const WeightMap weights = {{"a.weight", at::eye(3)}};
+  const auto say = [&](const WeightMap& lora) {
+    return message_of([&] { merge_lora(weights, lora, 1, "style.safetensors"); });
+  };
+  EXPECT_NE(
+      say({{"b.lora_A.weight", at::ones({2, 3})}, {"b.lora_B.weight", at::ones({3, 2})}}).find("no b.weight"),
+      std::string::npos);
+  EXPECT_NE(say({{"a.lora_A.weight", at::ones({2, 3})}}).find("one half"), std::string::npos);
+  EXPECT_NE(
+      say({{"a.lora_A.weight", at::ones({2, 4})}, {"a.lora_B.weight", at::ones({3, 2})}}).find("[2, 4]"),
+      std::string::npos);
+  EXPECT_NE(say({{"a.weight", at::eye(3)}}).find("no part of a LoRA"), std::string::npos);
+  EXPECT_NE(say({}).find("nothing in it"), std::string::npos);
+}
+
+TEST(Magi, Bf16StaysNearFp32) {
+  at::manual_seed(1);
+  const MagiTransformer one(tiny_magi(), at::kFloat, at::kCPU);
+  at::manual_seed(1);
+  const MagiTransformer narrow(tiny_magi(), at::kBFloat16, at::kCPU);
+  const at::Tensor x = at::randn({16, 6, 4, 4}), caption = at::randn({5, 24});
+  OwnKeys own;
+  const at::Tensor a = one.forward(x, 0.3, 0, *one.condition(caption), own);
+  const at::Tensor b = narrow.forward(x, 0.3, 0, *narrow.condition(caption), own);
+  EXPECT_EQ(a.sizes(), x.sizes());
+  EXPECT_LT((a - b).norm().item<double>(), 0.05 * a.norm().item<double>());
+}
+
+TEST(Magi, GuidanceSkipsWhatWeighsNothing) {
+  const MagiGuidance guidance;
+  EXPECT_TRUE(guidance.scales(0.2).needs_text() && guidance.scales(0.2).needs_alone());
+  EXPECT_FALSE(guidance.scales(0.5).needs_text());
+  EXPECT_FALSE(guidance.scales(0.5).needs_alone());
+  const at::Tensor null = at::ones({2});
+  EXPECT_TRUE(guidance.combine(0.5, {.text = {}, .null = null, .alone = {}}).equal(null));
+}
+
+TEST(Tiles, BlendNeighboursAndCoverTheClip) {
+  const at::Tensor clip = at::arange(2 * 10 * 14, at::kFloat).view({1, 2, 10, 14});
+  const Tiling tiling{.size = 8, .overlap = 2, .frames = 1};
+  // Tiles that agree where they overlap blend into the clip itself.
+  const at::Tensor same = run_tiled(clip, tiling, 1, [](const at::Tensor& tile) { return tile; });
+  EXPECT_TRUE(same.allclose(clip));
+  // Tiles that do not: the second fades in from 0 to 1 over the overlap.
+  int calls = 0;
+  const at::Tensor steps = run_tiled(at::zeros({1, 1, 4, 14}), tiling, 1,
+                                     [&](const at::Tensor& tile) { return at::full_like(tile, calls++); });
+  EXPECT_EQ(calls, 3);
+  EXPECT_FLOAT_EQ(steps[0][0][0][5].item<float>(), 0);
+  EXPECT_FLOAT_EQ(steps[0][0][0][6].item<float>(), 0);
+  EXPECT_FLOAT_EQ(steps[0][0][0][7].item<float>(), 0.5);
+  EXPECT_FLOAT_EQ(steps[0][0][0][8].item<float>(), 1);
+}
+
+namespace {
+
+// A tiny VAE's weights, all random: what it wants is asked for by loading nothing.
+WeightMap random_vae(const std::string& side, const MagiVaeConfig& c) {
+  WeightMap weights;
+  const auto put = [&](const std::string& name, std::vector<int64_t> shape) {
+    weights[side + name] = at::randn(shape) * 0.2;
+  };
+  put("cls_token", {1, 1, c.dim});
+  put("pos_embed", {1, c.grid_frames * c.grid_size * c.grid_size + 1, c.dim});
+  for (const char* norm : {"norm", "blocks.0.norm2"}) {
+    put(std::string(norm) + ".weight", {c.dim});
+    put(std::string(norm) + ".bias", {c.dim});
+  }
+  const auto linear = [&](const std::string& name, int64_t out, int64_t in) {
+    put(name + ".weight", {out, in});
+    put(name + ".bias", {out});
+  };
+  linear("blocks.0.attn.qkv", 3 * c.dim, c.dim);
+  linear("blocks.0.attn.proj", c.dim, c.dim);
+  linear("blocks.0.mlp.fc1", 4 * c.dim, c.dim);
+  linear("blocks.0.mlp.fc2", c.dim, 4 * c.dim);
+  return weights;
+}
+
+MagiVaeConfig tiny_vae() {
+  MagiVaeConfig c;
+  c.dim = 32;
+  c.depth = 1;
+  c.heads = 2;
+  c.patch_size = 2;
+  c.grid_size = 4;
+  c.tile_cells = 4;
+  c.tile_overlap = 1;
+  return c;
+}
+
+}  // namespace
+
+TEST(MagiVae, StreamsInWholeTilesOfTime) {
+  const MagiVaeConfig c = tiny_vae();
+  WeightMap weights = random_vae("decoder.", c);
+  weights["decoder.proj_in.weight"] = at::randn({c.dim, 16}) * 0.2;
+  weights["decoder.proj_in.bias"] = at::zeros({c.dim});
+  weights["decoder.last_layer.weight"] = at::randn({3, c.pixel_channels(), 3, 3, 3}) * 0.1;
+  weights["decoder.last_layer.bias"] = at::zeros({3});
+  weights["encoder.cls_token"] = at::zeros({1});  // the other half is not looked at
+  const MagiVaeDecoder decoder(c, weights, at::kFloat, at::kCPU, "vae");
+  const at::Tensor latents = at::randn({6, 16, 5, 6}) * 0.18215;
+  const auto state = decoder.open();
+  const at::Tensor whole = decoder.decode(latents, *state);
+  EXPECT_EQ(whole.sizes(), at::IntArrayRef({24, 3, 10, 12}));
+  EXPECT_GT(whole.std().item<double>(), 0.01);
+  const at::Tensor halves = at::cat(
+      {decoder.decode(latents.narrow(0, 0, 3), *state), decoder.decode(latents.narrow(0, 3, 3), *state)});
+  EXPECT_TRUE(whole.allclose(halves, 1e-5, 1e-5));
+}
+
+TEST(MagiVae, EncodesAnImageAsOneLatentFrame) {
+  const MagiVaeConfig c = tiny_vae();
+  WeightMap weights = random_vae("encoder.", c);
+  weights["encoder.patch_embed.proj.weight"] = at::randn({c.dim, 3, 4, 2, 2}) * 0.2;
+  weights["encoder.patch_embed.proj.bias"] = at::zeros({c.dim});
+  weights["encoder.last_layer.weight"] = at::randn({32, c.dim});
+  weights["encoder.last_layer.bias"] = at::zeros({32});
+  const MagiVaeEncoder encoder(c, weights, at::kFloat, at::kCPU, "vae");
+  const at::Tensor image = at::rand({1, 3, 10, 12});
+  EXPECT_EQ(encoder.encode(image).sizes(), at::IntArrayRef({1, 16, 5, 6}));
+  EXPECT_TRUE(encoder.encode(image).allclose(encoder.encode(image.expand({4, -1, -1, -1})), 1e-5, 1e-5));
+  EXPECT_NE(message_of([&] {
+              encoder.encode(at::rand({6, 3, 10, 12}));
+            }).find("6 frames"),
+            std::string::npos);
+}
