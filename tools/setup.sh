@@ -224,7 +224,7 @@ flowcache_setup() {
   exec 9>"$DEPS/.lock"
   if ! flock -n 9; then
     say "waiting for another set-up in this checkout to finish"
-    flock 9
+    flock 9 || die "the lock $DEPS/.lock cannot be taken (above)"
   fi
   setup_libtorch
   setup_configure
