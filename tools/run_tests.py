@@ -12,14 +12,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-GTEST = re.compile(r"\[ (RUN     |      OK|  FAILED |  SKIPPED) \] ([\w/.<>:, ]+?)(?: \(\d+ ms\))?\s*$", re.M)
+GTEST = re.compile(r"\[ (RUN     |      OK| FAILED | SKIPPED) \] ([\w/.<>:, ]+?)(?: \(\d+ ms\))?\s*$", re.M)
 TAP = re.compile(r"^(ok|not ok)\b *\d* *-? *(.*)$", re.M)
 GOLDEN = re.compile(r"^(passed|FAILED|unsupported) +(\S+)", re.M)
 
 
 def gtest_cases(text):
     """Case name -> passed, failed or skipped. A case that began and has no end took the program down with it."""
-    verdicts = {"      OK": "passed", "  FAILED ": "failed", "  SKIPPED": "skipped"}
+    verdicts = {"      OK": "passed", " FAILED ": "failed", " SKIPPED": "skipped"}
     cases = {}
     for mark, name in GTEST.findall(text):
         if mark == "RUN     ":
