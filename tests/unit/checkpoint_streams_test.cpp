@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Packages as a downloaded checkpoint would make them, tiny: from model.json and files on disk to streamed
+// frames.
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include "error.h"
+#include "networks/text/t5.h"
+#include "stream/stream.h"
+#include "temp_folder.h"
+
+using namespace flowcache;
+using flowcache::test::TempFolder;
+using nlohmann::json;
+
+namespace {
+
+const std::filesystem::path golden = std::filesystem::path(FLOWCACHE_SOURCE_DIR) / "tests/golden";
+
+void write_safetensors(const std::filesystem::path& file, const WeightMap& weights) {
+  json header;
+  std::string data;
+  for (const auto& [name, tensor] : weights) {
+    const at::Tensor flat = tensor.to(at::kFloat).contiguous();
+    header[name] = {{"dtype", "F32"},
+                    {"shape", flat.sizes().vec()},
+                    {"data_offsets", {data.size(), data.size() + flat.nbytes()}}};
+    data.append(static_cast<const char*>(flat.const_data_ptr()), flat.nbytes());
+  }
+  const std::string text = header.dump();
+  const uint64_t length = text.size();
+  std::ofstream out(file, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(&length), 8);
+  out << text << data;
+}
+
+WeightMap random(const std::vector<WeightSpec>& specs) {
+  WeightMap weights;
+  for (const WeightSpec& spec : specs)
+    if (!spec.optional) weights[spec.name] = at::randn(spec.shape) * 0.1;
+  return weights;
+}
+
+json golden_config(const std::string& name) {
+  std::ifstream file(golden / name / "case.json");
+  return json::parse(file).at("config");
+}
+
+// Puts the tokenizer and a random text encoder into the folder; returns the "text" section.
+json add_text(const TempFolder& folder, const std::string& kind, const json& config) {
+  std::filesystem::copy_file(golden / "umt5-tokenize/spiece.model", folder.path / "spiece.model");
+  write_safetensors(folder.path / "text.safetensors", random(T5Config::from_json(config).weights()));
+  return {{"kind", kind}, {"file", "text.safetensors"}, {"config", config}};
+}
+
+void write_skyreels(const TempFolder& folder) {
+  std::filesystem::copy_file(golden / "skyreels-df-transformer/weights.safetensors",
+                             folder.path / "transformer.safetensors");
+  std::filesystem::copy_file(golden / "wan-vae-decode-stream/weights.safetensors",
+                             folder.path / "vae.safetensors");
+  const json text = {{"vocab", 420},   {"dim", 48},       {"dim_attn", 64},    {"dim_ffn", 96},
+                     {"num_heads", 4}, {"num_layers", 2}, {"num_buckets", 32}, {"shared_pos", false}};
+  json model = {{"name", "tiny"}, {"family", "skyreels"}, {"clean_context", false}};
+  model["video"] = {{"width", 96},
+                    {"height", 64},
+                    {"framerate", "24/1"},
+                    {"latent_frames_per_chunk", 2},
+                    {"frames_per_chunk", 8}};
+  model["transformer"] = {{"file", "transformer.safetensors"},
+                          {"config", golden_config("skyreels-df-transformer")}};
+  model["text"] = add_text(folder, "umt5", text);
+  model["decoder"] = {
+      {"kind", "wan_vae"}, {"file", "vae.safetensors"}, {"config", golden_config("wan-vae-decode-stream")}};
+  model["sampler"] = {{"kind", "unipc"}, {"steps", 12}, {"shift", 8.0}, {"guidance_scale", 3.0}, {"lag", 4}};
+  model["cache"] = {{"reuse", "flowcache:feature=modulation,warmup=2"},
+                    {"threshold", 5.0},
+                    {"kv", "flowcache:queries=chunk"},
+                    {"history_chunks", 1}};
+  folder.write("model.json", model.dump());
+}
+
+WeightMap random_magi_vae(int64_t dim) {
+  std::vector<WeightSpec> specs = {{"decoder.cls_token", {1, 1, dim}},
+                                   {"decoder.pos_embed", {1, 4097, dim}},
+                                   {"decoder.last_layer.weight", {3, dim / 256, 3, 3, 3}},
+                                   {"decoder.last_layer.bias", {3}}};
+  const auto add = [&](const std::string& name, std::vector<int64_t> weight) {
+    specs.push_back({"decoder." + name + ".weight", weight});
+    specs.push_back({"decoder." + name + ".bias", {weight[0]}});
+  };
+  add("proj_in", {dim, 16});
+  add("norm", {dim});
+  add("blocks.0.norm2", {dim});
+  add("blocks.0.attn.qkv", {3 * dim, dim});
+  add("blocks.0.attn.proj", {dim, dim});
+  add("blocks.0.mlp.fc1", {4 * dim, dim});
+  add("blocks.0.mlp.fc2", {dim, 4 * dim});
+  return random(specs);
+}
+
+void write_magi(const TempFolder& folder) {
+  std::filesystem::copy_file(golden / "magi-dit-window/weights.safetensors",
+                             folder.path / "transformer.safetensors");
+  write_safetensors(folder.path / "vae.safetensors", random_magi_vae(256));
+  const json text = {{"vocab_size", 420},
+                     {"d_model", 24},
+                     {"d_kv", 8},
+                     {"d_ff", 32},
+                     {"num_layers", 2},
+                     {"num_heads", 3},
+                     {"feed_forward_proj", "gated-gelu"}};
+  json config = golden_config("magi-dit-window");
+  config["num_layers"] = 2;  // what the preflight reads
+  config["dim"] = 96;
+  config["num_heads"] = 6;
+  config["num_kv_heads"] = 2;
+  json model = {{"name", "tiny"}, {"family", "magi"}};
+  model["video"] = {{"width", 48},
+                    {"height", 32},
+                    {"framerate", "24/1"},
+                    {"latent_frames_per_chunk", 6},
+                    {"frames_per_chunk", 24}};
+  model["transformer"] = {{"file", "transformer.safetensors"}, {"config", config}};
+  model["text"] = add_text(folder, "t5", text);
+  model["text"]["special_tokens"] = "special.safetensors";
+  write_safetensors(folder.path / "special.safetensors", {{"other_tokens", at::randn({100, 24})}});
+  model["decoder"] = {
+      {"kind", "magi_vae"},
+      {"file", "vae.safetensors"},
+      {"config", {{"embed_dim", 256}, {"depth", 1}, {"num_heads", 2}, {"latent_channels", 16}}}};
+  model["sampler"] = {{"kind", "magi"}, {"steps", 16}, {"shift", 3.0}, {"lag", 4}};
+  model["cache"] = {{"reuse", "flowcache:warmup=2,protect_last=0"},
+                    {"threshold", 0.1},
+                    {"kv", "flowcache:queries=frame"},
+                    {"history_chunks", 1}};
+  folder.write("model.json", model.dump());
+}
+
+// Streams some chunks and checks what any model must give.
+StreamStats run(const TempFolder& folder, int chunks, const std::vector<int64_t>& frames) {
+  const auto model = LoadedModel::load(
+      {.model = folder.path.string(), .device = "cpu", .precision = "fp32", .threads = 1}, nullptr);
+  StreamConfig config;
+  config.prompt = "a slow green aurora";
+  config.seed = 3;
+  Stream stream(model, config);
+  for (int i = 0; i < chunks; ++i) {
+    const auto chunk = stream.next();
+    EXPECT_TRUE(chunk->latent.isfinite().all().item<bool>()) << i;
+    EXPECT_EQ(chunk->frames.size(0), frames[std::min<size_t>(static_cast<size_t>(i), frames.size() - 1)])
+        << i;
+    EXPECT_GE(chunk->frames.min().item<double>(), 0) << i;
+    EXPECT_LE(chunk->frames.max().item<double>(), 1) << i;
+  }
+  return stream.stats();
+}
+
+}  // namespace
+
+TEST(CheckpointStreams, SkyReels) {
+  const c10::InferenceMode inference;
+  at::manual_seed(1);
+  const TempFolder folder;
+  write_skyreels(folder);
+  const StreamStats stats = run(folder, 4, {5, 8});  // the VAE's first latent frame is one frame
+  EXPECT_GT(stats.steps_reused, 0U);
+  EXPECT_LE(stats.kv_bytes, stats.kv_budget);
+  EXPECT_EQ(stats.chunks_in_flight, 3);
+}
+
+TEST(CheckpointStreams, Magi) {
+  const c10::InferenceMode inference;
+  at::manual_seed(2);
+  const TempFolder folder;
+  write_magi(folder);
+  const StreamStats stats = run(folder, 3, {24});
+  EXPECT_GT(stats.steps_reused, 0U);
+  EXPECT_LE(stats.kv_bytes, stats.kv_budget);
+  EXPECT_EQ(stats.chunks_in_flight, 4);
+}
+
+TEST(CheckpointStreams, WrongPartsAreNamed) {
+  const c10::InferenceMode inference;
+  const auto load = [](const TempFolder& folder) {
+    return test::message_of([&] {
+      LoadedModel::load({.model = folder.path.string(), .device = "cpu", .precision = "fp32", .threads = 1},
+                        nullptr);
+    });
+  };
+  {
+    const TempFolder folder;
+    write_magi(folder);
+    std::filesystem::remove(folder.path / "spiece.model");
+    EXPECT_NE(load(folder).find("spiece.model"), std::string::npos);
+  }
+  {
+    const TempFolder folder;
+    write_magi(folder);
+    std::filesystem::copy_file(golden / "skyreels-df-transformer/weights.safetensors",
+                               folder.path / "transformer.safetensors",
+                               std::filesystem::copy_options::overwrite_existing);
+    const std::string message = load(folder);
+    EXPECT_NE(message.find("x_embedder.weight"), std::string::npos);       // missing
+    EXPECT_NE(message.find("patch_embedding.weight"), std::string::npos);  // not MAGI-1's
+  }
+}
