@@ -147,6 +147,8 @@ gboolean stop(GstBaseSrc* base) {
       worker = std::move(state.worker);
     }
     state.last = {};
+    state.textures = false;
+    state.gl.release_context();
     if (!worker) return TRUE;
     worker->stop();
     std::lock_guard lock(state.mutex);
@@ -154,6 +156,11 @@ gboolean stop(GstBaseSrc* base) {
     state.receipts.clear();
     return TRUE;
   });
+}
+
+void set_context(GstElement* element, GstContext* context) {
+  state_of(element).gl.set_context(element, context);
+  GST_ELEMENT_CLASS(parent_class())->set_context(element, context);
 }
 
 gboolean unlock(GstBaseSrc* base) {
@@ -193,7 +200,10 @@ GstStateChangeReturn change_state(GstElement* element, GstStateChange transition
       break;
   }
   const GstStateChangeReturn result = GST_ELEMENT_CLASS(parent_class())->change_state(element, transition);
-  if (transition == GST_STATE_CHANGE_READY_TO_NULL) forget(state);
+  if (transition == GST_STATE_CHANGE_READY_TO_NULL) {
+    forget(state);
+    state.gl.release();
+  }
   return result;
 }
 
@@ -227,6 +237,7 @@ static void gst_flow_cache_src_class_init(GstFlowCacheSrcClass* klass) {
   GstElementClass* element_class = GST_ELEMENT_CLASS(klass);
   element_class->change_state = element::change_state;
   element_class->send_event = element::send_event;
+  element_class->set_context = element::set_context;
   element::install_pad_template(element_class);
   gst_element_class_set_static_metadata(
       element_class, "FlowCache text-to-video source", "Source/Video",

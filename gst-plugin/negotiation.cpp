@@ -18,7 +18,14 @@ constexpr OutputFormat kFormats[] = {
 
 GstStaticPadTemplate kTemplate = GST_STATIC_PAD_TEMPLATE(
     "src", GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE("{ NV12, RGBA, I420 }") ", interlace-mode = progressive"));
+    GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE(
+        "{ NV12, RGBA, I420 }") ", interlace-mode = progressive"
+#ifdef FLOWCACHE_GL
+                                "; " GST_VIDEO_CAPS_MAKE_WITH_FEATURES(
+                                    "memory:GLMemory",
+                                    "RGBA") ", interlace-mode = progressive, texture-target = 2D"
+#endif
+                    ));
 
 std::string text_of(const GValue* value) {
   g_autofree char* text = gst_value_serialize(value);
@@ -67,6 +74,32 @@ std::string explain(GstCaps* ours, GstCaps* theirs) {
   return text;
 }
 
+/// The structures in OpenGL textures, or those in system memory.
+GstCaps* only_memory(const GstCaps* caps, bool textures) {
+  GstCaps* chosen = gst_caps_new_empty();
+  for (guint i = 0; i < gst_caps_get_size(caps); ++i) {
+    GstCaps* one = gst_caps_copy_nth(caps, i);
+    if (is_gl(one) == textures) {
+      gst_caps_append(chosen, one);
+    } else {
+      gst_caps_unref(one);
+    }
+  }
+  return chosen;
+}
+
+/// Makes this pool, which it takes, the first of the query. False without one.
+bool use_pool(GstQuery* query, GstBufferPool* pool, guint size, guint least, guint most, bool replace) {
+  if (pool == nullptr) return false;
+  if (replace) {
+    gst_query_set_nth_allocation_pool(query, 0, pool, size, least, most);
+  } else {
+    gst_query_add_allocation_pool(query, pool, size, least, most);
+  }
+  gst_object_unref(pool);
+  return true;
+}
+
 void post_negotiation_error(GstBaseSrc* base) {
   GstPad* pad = GST_BASE_SRC_PAD(base);
   GstCaps* ours = gst_pad_query_caps(pad, nullptr);
@@ -105,6 +138,17 @@ void install_pad_template(GstElementClass* element_class) {
   gst_element_class_add_static_pad_template(element_class, &kTemplate);
 }
 
+static GstCaps* caps_with_textures(const fc_model_info& model) {
+  GstCaps* caps = caps_of(model);
+  for (guint i = 0; i < gst_caps_get_size(caps); ++i) {
+    const GstStructure* s = gst_caps_get_structure(caps, i);
+    if (g_strcmp0(gst_structure_get_string(s, "format"), "RGBA") != 0) continue;
+    if (GstCaps* textures = gl_caps_of(s)) gst_caps_append(caps, textures);
+    break;
+  }
+  return caps;
+}
+
 GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter) {
   SourceState& state = *FLOWCACHE_SRC(base)->state;
   fc_model_info model{};
@@ -112,7 +156,8 @@ GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter) {
     std::lock_guard lock(state.mutex);
     model = state.model;
   }
-  GstCaps* caps = model.width > 0 ? caps_of(model) : gst_pad_get_pad_template_caps(GST_BASE_SRC_PAD(base));
+  GstCaps* caps =
+      model.width > 0 ? caps_with_textures(model) : gst_pad_get_pad_template_caps(GST_BASE_SRC_PAD(base));
   if (filter == nullptr) return caps;
   GstCaps* filtered = gst_caps_intersect_full(filter, caps, GST_CAPS_INTERSECT_FIRST);
   gst_caps_unref(caps);
@@ -130,13 +175,37 @@ gboolean set_caps(GstBaseSrc* base, GstCaps* caps) {
     GST_ERROR_OBJECT(base, "caps that are no video: %" GST_PTR_FORMAT, caps);
     return FALSE;
   }
+  state.textures = is_gl(caps);
   GST_INFO_OBJECT(base, "caps %" GST_PTR_FORMAT, caps);
   return TRUE;
 }
 
+/// Textures if downstream asks for them by name and this machine has OpenGL; else system memory, also if
+/// anything goes.
 gboolean negotiate(GstBaseSrc* base) {
-  if (parent_class()->negotiate(base)) return TRUE;
-  if (!GST_PAD_IS_FLUSHING(GST_BASE_SRC_PAD(base))) post_negotiation_error(base);
+  GstPad* pad = GST_BASE_SRC_PAD(base);
+  SourceState& state = *FLOWCACHE_SRC(base)->state;
+  GstCaps* wanted = gst_pad_peer_query_caps(pad, nullptr);
+  const bool textures = names_gl(wanted) && state.gl.prepare(GST_ELEMENT(base));
+  gst_caps_unref(wanted);
+
+  GstCaps* ours = gst_pad_query_caps(pad, nullptr);
+  GstCaps* offer = only_memory(ours, textures);
+  if (textures) gst_caps_append(offer, only_memory(ours, false));
+  gst_caps_unref(ours);
+  GstCaps* common = gst_pad_peer_query_caps(pad, offer);
+  // Downstream may answer in its own order; the first of the offer that is in it wins.
+  GstCaps* ordered = gst_caps_intersect_full(offer, common, GST_CAPS_INTERSECT_FIRST);
+  gst_caps_unref(offer);
+  gst_caps_unref(common);
+  if (!gst_caps_is_empty(ordered)) {
+    GstCaps* caps = fixate(base, ordered);
+    const gboolean accepted = gst_base_src_set_caps(base, caps);
+    gst_caps_unref(caps);
+    return accepted;
+  }
+  gst_caps_unref(ordered);
+  if (!GST_PAD_IS_FLUSHING(pad)) post_negotiation_error(base);
   return FALSE;
 }
 
@@ -149,6 +218,11 @@ gboolean decide_allocation(GstBaseSrc* base, GstQuery* query) {
   const bool offered = gst_query_get_n_allocation_pools(query) > 0;
   if (offered) gst_query_parse_nth_allocation_pool(query, 0, &pool, &size, &least, &most);
   size = MAX(size, static_cast<guint>(info.size));
+  if (is_gl(caps)) {
+    gst_clear_object(&pool);
+    return use_pool(query, FLOWCACHE_SRC(base)->state->gl.make_pool(caps, size, least, most), size, least,
+                    most, offered);
+  }
   if (pool == nullptr) pool = gst_video_buffer_pool_new();
 
   GstStructure* config = gst_buffer_pool_get_config(pool);
@@ -157,13 +231,8 @@ gboolean decide_allocation(GstBaseSrc* base, GstQuery* query) {
     gst_buffer_pool_config_add_option(config, GST_BUFFER_POOL_OPTION_VIDEO_META);
   }
   gst_buffer_pool_set_config(pool, config);
-  if (offered) {
-    gst_query_set_nth_allocation_pool(query, 0, pool, size, least, most);
-  } else {
-    gst_query_add_allocation_pool(query, pool, size, least, most);
-  }
   GST_DEBUG_OBJECT(base, "%s pool %" GST_PTR_FORMAT, offered ? "downstream's" : "own", pool);
-  gst_object_unref(pool);
+  use_pool(query, pool, size, least, most, offered);
   return parent_class()->decide_allocation(base, query);
 }
 

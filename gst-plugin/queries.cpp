@@ -73,6 +73,9 @@ gboolean query(GstBaseSrc* base, GstQuery* query) {
     case GST_QUERY_CONVERT:
       if (answer_convert(base, query)) return TRUE;
       break;
+    case GST_QUERY_CONTEXT:
+      if (state.gl.answer(GST_ELEMENT(base), query)) return TRUE;
+      break;
     default:
       break;
   }

@@ -105,6 +105,11 @@ void print_statistics(GstElement* element) {
 }
 
 constexpr const char* kRest = R"(
+## Memory
+
+NV12, RGBA and I420 in system memory; RGBA in OpenGL textures (`memory:GLMemory`) if downstream asks for them by name and the
+machine has OpenGL. Where anything goes, system memory is chosen. `memory-path` in `stats` says `system` or `gl-upload`.
+
 ## Element messages
 
 | name | when | fields |

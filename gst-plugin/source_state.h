@@ -11,6 +11,7 @@
 
 #include "flowcachesrc.h"
 #include "frame_worker.h"
+#include "gl_output.h"
 #include "latency.h"
 #include "settings.h"
 #include "statistics.h"
@@ -40,6 +41,8 @@ struct SourceState {
   // ---- thread-safe by themselves
   Statistics statistics;
   Waiter waiter;
+  GlOutput gl;
+  std::atomic<bool> textures{false};  ///< the negotiated caps are OpenGL textures
   std::atomic<bool> reanchor{false};  ///< a flush asked for a new start of the time grid
 
   // ---- written before the worker starts, by the state-changing thread

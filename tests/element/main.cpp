@@ -10,6 +10,9 @@ int main(int argc, char** argv) {
   g_setenv("GST_REGISTRY_FORK", "no", TRUE);
   g_setenv("FLOWCACHE_ENGINE", FLOWCACHE_BUILD_DIR "/tests/fake/libflowcache-fake.so", TRUE);
   g_setenv("GST_PRESET_PATH", FLOWCACHE_SOURCE_DIR "/gst-plugin/presets", TRUE);
+  // OpenGL without a screen, unless somebody knows better.
+  g_setenv("GST_GL_WINDOW", "egl-device", FALSE);
+  g_setenv("GST_GL_PLATFORM", "egl", FALSE);
   testing::InitGoogleTest(&argc, argv);
   gst_init(&argc, &argv);
   g_log_set_always_fatal(static_cast<GLogLevelFlags>(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL));

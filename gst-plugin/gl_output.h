@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Frames in OpenGL textures, for downstreams that ask for them: the engine writes into the texture's upload
+// buffer and GStreamer uploads it. Works on any OpenGL, software too. Built without GStreamer's GL library it
+// is never available.
+#pragma once
+
+#include <gst/gst.h>
+
+#include <memory>
+
+namespace flowcache::gst {
+
+/// Display and context of one element. The lock inside is never held while other elements are asked.
+class GlOutput {
+ public:
+  GlOutput();
+  ~GlOutput();
+  GlOutput(const GlOutput&) = delete;
+  GlOutput& operator=(const GlOutput&) = delete;
+
+  /// Finds a display and a context: the one of downstream, or an own one beside it. False, and a debug line,
+  /// if this machine has none. Streaming thread.
+  bool prepare(GstElement* element);
+  /// A pool of textures of these caps; null unless prepared. Owned by the caller. Streaming thread.
+  GstBufferPool* make_pool(GstCaps* caps, guint size, guint least, guint most);
+  /// Forgets the context (streams end), or display and context (the element goes to NULL).
+  void release_context();
+  void release();
+
+  /// From GstElement::set_context(). Any thread.
+  void set_context(GstElement* element, GstContext* context);
+  /// Answers a CONTEXT query about GL. Any thread.
+  bool answer(GstElement* element, GstQuery* query);
+
+ private:
+  struct Handles;
+  std::unique_ptr<Handles> handles_;
+};
+
+/// Caps of the same picture as RGBA textures; null if the plugin was built without GL.
+GstCaps* gl_caps_of(const GstStructure* rgba);
+/// Whether these caps ask for textures by name, and not just accept anything.
+bool names_gl(const GstCaps* caps);
+bool is_gl(const GstCaps* fixed);
+
+}  // namespace flowcache::gst
