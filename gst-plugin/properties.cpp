@@ -38,19 +38,28 @@ void set_prompt(GObject* object, const std::string& prompt) {
   change_prompt(source, prompt, blend_chunks, GST_CLOCK_TIME_NONE);
 }
 
+/// For a stream that runs, "default" must be said as a number: FC_AUTO would leave it as it is.
+double number_or(double property, double model_default) {
+  if (property >= 0) return property;
+  return model_default > 0 ? model_default : FC_AUTO;
+}
+
 void set_tunable(GObject* object, GParamSpec* spec, const GValue* value, double Settings::*member) {
   SourceState& state = *FLOWCACHE_SRC(object)->state;
   double number = 0;
   if (!set_number(object, spec, value, &number)) return;
   std::shared_ptr<FrameWorker> worker;
-  double threshold = 0, guidance = 0;
+  double threshold = FC_AUTO, guidance = FC_AUTO;
   {
     std::lock_guard lock(state.mutex);
     if (state.settings.*member == number) return;
     state.settings.*member = number;
     worker = state.worker;
-    threshold = member == &Settings::cache_threshold ? engine_number(number) : FC_AUTO;
-    guidance = member == &Settings::guidance_scale ? engine_number(number) : FC_AUTO;
+    if (member == &Settings::cache_threshold) {
+      threshold = number_or(number, state.model.cache_threshold);
+    } else {
+      guidance = number_or(number, state.model.guidance_scale);
+    }
   }
   if (worker) worker->tune(threshold, guidance);
 }

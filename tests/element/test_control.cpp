@@ -162,6 +162,9 @@ TEST(Properties, ThresholdWhilePlayingIsInForceLater) {
   g_object_set(source.element(), "cache-threshold", 0.5, nullptr);
   for (int i = 0; i < 24; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
   EXPECT_EQ(stat_double(source.element(), "cache-threshold"), 0.5);
+  g_object_set(source.element(), "cache-threshold", -1.0, nullptr);  // back to the model's default
+  for (int i = 0; i < 24; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_EQ(stat_double(source.element(), "cache-threshold"), 0.1);
 }
 
 TEST(Properties, RefusedChangeIsAWarningAndTheStreamGoesOn) {

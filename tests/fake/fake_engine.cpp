@@ -102,6 +102,7 @@ fc_status fc_model_describe(const char* model, fc_model_info* info) {
   info->steps = o.steps;
   info->lag = o.lag;
   info->guidance_scale = 1;
+  info->cache_threshold = 0.1;
   return FC_OK;
 }
 
