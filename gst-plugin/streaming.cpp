@@ -47,8 +47,9 @@ enum class Wait { Ready, TimeReached, Flushing };
 Wait wait_until(Turn& turn, const std::function<bool()>& ready, GstClockTime running_time) {
   while (true) {
     const bool timed = turn.clock != nullptr && GST_CLOCK_TIME_IS_VALID(running_time);
+    const guint64 pauses = turn.state.waiter.pauses();  // before base_time(), which a pause changes
     const GstClockTime deadline = timed ? turn.base_time() + running_time : GST_CLOCK_TIME_NONE;
-    switch (turn.state.waiter.wait(ready, turn.clock, deadline)) {
+    switch (turn.state.waiter.wait(ready, turn.clock, deadline, pauses)) {
       case Waiter::Result::Ready:
         return Wait::Ready;
       case Waiter::Result::TimeReached:

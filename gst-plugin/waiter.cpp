@@ -11,6 +11,7 @@ struct Waiter::Shared {
   std::condition_variable changed;
   bool interrupted = false;
   bool paused = false;
+  guint64 pauses = 0;
 
   void set(bool Shared::*flag, bool value) {
     {
@@ -42,7 +43,8 @@ struct Waiter::Alarm {
 Waiter::Waiter() : shared_(std::make_shared<Shared>()) {}
 Waiter::~Waiter() = default;
 
-Waiter::Result Waiter::wait(const std::function<bool()>& ready, GstClock* clock, GstClockTime deadline) {
+Waiter::Result Waiter::wait(const std::function<bool()>& ready, GstClock* clock, GstClockTime deadline,
+                            guint64 pauses) {
   const bool timed = clock != nullptr && GST_CLOCK_TIME_IS_VALID(deadline);
   std::shared_ptr<Alarm> alarm;
   GstClockID id = nullptr;
@@ -61,7 +63,7 @@ Waiter::Result Waiter::wait(const std::function<bool()>& ready, GstClock* clock,
     shared_->changed.wait(lock, [&] {
       if (shared_->interrupted) {
         result = Result::Interrupted;
-      } else if (timed && shared_->paused) {
+      } else if (timed && (shared_->paused || shared_->pauses != pauses)) {
         result = Result::Paused;
       } else if (timed && alarm->rang) {
         result = Result::TimeReached;
@@ -99,8 +101,19 @@ void Waiter::resume() {
   shared_->set(&Shared::interrupted, false);
 }
 void Waiter::pause() {
-  shared_->set(&Shared::paused, true);
+  {
+    std::lock_guard lock(shared_->mutex);
+    shared_->paused = true;
+    ++shared_->pauses;
+  }
+  shared_->changed.notify_all();
 }
+
+guint64 Waiter::pauses() const {
+  std::lock_guard lock(shared_->mutex);
+  return shared_->pauses;
+}
+
 void Waiter::unpause() {
   shared_->set(&Shared::paused, false);
 }

@@ -26,7 +26,11 @@ class Waiter {
   /// Streaming thread only. `ready` is called with the waiter's lock held and may take other locks, whose
   /// holders must not call this object. `deadline` is a time of `clock`; GST_CLOCK_TIME_NONE or no clock: no
   /// deadline.
-  Result wait(const std::function<bool()>& ready, GstClock* clock, GstClockTime deadline);
+  /// `pauses`: pauses() from before the deadline was computed; a pause since then has made it stale, also if
+  /// it is over.
+  Result wait(const std::function<bool()>& ready, GstClock* clock, GstClockTime deadline, guint64 pauses);
+  /// How many pauses there have been.
+  guint64 pauses() const;
 
   /// Streaming thread only: Ready as soon as no pause is on, or Interrupted.
   Result wait_while_paused();

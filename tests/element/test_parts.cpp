@@ -136,22 +136,30 @@ TEST(Prompt, LimitAndEncoding) {
 
 TEST(Waiter, EachReasonEndsAWait) {
   Waiter w;
-  EXPECT_EQ(w.wait([] { return true; }, nullptr, GST_CLOCK_TIME_NONE), Waiter::Result::Ready);
+  EXPECT_EQ(w.wait([] { return true; }, nullptr, GST_CLOCK_TIME_NONE, w.pauses()), Waiter::Result::Ready);
   w.interrupt();
-  EXPECT_EQ(w.wait([] { return true; }, nullptr, GST_CLOCK_TIME_NONE), Waiter::Result::Interrupted);
+  EXPECT_EQ(w.wait([] { return true; }, nullptr, GST_CLOCK_TIME_NONE, w.pauses()),
+            Waiter::Result::Interrupted);
   w.resume();
   GstClock* clock = gst_system_clock_obtain();
   const GstClockTime soon = gst_clock_get_time(clock) + GST_MSECOND;
-  EXPECT_EQ(w.wait([] { return false; }, clock, soon), Waiter::Result::TimeReached);
+  EXPECT_EQ(w.wait([] { return false; }, clock, soon, w.pauses()), Waiter::Result::TimeReached);
   w.pause();
-  EXPECT_EQ(w.wait([] { return false; }, clock, soon + 3600 * GST_SECOND), Waiter::Result::Paused);
+  EXPECT_EQ(w.wait([] { return false; }, clock, soon + 3600 * GST_SECOND, w.pauses()),
+            Waiter::Result::Paused);
+  const guint64 before = w.pauses();
   w.unpause();
+  w.pause();
+  w.unpause();
+  // A pause that is over already has moved the base time all the same.
+  EXPECT_EQ(w.wait([] { return true; }, clock, soon + 3600 * GST_SECOND, before), Waiter::Result::Paused);
   bool ready = false;
   std::thread other([&] {
     g_usleep(1000);
     w.interrupt();
   });
-  EXPECT_EQ(w.wait([&] { return ready; }, clock, soon + 3600 * GST_SECOND), Waiter::Result::Interrupted);
+  EXPECT_EQ(w.wait([&] { return ready; }, clock, soon + 3600 * GST_SECOND, w.pauses()),
+            Waiter::Result::Interrupted);
   other.join();
   gst_object_unref(clock);
 }
