@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Precompiled: what nearly every file of the engine includes.
-#pragma once
 #include <ATen/ATen.h>
 
 #include <map>

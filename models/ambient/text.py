@@ -3,7 +3,7 @@
 
 A prompt is lower-cased and split at everything that is not a letter a-z. For each word, in this order:
   1. a word of the vocabulary is taken;
-  2. a word of SYNONYMS becomes the words it stands for;
+  2. a word of SYNONYMS becomes the words it stands for, which may be none;
   3. a word of 4 letters or more that is one edit (insert, delete, replace a letter) away from exactly
      one word of the vocabulary becomes that word;
   4. anything else is unknown and dropped.
@@ -40,6 +40,8 @@ _GROUPS = {  # what a word stands for -> words people use for it
     "purple": "violet magenta lilac lavender", "pink": "rose rosy salmon fuchsia", "white": "silver grey gray pale ivory",
     "slow": "slowly lazy sluggish unhurried", "fast": "quick quickly rapid rapidly speedy racing rushing swift",
     "calm": "peaceful quiet serene tranquil still relaxing", "gently": "gentle softly soft",
+    "": "over under with the and of on by an some above across behind through into from very mountains mountain hills "
+        "scene view video",  # known, and without effect
     "moving": "flowing dancing", "night": "nights nighttime midnight evening dark",
 }
 SYNONYMS = {word: target for target, words in _GROUPS.items() for word in words.split()}

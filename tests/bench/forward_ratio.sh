@@ -9,7 +9,8 @@ bench=${BENCH_FORWARD:-$here/../../build/tests/bench/bench-forward}
 python=${PYTHON:-python3}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-export OMP_NUM_THREADS="$threads"
+# Both sides wait as the engine's programs do: a thread that spins at a barrier takes the core that another one needs.
+export OMP_NUM_THREADS="$threads" OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 for round in $(seq "$rounds"); do
   "$bench" "$here/../../models/ambient" "$kind" "$threads" 20 | sed -n 's/^forward/engine/p' >> "$log"
   "$python" "$here/eager_forward.py" "$kind" "$threads" 20 | sed -n 's/^forward/eager/p' >> "$log"

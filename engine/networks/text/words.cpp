@@ -63,34 +63,35 @@ void WordsEncoder::read_vocabulary(const nlohmann::json& section) {
 void WordsEncoder::read_synonyms(const nlohmann::json& section) {
   const Fields synonyms = fields_of(section).object("synonyms", /*optional=*/true);
   for (const auto& [word, target] : synonyms.raw().items()) {
+    if (!target.is_string()) synonyms.fail(word, "words of the vocabulary, or \"\" for a word without effect");
     std::vector<int64_t> ids;
-    for (const std::string& one : split(target.is_string() ? target.get<std::string>() : "")) {
+    for (const std::string& one : split(target.get<std::string>())) {
       const auto found = ids_.find(one);
       if (found == ids_.end()) synonyms.fail(word, "words of the vocabulary");
       ids.push_back(found->second);
     }
-    if (ids.empty()) synonyms.fail(word, "words of the vocabulary");
     synonyms_.emplace(word, std::move(ids));
   }
 }
 
-std::vector<int64_t> WordsEncoder::look_up(const std::string& word) const {
-  if (const auto found = ids_.find(word); found != ids_.end()) return {found->second};
+std::optional<std::vector<int64_t>> WordsEncoder::look_up(const std::string& word) const {
+  if (const auto found = ids_.find(word); found != ids_.end()) return std::vector{found->second};
   if (const auto found = synonyms_.find(word); found != synonyms_.end()) return found->second;
-  if (word.size() < 4) return {};
+  if (word.size() < 4) return std::nullopt;
   std::vector<int64_t> near;
   for (size_t id = 1; id < vocabulary_.size(); ++id)
     if (one_edit_apart(word, vocabulary_[id])) near.push_back(static_cast<int64_t>(id));
-  return near.size() == 1 ? near : std::vector<int64_t>{};
+  return near.size() == 1 ? std::optional(near) : std::nullopt;
 }
 
 std::vector<int64_t> WordsEncoder::ids(std::string_view prompt, std::vector<std::string>& unknown) const {
   std::vector<int64_t> ids;
   for (const std::string& word : split(prompt)) {
-    const std::vector<int64_t> found = look_up(word);
-    if (found.empty() && std::find(unknown.begin(), unknown.end(), word) == unknown.end())
+    const auto found = look_up(word);
+    if (found)
+      ids.insert(ids.end(), found->begin(), found->end());
+    else if (std::find(unknown.begin(), unknown.end(), word) == unknown.end())
       unknown.push_back(word);
-    ids.insert(ids.end(), found.begin(), found.end());
   }
   ids.resize(std::min(ids.size(), max_length_));
   return ids;

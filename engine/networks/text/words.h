@@ -33,7 +33,7 @@ class WordsEncoder final : public TextEncoder {
  private:
   void read_vocabulary(const nlohmann::json& section);
   void read_synonyms(const nlohmann::json& section);
-  std::vector<int64_t> look_up(const std::string& word) const;
+  std::optional<std::vector<int64_t>> look_up(const std::string& word) const;  // none: unknown
 
   std::vector<std::string> vocabulary_;
   std::map<std::string, int64_t, std::less<>> ids_;
