@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // C on one side, C++ on the other: engines, streams and chunks.
-#include "flowcache.h"
-
 #include <atomic>
 #include <cmath>
 #include <mutex>
 
 #include "api_guard.h"
 #include "color_convert.h"
+#include "flowcache.h"
 #include "package/model.h"
 #include "package/preflight.h"
 #include "stream/device.h"
@@ -43,11 +42,15 @@ Handle& checked(Handle* handle, const char* what) {
 
 double or_default(double value, const char* name) {
   if (std::isnan(value)) return -1;
-  if (value < 0) throw Error(FC_ERROR_ARGUMENT, std::string(name) + "=" + std::to_string(value) + " is negative; use FC_AUTO for the default");
+  if (value < 0)
+    throw Error(FC_ERROR_ARGUMENT, std::string(name) + "=" + std::to_string(value) +
+                                       " is negative; use FC_AUTO for the default");
   return value;
 }
 
-std::string name_before_colon(const std::string& spec) { return spec.substr(0, spec.find(':')); }
+std::string name_before_colon(const std::string& spec) {
+  return spec.substr(0, spec.find(':'));
+}
 
 fc_model_info describe(const flowcache::ModelPackage& package) {
   fc_model_info info{};
@@ -67,8 +70,10 @@ fc_model_info describe(const flowcache::ModelPackage& package) {
   info.lag = lag == 0 ? info.steps : lag;
   info.guidance_scale = package.sampler.value("guidance_scale", 1.0);
   info.cache_threshold = package.cache.value("threshold", 0.0);
-  flowcache::copy_text(info.cache, sizeof info.cache, name_before_colon(package.cache.value("reuse", "none")));
-  flowcache::copy_text(info.kv_cache, sizeof info.kv_cache, name_before_colon(package.cache.value("kv", "window")));
+  flowcache::copy_text(info.cache, sizeof info.cache,
+                       name_before_colon(package.cache.value("reuse", "none")));
+  flowcache::copy_text(info.kv_cache, sizeof info.kv_cache,
+                       name_before_colon(package.cache.value("kv", "window")));
   info.weight_bytes = package.weight_bytes();
   info.history_chunks = package.cache.value("history_chunks", 3u);
   info.kv_bytes_per_chunk = flowcache::kv_bytes_per_chunk(package, sizeof(float));
@@ -78,7 +83,9 @@ fc_model_info describe(const flowcache::ModelPackage& package) {
 std::string model_folder(const char* model) {
   if (model && *model) return model;
   if (const char* shipped = fc_default_model()) return shipped;
-  throw Error(FC_ERROR_NOT_FOUND, "the model that ships was not found: pass a folder, or set FLOWCACHE_MODEL to one with a model.json");
+  throw Error(
+      FC_ERROR_NOT_FOUND,
+      "the model that ships was not found: pass a folder, or set FLOWCACHE_MODEL to one with a model.json");
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -92,21 +99,25 @@ std::string joined(const std::vector<std::string>& words) {
 extern "C" {
 
 fc_status fc_model_describe(const char* model, fc_model_info* info) {
-  return guarded([&] { flowcache::write_struct(info, describe(flowcache::read_package(model_folder(model))), "info"); });
+  return guarded(
+      [&] { flowcache::write_struct(info, describe(flowcache::read_package(model_folder(model))), "info"); });
 }
 
-fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function progress, void* user, fc_engine** engine) {
+fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function progress, void* user,
+                         fc_engine** engine) {
   return guarded([&] {
     checked(engine, "engine") = nullptr;
     const fc_engine_config c = flowcache::read_struct(config, "config");
-    flowcache::LoadOptions options{model_folder(c.model), flowcache::text(c.device), flowcache::text(c.precision), c.threads, c.memory_limit};
+    flowcache::LoadOptions options{model_folder(c.model), flowcache::text(c.device),
+                                   flowcache::text(c.precision), c.threads, c.memory_limit};
     auto made = std::make_unique<fc_engine>();
     made->model = flowcache::LoadedModel::load(options, [&](const char* stage, double fraction) {
       return !progress || progress(user, stage, fraction) == 0;
     });
     made->device = made->model->device.str();
     made->precision = made->model->compute == at::kFloat ? "fp32" : "bf16";
-    flowcache::log(FC_LOG_INFO, "loaded " + made->model->package.name + " on " + made->device + " in " + made->precision);
+    flowcache::log(FC_LOG_INFO,
+                   "loaded " + made->model->package.name + " on " + made->device + " in " + made->precision);
     flowcache::warn_of_spinning_threads(made->model->device);
     *engine = made.release();
   });
@@ -117,11 +128,16 @@ void fc_engine_unref(fc_engine* engine) {
 }
 
 fc_status fc_engine_describe(fc_engine* engine, fc_model_info* info) {
-  return guarded([&] { flowcache::write_struct(info, describe(checked(engine, "engine").model->package), "info"); });
+  return guarded(
+      [&] { flowcache::write_struct(info, describe(checked(engine, "engine").model->package), "info"); });
 }
 
-const char* fc_engine_device(fc_engine* engine) { return engine ? engine->device.c_str() : ""; }
-const char* fc_engine_precision(fc_engine* engine) { return engine ? engine->precision.c_str() : ""; }
+const char* fc_engine_device(fc_engine* engine) {
+  return engine ? engine->device.c_str() : "";
+}
+const char* fc_engine_precision(fc_engine* engine) {
+  return engine ? engine->precision.c_str() : "";
+}
 
 fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_stream** stream) {
   return guarded([&] {
@@ -135,7 +151,8 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
     options.kv_cache = flowcache::text(c.kv_cache);
     options.threshold = or_default(c.cache_threshold, "cache_threshold");
     options.kv_budget = c.kv_budget;
-    if (c.steps > 1000) throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(c.steps) + " is outside 1..1000");
+    if (c.steps > 1000)
+      throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(c.steps) + " is outside 1..1000");
     if (c.lag > 1000) throw Error(FC_ERROR_ARGUMENT, "lag=" + std::to_string(c.lag) + " is outside 1..steps");
     options.steps = static_cast<int>(c.steps);
     options.lag = static_cast<int>(c.lag);
@@ -147,7 +164,9 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
   });
 }
 
-void fc_stream_close(fc_stream* stream) { delete stream; }
+void fc_stream_close(fc_stream* stream) {
+  delete stream;
+}
 
 fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* change, uint64_t* ticket) {
   return guarded([&] {
@@ -168,7 +187,9 @@ const char* fc_stream_unknown_words(fc_stream* stream) {
 
 fc_status fc_stream_tune(fc_stream* stream, double cache_threshold, double guidance_scale) {
   return guarded([&] {
-    checked(stream, "stream").stream->tune(or_default(cache_threshold, "cache_threshold"), or_default(guidance_scale, "guidance_scale"));
+    checked(stream, "stream")
+        .stream->tune(or_default(cache_threshold, "cache_threshold"),
+                      or_default(guidance_scale, "guidance_scale"));
   });
 }
 
@@ -192,12 +213,13 @@ fc_status fc_stream_reset(fc_stream* stream, uint64_t seed) {
 fc_status fc_stream_get_stats(fc_stream* stream, fc_stream_stats* stats) {
   return guarded([&] {
     const flowcache::StreamStats s = checked(stream, "stream").stream->stats();
-    flowcache::write_struct(stats,
-                            {sizeof(fc_stream_stats), s.chunks, s.steps_computed, s.steps_reused, s.forced_computes, s.kv_bytes,
-                             s.kv_budget, s.kv_allocated, s.reuse_bytes, s.last_chunk_seconds, s.last_decode_seconds, s.threshold,
-                             s.guidance, static_cast<uint32_t>(s.steps), static_cast<uint32_t>(s.lag),
-                             static_cast<uint32_t>(s.chunks_in_flight)},
-                            "stats");
+    flowcache::write_struct(
+        stats,
+        {sizeof(fc_stream_stats), s.chunks, s.steps_computed, s.steps_reused, s.forced_computes, s.kv_bytes,
+         s.kv_budget, s.kv_allocated, s.reuse_bytes, s.last_chunk_seconds, s.last_decode_seconds, s.threshold,
+         s.guidance, static_cast<uint32_t>(s.steps), static_cast<uint32_t>(s.lag),
+         static_cast<uint32_t>(s.chunks_in_flight)},
+        "stats");
   });
 }
 
@@ -210,8 +232,8 @@ fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info) {
                             {sizeof(fc_chunk_info), static_cast<uint64_t>(c.index), c.seed, c.prompt_ticket,
                              static_cast<uint32_t>(c.frames.size(0)), static_cast<uint32_t>(c.frames.size(3)),
                              static_cast<uint32_t>(c.frames.size(2)), computed,
-                             static_cast<uint32_t>(c.decisions.size()) - computed, c.threshold, c.kv_bytes, c.kv_budget, c.seconds,
-                             c.decisions.data()},
+                             static_cast<uint32_t>(c.decisions.size()) - computed, c.threshold, c.kv_bytes,
+                             c.kv_budget, c.seconds, c.decisions.data()},
                             "info");
   });
 }
@@ -221,9 +243,11 @@ fc_status fc_chunk_write(const fc_chunk* chunk, uint32_t frame, const fc_planes*
     const flowcache::Chunk& c = *checked(chunk, "chunk").chunk;
     const fc_planes p = flowcache::read_struct(planes, "planes");
     if (frame >= c.frames.size(0))
-      throw Error(FC_ERROR_ARGUMENT, "frame " + std::to_string(frame) + " does not exist: the chunk has " + std::to_string(c.frames.size(0)));
+      throw Error(FC_ERROR_ARGUMENT, "frame " + std::to_string(frame) + " does not exist: the chunk has " +
+                                         std::to_string(c.frames.size(0)));
     if (p.memory == FC_MEMORY_CUDA)
-      throw Error(FC_ERROR_DEVICE, "planes in CUDA memory cannot be written from a model on " + c.frames.device().str() + "; use host memory");
+      throw Error(FC_ERROR_DEVICE, "planes in CUDA memory cannot be written from a model on " +
+                                       c.frames.device().str() + "; use host memory");
     const c10::InferenceMode inference;
     flowcache::color_convert(c.frames[frame].to(at::kCPU), p);
   });

@@ -44,7 +44,8 @@ template <class Struct>
 Struct read_struct(const Struct* from, const char* what) {
   if (!from) throw Error(FC_ERROR_ARGUMENT, std::string(what) + " is NULL");
   if (from->size < sizeof(size_t))
-    throw Error(FC_ERROR_ARGUMENT, std::string(what) + "->size is " + std::to_string(from->size) + ": set it to sizeof(*" + what + ")");
+    throw Error(FC_ERROR_ARGUMENT, std::string(what) + "->size is " + std::to_string(from->size) +
+                                       ": set it to sizeof(*" + what + ")");
   Struct copy{};
   std::memcpy(&copy, from, std::min(from->size, sizeof(Struct)));
   return copy;
@@ -55,12 +56,15 @@ template <class Struct>
 void write_struct(Struct* to, Struct ours, const char* what) {
   if (!to) throw Error(FC_ERROR_ARGUMENT, std::string(what) + " is NULL");
   if (to->size < sizeof(size_t))
-    throw Error(FC_ERROR_ARGUMENT, std::string(what) + "->size is " + std::to_string(to->size) + ": set it to sizeof(*" + what + ")");
+    throw Error(FC_ERROR_ARGUMENT, std::string(what) + "->size is " + std::to_string(to->size) +
+                                       ": set it to sizeof(*" + what + ")");
   ours.size = std::min(to->size, sizeof(Struct));
   std::memcpy(to, &ours, ours.size);
 }
 
-inline std::string text(const char* value) { return value ? value : ""; }
+inline std::string text(const char* value) {
+  return value ? value : "";
+}
 inline void copy_text(char* to, size_t capacity, std::string_view from) {
   const size_t length = std::min(capacity - 1, from.size());
   std::memcpy(to, from.data(), length);

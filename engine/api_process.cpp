@@ -48,8 +48,10 @@ struct Description {
 const std::vector<Description>& descriptions() {
   static const std::vector<Description> all = [] {
     std::vector<Description> list;
-    for (const auto& p : reuse_policies()) list.push_back({FC_POLICY_REUSE, p.name, p.summary, p.paper, options_text(p.options)});
-    for (const auto& p : kv_policies()) list.push_back({FC_POLICY_KV, p.name, p.summary, p.paper, options_text(p.options)});
+    for (const auto& p : reuse_policies())
+      list.push_back({FC_POLICY_REUSE, p.name, p.summary, p.paper, options_text(p.options)});
+    for (const auto& p : kv_policies())
+      list.push_back({FC_POLICY_KV, p.name, p.summary, p.paper, options_text(p.options)});
     return list;
   }();
   return all;
@@ -61,21 +63,36 @@ const std::vector<Description>& descriptions() {
 
 extern "C" {
 
-const char* fc_last_error(void) { return flowcache::last_error().c_str(); }
-uint32_t fc_abi_version(void) { return FC_ABI_VERSION; }
-const char* fc_version(void) { return FLOWCACHE_VERSION; }
+const char* fc_last_error(void) {
+  return flowcache::last_error().c_str();
+}
+uint32_t fc_abi_version(void) {
+  return FC_ABI_VERSION;
+}
+const char* fc_version(void) {
+  return FLOWCACHE_VERSION;
+}
 
 const char* fc_status_name(fc_status status) {
   switch (status) {
-    case FC_OK: return "ok";
-    case FC_ERROR_ARGUMENT: return "argument";
-    case FC_ERROR_NOT_FOUND: return "not-found";
-    case FC_ERROR_MODEL: return "model";
-    case FC_ERROR_MEMORY: return "memory";
-    case FC_ERROR_DEVICE: return "device";
-    case FC_CANCELLED: return "cancelled";
-    case FC_ENDED: return "ended";
-    case FC_ERROR_INTERNAL: return "internal";
+    case FC_OK:
+      return "ok";
+    case FC_ERROR_ARGUMENT:
+      return "argument";
+    case FC_ERROR_NOT_FOUND:
+      return "not-found";
+    case FC_ERROR_MODEL:
+      return "model";
+    case FC_ERROR_MEMORY:
+      return "memory";
+    case FC_ERROR_DEVICE:
+      return "device";
+    case FC_CANCELLED:
+      return "cancelled";
+    case FC_ENDED:
+      return "ended";
+    case FC_ERROR_INTERNAL:
+      return "internal";
   }
   return "unknown";
 }
@@ -88,9 +105,14 @@ fc_status fc_policy_describe(uint32_t index, fc_policy_info* info) {
   return flowcache::guarded([&] {
     const auto& all = flowcache::descriptions();
     if (index >= all.size())
-      throw flowcache::Error(FC_ERROR_NOT_FOUND, "policy " + std::to_string(index) + " does not exist: there are " + std::to_string(all.size()));
+      throw flowcache::Error(
+          FC_ERROR_NOT_FOUND,
+          "policy " + std::to_string(index) + " does not exist: there are " + std::to_string(all.size()));
     const auto& one = all[index];
-    flowcache::write_struct(info, {sizeof(fc_policy_info), one.kind, one.name.c_str(), one.summary.c_str(), one.paper.c_str(), one.options.c_str()}, "info");
+    flowcache::write_struct(info,
+                            {sizeof(fc_policy_info), one.kind, one.name.c_str(), one.summary.c_str(),
+                             one.paper.c_str(), one.options.c_str()},
+                            "info");
   });
 }
 

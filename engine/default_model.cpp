@@ -20,16 +20,18 @@ std::filesystem::path library_folder() {
 }
 
 std::string find_model() {
+  // Taken at its word, right or wrong: the error then names it, instead of another model being used.
+  if (const char* named = std::getenv("FLOWCACHE_MODEL"); named && *named) return named;
   std::vector<std::filesystem::path> places;
-  if (const char* named = std::getenv("FLOWCACHE_MODEL"); named && *named) places.emplace_back(named);
   const std::filesystem::path library = library_folder();
-  places.push_back(library / "../../models/ambient");                    // build/engine -> the checkout
-  places.push_back(library / "../share/flowcache/models/ambient");       // PREFIX/lib
-  places.push_back(library / "../../share/flowcache/models/ambient");    // PREFIX/lib/x86_64-linux-gnu
+  places.push_back(library / "../../models/ambient");                  // build/engine -> the checkout
+  places.push_back(library / "../share/flowcache/models/ambient");     // PREFIX/lib
+  places.push_back(library / "../../share/flowcache/models/ambient");  // PREFIX/lib/x86_64-linux-gnu
   places.emplace_back(FLOWCACHE_DATA_DIR "/models/ambient");
   for (const auto& place : places) {
     std::error_code ignored;
-    if (std::filesystem::exists(place / "model.json", ignored)) return std::filesystem::canonical(place, ignored).string();
+    if (std::filesystem::exists(place / "model.json", ignored))
+      return std::filesystem::canonical(place, ignored).string();
   }
   return "";
 }

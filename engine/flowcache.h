@@ -100,8 +100,8 @@ typedef struct {
 /* Reads MODEL/model.json only: takes milliseconds, allocates no weights. Any thread.
  * model: a folder, or NULL for the model that ships. FC_ERROR_NOT_FOUND, FC_ERROR_MODEL. */
 FC_API fc_status fc_model_describe(const char* model, fc_model_info* info);
-/* The folder of the model that ships: $FLOWCACHE_MODEL, else beside the library, else the installed data folder. NULL if
- * none exists. Valid for the life of the process. Any thread. */
+/* The folder of the model that ships: $FLOWCACHE_MODEL as it is, else beside the library, else the installed data
+ * folder. NULL if none exists. Valid for the life of the process. Any thread. */
 FC_API const char* fc_default_model(void);
 
 typedef enum { FC_POLICY_REUSE = 0, FC_POLICY_KV = 1 } fc_policy_kind;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The subcommands of the flowcache tool. Each adds itself to the parser and returns what to run if it was chosen.
-// They know the engine through flowcache.h only.
+// The subcommands of the flowcache tool. Each adds itself to the parser and returns what to run if it was
+// chosen. They know the engine through flowcache.h only.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -20,7 +20,9 @@ bool report(bool good, const char* what, const std::string& finding, const std::
   return good;
 }
 
-void note(const char* what, const std::string& finding) { std::printf("--   %-12s %s\n", what, finding.c_str()); }
+void note(const char* what, const std::string& finding) {
+  std::printf("--   %-12s %s\n", what, finding.c_str());
+}
 
 std::string folder_of(void* symbol) {
   Dl_info info{};
@@ -68,11 +70,13 @@ bool check_plugin(const std::string& library) {
   for (const auto& place : places) {
     std::error_code ignored;
     const fs::path file = place / "libgstflowcache.so";
-    if (fs::exists(file, ignored)) return report(true, "plugin", fs::weakly_canonical(file, ignored).string());
+    if (fs::exists(file, ignored))
+      return report(true, "plugin", fs::weakly_canonical(file, ignored).string());
     looked += (looked.empty() ? "" : ", ") + fs::weakly_canonical(place, ignored).string();
   }
-  return report(false, "plugin", "libgstflowcache.so is not in " + looked,
-                "build it (meson compile -C build) and run through `meson devenv -C build`, or set GST_PLUGIN_PATH");
+  return report(
+      false, "plugin", "libgstflowcache.so is not in " + looked,
+      "build it (meson compile -C build) and run through `meson devenv -C build`, or set GST_PLUGIN_PATH");
 }
 
 int run() {
@@ -99,7 +103,8 @@ int run() {
 }  // namespace
 
 Command add_doctor(CLI::App& app) {
-  app.add_subcommand("doctor", "Check driver, LibTorch, model and plugin: what works, what does not, what to do");
+  app.add_subcommand("doctor",
+                     "Check driver, LibTorch, model and plugin: what works, what does not, what to do");
   return run;
 }
 

@@ -24,15 +24,16 @@ FrameWriter::FrameWriter(const std::string& path, const fc_model_info& video) : 
   if (images) {
     static const std::regex one_number("[^%]*%0?[1-9]?d[^%]*");
     if (!std::regex_match(path, one_number))
-      throw std::runtime_error("--out " + path + ": an image path needs exactly one number like frame-%04d.png");
+      throw std::runtime_error("--out " + path +
+                               ": an image path needs exactly one number like frame-%04d.png");
     return;
   }
   if (path != "-" && (path.size() < 4 || path.compare(path.size() - 4, 4, ".y4m") != 0))
     throw std::runtime_error("--out " + path + ": use NAME.y4m, NAME-%04d.png or - for standard output");
   file_ = path == "-" ? stdout : std::fopen(path.c_str(), "wb");
   if (!file_) fail(path);
-  if (std::fprintf(file_, "YUV4MPEG2 W%u H%u F%u:%u Ip A1:1 C420mpeg2 XCOLORRANGE=LIMITED\n", video.width, video.height,
-                   video.fps_n, video.fps_d) < 0)
+  if (std::fprintf(file_, "YUV4MPEG2 W%u H%u F%u:%u Ip A1:1 C420mpeg2 XCOLORRANGE=LIMITED\n", video.width,
+                   video.height, video.fps_n, video.fps_d) < 0)
     fail(path);
 }
 
@@ -61,7 +62,9 @@ void FrameWriter::write_y4m(const fc_chunk* chunk, uint32_t frame) {
   planes.stride[0] = width;
   planes.stride[1] = planes.stride[2] = half_width;
   check(fc_chunk_write(chunk, frame, &planes));
-  if (std::fputs("FRAME\n", file_) < 0 || std::fwrite(pixels_.data(), 1, pixels_.size(), file_) != pixels_.size()) fail(path_);
+  if (std::fputs("FRAME\n", file_) < 0 ||
+      std::fwrite(pixels_.data(), 1, pixels_.size(), file_) != pixels_.size())
+    fail(path_);
 }
 
 void FrameWriter::write_png(const fc_chunk* chunk, uint32_t frame) {
@@ -79,7 +82,8 @@ void FrameWriter::write_png(const fc_chunk* chunk, uint32_t frame) {
   image.width = video_.width;
   image.height = video_.height;
   image.format = PNG_FORMAT_RGBA;
-  if (!png_image_write_to_file(&image, name, 0, pixels_.data(), static_cast<png_int_32>(planes.stride[0]), nullptr))
+  if (!png_image_write_to_file(&image, name, 0, pixels_.data(), static_cast<png_int_32>(planes.stride[0]),
+                               nullptr))
     throw std::runtime_error(std::string("cannot write ") + name + ": " + image.message);
 }
 

@@ -10,7 +10,8 @@
 
 namespace flowcache::cli {
 
-// "x.y4m" or "-" (standard output): Y4M, 4:2:0, limited range. "x-%04d.png": one PNG a frame. Anything else throws.
+// "x.y4m" or "-" (standard output): Y4M, 4:2:0, limited range. "x-%04d.png": one PNG a frame. Anything else
+// throws.
 class FrameWriter {
  public:
   FrameWriter(const std::string& path, const fc_model_info& video);

@@ -13,7 +13,8 @@ namespace flowcache::cli {
 namespace {
 
 struct Arguments {
-  std::string prompt, negative, model, out = "flowcache.y4m", device = "auto", precision = "auto", cache, kv_cache;
+  std::string prompt, negative, model, out = "flowcache.y4m", device = "auto", precision = "auto", cache,
+                                       kv_cache;
   double seconds = 10, threshold = FC_AUTO, guidance = FC_AUTO;
   uint64_t seed = 0, kv_budget = 0;
   uint32_t steps = 0, lag = 0, threads = 0;
@@ -32,12 +33,15 @@ int show_loading(void*, const char* stage, double fraction) {
   return interrupted;
 }
 
-void show_chunk(const fc_chunk_info& chunk, const fc_stream_stats& stats, const fc_model_info& video, uint64_t total) {
+void show_chunk(const fc_chunk_info& chunk, const fc_stream_stats& stats, const fc_model_info& video,
+                uint64_t total) {
   const double playing = static_cast<double>(chunk.frames) * video.fps_d / video.fps_n;
-  std::fprintf(stderr, "\rchunk %llu/%llu  %.0f ms (%.2f x real time)  steps %u computed %u reused  KV %s of %s   ",
+  std::fprintf(stderr,
+               "\rchunk %llu/%llu  %.0f ms (%.2f x real time)  steps %u computed %u reused  KV %s of %s   ",
                static_cast<unsigned long long>(chunk.chunk + 1), static_cast<unsigned long long>(total),
                1e3 * chunk.seconds, playing / chunk.seconds, chunk.steps_computed, chunk.steps_reused,
-               megabytes(static_cast<double>(stats.kv_bytes)).c_str(), megabytes(static_cast<double>(stats.kv_budget)).c_str());
+               megabytes(static_cast<double>(stats.kv_bytes)).c_str(),
+               megabytes(static_cast<double>(stats.kv_budget)).c_str());
 }
 
 struct EngineUnref {
@@ -121,18 +125,29 @@ int run(const Arguments& a) {
 Command add_generate(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   auto* command = app.add_subcommand("generate", "Write video for a prompt: Y4M or PNG frames");
-  command->add_option("prompt", a->prompt, "What to show, e.g. \"slow green aurora over mountains\"")->required();
-  command->add_option("-o,--out", a->out, "NAME.y4m, NAME-%04d.png, or - for Y4M on standard output")->capture_default_str();
-  command->add_option("-s,--seconds", a->seconds, "Length of the video")->check(CLI::Range(0.01, 1e6))->capture_default_str();
+  command->add_option("prompt", a->prompt, "What to show, e.g. \"slow green aurora over mountains\"")
+      ->required();
+  command->add_option("-o,--out", a->out, "NAME.y4m, NAME-%04d.png, or - for Y4M on standard output")
+      ->capture_default_str();
+  command->add_option("-s,--seconds", a->seconds, "Length of the video")
+      ->check(CLI::Range(0.01, 1e6))
+      ->capture_default_str();
   command->add_option("--seed", a->seed, "Same seed, same video")->capture_default_str();
   command->add_option("-m,--model", a->model, "Folder with model.json; default: the model that ships");
-  command->add_option("--cache", a->cache, "Reuse policy, name or name:option=value,… (see `flowcache policies`)");
-  command->add_option("--cache-threshold", a->threshold, "Distance up to which a step is reused; 0 computes all")->check(CLI::Range(0.0, 10.0));
+  command->add_option("--cache", a->cache,
+                      "Reuse policy, name or name:option=value,… (see `flowcache policies`)");
+  command
+      ->add_option("--cache-threshold", a->threshold, "Distance up to which a step is reused; 0 computes all")
+      ->check(CLI::Range(0.0, 10.0));
   command->add_option("--kv-cache", a->kv_cache, "KV policy, as --cache");
-  command->add_option("--kv-budget", a->kv_budget, "Bytes that the KV of finished chunks may hold; takes suffixes like 64MB")->transform(CLI::AsSizeValue(true));
+  command
+      ->add_option("--kv-budget", a->kv_budget,
+                   "Bytes that the KV of finished chunks may hold; takes suffixes like 64MB")
+      ->transform(CLI::AsSizeValue(true));
   command->add_option("--steps", a->steps, "Denoising steps per chunk, 1..1000");
   command->add_option("--lag", a->lag, "Steps between the starts of two chunks, 1..steps");
-  command->add_option("--guidance-scale", a->guidance, "Classifier-free guidance, 0..50; 1 is off")->check(CLI::Range(0.0, 50.0));
+  command->add_option("--guidance-scale", a->guidance, "Classifier-free guidance, 0..50; 1 is off")
+      ->check(CLI::Range(0.0, 50.0));
   command->add_option("--negative-prompt", a->negative, "What guidance leads away from");
   command->add_option("--device", a->device, "auto, cpu, cuda, cuda:N")->capture_default_str();
   command->add_option("--precision", a->precision, "auto, fp32, bf16")->capture_default_str();

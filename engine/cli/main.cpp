@@ -26,8 +26,8 @@ void list_policies() {
   fc_policy_info info{};
   info.size = sizeof info;
   for (uint32_t i = 0; fc_policy_describe(i, &info) == FC_OK; ++i)
-    std::printf("%-6s %-16s %s%s%s%s\n", info.kind == FC_POLICY_REUSE ? "cache" : "kv", info.name, info.summary,
-                *info.paper ? " [" : "", info.paper, *info.paper ? "]" : "");
+    std::printf("%-6s %-16s %s%s%s%s\n", info.kind == FC_POLICY_REUSE ? "cache" : "kv", info.name,
+                info.summary, *info.paper ? " [" : "", info.paper, *info.paper ? "]" : "");
 }
 
 }  // namespace

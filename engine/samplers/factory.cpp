@@ -30,9 +30,12 @@ std::unique_ptr<Sampler> make_sampler(const nlohmann::json& section, int steps) 
   const std::string kind = section.value("kind", "");
   if (kind == "few_step") return few_step(section, steps);
   if (kind != "flow_euler" && kind != "unipc" && kind != "magi")
-    throw Error(FC_ERROR_MODEL,
-                "model.json: sampler.kind is \"" + kind + "\"; known kinds are few_step, flow_euler, magi, unipc");
-  const int count = steps != 0 ? steps : section.value("steps", kind == "unipc" ? 50 : kind == "magi" ? 64 : 24);
+    throw Error(FC_ERROR_MODEL, "model.json: sampler.kind is \"" + kind +
+                                    "\"; known kinds are few_step, flow_euler, magi, unipc");
+  const int count = steps != 0 ? steps
+                               : section.value("steps", kind == "unipc"  ? 50
+                                                        : kind == "magi" ? 64
+                                                                         : 24);
   if (count < 1 || count > 1000)
     throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(count) + " is outside 1..1000");
   if (kind == "magi") return make_magi_euler(count, {.shift = section.value("shift", 3.0)});

@@ -25,9 +25,11 @@ class FewStepState final : public SamplerState {
  public:
   explicit FewStepState(const StepTable& table) : table_(table) {}
 
-  at::Tensor step(const at::Tensor& x, const at::Tensor& velocity, int step, const NoiseSource& noise) override {
+  at::Tensor step(const at::Tensor& x, const at::Tensor& velocity, int step,
+                  const NoiseSource& noise) override {
     // The subtraction is done in double, as the published code does: at sigma near 1 both terms are large.
-    const at::Tensor x0 = (x.to(at::kDouble) - table_.sigma[step] * velocity.to(at::kDouble)).to(x.scalar_type());
+    const at::Tensor x0 =
+        (x.to(at::kDouble) - table_.sigma[step] * velocity.to(at::kDouble)).to(x.scalar_type());
     if (step + 1 == table_.steps()) return x0;
     const double next = table_.sigma[step + 1];
     return (1.0 - next) * x0 + next * noise();
@@ -40,7 +42,8 @@ class FewStepState final : public SamplerState {
 class FewStep final : public Sampler {
  public:
   explicit FewStep(const FewStepConfig& config) {
-    if (config.denoising_steps.empty()) throw Error(FC_ERROR_ARGUMENT, "few_step: denoising_steps is empty; give 1 to 1000 values");
+    if (config.denoising_steps.empty())
+      throw Error(FC_ERROR_ARGUMENT, "few_step: denoising_steps is empty; give 1 to 1000 values");
     const TrainingTable training = few_step_training_table(config.shift);
     int previous = 1001;
     for (const int value : config.denoising_steps) {
@@ -54,7 +57,9 @@ class FewStep final : public Sampler {
     table_.sigma.push_back(0.0);
   }
   const StepTable& table() const override { return table_; }
-  std::unique_ptr<SamplerState> begin_chunk() const override { return std::make_unique<FewStepState>(table_); }
+  std::unique_ptr<SamplerState> begin_chunk() const override {
+    return std::make_unique<FewStepState>(table_);
+  }
   bool renoises() const override { return true; }
 
  private:
@@ -70,6 +75,8 @@ class FewStep final : public Sampler {
 
 }  // namespace
 
-std::unique_ptr<Sampler> make_few_step(const FewStepConfig& config) { return std::make_unique<FewStep>(config); }
+std::unique_ptr<Sampler> make_few_step(const FewStepConfig& config) {
+  return std::make_unique<FewStep>(config);
+}
 
 }  // namespace flowcache

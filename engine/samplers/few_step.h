@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The few-step loop of Self-Forcing and CausVid: predict the clean latent, then noise it again to the next level.
+// The few-step loop of Self-Forcing and CausVid: predict the clean latent, then noise it again to the next
+// level.
 #pragma once
 
 #include "samplers/sampler.h"
@@ -12,7 +13,8 @@ struct FewStepConfig {
   bool warp = true;  // look the steps up in the shifted table instead of taking them as timesteps
 };
 
-// The 1000-entry table that the distilled models were trained on: sigmas and timesteps 1000·sigma, descending, fp32.
+// The 1000-entry table that the distilled models were trained on: sigmas and timesteps 1000·sigma,
+// descending, fp32.
 struct TrainingTable {
   std::vector<float> sigma, timestep;
 };

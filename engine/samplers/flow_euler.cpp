@@ -3,7 +3,9 @@
 
 namespace flowcache {
 
-double shifted_sigma(double u, double shift) { return shift * u / (1.0 + (shift - 1.0) * u); }
+double shifted_sigma(double u, double shift) {
+  return shift * u / (1.0 + (shift - 1.0) * u);
+}
 
 namespace {
 

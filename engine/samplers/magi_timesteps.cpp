@@ -24,7 +24,8 @@ at::Tensor transform(const at::Tensor& u, const MagiTimeConfig& config) {
   if (config.function == "piecewise")  // half of the way in the first 7/8 of the steps
     return at::where(u < 0.875, u * (0.5 / 0.875), 0.5 + (u - 0.875) * (0.5 / 0.125));
   if (config.function != "sd3")
-    throw Error(FC_ERROR_ARGUMENT, "time function \"" + config.function + "\" is unknown; use sd3, square, piecewise or identity");
+    throw Error(FC_ERROR_ARGUMENT, "time function \"" + config.function +
+                                       "\" is unknown; use sd3, square, piecewise or identity");
   const at::Tensor s = u * u;
   const double inverse = 1.0 / config.shift;
   return (s * inverse) / (1 + (inverse - 1) * s);
@@ -35,7 +36,8 @@ at::Tensor transform(const at::Tensor& u, const MagiTimeConfig& config) {
 MagiTimes magi_timesteps(int steps, const MagiTimeConfig& config) {
   if (steps < 1) throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(steps) + " must be at least 1");
   if (config.shortcut != "8,16,16" && config.shortcut != "16,16,8")
-    throw Error(FC_ERROR_ARGUMENT, "shortcut \"" + config.shortcut + "\" is unknown; use \"8,16,16\" or \"16,16,8\"");
+    throw Error(FC_ERROR_ARGUMENT,
+                "shortcut \"" + config.shortcut + "\" is unknown; use \"8,16,16\" or \"16,16,8\"");
   MagiTimes times;
   times.t = transform(grid(steps, config), config).contiguous();
   const bool late = config.shortcut == "16,16,8";

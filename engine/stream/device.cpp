@@ -17,11 +17,13 @@ namespace flowcache {
 
 namespace {
 
-// Opens the driver, then LibTorch's CUDA half, which registers itself. The handles stay open for the process's life.
+// Opens the driver, then LibTorch's CUDA half, which registers itself. The handles stay open for the
+// process's life.
 std::string open_cuda() {
   if (!dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL)) return std::string("no NVIDIA driver: ") + dlerror();
   if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL))
-    return std::string("an NVIDIA driver answers, but LibTorch was installed without its CUDA libraries: ") + dlerror();
+    return std::string("an NVIDIA driver answers, but LibTorch was installed without its CUDA libraries: ") +
+           dlerror();
   if (!at::hasCUDA()) return "LibTorch's CUDA half was loaded but did not register";
   if (at::detail::getCUDAHooks().deviceCount() == 0) return "the NVIDIA driver reports no device";
   return "";
@@ -38,15 +40,20 @@ std::string why_no_cuda() {
 
 at::Device choose_device(const std::string& name) {
   if (name == "cpu") return at::kCPU;
-  if (name.empty() || name == "auto") return why_no_cuda().empty() ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+  if (name.empty() || name == "auto")
+    return why_no_cuda().empty() ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
   if (name != "cuda" && name.rfind("cuda:", 0) != 0)
     throw Error(FC_ERROR_ARGUMENT, "device \"" + name + "\" is unknown; use auto, cpu, cuda or cuda:N");
   const std::string reason = why_no_cuda();
-  if (!reason.empty()) throw Error(FC_ERROR_DEVICE, "device \"" + name + "\" cannot be used: " + reason + "; use device=cpu or auto");
+  if (!reason.empty())
+    throw Error(FC_ERROR_DEVICE,
+                "device \"" + name + "\" cannot be used: " + reason + "; use device=cpu or auto");
   const std::string index = name == "cuda" ? "0" : name.substr(5);
   const int count = at::detail::getCUDAHooks().deviceCount();
-  if (index.empty() || index.size() > 3 || index.find_first_not_of("0123456789") != std::string::npos || std::stoi(index) >= count)
-    throw Error(FC_ERROR_DEVICE, "device \"" + name + "\" does not exist: there are " + std::to_string(count) + " GPUs, counted from 0");
+  if (index.empty() || index.size() > 3 || index.find_first_not_of("0123456789") != std::string::npos ||
+      std::stoi(index) >= count)
+    throw Error(FC_ERROR_DEVICE, "device \"" + name + "\" does not exist: there are " +
+                                     std::to_string(count) + " GPUs, counted from 0");
   return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(std::stoi(index)));
 }
 
@@ -62,8 +69,9 @@ void warn_of_spinning_threads(at::Device device) {
   const char* policy = std::getenv("OMP_WAIT_POLICY");
   const bool passive = policy && (*policy == 'p' || *policy == 'P');
   if (device.is_cpu() && !passive && !std::getenv("GOMP_SPINCOUNT"))
-    log(FC_LOG_WARNING, "OMP_WAIT_POLICY=passive is not set: LibTorch's threads spin while they wait, which slows down "
-                        "this program and whatever runs beside it; set it before the program starts");
+    log(FC_LOG_WARNING,
+        "OMP_WAIT_POLICY=passive is not set: LibTorch's threads spin while they wait, which slows down "
+        "this program and whatever runs beside it; set it before the program starts");
 }
 
 void use_threads(uint32_t threads) {

@@ -8,8 +8,8 @@
 
 namespace flowcache {
 
-// "auto" or "": the first NVIDIA GPU if a driver and LibTorch's CUDA libraries answer, else the CPU. "cpu", "cuda",
-// "cuda:N" are taken at their word: FC_ERROR_DEVICE says why a GPU that was asked for cannot be had.
+// "auto" or "": the first NVIDIA GPU if a driver and LibTorch's CUDA libraries answer, else the CPU. "cpu",
+// "cuda", "cuda:N" are taken at their word: FC_ERROR_DEVICE says why a GPU that was asked for cannot be had.
 at::Device choose_device(const std::string& name);
 
 // "auto" or "": bf16 where the device multiplies it faster than fp32, else fp32. "fp32", "bf16".
@@ -22,8 +22,9 @@ std::string why_no_cuda();
 // Sets the calling thread's number of arithmetic threads (a thread-local setting of OpenMP). 0: all cores.
 void use_threads(uint32_t threads);
 
-// Logs a warning if LibTorch's OpenMP threads spin at barriers: beside a video encoder that makes chunks several times
-// slower. libgomp reads OMP_WAIT_POLICY when it is loaded, so only the program can choose, before it loads the engine.
+// Logs a warning if LibTorch's OpenMP threads spin at barriers: beside a video encoder that makes chunks
+// several times slower. libgomp reads OMP_WAIT_POLICY when it is loaded, so only the program can choose,
+// before it loads the engine.
 void warn_of_spinning_threads(at::Device device);
 
 }  // namespace flowcache

@@ -28,8 +28,8 @@ struct LiveChunk {
   bool must_compute = true;        // R1 at first, R5 later, or nothing to reuse
   std::vector<uint8_t> decisions;  // one a step done
 
-  // The last computed residuals of the policy's kind, newest first, as many as it wants kept. Token residuals: one list a
-  // branch; the others: branch 0 only.
+  // The last computed residuals of the policy's kind, newest first, as many as it wants kept. Token
+  // residuals: one list a branch; the others: branch 0 only.
   std::array<std::deque<at::Tensor>, max_branches> residuals;
 
   void keep_residual(size_t branch, const at::Tensor& computed, int kept) {

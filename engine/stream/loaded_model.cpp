@@ -41,10 +41,13 @@ int64_t LoadedModel::tokens_per_frame() const {
   return transformer->shape().tokens_per_frame(package.latent_height, package.latent_width);
 }
 
-int64_t LoadedModel::tokens_per_chunk() const { return tokens_per_frame() * package.latent_frames_per_chunk; }
+int64_t LoadedModel::tokens_per_chunk() const {
+  return tokens_per_frame() * package.latent_frames_per_chunk;
+}
 
 uint64_t LoadedModel::memory_available() const {
-  const uint64_t free = device.is_cpu() ? free_host_memory() : UINT64_MAX;  // a GPU's allocator says so itself
+  const uint64_t free =
+      device.is_cpu() ? free_host_memory() : UINT64_MAX;  // a GPU's allocator says so itself
   return memory_limit == 0 ? free : std::min(free, memory_limit);
 }
 

@@ -36,7 +36,8 @@ void check_prompt(const std::string& text) {
   for (size_t i = 0; i < text.size();) {
     const size_t length = utf8_sequence(text, i);
     if (length == 0)
-      throw Error(FC_ERROR_ARGUMENT, "the prompt is not valid UTF-8 at byte " + std::to_string(i) + ": convert it to UTF-8");
+      throw Error(FC_ERROR_ARGUMENT,
+                  "the prompt is not valid UTF-8 at byte " + std::to_string(i) + ": convert it to UTF-8");
     i += length;
   }
 }
@@ -79,11 +80,14 @@ ChunkPrompt Prompts::take(int64_t chunk) {
   result.features = current_.features;
   if (blend_from_.defined()) {
     // The first chunk of a blend over n already moves by 1/(n+1), so that the receipt is visible.
-    const double weight = static_cast<double>(chunk - current_.at_chunk + 1) / (static_cast<double>(current_.blend_chunks) + 1);
+    const double weight =
+        static_cast<double>(chunk - current_.at_chunk + 1) / (static_cast<double>(current_.blend_chunks) + 1);
     result.changed = true;
     if (weight < 1) {
       const int64_t rows = std::max(blend_from_.size(0), current_.features.size(0));
-      const auto padded = [rows](const at::Tensor& t) { return at::constant_pad_nd(t, {0, 0, 0, rows - t.size(0)}); };
+      const auto padded = [rows](const at::Tensor& t) {
+        return at::constant_pad_nd(t, {0, 0, 0, rows - t.size(0)});
+      };
       result.features = at::lerp(padded(blend_from_), padded(current_.features), weight);
     } else {
       blend_from_ = at::Tensor();

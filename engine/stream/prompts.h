@@ -31,8 +31,8 @@ class Prompts {
   // `encoder` outlives this object.
   Prompts(const TextEncoder& encoder, const std::string& first);
 
-  // Queues `text` from chunk `at_chunk` on (at least the next one asked for), blended in over `blend_chunks`. Returns
-  // its ticket, > 0. Replaces queued changes for the same or later chunks.
+  // Queues `text` from chunk `at_chunk` on (at least the next one asked for), blended in over `blend_chunks`.
+  // Returns its ticket, > 0. Replaces queued changes for the same or later chunks.
   uint64_t change(const std::string& text, uint64_t at_chunk, uint32_t blend_chunks);
   // The prompt of `chunk`. Called once a chunk, ascending.
   ChunkPrompt take(int64_t chunk);

@@ -9,9 +9,11 @@
 namespace flowcache {
 
 Schedule::Schedule(int steps, int lag) : steps_(steps), lag_(lag) {
-  if (steps < 1 || steps > 1000) throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(steps) + " is outside 1..1000");
+  if (steps < 1 || steps > 1000)
+    throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(steps) + " is outside 1..1000");
   if (lag < 1 || lag > steps)
-    throw Error(FC_ERROR_ARGUMENT, "lag=" + std::to_string(lag) + " is outside 1..steps (" + std::to_string(steps) +
+    throw Error(FC_ERROR_ARGUMENT, "lag=" + std::to_string(lag) + " is outside 1..steps (" +
+                                       std::to_string(steps) +
                                        "): a larger lag would leave ticks without work");
 }
 
@@ -25,6 +27,8 @@ std::vector<ScheduledStep> Schedule::tick(int64_t tick) const {
   return due;
 }
 
-int Schedule::chunks_in_flight() const { return (steps_ + lag_ - 1) / lag_; }
+int Schedule::chunks_in_flight() const {
+  return (steps_ + lag_ - 1) / lag_;
+}
 
 }  // namespace flowcache

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Who steps when. One rule for every model: a chunk starts `lag` ticks after the one before it and takes N steps.
+// Who steps when. One rule for every model: a chunk starts `lag` ticks after the one before it and takes N
+// steps.
 //
 //   Self-Forcing   lag = N      one chunk in flight
 //   MAGI-1         lag = N/4    a window of four

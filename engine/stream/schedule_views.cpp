@@ -7,7 +7,8 @@ namespace flowcache {
 
 namespace {
 
-// The schedule's step of every block at a tick, -1 waiting, N done. All blocks as one chunk where they step together.
+// The schedule's step of every block at a tick, -1 waiting, N done. All blocks as one chunk where they step
+// together.
 std::vector<int> steps_at(int64_t tick, const Schedule& schedule, bool together, int blocks) {
   std::vector<int> step(blocks, -1);
   const auto due = schedule.tick(tick);

@@ -21,7 +21,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& config) : model_(std::move(model)), seed_(config.seed) {
+Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& config)
+    : model_(std::move(model)), seed_(config.seed) {
   const c10::InferenceMode inference;
   use_threads(model_->threads);
   const ResolvedConfig resolved = resolve(*model_, config);
@@ -29,7 +30,8 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   schedule_ = std::make_unique<Schedule>(resolved.steps, resolved.lag);
   reuse_ = resolved.reuse.make();
   for (int branch = 0; branch < resolved.branches; ++branch)
-    kv_.push_back(std::make_unique<KvStore>(resolved.kv_geometry, resolved.budget_tokens, resolved.kv.make()));
+    kv_.push_back(
+        std::make_unique<KvStore>(resolved.kv_geometry, resolved.budget_tokens, resolved.kv.make()));
   prompts_ = std::make_unique<Prompts>(*model_->text, config.prompt);
   if (resolved.branches == max_branches) {
     check_prompt(config.negative_prompt);
@@ -116,8 +118,13 @@ void Stream::ask(Task& task) {
   const StepTable& table = sampler_->table();
   const LiveChunk& chunk = *task.chunk;
   StepInfo& info = task.question.info;
-  info = {chunk.index, task.step, schedule_->steps(), table.timestep[task.step], table.sigma[task.step],
-          table.sigma[task.step + 1], chunk.must_compute};
+  info = {chunk.index,
+          task.step,
+          schedule_->steps(),
+          table.timestep[task.step],
+          table.sigma[task.step],
+          table.sigma[task.step + 1],
+          chunk.must_compute};
   const bool writes_history = !model_->package.clean_context && task.step + 1 == schedule_->steps();
   info.must_compute |= writes_history;  // R1: these keys and values become history
   const Tap taps = reuse_->taps();
@@ -178,7 +185,8 @@ at::Tensor Stream::compute_velocity(Task& task) {
   for (size_t branch = 0; branch < kv_.size(); ++branch) {
     const at::Tensor tokens = network.blocks(task.embedded, task.embedded.tokens, *chunk.conditions[branch],
                                              kv_[branch]->view(chunk.index), 0, network.shape().layers);
-    if (reuse_->kind() == ReuseKind::token_residual) keep_residual(chunk, branch, tokens - task.embedded.tokens);
+    if (reuse_->kind() == ReuseKind::token_residual)
+      keep_residual(chunk, branch, tokens - task.embedded.tokens);
     velocity[branch] = network.head(task.embedded, tokens);
   }
   const at::Tensor result = guided(velocity);
@@ -193,7 +201,8 @@ at::Tensor Stream::reuse_velocity(const Task& task) const {
   if (reuse_->kind() == ReuseKind::output_delta) return chunk.latent + chunk.combined(0, factors);
   std::array<at::Tensor, max_branches> velocity;
   for (size_t branch = 0; branch < kv_.size(); ++branch)
-    velocity[branch] = model_->transformer->head(task.embedded, task.embedded.tokens + chunk.combined(branch, factors));
+    velocity[branch] =
+        model_->transformer->head(task.embedded, task.embedded.tokens + chunk.combined(branch, factors));
   return guided(velocity);
 }
 
@@ -211,16 +220,18 @@ at::Tensor Stream::noise(LiveChunk& chunk) {
   const int64_t draw = chunk.noise_draws++;
   const ModelPackage& package = model_->package;
   if (noise_) return noise_(chunk.index, draw).to(model_->device);
-  return draw_noise(seed_, chunk.index, draw,
-                    {package.latent_channels, package.latent_frames_per_chunk, package.latent_height, package.latent_width},
-                    model_->device);
+  return draw_noise(
+      seed_, chunk.index, draw,
+      {package.latent_channels, package.latent_frames_per_chunk, package.latent_height, package.latent_width},
+      model_->device);
 }
 
 std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   const ModelPackage& package = model_->package;
   if (!chunk.latent.isfinite().all().item<bool>())
     throw Error(FC_ERROR_MODEL, "chunk " + std::to_string(chunk.index) +
-                                    " contains values that are not finite: the weights are damaged or do not fit this precision; try precision=fp32");
+                                    " contains values that are not finite: the weights are damaged or do not "
+                                    "fit this precision; try precision=fp32");
   if (package.clean_context)
     for (size_t branch = 0; branch < kv_.size(); ++branch)
       model_->transformer->forward(chunk.latent, 0.0, chunk.index * package.latent_frames_per_chunk,
@@ -293,8 +304,9 @@ void Stream::tune(double threshold, double guidance) {
   if (guidance < 0) return;
   check_guidance(guidance);
   if (kv_.size() == 1 && guidance != 1)
-    throw Error(FC_ERROR_ARGUMENT, "guidance_scale=" + std::to_string(guidance) +
-                                       " needs a second branch, but this stream was opened with 1: open it with another value");
+    throw Error(FC_ERROR_ARGUMENT,
+                "guidance_scale=" + std::to_string(guidance) +
+                    " needs a second branch, but this stream was opened with 1: open it with another value");
   guidance_ = guidance;
   guidance_changed_ = true;
 }

@@ -42,20 +42,22 @@ class Stream {
   // Throws FC_ERROR_ARGUMENT, FC_ERROR_NOT_FOUND, FC_ERROR_MEMORY.
   Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& config);
 
-  // Computes until the next chunk is finished and decoded. Throws FC_CANCELLED after cancel(): the next call goes on
-  // where this one stopped.
+  // Computes until the next chunk is finished and decoded. Throws FC_CANCELLED after cancel(): the next call
+  // goes on where this one stopped.
   std::shared_ptr<const Chunk> next();
   void reset(uint64_t seed);
-  void cancel() { cancelled_ = true; }  // any thread
+  void cancel() { cancelled_ = true; }      // any thread
   Prompts& prompts() { return *prompts_; }  // any thread
   // Negative leaves a value as it is. Any thread.
   void tune(double threshold, double guidance);
   StreamStats stats() const;  // any thread
   const LoadedModel& model() const { return *model_; }
 
-  // For tests and golden cases: the initial noise of chunk 0, 1, … and, for samplers that re-noise, further draws,
-  // instead of the seed's. Returns [C, F, h, w].
-  void replace_noise(std::function<at::Tensor(int64_t chunk, int64_t draw)> source) { noise_ = std::move(source); }
+  // For tests and golden cases: the initial noise of chunk 0, 1, … and, for samplers that re-noise, further
+  // draws, instead of the seed's. Returns [C, F, h, w].
+  void replace_noise(std::function<at::Tensor(int64_t chunk, int64_t draw)> source) {
+    noise_ = std::move(source);
+  }
 
  private:
   struct Task {

@@ -34,23 +34,26 @@ int64_t budget_tokens(const LoadedModel& model, const StreamConfig& config, cons
 void check_buffer(const LoadedModel& model, const ResolvedConfig& resolved) {
   const KvGeometry& geometry = resolved.kv_geometry;
   const uint64_t branches = resolved.branches;
-  check_memory({{"keys and values of finished chunks (kv_budget)", branches * geometry.bytes(resolved.budget_tokens)},
-                {"keys and values of " + std::to_string(geometry.window_chunks) + " chunks in flight",
-                 branches * geometry.bytes(geometry.window_chunks * geometry.tokens_per_chunk)}},
-               model.memory_available(), model.device.str());
+  check_memory(
+      {{"keys and values of finished chunks (kv_budget)", branches * geometry.bytes(resolved.budget_tokens)},
+       {"keys and values of " + std::to_string(geometry.window_chunks) + " chunks in flight",
+        branches * geometry.bytes(geometry.window_chunks * geometry.tokens_per_chunk)}},
+      model.memory_available(), model.device.str());
 }
 
 }  // namespace
 
 double check_threshold(double threshold) {
   if (!(threshold >= 0 && threshold <= 10))
-    throw Error(FC_ERROR_ARGUMENT, "cache_threshold=" + number(threshold) + " is outside 0..10; 0 never reuses, larger reuses more");
+    throw Error(FC_ERROR_ARGUMENT, "cache_threshold=" + number(threshold) +
+                                       " is outside 0..10; 0 never reuses, larger reuses more");
   return threshold;
 }
 
 double check_guidance(double guidance) {
   if (!(guidance >= 0 && guidance <= 50))
-    throw Error(FC_ERROR_ARGUMENT, "guidance_scale=" + number(guidance) + " is outside 0..50; 1 switches guidance off");
+    throw Error(FC_ERROR_ARGUMENT,
+                "guidance_scale=" + number(guidance) + " is outside 0..50; 1 switches guidance off");
   return guidance;
 }
 
@@ -59,19 +62,29 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
   ResolvedConfig resolved;
   resolved.reuse = choose_reuse(config.cache.empty() ? package.cache.value("reuse", "none") : config.cache);
   resolved.kv = choose_kv(config.kv_cache.empty() ? package.cache.value("kv", "window") : config.kv_cache);
-  resolved.threshold = check_threshold(config.threshold >= 0 ? config.threshold : default_threshold(package.cache, resolved.reuse));
-  resolved.guidance = check_guidance(config.guidance >= 0 ? config.guidance : package.sampler.value("guidance_scale", 1.0));
+  resolved.threshold = check_threshold(
+      config.threshold >= 0 ? config.threshold : default_threshold(package.cache, resolved.reuse));
+  resolved.guidance =
+      check_guidance(config.guidance >= 0 ? config.guidance : package.sampler.value("guidance_scale", 1.0));
   resolved.branches = resolved.guidance == 1 ? 1 : 2;
 
   const auto sampler = make_sampler(package.sampler, config.steps);
   resolved.steps = sampler->table().steps();
   const int own_lag = package.sampler.value("lag", 0);
-  resolved.lag = config.lag != 0 ? config.lag : own_lag != 0 && own_lag <= resolved.steps ? own_lag : resolved.steps;
+  resolved.lag = config.lag != 0                             ? config.lag
+                 : own_lag != 0 && own_lag <= resolved.steps ? own_lag
+                                                             : resolved.steps;
   const Schedule schedule(resolved.steps, resolved.lag);
 
   const TransformerShape& shape = model.transformer->shape();
-  resolved.kv_geometry = {shape.layers, shape.kv_heads, shape.head_dim, model.tokens_per_frame(), model.tokens_per_chunk(),
-                          schedule.chunks_in_flight(), model.compute, model.device};
+  resolved.kv_geometry = {shape.layers,
+                          shape.kv_heads,
+                          shape.head_dim,
+                          model.tokens_per_frame(),
+                          model.tokens_per_chunk(),
+                          schedule.chunks_in_flight(),
+                          model.compute,
+                          model.device};
   resolved.budget_tokens = budget_tokens(model, config, resolved);
   check_buffer(model, resolved);
   return resolved;

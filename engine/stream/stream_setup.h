@@ -17,8 +17,8 @@ struct ResolvedConfig {
   int64_t budget_tokens = 0;
 };
 
-// Fills every default and checks every range; throws FC_ERROR_ARGUMENT, FC_ERROR_NOT_FOUND, FC_ERROR_MEMORY (the KV
-// buffer would not fit: figures).
+// Fills every default and checks every range; throws FC_ERROR_ARGUMENT, FC_ERROR_NOT_FOUND, FC_ERROR_MEMORY
+// (the KV buffer would not fit: figures).
 ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config);
 
 // 0..10 and finite, or FC_ERROR_ARGUMENT. Returns its argument.

@@ -37,7 +37,8 @@ void Case::compare(const at::Tensor& got, const std::string& want_name, Toleranc
   const at::Tensor& want = tensor(want_name);
   if (!got.defined() || got.sizes() != want.sizes()) {
     std::ostringstream why;
-    why << want_name << ": shape " << (got.defined() ? got.sizes() : at::IntArrayRef{}) << ", wanted " << want.sizes();
+    why << want_name << ": shape " << (got.defined() ? got.sizes() : at::IntArrayRef{}) << ", wanted "
+        << want.sizes();
     return fail(why.str());
   }
   const at::Tensor a = got.to(at::kCPU, at::kDouble), b = want.to(at::kDouble);
@@ -48,12 +49,15 @@ void Case::compare(const at::Tensor& got, const std::string& want_name, Toleranc
   largest_error_ = std::max(largest_error_, largest);
   if (!(excess.max().item<double>() <= 0)) {  // also false for NaN
     std::ostringstream why;
-    why << want_name << ": largest error " << largest << " exceeds rtol " << tolerance.rtol << " atol " << tolerance.atol;
+    why << want_name << ": largest error " << largest << " exceeds rtol " << tolerance.rtol << " atol "
+        << tolerance.atol;
     fail(why.str());
   }
 }
 
-void Case::fail(const std::string& why) { failures_.push_back(why); }
+void Case::fail(const std::string& why) {
+  failures_.push_back(why);
+}
 
 void Case::check(bool holds, const std::string& what) {
   ++comparisons_;

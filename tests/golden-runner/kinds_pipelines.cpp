@@ -30,7 +30,9 @@ class GivenText final : public flowcache::TextEncoder {
 // The case compares latents only.
 class NoDecoder final : public flowcache::Decoder {
  public:
-  std::unique_ptr<flowcache::DecoderState> open() const override { return std::make_unique<flowcache::DecoderState>(); }
+  std::unique_ptr<flowcache::DecoderState> open() const override {
+    return std::make_unique<flowcache::DecoderState>();
+  }
   at::Tensor decode(const at::Tensor& latents, flowcache::DecoderState&) const override { return latents; }
   int64_t time_scale() const override { return 1; }
   int64_t space_scale() const override { return 1; }
@@ -74,7 +76,8 @@ void run_self_forcing(Case& test) {
     Stream stream(model, StreamConfig{});
     const int64_t steps = config.at("denoising_step_list").size(), frames = config.at("frames_per_chunk");
     stream.replace_noise([&](int64_t chunk, int64_t draw) {
-      if (draw == 0) return test.tensor(call.at("noise")).slice(1, chunk * frames, (chunk + 1) * frames).contiguous();
+      if (draw == 0)
+        return test.tensor(call.at("noise")).slice(1, chunk * frames, (chunk + 1) * frames).contiguous();
       return test.tensor(call.at("renoise").at(chunk * (steps - 1) + draw - 1));
     });
     test.compare(generate(stream, call.at("chunks")), call.at("latents"));
@@ -94,7 +97,8 @@ void run_ambient_generate(Case& test, const json& call, const std::shared_ptr<co
   const at::Tensor noise = test.tensor(call.at("noise"));
   stream.replace_noise([&](int64_t chunk, int64_t) { return noise[chunk]; });
   const auto first = stream.next();
-  test.compare(at::cat({first->latent, generate(stream, static_cast<int64_t>(prompts.size()) - 1)}, 1), call.at("latents"));
+  test.compare(at::cat({first->latent, generate(stream, static_cast<int64_t>(prompts.size()) - 1)}, 1),
+               call.at("latents"));
   const at::Tensor& frames = test.tensor(call.at("frames"));
   const bool bytes = frames.scalar_type() == at::kByte;  // rounded, so one level of slack
   test.compare(bytes ? (first->frames * 255).round() : first->frames, call.at("frames"),
@@ -111,7 +115,8 @@ void run_ambient_text(Case& test, const json& call, const LoadedModel& model) {
   const std::vector<int64_t> ids = call.at("ids");
   std::vector<std::string> unknown;
   if (words.ids(prompt, unknown) != ids) test.fail("ids of \"" + prompt + "\"");
-  if (unknown != call.at("unknown").get<std::vector<std::string>>()) test.fail("unknown words of \"" + prompt + "\"");
+  if (unknown != call.at("unknown").get<std::vector<std::string>>())
+    test.fail("unknown words of \"" + prompt + "\"");
 }
 
 void run_ambient(Case& test) {
@@ -122,9 +127,12 @@ void run_ambient(Case& test) {
   options.precision = "fp32";
   const auto model = LoadedModel::load(options, nullptr);
   for (const json& call : test.calls()) {
-    if (call.at("op") == "generate") run_ambient_generate(test, call, model);
-    else if (call.at("op") == "text") run_ambient_text(test, call, *model);
-    else test.fail("unknown op " + call.at("op").get<std::string>());
+    if (call.at("op") == "generate")
+      run_ambient_generate(test, call, model);
+    else if (call.at("op") == "text")
+      run_ambient_text(test, call, *model);
+    else
+      test.fail("unknown op " + call.at("op").get<std::string>());
   }
 }
 

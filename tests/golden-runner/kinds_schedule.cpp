@@ -31,10 +31,12 @@ void run_step_matrix(Case& test) {
   for (const json& call : test.calls()) {
     const int size = call.at("frames_per_chunk"), steps = call.at("steps");
     const auto matrix = flowcache::step_matrix(steps, call.at("ar_step"), call.at("frames").get<int>() / size,
-                                               call.at("prefix_frames").get<int>() / size, call.at("base_frames").get<int>() / size);
+                                               call.at("prefix_frames").get<int>() / size,
+                                               call.at("base_frames").get<int>() / size);
     std::vector<int> timestep = {999};  // Θ: waiting at 999, the truncated timesteps, done at 0
     for (int i = 0; i < steps; ++i)
-      timestep.push_back(static_cast<int>(1000 * flowcache::shifted_sigma(0.999 * (1 - static_cast<double>(i) / steps), call.at("shift"))));
+      timestep.push_back(static_cast<int>(
+          1000 * flowcache::shifted_sigma(0.999 * (1 - static_cast<double>(i) / steps), call.at("shift"))));
     timestep.push_back(0);
     std::vector<std::vector<int>> times, updates, intervals;
     for (size_t row = 0; row < matrix.index.size(); ++row) {
@@ -61,7 +63,8 @@ void run_time_table(Case& test, const json& call) {
   const auto times = flowcache::magi_timesteps(call.at("num_steps"), config);
   const json& out = call.at("out");
   test.compare(times.t, out.at("t"), test.tolerance("default"));
-  if (out.contains("time_interval")) test.compare(at::tensor(times.time_interval), out.at("time_interval"), {});
+  if (out.contains("time_interval"))
+    test.compare(at::tensor(times.time_interval), out.at("time_interval"), {});
   if (out.contains("nearly_clean")) {
     const std::vector<int> flags(times.nearly_clean.begin(), times.nearly_clean.end());
     test.compare(at::tensor(flags, at::kInt), out.at("nearly_clean"), {});
@@ -70,7 +73,8 @@ void run_time_table(Case& test, const json& call) {
 
 void run_stage_table(Case& test, const json& call) {
   std::vector<std::vector<int>> rows(4);
-  for (const auto& stage : flowcache::stage_table(call.at("chunk_num"), call.at("window_size"), call.at("chunk_offset"))) {
+  for (const auto& stage :
+       flowcache::stage_table(call.at("chunk_num"), call.at("window_size"), call.at("chunk_offset"))) {
     rows[0].push_back(stage.clip_start);
     rows[1].push_back(stage.clip_end);
     rows[2].push_back(stage.t_start);
@@ -98,7 +102,8 @@ int first_key_chunk(const RunConfig& run, int c, int step) {
   const bool clean = step == run.steps;
   if (run.kv_range.empty()) return 0;  // the whole history
   const int range = !clean ? run.kv_range[step / (run.steps / static_cast<int>(run.kv_range.size()))]
-                           : run.clean_kv_range > 0 ? run.clean_kv_range : run.kv_range.back();
+                    : run.clean_kv_range > 0 ? run.clean_kv_range
+                                             : run.kv_range.back();
   return std::max(0, c + 1 - range);
 }
 
@@ -110,10 +115,12 @@ RunTable run_table(const RunConfig& run) {
   for (int g = 0; g < per_stage * (run.chunk_num + run.window - 1 - run.offset); ++g) {
     std::vector<std::pair<int, int>> forwarded;  // chunk, step
     for (const auto& one : schedule.tick(g))
-      if (one.chunk + run.offset < run.chunk_num) forwarded.emplace_back(static_cast<int>(one.chunk) + run.offset, one.step);
+      if (one.chunk + run.offset < run.chunk_num)
+        forwarded.emplace_back(static_cast<int>(one.chunk) + run.offset, one.step);
     const bool clean = g % per_stage == 0 && forwarded.front().first > run.offset;
     if (clean) forwarded.insert(forwarded.begin(), {forwarded.front().first - 1, run.steps});
-    result.head.push_back({g / per_stage, g % per_stage, forwarded.front().first, static_cast<int>(forwarded.size()), clean});
+    result.head.push_back(
+        {g / per_stage, g % per_stage, forwarded.front().first, static_cast<int>(forwarded.size()), clean});
     auto& times = result.t.emplace_back();
     auto& steps = result.step_index.emplace_back();
     auto& ranges = result.key_range.emplace_back();
@@ -132,9 +139,11 @@ RunTable run_table(const RunConfig& run) {
 void run_run_table(Case& test, const json& call) {
   const json& out = call.at("out");
   const auto shape = test.tensor(out.at("t")).sizes();
-  const RunConfig run{call.at("N"), call.at("chunk_num"), call.at("window"),
-                      call.at("prefix").get<int>() / test.config().at("chunk_width").get<int>(), call.at("kvrange"),
-                      call.at("clean_kvrange"), call.at("clean_t"), static_cast<size_t>(shape[1])};
+  const RunConfig run{
+      call.at("N"),       call.at("chunk_num"),
+      call.at("window"),  call.at("prefix").get<int>() / test.config().at("chunk_width").get<int>(),
+      call.at("kvrange"), call.at("clean_kvrange"),
+      call.at("clean_t"), static_cast<size_t>(shape[1])};
   const RunTable result = run_table(run);
   std::vector<float> times;
   for (const auto& row : result.t) times.insert(times.end(), row.begin(), row.end());
@@ -147,10 +156,14 @@ void run_run_table(Case& test, const json& call) {
 void run_magi_timesteps(Case& test) {
   for (const json& call : test.calls()) {
     const std::string op = call.at("op");
-    if (op == "time_table") run_time_table(test, call);
-    else if (op == "stage_table") run_stage_table(test, call);
-    else if (op == "run_table") run_run_table(test, call);
-    else test.fail("unknown op " + op);
+    if (op == "time_table")
+      run_time_table(test, call);
+    else if (op == "stage_table")
+      run_stage_table(test, call);
+    else if (op == "run_table")
+      run_run_table(test, call);
+    else
+      test.fail("unknown op " + op);
   }
 }
 

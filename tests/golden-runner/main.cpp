@@ -13,7 +13,8 @@ namespace {
 const char* const usage =
     "golden-runner DIR…\n"
     "Runs every folder with a case.json below DIR and compares this engine with the numbers it holds.\n"
-    "Prints a line per case and `N passed, N failed, N unsupported`; exits with 1 if a case fails, 2 on bad use.\n";
+    "Prints a line per case and `N passed, N failed, N unsupported`; exits with 1 if a case fails, 2 on bad "
+    "use.\n";
 
 enum class Verdict { passed, failed, unsupported };
 
@@ -27,9 +28,9 @@ Verdict run(const std::filesystem::path& folder, const golden::Handlers& handler
       return Verdict::unsupported;
     }
     handler->second(one);
-    std::printf("%s  %-40s largest error %.3g in %d comparisons%s%s\n", one.ok() ? "passed     " : "FAILED     ",
-                name.c_str(), one.largest_error(), one.comparisons(), one.ok() ? "" : ": ",
-                one.ok() ? "" : one.failures().c_str());
+    std::printf("%s  %-40s largest error %.3g in %d comparisons%s%s\n",
+                one.ok() ? "passed     " : "FAILED     ", name.c_str(), one.largest_error(),
+                one.comparisons(), one.ok() ? "" : ": ", one.ok() ? "" : one.failures().c_str());
     return one.ok() ? Verdict::passed : Verdict::failed;
   } catch (const std::exception& error) {
     std::printf("FAILED       %-40s %s\n", name.c_str(), error.what());

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The C API as a program sees it: the shared library and the header, with the model that ships.
-#include "flowcache.h"
-
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <string>
 #include <vector>
+
+#include "flowcache.h"
 
 namespace {
 
@@ -26,7 +26,9 @@ fc_stream_config default_stream() {
   return config;
 }
 
-bool says(const char* part) { return std::strstr(fc_last_error(), part) != nullptr; }
+bool says(const char* part) {
+  return std::strstr(fc_last_error(), part) != nullptr;
+}
 
 class Api : public testing::Test {
  protected:
@@ -56,7 +58,8 @@ TEST(ApiWithoutModel, PoliciesAreListedWithTheirOptions) {
   bool flowcache = false;
   while (fc_policy_describe(count, &info) == FC_OK) {
     EXPECT_GT(std::strlen(info.summary), 10u) << info.name;
-    flowcache |= info.kind == FC_POLICY_REUSE && std::string(info.name) == "flowcache" && std::strstr(info.options, "warmup");
+    flowcache |= info.kind == FC_POLICY_REUSE && std::string(info.name) == "flowcache" &&
+                 std::strstr(info.options, "warmup");
     ++count;
   }
   EXPECT_TRUE(flowcache);
@@ -134,7 +137,9 @@ TEST(ApiWithoutModel, LoadingReportsProgressAndCanBeCancelled) {
   ASSERT_GE(seen.size(), 3u);
   EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
   EXPECT_EQ(seen.back(), 1.0);
-  EXPECT_EQ(fc_engine_open(&config, [](void*, const char*, double) { return 1; }, nullptr, &engine), FC_CANCELLED);
+  EXPECT_EQ(fc_engine_open(
+                &config, [](void*, const char*, double) { return 1; }, nullptr, &engine),
+            FC_CANCELLED);
 }
 
 TEST_F(Api, AStreamMakesChunksOfMovingPictures) {

@@ -235,8 +235,9 @@ TEST_P(Colour, IsTheFormula) {
   for (const Image* image : {&rgba, &nv12, &i420})
     for (int i = 0; i < 3; ++i)
       for (size_t byte = 0; byte < image->bytes[i].size(); ++byte)
-        if (byte % image->planes.stride[i] >= image->planes.stride[i] - image->padding)
+        if (byte % image->planes.stride[i] >= image->planes.stride[i] - image->padding) {
           EXPECT_EQ(image->bytes[i][byte], 77);
+        }
 }
 
 TEST(ColourEdges, WhiteBlackNanAndBadPlanes) {

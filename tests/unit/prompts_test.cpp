@@ -12,20 +12,25 @@ namespace {
 class Numbers final : public TextEncoder {
  public:
   TextFeatures encode(std::string_view prompt) const override {
-    TextFeatures features{at::full({2, 4}, prompt.empty() ? 0.0 : std::atof(std::string(prompt).c_str())), {}};
+    TextFeatures features{at::full({2, 4}, prompt.empty() ? 0.0 : std::atof(std::string(prompt).c_str())),
+                          {}};
     if (prompt.find('x') != std::string_view::npos) features.unknown = {"x"};
     return features;
   }
 };
 
-double value(const ChunkPrompt& prompt) { return prompt.features[0][0].item<double>(); }
+double value(const ChunkPrompt& prompt) {
+  return prompt.features[0][0].item<double>();
+}
 
 TEST(Prompts, UnicodeIsCheckedByteByByte) {
-  for (const std::string& good : {std::string(), std::string("fire"), std::string("feu d’été 火"), std::string(8192, 'a')})
+  for (const std::string& good :
+       {std::string(), std::string("fire"), std::string("feu d’été 火"), std::string(8192, 'a')})
     EXPECT_NO_THROW(check_prompt(good));
   for (const std::string& bad :
-       {std::string("\xff"), std::string("a\x80"), std::string("\xc0\xaf"), std::string("\xe2\x82"), std::string("\xed\xa0\x80"),
-        std::string("\xf5\x80\x80\x80"), std::string("\xe0\x80\x80"), std::string("a\0b", 3), std::string(8193, 'a')})
+       {std::string("\xff"), std::string("a\x80"), std::string("\xc0\xaf"), std::string("\xe2\x82"),
+        std::string("\xed\xa0\x80"), std::string("\xf5\x80\x80\x80"), std::string("\xe0\x80\x80"),
+        std::string("a\0b", 3), std::string(8193, 'a')})
     EXPECT_THROW(check_prompt(bad), Error) << bad.size();
 }
 

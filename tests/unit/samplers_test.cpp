@@ -10,7 +10,9 @@
 namespace flowcache {
 namespace {
 
-at::Tensor no_noise() { throw std::logic_error("this sampler draws no noise"); }
+at::Tensor no_noise() {
+  throw std::logic_error("this sampler draws no noise");
+}
 
 TEST(FlowEuler, TableRunsFromNoiseToClean) {
   const auto sampler = make_flow_euler(4, 3.0, 1000);
@@ -23,7 +25,8 @@ TEST(FlowEuler, TableRunsFromNoiseToClean) {
 }
 
 TEST(FlowEuler, ExactVelocityLandsOnTheData) {
-  const at::Tensor noise = draw_noise(1, 0, 0, {2, 3}, at::kCPU), data = draw_noise(2, 0, 0, {2, 3}, at::kCPU);
+  const at::Tensor noise = draw_noise(1, 0, 0, {2, 3}, at::kCPU),
+                   data = draw_noise(2, 0, 0, {2, 3}, at::kCPU);
   for (const int steps : {1, 2, 7}) {
     const auto sampler = make_flow_euler(steps, 1.5, 1000);
     const auto state = sampler->begin_chunk();
@@ -47,7 +50,8 @@ TEST(FewStep, LastStepReturnsTheCleanPredictionAndDrawsNothing) {
   const at::Tensor noisy = state->step(x, v, 0, [] { return at::full({2}, 2.0); });
   const double sigma = sampler->table().sigma[1];
   EXPECT_NEAR(noisy[0].item<double>(), (1 - sigma) * 0.75 + sigma * 2, 1e-6);
-  EXPECT_NEAR(state->step(noisy, v, 1, no_noise)[0].item<double>(), noisy[0].item<double>() - sigma * 0.25, 1e-6);
+  EXPECT_NEAR(state->step(noisy, v, 1, no_noise)[0].item<double>(), noisy[0].item<double>() - sigma * 0.25,
+              1e-6);
 }
 
 TEST(FewStep, RefusesStepsThatAreNotDescending) {
@@ -66,7 +70,8 @@ TEST(SamplerFactory, NamesWhatItDoesNotKnow) {
   };
   EXPECT_NE(message({{"kind", "ddim"}}, 0).find("ddim"), std::string::npos);
   EXPECT_NE(message({{"kind", "flow_euler"}}, 1001).find("1..1000"), std::string::npos);
-  EXPECT_NE(message({{"kind", "few_step"}, {"denoising_step_list", {1000, 500}}}, 3).find("distilled for 2"), std::string::npos);
+  EXPECT_NE(message({{"kind", "few_step"}, {"denoising_step_list", {1000, 500}}}, 3).find("distilled for 2"),
+            std::string::npos);
 }
 
 TEST(Noise, DependsOnSeedChunkAndDrawOnly) {

@@ -21,7 +21,9 @@ TEST(Schedule, EveryChunkTakesEveryStepOnceInOrderLagTicksApart) {
       for (size_t i = 0; i < due.size(); ++i) {
         EXPECT_EQ(due[i].step, next[due[i].chunk]++);
         EXPECT_EQ(tick, due[i].chunk * lag + due[i].step);
-        if (i > 0) EXPECT_LT(due[i - 1].chunk, due[i].chunk) << "oldest first";
+        if (i > 0) {
+          EXPECT_LT(due[i - 1].chunk, due[i].chunk) << "oldest first";
+        }
       }
     }
     for (int64_t chunk = 0; chunk < 20 - (steps + lag - 1) / lag; ++chunk) EXPECT_EQ(next[chunk], steps);

@@ -2,9 +2,9 @@
 // Properties of a stream that must hold whatever the model is.
 #include "stream/stream.h"
 
+#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
-#include <c10/core/InferenceMode.h>
 #include <thread>
 
 #include "cache/registry.h"
@@ -32,7 +32,8 @@ std::vector<at::Tensor> latents(Stream& stream, int chunks) {
   return all;
 }
 
-std::vector<at::Tensor> latents(const std::shared_ptr<const LoadedModel>& model, const StreamConfig& c, int chunks) {
+std::vector<at::Tensor> latents(const std::shared_ptr<const LoadedModel>& model, const StreamConfig& c,
+                                int chunks) {
   Stream stream(model, c);
   return latents(stream, chunks);
 }
@@ -200,7 +201,8 @@ TEST(Stream, EveryResidualKindOnceReusedStillFollowsTheUncachedVideo) {
     EXPECT_GT(stream.stats().steps_reused, 0u) << kind;
     EXPECT_GT(stream.stats().reuse_bytes + 1, 0u);
     for (size_t i = 0; i < cached.size(); ++i) {
-      const double error = (cached[i] - plain[i]).abs().mean().item<double>() / plain[i].abs().mean().item<double>();
+      const double error =
+          (cached[i] - plain[i]).abs().mean().item<double>() / plain[i].abs().mean().item<double>();
       EXPECT_LT(error, 0.35) << kind << " chunk " << i;
       EXPECT_GT(error, 0) << kind;
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A model small enough for unit tests: the golden cases' Wan weights, prompts hashed into features, no decoder.
+// A model small enough for unit tests: the golden cases' Wan weights, prompts hashed into features, no
+// decoder.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -33,14 +34,26 @@ class LatentDecoder final : public Decoder {
 };
 
 inline nlohmann::json tiny_config() {
-  return {{"model_type", "t2v"}, {"patch_size", {1, 2, 2}}, {"text_len", 16}, {"in_dim", 16}, {"dim", 64}, {"ffn_dim", 128},
-          {"freq_dim", 256}, {"text_dim", 48}, {"out_dim", 16}, {"num_heads", 2}, {"num_layers", 2}, {"qk_norm", true},
-          {"cross_attn_norm", true}, {"eps", 1e-6}};
+  return {{"model_type", "t2v"},
+          {"patch_size", {1, 2, 2}},
+          {"text_len", 16},
+          {"in_dim", 16},
+          {"dim", 64},
+          {"ffn_dim", 128},
+          {"freq_dim", 256},
+          {"text_dim", 48},
+          {"out_dim", 16},
+          {"num_heads", 2},
+          {"num_layers", 2},
+          {"qk_norm", true},
+          {"cross_attn_norm", true},
+          {"eps", 1e-6}};
 }
 
 // 12 tokens a frame, 36 a chunk. Weights may be altered before they are used.
 inline std::shared_ptr<LoadedModel> tiny_model(const std::function<void(WeightMap&)>& alter = nullptr) {
-  WeightMap weights = read_safetensors(FLOWCACHE_SOURCE_DIR "/tests/golden/self-forcing-pipeline/weights.safetensors");
+  WeightMap weights =
+      read_safetensors(FLOWCACHE_SOURCE_DIR "/tests/golden/self-forcing-pipeline/weights.safetensors");
   if (alter) alter(weights);
   auto model = std::make_shared<LoadedModel>();
   model->threads = 1;
@@ -50,7 +63,8 @@ inline std::shared_ptr<LoadedModel> tiny_model(const std::function<void(WeightMa
   model->package.latent_width = 8;
   model->package.clean_context = true;
   model->package.sampler = {{"kind", "flow_euler"}, {"steps", 8}, {"shift", 1.5}};
-  model->package.cache = {{"reuse", "flowcache"}, {"threshold", 0.2}, {"kv", "window"}, {"history_chunks", 2}};
+  model->package.cache = {
+      {"reuse", "flowcache"}, {"threshold", 0.2}, {"kv", "window"}, {"history_chunks", 2}};
   model->transformer = make_wan(tiny_config(), weights, at::kFloat, at::kCPU);
   model->decoder = std::make_unique<LatentDecoder>();
   model->text = std::make_unique<HashedText>();

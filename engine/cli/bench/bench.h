@@ -43,26 +43,28 @@ struct BenchResult {
   uint64_t kv_budget = 0, kv_allocated = 0;
 };
 
-// Runs every case on every prompt in one process, chunk by chunk in turn, so that noise hits all alike. `progress` is
-// told the share done. Throws std::runtime_error if a reference cannot run.
-std::vector<BenchResult> run_bench(fc_engine* engine, const BenchPlan& plan, const std::function<void(double)>& progress);
+// Runs every case on every prompt in one process, chunk by chunk in turn, so that noise hits all alike.
+// `progress` is told the share done. Throws std::runtime_error if a reference cannot run.
+std::vector<BenchResult> run_bench(fc_engine* engine, const BenchPlan& plan,
+                                   const std::function<void(double)>& progress);
 
 // Figures over all prompts and chunks of a case.
 struct BenchSummary {
-  double speedup = 1;           // sampling + decode time of the reference divided by the case's, from the same run
-  double realtime = 0;          // video real-time factor: playing time / making time
-  double deadline = 0;          // share of chunks made within their playing time
+  double speedup = 1;   // sampling + decode time of the reference divided by the case's, from the same run
+  double realtime = 0;  // video real-time factor: playing time / making time
+  double deadline = 0;  // share of chunks made within their playing time
   double p50 = 0, p95 = 0, p99 = 0, first_chunk = 0;  // seconds
   uint64_t computed = 0, reused = 0;
   double psnr = 0, worst_psnr = 0, ssim = 1, flicker = 0;  // psnr: of the mean error; worst: of any chunk
-  uint64_t kv_bytes = 0;        // largest
-  std::vector<double> drift;    // PSNR by chunk index, over prompts
+  uint64_t kv_bytes = 0;                                   // largest
+  std::vector<double> drift;                               // PSNR by chunk index, over prompts
 };
 BenchSummary summarise(const BenchResult& result, const BenchResult& reference, double chunk_playing_seconds);
 
 // Terminal table; JSON; one self-contained HTML page with plots.
 std::string bench_table(const std::vector<BenchResult>& results, const fc_model_info& model);
-std::string bench_json(const std::vector<BenchResult>& results, const BenchPlan& plan, const fc_model_info& model);
+std::string bench_json(const std::vector<BenchResult>& results, const BenchPlan& plan,
+                       const fc_model_info& model);
 std::string bench_html(const std::string& json);
 
 }  // namespace flowcache::cli

@@ -25,7 +25,9 @@ struct Arguments {
 
 BenchPlan make_plan(const Arguments& a) {
   BenchPlan plan;
-  plan.prompts = a.prompts.empty() ? std::vector<std::string>{"green aurora", "orange fire", "red lava lamp", "blue snow"} : a.prompts;
+  plan.prompts = a.prompts.empty()
+                     ? std::vector<std::string>{"green aurora", "orange fire", "red lava lamp", "blue snow"}
+                     : a.prompts;
   plan.chunks = a.chunks;
   plan.seed = a.seed;
   if (a.quick) {
@@ -70,9 +72,11 @@ int run(const Arguments& a) {
   model.size = sizeof model;
   check(fc_engine_describe(engine.get(), &model));
   const BenchPlan plan = make_plan(a);
-  std::fprintf(stderr, "%zu cases x %zu prompts x %d chunks on %s in %s\n", plan.cases.size(), plan.prompts.size(), plan.chunks,
-               fc_engine_device(engine.get()), fc_engine_precision(engine.get()));
-  const auto results = run_bench(engine.get(), plan, [](double share) { std::fprintf(stderr, "\r%3.0f %%", 100 * share); });
+  std::fprintf(stderr, "%zu cases x %zu prompts x %d chunks on %s in %s\n", plan.cases.size(),
+               plan.prompts.size(), plan.chunks, fc_engine_device(engine.get()),
+               fc_engine_precision(engine.get()));
+  const auto results =
+      run_bench(engine.get(), plan, [](double share) { std::fprintf(stderr, "\r%3.0f %%", 100 * share); });
   std::fputc('\n', stderr);
   std::fputs(bench_table(results, model).c_str(), stdout);
   const std::string json = bench_json(results, plan, model);
@@ -85,16 +89,28 @@ int run(const Arguments& a) {
 
 Command add_bench(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
-  auto* command = app.add_subcommand("bench", "Compare caching policies: speed, quality, memory, in one interleaved run");
-  command->add_option("--cache", a->caches, "Reuse policies, each name or name:option=value")->delimiter(';')->capture_default_str();
-  command->add_option("--cache-threshold", a->thresholds, "Thresholds to try with each policy; default: the policy's own")->delimiter(',');
+  auto* command =
+      app.add_subcommand("bench", "Compare caching policies: speed, quality, memory, in one interleaved run");
+  command->add_option("--cache", a->caches, "Reuse policies, each name or name:option=value")
+      ->delimiter(';')
+      ->capture_default_str();
+  command
+      ->add_option("--cache-threshold", a->thresholds,
+                   "Thresholds to try with each policy; default: the policy's own")
+      ->delimiter(',');
   command->add_option("--kv-cache", a->kv_caches, "KV policies")->delimiter(';');
-  command->add_option("--kv-budget", a->budgets, "KV budgets, with suffixes like 8MB")->delimiter(',')->transform(CLI::AsSizeValue(true));
+  command->add_option("--kv-budget", a->budgets, "KV budgets, with suffixes like 8MB")
+      ->delimiter(',')
+      ->transform(CLI::AsSizeValue(true));
   command->add_option("--steps", a->steps, "Steps per chunk")->delimiter(',');
-  command->add_option("--lag", a->lags, "Steps between chunk starts; smaller means more chunks in flight")->delimiter(',');
+  command->add_option("--lag", a->lags, "Steps between chunk starts; smaller means more chunks in flight")
+      ->delimiter(',');
   command->add_option("--prompt", a->prompts, "Prompts; may be given several times");
-  command->add_option("--chunks", a->chunks, "Chunks per prompt")->check(CLI::Range(1, 100000))->capture_default_str();
-  command->add_option("--seed", a->seed, "Seed of the first prompt; the others count up")->capture_default_str();
+  command->add_option("--chunks", a->chunks, "Chunks per prompt")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command->add_option("--seed", a->seed, "Seed of the first prompt; the others count up")
+      ->capture_default_str();
   command->add_option("-m,--model", a->model, "Folder with model.json; default: the model that ships");
   command->add_option("--device", a->device, "auto, cpu, cuda, cuda:N")->capture_default_str();
   command->add_option("--precision", a->precision, "auto, fp32, bf16")->capture_default_str();

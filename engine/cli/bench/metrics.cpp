@@ -11,7 +11,8 @@ namespace {
 
 std::vector<double> luma(const uint8_t* rgba, size_t pixels) {
   std::vector<double> y(pixels);
-  for (size_t i = 0; i < pixels; ++i, rgba += 4) y[i] = 0.2126 * rgba[0] + 0.7152 * rgba[1] + 0.0722 * rgba[2];
+  for (size_t i = 0; i < pixels; ++i, rgba += 4)
+    y[i] = 0.2126 * rgba[0] + 0.7152 * rgba[1] + 0.0722 * rgba[2];
   return y;
 }
 
@@ -45,7 +46,9 @@ double mean_squared_error(const Frames& a, const Frames& b) {
   return a.rgba.empty() ? 0 : sum / (0.75 * static_cast<double>(a.rgba.size()));
 }
 
-double psnr(double mse) { return mse <= 255.0 * 255.0 * 1e-10 ? 100 : 10 * std::log10(255.0 * 255.0 / mse); }
+double psnr(double mse) {
+  return mse <= 255.0 * 255.0 * 1e-10 ? 100 : 10 * std::log10(255.0 * 255.0 / mse);
+}
 
 double ssim(const Frames& a, const Frames& b) {
   double sum = 0;
@@ -66,7 +69,8 @@ double flicker(const Frames& a, const Frames& b) {
   for (int frame = 1; frame < a.count; ++frame)
     for (size_t i = 0; i < size; ++i) {
       if (i % 4 == 3) continue;
-      const int da = a.frame(frame)[i] - a.frame(frame - 1)[i], db = b.frame(frame)[i] - b.frame(frame - 1)[i];
+      const int da = a.frame(frame)[i] - a.frame(frame - 1)[i],
+                db = b.frame(frame)[i] - b.frame(frame - 1)[i];
       sum += std::abs(da - db);
     }
   return a.count < 2 ? 0 : sum / (0.75 * static_cast<double>(size) * (a.count - 1));

@@ -18,10 +18,11 @@ struct Frames {
 double mean_squared_error(const Frames& a, const Frames& b);
 // 10 log10(255² / mse), 100 dB at most: the same picture.
 double psnr(double mse);
-// Structural similarity of luma, 8x8 windows at stride 4 (Wang et al. 2004, uniform window), mean over frames.
+// Structural similarity of luma, 8x8 windows at stride 4 (Wang et al. 2004, uniform window), mean over
+// frames.
 double ssim(const Frames& a, const Frames& b);
-// Temporal flicker: mean absolute difference, in 8-bit units, between the frame-to-frame changes of `a` and of `b`.
-// 0: moves exactly as the reference does.
+// Temporal flicker: mean absolute difference, in 8-bit units, between the frame-to-frame changes of `a` and
+// of `b`. 0: moves exactly as the reference does.
 double flicker(const Frames& a, const Frames& b);
 
 // The value below which a share `p` (0..1) of the values lie, nearest rank. 0 for none.

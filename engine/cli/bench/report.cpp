@@ -15,10 +15,19 @@ double playing_seconds(const fc_model_info& model) {
 }
 
 nlohmann::json summary_json(const BenchSummary& s) {
-  return {{"speedup", s.speedup}, {"video_realtime_factor", s.realtime}, {"deadline_attainment", s.deadline},
-          {"chunk_seconds", {{"p50", s.p50}, {"p95", s.p95}, {"p99", s.p99}}}, {"time_to_first_chunk", s.first_chunk},
-          {"steps_computed", s.computed}, {"steps_reused", s.reused}, {"psnr", s.psnr}, {"worst_chunk_psnr", s.worst_psnr},
-          {"ssim", s.ssim}, {"flicker", s.flicker}, {"kv_bytes", s.kv_bytes}, {"drift_psnr", s.drift}};
+  return {{"speedup", s.speedup},
+          {"video_realtime_factor", s.realtime},
+          {"deadline_attainment", s.deadline},
+          {"chunk_seconds", {{"p50", s.p50}, {"p95", s.p95}, {"p99", s.p99}}},
+          {"time_to_first_chunk", s.first_chunk},
+          {"steps_computed", s.computed},
+          {"steps_reused", s.reused},
+          {"psnr", s.psnr},
+          {"worst_chunk_psnr", s.worst_psnr},
+          {"ssim", s.ssim},
+          {"flicker", s.flicker},
+          {"kv_bytes", s.kv_bytes},
+          {"drift_psnr", s.drift}};
 }
 
 }  // namespace
@@ -27,8 +36,9 @@ std::string bench_table(const std::vector<BenchResult>& results, const fc_model_
   size_t width = 20;
   for (const auto& r : results) width = std::max(width, r.what.name().size());
   char line[512];
-  std::snprintf(line, sizeof line, "%-*s %7s %6s %8s %8s %8s %9s %13s %7s %7s %6s %7s %9s\n", static_cast<int>(width), "case",
-                "speedup", "x real", "p50 ms", "p95 ms", "p99 ms", "first ms", "computed", "PSNR", "worst", "SSIM", "flicker", "KV");
+  std::snprintf(line, sizeof line, "%-*s %7s %6s %8s %8s %8s %9s %13s %7s %7s %6s %7s %9s\n",
+                static_cast<int>(width), "case", "speedup", "x real", "p50 ms", "p95 ms", "p99 ms",
+                "first ms", "computed", "PSNR", "worst", "SSIM", "flicker", "KV");
   std::string table = line;
   for (const auto& r : results) {
     if (!r.refused.empty()) {
@@ -41,28 +51,39 @@ std::string bench_table(const std::vector<BenchResult>& results, const fc_model_
     if (reference)
       std::snprintf(quality, sizeof quality, "%7s %7s %6s %7s", "-", "-", "-", "-");
     else
-      std::snprintf(quality, sizeof quality, "%7.2f %7.2f %6.4f %7.3f", s.psnr, s.worst_psnr, s.ssim, s.flicker);
-    std::snprintf(line, sizeof line, "%-*s %6.2fx %6.2f %8.1f %8.1f %8.1f %9.1f %6llu/%-6llu %s %9s\n", static_cast<int>(width),
-                  r.what.name().c_str(), s.speedup, s.realtime, 1e3 * s.p50, 1e3 * s.p95, 1e3 * s.p99, 1e3 * s.first_chunk,
-                  static_cast<unsigned long long>(s.computed), static_cast<unsigned long long>(s.computed + s.reused), quality,
+      std::snprintf(quality, sizeof quality, "%7.2f %7.2f %6.4f %7.3f", s.psnr, s.worst_psnr, s.ssim,
+                    s.flicker);
+    std::snprintf(line, sizeof line, "%-*s %6.2fx %6.2f %8.1f %8.1f %8.1f %9.1f %6llu/%-6llu %s %9s\n",
+                  static_cast<int>(width), r.what.name().c_str(), s.speedup, s.realtime, 1e3 * s.p50,
+                  1e3 * s.p95, 1e3 * s.p99, 1e3 * s.first_chunk, static_cast<unsigned long long>(s.computed),
+                  static_cast<unsigned long long>(s.computed + s.reused), quality,
                   megabytes(static_cast<double>(s.kv_bytes)).c_str());
     table += line;
   }
   return table;
 }
 
-std::string bench_json(const std::vector<BenchResult>& results, const BenchPlan& plan, const fc_model_info& model) {
+std::string bench_json(const std::vector<BenchResult>& results, const BenchPlan& plan,
+                       const fc_model_info& model) {
   nlohmann::json out;
-  out["model"] = {{"name", model.name}, {"width", model.width}, {"height", model.height}, {"steps", model.steps},
-                  {"frames_per_chunk", model.frames_per_chunk}, {"chunk_playing_seconds", playing_seconds(model)}};
+  out["model"] = {{"name", model.name},
+                  {"width", model.width},
+                  {"height", model.height},
+                  {"steps", model.steps},
+                  {"frames_per_chunk", model.frames_per_chunk},
+                  {"chunk_playing_seconds", playing_seconds(model)}};
   out["version"] = fc_version();
   out["prompts"] = plan.prompts;
   out["chunks"] = plan.chunks;
   out["seed"] = plan.seed;
   out["cases"] = nlohmann::json::array();
   for (const auto& r : results) {
-    nlohmann::json one = {{"name", r.what.name()}, {"cache", r.what.cache}, {"kv_cache", r.what.kv_cache},
-                          {"threshold", r.what.threshold}, {"lag", r.what.lag}, {"steps", r.what.steps},
+    nlohmann::json one = {{"name", r.what.name()},
+                          {"cache", r.what.cache},
+                          {"kv_cache", r.what.kv_cache},
+                          {"threshold", r.what.threshold},
+                          {"lag", r.what.lag},
+                          {"steps", r.what.steps},
                           {"reference", results[r.reference].what.name()}};
     if (!r.refused.empty()) {
       one["refused"] = r.refused;
@@ -73,7 +94,8 @@ std::string bench_json(const std::vector<BenchResult>& results, const BenchPlan&
       for (const auto& prompt : r.prompts) {
         nlohmann::json chunks = nlohmann::json::array();
         for (const auto& m : prompt)
-          chunks.push_back({{"seconds", m.seconds}, {"mse", m.mse}, {"kv_bytes", m.kv_bytes}, {"decisions", m.decisions}});
+          chunks.push_back(
+              {{"seconds", m.seconds}, {"mse", m.mse}, {"kv_bytes", m.kv_bytes}, {"decisions", m.decisions}});
         one["runs"].push_back(chunks);
       }
     }
@@ -87,7 +109,8 @@ std::string bench_html(const std::string& json) {
   const std::string mark = "/*DATA*/";
   // "</" would end the script element.
   std::string safe;
-  for (size_t i = 0; i < json.size(); ++i) safe += json.compare(i, 2, "</") == 0 ? (++i, "<\\/") : std::string(1, json[i]);
+  for (size_t i = 0; i < json.size(); ++i)
+    safe += json.compare(i, 2, "</") == 0 ? (++i, "<\\/") : std::string(1, json[i]);
   return page.replace(page.find(mark), mark.size(), safe);
 }
 

@@ -18,7 +18,8 @@ struct StreamClose {
 using OwnedStream = std::unique_ptr<fc_stream, StreamClose>;
 
 // Null, with `refused` set, if the engine declines the combination.
-OwnedStream open(fc_engine* engine, const BenchCase& one, const std::string& prompt, uint64_t seed, BenchResult& result) {
+OwnedStream open(fc_engine* engine, const BenchCase& one, const std::string& prompt, uint64_t seed,
+                 BenchResult& result) {
   fc_stream_config config{};
   config.size = sizeof config;
   config.prompt = prompt.c_str();
@@ -45,7 +46,8 @@ OwnedStream open(fc_engine* engine, const BenchCase& one, const std::string& pro
 }
 
 Frames pixels(const fc_chunk* chunk, const fc_chunk_info& info) {
-  Frames frames{static_cast<int>(info.width), static_cast<int>(info.height), static_cast<int>(info.frames), {}};
+  Frames frames{
+      static_cast<int>(info.width), static_cast<int>(info.height), static_cast<int>(info.frames), {}};
   frames.rgba.resize(size_t{4} * info.width * info.height * info.frames);
   fc_planes planes{};
   planes.size = sizeof planes;
@@ -97,18 +99,23 @@ bool BenchCase::same_video(const BenchCase& other) const {
          (guidance == other.guidance || (std::isnan(guidance) && std::isnan(other.guidance)));
 }
 
-std::vector<BenchResult> run_bench(fc_engine* engine, const BenchPlan& plan, const std::function<void(double)>& progress) {
+std::vector<BenchResult> run_bench(fc_engine* engine, const BenchPlan& plan,
+                                   const std::function<void(double)>& progress) {
   std::vector<BenchResult> results;
   for (const BenchCase& one : plan.cases) {
     BenchResult result;
     result.what = one;
-    result.reference = std::find_if(plan.cases.begin(), plan.cases.end(), [&](const auto& c) { return one.same_video(c); }) - plan.cases.begin();
+    result.reference =
+        std::find_if(plan.cases.begin(), plan.cases.end(), [&](const auto& c) { return one.same_video(c); }) -
+        plan.cases.begin();
     results.push_back(result);
   }
   for (size_t p = 0; p < plan.prompts.size(); ++p) {
     std::vector<OwnedStream> streams;
     for (size_t i = 0; i < results.size(); ++i) {
-      streams.push_back(results[i].refused.empty() ? open(engine, plan.cases[i], plan.prompts[p], plan.seed + p, results[i]) : nullptr);
+      streams.push_back(results[i].refused.empty()
+                            ? open(engine, plan.cases[i], plan.prompts[p], plan.seed + p, results[i])
+                            : nullptr);
       if (!streams.back() && results[i].reference == i) throw std::runtime_error(results[i].refused);
       if (streams.back()) results[i].prompts.emplace_back();
     }
@@ -133,7 +140,8 @@ std::vector<BenchResult> run_bench(fc_engine* engine, const BenchPlan& plan, con
   return results;
 }
 
-BenchSummary summarise(const BenchResult& result, const BenchResult& reference, double chunk_playing_seconds) {
+BenchSummary summarise(const BenchResult& result, const BenchResult& reference,
+                       double chunk_playing_seconds) {
   BenchSummary s;
   std::vector<double> seconds;
   double mse = 0, worst = 0, total = 0, reference_total = 0;
