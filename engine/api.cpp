@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "api_guard.h"
+#include "cache/registry.h"
 #include "color_convert.h"
 #include "flowcache.h"
 #include "package/model.h"
@@ -48,10 +49,6 @@ double or_default(double value, const char* name) {
   return value;
 }
 
-std::string name_before_colon(const std::string& spec) {
-  return spec.substr(0, spec.find(':'));
-}
-
 fc_model_info describe(const flowcache::ModelPackage& package) {
   fc_model_info info{};
   flowcache::copy_text(info.name, sizeof info.name, package.name);
@@ -71,9 +68,9 @@ fc_model_info describe(const flowcache::ModelPackage& package) {
   info.guidance_scale = package.sampler.value("guidance_scale", 1.0);
   info.cache_threshold = package.cache.value("threshold", 0.0);
   flowcache::copy_text(info.cache, sizeof info.cache,
-                       name_before_colon(package.cache.value("reuse", "none")));
+                       flowcache::policy_name(package.cache.value("reuse", "none")));
   flowcache::copy_text(info.kv_cache, sizeof info.kv_cache,
-                       name_before_colon(package.cache.value("kv", "window")));
+                       flowcache::policy_name(package.cache.value("kv", "window")));
   info.weight_bytes = package.weight_bytes();
   info.history_chunks = package.cache.value("history_chunks", 3u);
   info.kv_bytes_per_chunk = flowcache::kv_bytes_per_chunk(package, sizeof(float));

@@ -130,7 +130,7 @@ Options parse(const PolicyEntry<Policy>& entry, const std::string& text, const s
 
 template <class Choice, class Policy>
 Choice choose(std::span<const PolicyEntry<Policy>> entries, std::string_view spec, const std::string& kind) {
-  const auto [name, options] = split(spec, ':');
+  const std::string name(policy_name(spec)), options = split(spec, ':').second;
   for (const PolicyEntry<Policy>& entry : entries)
     if (entry.name == name) return {&entry, parse(entry, options, kind + " " + name)};
   reject(FC_ERROR_NOT_FOUND, "no " + kind + " \"" + name + "\"; there are " +
@@ -138,6 +138,10 @@ Choice choose(std::span<const PolicyEntry<Policy>> entries, std::string_view spe
 }
 
 }  // namespace
+
+std::string_view policy_name(std::string_view spec) {
+  return spec.substr(0, spec.find(':'));
+}
 
 ReuseChoice choose_reuse(std::string_view spec) {
   return choose<ReuseChoice>(reuse_policies(), spec, "cache policy");

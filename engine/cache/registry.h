@@ -59,6 +59,8 @@ struct KvChoice {
   Options options;
   std::unique_ptr<KvPolicy> make() const { return entry->make(options); }
 };
+// The name in a spec: what comes before the first colon.
+std::string_view policy_name(std::string_view spec);
 ReuseChoice choose_reuse(std::string_view spec);
 KvChoice choose_kv(std::string_view spec);
 

@@ -7,17 +7,18 @@
 
 #include "cli/commands.h"
 #include "cli/frame_writer.h"
+#include "cli/handles.h"
 
 namespace flowcache::cli {
 
 namespace {
 
 struct Arguments {
-  std::string prompt, negative, model, out = "flowcache.y4m", device = "auto", precision = "auto", cache,
-                                       kv_cache;
+  EngineChoice engine;
+  std::string prompt, negative, out = "flowcache.y4m", cache, kv_cache;
   double seconds = 10, threshold = FC_AUTO, guidance = FC_AUTO;
   uint64_t seed = 0, kv_budget = 0;
-  uint32_t steps = 0, lag = 0, threads = 0;
+  uint32_t steps = 0, lag = 0;
 };
 
 fc_stream* interruptible = nullptr;  // for the signal handler only
@@ -44,29 +45,7 @@ void show_chunk(const fc_chunk_info& chunk, const fc_stream_stats& stats, const 
                megabytes(static_cast<double>(stats.kv_budget)).c_str());
 }
 
-struct EngineUnref {
-  void operator()(fc_engine* engine) const { fc_engine_unref(engine); }
-};
-struct StreamClose {
-  void operator()(fc_stream* stream) const { fc_stream_close(stream); }
-};
-struct ChunkUnref {
-  void operator()(fc_chunk* chunk) const { fc_chunk_unref(chunk); }
-};
-
-std::unique_ptr<fc_engine, EngineUnref> open_engine(const Arguments& a) {
-  fc_engine_config config{};
-  config.size = sizeof config;
-  config.model = a.model.empty() ? nullptr : a.model.c_str();
-  config.device = a.device.c_str();
-  config.precision = a.precision.c_str();
-  config.threads = a.threads;
-  fc_engine* engine = nullptr;
-  check(fc_engine_open(&config, show_loading, nullptr, &engine));
-  return std::unique_ptr<fc_engine, EngineUnref>(engine);
-}
-
-std::unique_ptr<fc_stream, StreamClose> open_stream(fc_engine* engine, const Arguments& a) {
+OwnedStream open_stream(fc_engine* engine, const Arguments& a) {
   fc_stream_config config{};
   config.size = sizeof config;
   config.prompt = a.prompt.c_str();
@@ -83,15 +62,15 @@ std::unique_ptr<fc_stream, StreamClose> open_stream(fc_engine* engine, const Arg
   check(fc_stream_open(engine, &config, &stream));
   if (const char* unknown = fc_stream_unknown_words(stream); *unknown)
     std::fprintf(stderr, "warning: the model does not know: %s\n", unknown);
-  return std::unique_ptr<fc_stream, StreamClose>(stream);
+  return OwnedStream(stream);
 }
 
 int run(const Arguments& a) {
-  const auto engine = open_engine(a);
+  const OwnedEngine engine = a.engine.open(show_loading);
   fc_model_info video{};
   video.size = sizeof video;
   check(fc_engine_describe(engine.get(), &video));
-  const auto stream = open_stream(engine.get(), a);
+  const OwnedStream stream = open_stream(engine.get(), a);
   FrameWriter writer(a.out, video);
   interruptible = stream.get();
   std::signal(SIGINT, interrupt);
@@ -102,7 +81,7 @@ int run(const Arguments& a) {
     const fc_status status = fc_stream_next(stream.get(), &next);
     if (status == FC_CANCELLED) break;
     check(status);
-    const std::unique_ptr<fc_chunk, ChunkUnref> chunk(next);
+    const OwnedChunk chunk(next);
     fc_chunk_info info{};
     info.size = sizeof info;
     check(fc_chunk_describe(chunk.get(), &info));
@@ -133,7 +112,7 @@ Command add_generate(CLI::App& app) {
       ->check(CLI::Range(0.01, 1e6))
       ->capture_default_str();
   command->add_option("--seed", a->seed, "Same seed, same video")->capture_default_str();
-  command->add_option("-m,--model", a->model, "Folder with model.json; default: the model that ships");
+  a->engine.add_options(*command);
   command->add_option("--cache", a->cache,
                       "Reuse policy, name or name:option=value,… (see `flowcache policies`)");
   command
@@ -149,9 +128,6 @@ Command add_generate(CLI::App& app) {
   command->add_option("--guidance-scale", a->guidance, "Classifier-free guidance, 0..50; 1 is off")
       ->check(CLI::Range(0.0, 50.0));
   command->add_option("--negative-prompt", a->negative, "What guidance leads away from");
-  command->add_option("--device", a->device, "auto, cpu, cuda, cuda:N")->capture_default_str();
-  command->add_option("--precision", a->precision, "auto, fp32, bf16")->capture_default_str();
-  command->add_option("--threads", a->threads, "CPU threads; 0: all cores")->capture_default_str();
   return [a] { return run(*a); };
 }
 

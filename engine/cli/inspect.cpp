@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/handles.h"
 
 namespace flowcache::cli {
 
@@ -32,14 +33,11 @@ int run(const std::string& model, bool load) {
   std::printf("  KV buffer         %s in fp32 with one chunk in flight\n",
               megabytes(kv * (info.history_chunks + 1)).c_str());
   if (!load) return 0;
-  fc_engine_config config{};
-  config.size = sizeof config;
-  config.model = folder;
-  fc_engine* engine = nullptr;
-  check(fc_engine_open(&config, nullptr, nullptr, &engine));
-  std::printf("  loads             yes, on %s in %s\n", fc_engine_device(engine),
-              fc_engine_precision(engine));
-  fc_engine_unref(engine);
+  EngineChoice choice;
+  choice.model = folder ? folder : "";
+  const OwnedEngine engine = choice.open();
+  std::printf("  loads             yes, on %s in %s\n", fc_engine_device(engine.get()),
+              fc_engine_precision(engine.get()));
   return 0;
 }
 

@@ -30,6 +30,7 @@ class FlowEuler final : public Sampler {
   }
   const StepTable& table() const override { return table_; }
   std::unique_ptr<SamplerState> begin_chunk() const override { return std::make_unique<EulerState>(table_); }
+  bool steps_linearly() const override { return true; }
 
  private:
   StepTable table_;

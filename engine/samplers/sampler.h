@@ -40,6 +40,8 @@ class Sampler {
   // True if steps draw fresh noise (few-step re-noising): policies that compare latents between steps then
   // see mostly noise, and refuse.
   virtual bool renoises() const { return false; }
+  // True if a step is x + v (sigma' - sigma), so that an error in v can be made good by adding to x later.
+  virtual bool steps_linearly() const { return false; }
 };
 
 }  // namespace flowcache

@@ -6,7 +6,6 @@
 #include <chrono>
 
 #include "error.h"
-#include "samplers/factory.h"
 #include "stream/device.h"
 #include "stream/noise.h"
 #include "stream/stream_setup.h"
@@ -25,9 +24,9 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
     : model_(std::move(model)), seed_(config.seed) {
   const c10::InferenceMode inference;
   use_threads(model_->threads);
-  const ResolvedConfig resolved = resolve(*model_, config);
-  sampler_ = make_sampler(model_->package.sampler, resolved.steps);
-  schedule_ = std::make_unique<Schedule>(resolved.steps, resolved.lag);
+  ResolvedConfig resolved = resolve(*model_, config);
+  sampler_ = std::move(resolved.sampler);
+  schedule_ = resolved.schedule;
   reuse_ = resolved.reuse.make();
   for (int branch = 0; branch < resolved.branches; ++branch)
     kv_.push_back(
@@ -40,9 +39,9 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   decoder_state_ = model_->decoder->open();
   threshold_ = resolved.threshold;
   guidance_ = resolved.guidance;
-  stats_.steps = resolved.steps;
-  stats_.lag = resolved.lag;
-  stats_.chunks_in_flight = schedule_->chunks_in_flight();
+  stats_.steps = schedule_.steps();
+  stats_.lag = schedule_.lag();
+  stats_.chunks_in_flight = schedule_.chunks_in_flight();
   for (const auto& kv : kv_) {
     stats_.kv_budget += kv->budget_bytes();
     stats_.kv_allocated += kv->allocated_bytes();
@@ -63,7 +62,7 @@ std::shared_ptr<const Chunk> Stream::next() {
     }
     tick_open_ = false;
     LiveChunk& oldest = *live_.front();
-    if (static_cast<int>(oldest.decisions.size()) < schedule_->steps()) continue;
+    if (static_cast<int>(oldest.decisions.size()) < schedule_.steps()) continue;
     const std::shared_ptr<Chunk> finished = finish(oldest);
     finished->seconds = seconds_since(start);
     const std::lock_guard lock(stats_mutex_);
@@ -79,7 +78,7 @@ void Stream::begin_tick() {
       chunk->residuals = {};
       reuse_->residuals_dropped(chunk->index);
     }
-  const auto due = schedule_->tick(tick_++);
+  const auto due = schedule_.tick(tick_++);
   tasks_.clear();
   next_task_ = 0;
   for (const ScheduledStep& step : due) {
@@ -110,7 +109,7 @@ void Stream::admit(int64_t index) {
   if (prompt.changed || !condition_) condition_ = model_->transformer->condition(prompt.features);
   chunk->conditions = {condition_, null_condition_};
   chunk->prompt_ticket = prompt.ticket;
-  for (const auto& kv : kv_) kv->admit(index, index * model_->package.latent_frames_per_chunk);
+  for (const auto& kv : kv_) kv->admit(index, first_frame(index));
   live_.push_back(std::move(chunk));
 }
 
@@ -120,12 +119,12 @@ void Stream::ask(Task& task) {
   StepInfo& info = task.question.info;
   info = {chunk.index,
           task.step,
-          schedule_->steps(),
+          schedule_.steps(),
           table.timestep[task.step],
           table.sigma[task.step],
           table.sigma[task.step + 1],
           chunk.must_compute};
-  const bool writes_history = !model_->package.clean_context && task.step + 1 == schedule_->steps();
+  const bool writes_history = !model_->package.clean_context && task.step + 1 == schedule_.steps();
   info.must_compute |= writes_history;  // R1: these keys and values become history
   const Tap taps = reuse_->taps();
   StepFeatures& features = task.question.features;
@@ -138,8 +137,11 @@ void Stream::ask(Task& task) {
 }
 
 Embedded Stream::embed(const LiveChunk& chunk, double timestep) const {
-  return model_->transformer->embed(chunk.latent, std::span(&timestep, 1),
-                                    chunk.index * model_->package.latent_frames_per_chunk);
+  return model_->transformer->embed(chunk.latent, std::span(&timestep, 1), first_frame(chunk.index));
+}
+
+int64_t Stream::first_frame(int64_t chunk) const {
+  return chunk * model_->package.latent_frames_per_chunk;
 }
 
 void Stream::run(Task& task) {
@@ -170,28 +172,33 @@ void Stream::keep_residual(LiveChunk& chunk, size_t branch, const at::Tensor& re
   chunk.keep_residual(branch, residual, reuse_->residuals_kept());
 }
 
-// What the policy's predictions got wrong since the last computation. Its factors are those of Euler's steps.
+// What the policy's predictions got wrong since the last computation.
 void Stream::repair(const Task& task) {
-  if (model_->package.sampler.value("kind", "") != "flow_euler") return;
+  if (!sampler_->steps_linearly()) return;
   const std::vector<double> factors = reuse_->correction(task.question.info);
   if (!factors.empty()) task.chunk->latent = task.chunk->latent + task.chunk->combined(0, factors);
 }
 
 at::Tensor Stream::compute_velocity(Task& task) {
-  const Transformer& network = *model_->transformer;
   LiveChunk& chunk = *task.chunk;
   if (!task.embedded.tokens.defined()) task.embedded = embed(chunk, task.question.info.timestep);
   std::array<at::Tensor, max_branches> velocity;
   for (size_t branch = 0; branch < kv_.size(); ++branch) {
-    const at::Tensor tokens = network.blocks(task.embedded, task.embedded.tokens, *chunk.conditions[branch],
-                                             kv_[branch]->view(chunk.index), 0, network.shape().layers);
+    const at::Tensor tokens = run_blocks(chunk, branch, task.embedded);
     if (reuse_->kind() == ReuseKind::token_residual)
       keep_residual(chunk, branch, tokens - task.embedded.tokens);
-    velocity[branch] = network.head(task.embedded, tokens);
+    velocity[branch] = model_->transformer->head(task.embedded, tokens);
   }
   const at::Tensor result = guided(velocity);
   reuse_->computed(task.question, result);
   return result;
+}
+
+// All blocks on one branch; leaves the chunk's keys and values in its slots.
+at::Tensor Stream::run_blocks(const LiveChunk& chunk, size_t branch, const Embedded& embedded) {
+  const Transformer& network = *model_->transformer;
+  return network.blocks(embedded, embedded.tokens, *chunk.conditions[branch], kv_[branch]->view(chunk.index),
+                        0, network.shape().layers);
 }
 
 at::Tensor Stream::reuse_velocity(const Task& task) const {
@@ -227,15 +234,14 @@ at::Tensor Stream::noise(LiveChunk& chunk) {
 }
 
 std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
-  const ModelPackage& package = model_->package;
   if (!chunk.latent.isfinite().all().item<bool>())
     throw Error(FC_ERROR_MODEL, "chunk " + std::to_string(chunk.index) +
                                     " contains values that are not finite: the weights are damaged or do not "
                                     "fit this precision; try precision=fp32");
-  if (package.clean_context)
-    for (size_t branch = 0; branch < kv_.size(); ++branch)
-      model_->transformer->forward(chunk.latent, 0.0, chunk.index * package.latent_frames_per_chunk,
-                                   *chunk.conditions[branch], kv_[branch]->view(chunk.index));
+  if (model_->package.clean_context) {  // for the keys and values only: no head
+    const Embedded clean = embed(chunk, 0.0);
+    for (size_t branch = 0; branch < kv_.size(); ++branch) run_blocks(chunk, branch, clean);
+  }
   const bool dropped = move_to_history(chunk.index);
   reuse_->end_chunk(chunk.index);
 

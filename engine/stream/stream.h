@@ -72,6 +72,8 @@ class Stream {
   void admit(int64_t index);
   void ask(Task& task);
   Embedded embed(const LiveChunk& chunk, double timestep) const;
+  int64_t first_frame(int64_t chunk) const;  // absolute latent frame
+  at::Tensor run_blocks(const LiveChunk& chunk, size_t branch, const Embedded& embedded);
   void run(Task& task);
   at::Tensor compute_velocity(Task& task);
   at::Tensor reuse_velocity(const Task& task) const;
@@ -87,7 +89,7 @@ class Stream {
 
   std::shared_ptr<const LoadedModel> model_;
   std::unique_ptr<Sampler> sampler_;
-  std::unique_ptr<Schedule> schedule_;
+  Schedule schedule_{1, 1};
   std::unique_ptr<ReusePolicy> reuse_;
   std::vector<std::unique_ptr<KvStore>> kv_;  // one a branch
   std::unique_ptr<Prompts> prompts_;

@@ -20,7 +20,7 @@ std::string number(double value) {
 // The model's own default holds only for the policy that the model names.
 double default_threshold(const nlohmann::json& cache, const ReuseChoice& choice) {
   const std::string own = cache.value("reuse", "none");
-  const bool same = own.substr(0, own.find(':')) == choice.entry->name;
+  const bool same = policy_name(own) == choice.entry->name;
   return same && cache.contains("threshold") ? cache.at("threshold").get<double>() : choice.entry->threshold;
 }
 
@@ -68,13 +68,11 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
       check_guidance(config.guidance >= 0 ? config.guidance : package.sampler.value("guidance_scale", 1.0));
   resolved.branches = resolved.guidance == 1 ? 1 : 2;
 
-  const auto sampler = make_sampler(package.sampler, config.steps);
-  resolved.steps = sampler->table().steps();
+  resolved.sampler = make_sampler(package.sampler, config.steps);
+  const int steps = resolved.sampler->table().steps();
   const int own_lag = package.sampler.value("lag", 0);
-  resolved.lag = config.lag != 0                             ? config.lag
-                 : own_lag != 0 && own_lag <= resolved.steps ? own_lag
-                                                             : resolved.steps;
-  const Schedule schedule(resolved.steps, resolved.lag);
+  const int lag = own_lag != 0 && own_lag <= steps ? own_lag : steps;
+  resolved.schedule = Schedule(steps, config.lag != 0 ? config.lag : lag);
 
   const TransformerShape& shape = model.transformer->shape();
   resolved.kv_geometry = {shape.layers,
@@ -82,7 +80,7 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
                           shape.head_dim,
                           model.tokens_per_frame(),
                           model.tokens_per_chunk(),
-                          schedule.chunks_in_flight(),
+                          resolved.schedule.chunks_in_flight(),
                           model.compute,
                           model.device};
   resolved.budget_tokens = budget_tokens(model, config, resolved);

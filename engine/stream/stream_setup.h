@@ -2,6 +2,7 @@
 // From what was asked for and what the model says to what a stream runs with.
 #pragma once
 
+#include "samplers/sampler.h"
 #include "stream/stream.h"
 
 namespace flowcache {
@@ -12,7 +13,8 @@ struct ResolvedConfig {
   double threshold = 0;
   double guidance = 1;
   int branches = 1;
-  int steps = 0, lag = 0;
+  std::unique_ptr<Sampler> sampler;
+  Schedule schedule{1, 1};
   KvGeometry kv_geometry;
   int64_t budget_tokens = 0;
 };

@@ -6,20 +6,21 @@
 
 #include "cli/bench/bench.h"
 #include "cli/commands.h"
+#include "cli/handles.h"
 
 namespace flowcache::cli {
 
 namespace {
 
 struct Arguments {
-  std::string model, device = "auto", precision = "auto", json, html;
+  EngineChoice engine;
+  std::string json, html;
   std::vector<std::string> caches = {"flowcache"}, kv_caches = {""}, prompts;
   std::vector<double> thresholds;
   std::vector<uint64_t> budgets = {0};
   std::vector<uint32_t> lags = {0}, steps = {0};
   int chunks = 6;
   uint64_t seed = 1;
-  uint32_t threads = 0;
   bool quick = false;
 };
 
@@ -59,15 +60,7 @@ void save(const std::string& file, const std::string& text) {
 }
 
 int run(const Arguments& a) {
-  fc_engine_config config{};
-  config.size = sizeof config;
-  config.model = a.model.empty() ? nullptr : a.model.c_str();
-  config.device = a.device.c_str();
-  config.precision = a.precision.c_str();
-  config.threads = a.threads;
-  fc_engine* opened = nullptr;
-  check(fc_engine_open(&config, nullptr, nullptr, &opened));
-  const std::unique_ptr<fc_engine, void (*)(fc_engine*)> engine(opened, fc_engine_unref);
+  const OwnedEngine engine = a.engine.open();
   fc_model_info model{};
   model.size = sizeof model;
   check(fc_engine_describe(engine.get(), &model));
@@ -111,10 +104,7 @@ Command add_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--seed", a->seed, "Seed of the first prompt; the others count up")
       ->capture_default_str();
-  command->add_option("-m,--model", a->model, "Folder with model.json; default: the model that ships");
-  command->add_option("--device", a->device, "auto, cpu, cuda, cuda:N")->capture_default_str();
-  command->add_option("--precision", a->precision, "auto, fp32, bf16")->capture_default_str();
-  command->add_option("--threads", a->threads, "CPU threads; 0: all cores");
+  a->engine.add_options(*command);
   command->add_option("--json", a->json, "Also write every figure as JSON");
   command->add_option("--html", a->html, "Also write one self-contained page with plots");
   command->add_flag("--quick", a->quick, "One prompt, two chunks: a smoke test");

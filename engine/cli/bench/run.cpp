@@ -7,15 +7,11 @@
 #include "cli/bench/bench.h"
 #include "cli/bench/metrics.h"
 #include "cli/commands.h"
+#include "cli/handles.h"
 
 namespace flowcache::cli {
 
 namespace {
-
-struct StreamClose {
-  void operator()(fc_stream* stream) const { fc_stream_close(stream); }
-};
-using OwnedStream = std::unique_ptr<fc_stream, StreamClose>;
 
 // Null, with `refused` set, if the engine declines the combination.
 OwnedStream open(fc_engine* engine, const BenchCase& one, const std::string& prompt, uint64_t seed,
@@ -67,7 +63,7 @@ struct Made {
 Made make_chunk(fc_stream* stream) {
   fc_chunk* chunk = nullptr;
   check(fc_stream_next(stream, &chunk));
-  const std::unique_ptr<fc_chunk, void (*)(fc_chunk*)> owned(chunk, fc_chunk_unref);
+  const OwnedChunk owned(chunk);
   fc_chunk_info info{};
   info.size = sizeof info;
   check(fc_chunk_describe(chunk, &info));

@@ -117,7 +117,21 @@ WanVaeConfig WanVaeConfig::from_json(const nlohmann::json& json) {
   return config;
 }
 
-struct WanVaeDecoder::Net {
+// One half of the VAE with its weights.
+struct WanVaeHalf {
+  using Build = Layers (*)(const WanVaeConfig&, Builder&);
+  // others: key prefixes of the half that is not built here.
+  WanVaeHalf(const WanVaeConfig& c, Build build, const WeightMap& weights,
+             const std::vector<std::string>& others, at::ScalarType type, at::Device device,
+             const std::string& what)
+      : config(c), dtype(type), mean(per_channel(c.mean, device)), std(per_channel(c.std, device)) {
+    Parameters parameters;
+    Builder builder{parameters};
+    layers = build(config, builder);
+    layers_with_memory = builder.layers_with_memory;
+    parameters.load(without_prefixes(weights, others), dtype, device, what);
+  }
+
   WanVaeConfig config;
   at::ScalarType dtype;
   at::Tensor mean, std;
@@ -127,17 +141,9 @@ struct WanVaeDecoder::Net {
 
 WanVaeDecoder::WanVaeDecoder(const WanVaeConfig& config, const WeightMap& weights, at::ScalarType dtype,
                              at::Device device, const std::string& what)
-    : net_(std::make_unique<Net>()) {
-  Parameters parameters;
-  Builder builder{parameters};
-  net_->config = config;
-  net_->dtype = dtype;
-  net_->mean = per_channel(config.mean, device);
-  net_->std = per_channel(config.std, device);
-  net_->layers = build_decoder(config, builder);
-  net_->layers_with_memory = builder.layers_with_memory;
-  parameters.load(without_prefixes(weights, {"encoder.", "conv1."}), dtype, device, what);
-}
+    : net_(std::make_unique<WanVaeHalf>(config, build_decoder, weights,
+                                        std::vector<std::string>{"encoder.", "conv1."}, dtype, device,
+                                        what)) {}
 
 WanVaeDecoder::~WanVaeDecoder() = default;
 
@@ -170,27 +176,11 @@ int64_t WanVaeDecoder::space_scale() const {
   return scale_of_space(net_->config);
 }
 
-struct WanVaeEncoder::Net {
-  WanVaeConfig config;
-  at::ScalarType dtype;
-  at::Tensor mean, std;
-  Layers layers;
-  size_t layers_with_memory = 0;
-};
-
 WanVaeEncoder::WanVaeEncoder(const WanVaeConfig& config, const WeightMap& weights, at::ScalarType dtype,
                              at::Device device, const std::string& what)
-    : net_(std::make_unique<Net>()) {
-  Parameters parameters;
-  Builder builder{parameters};
-  net_->config = config;
-  net_->dtype = dtype;
-  net_->mean = per_channel(config.mean, device);
-  net_->std = per_channel(config.std, device);
-  net_->layers = build_encoder(config, builder);
-  net_->layers_with_memory = builder.layers_with_memory;
-  parameters.load(without_prefixes(weights, {"decoder.", "conv2."}), dtype, device, what);
-}
+    : net_(std::make_unique<WanVaeHalf>(config, build_encoder, weights,
+                                        std::vector<std::string>{"decoder.", "conv2."}, dtype, device,
+                                        what)) {}
 
 WanVaeEncoder::~WanVaeEncoder() = default;
 

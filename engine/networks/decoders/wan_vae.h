@@ -25,6 +25,8 @@ struct WanVaeConfig {
   static WanVaeConfig from_json(const nlohmann::json& config);
 };
 
+struct WanVaeHalf;
+
 class WanVaeDecoder final : public Decoder {
  public:
   // Ignores the encoder's keys. Throws FC_ERROR_MODEL with every missing, unexpected or misshaped key.
@@ -41,8 +43,7 @@ class WanVaeDecoder final : public Decoder {
   at::Tensor decode_unclamped(const at::Tensor& latents, DecoderState& state) const;
 
  private:
-  struct Net;
-  std::unique_ptr<Net> net_;
+  std::unique_ptr<WanVaeHalf> net_;
 };
 
 class WanVaeEncoder final : public FrameEncoder {
@@ -56,8 +57,7 @@ class WanVaeEncoder final : public FrameEncoder {
   at::Tensor encode(const at::Tensor& frames) const override;
 
  private:
-  struct Net;
-  std::unique_ptr<Net> net_;
+  std::unique_ptr<WanVaeHalf> net_;
 };
 
 }  // namespace flowcache
