@@ -60,6 +60,7 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
   s->stats.kv_allocated = s->stats.kv_budget;
   s->stats.cache_threshold = std::isnan(config->cache_threshold) ? 0.1 : config->cache_threshold;
   s->stats.guidance_scale = std::isnan(config->guidance_scale) ? 1.0 : config->guidance_scale;
+  s->stats.chunks_in_flight = 1;
   *stream = s;
   return FC_OK;
 }
@@ -74,8 +75,7 @@ void fc_stream_close(fc_stream* stream) {
 fc_status fc_stream_prompt(fc_stream* s, const fc_prompt_change* change, uint64_t* ticket) {
   if (const fc_status status = check_prompt(change->text); status != FC_OK) return status;
   std::lock_guard lock(s->mutex);
-  const uint64_t at = change->at_chunk == FC_NEXT_CHUNK ? s->chunk : change->at_chunk;
-  s->changes.erase(s->changes.lower_bound(at), s->changes.end());
+  const uint64_t at = change->at_chunk == FC_NEXT_CHUNK ? s->chunk : std::max(change->at_chunk, s->chunk);
   const std::string text = change->text == nullptr ? "" : change->text;
   s->changes[at] = {++s->last_ticket, text};
   s->unknown = unknown_words_of(text);
