@@ -55,6 +55,16 @@ bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend
   return true;
 }
 
+std::vector<ScriptedPrompt> scripted_prompts(const std::vector<Cue>& script, const fc_model_info& model) {
+  std::vector<ScriptedPrompt> prompts;
+  for (const Cue& cue : script) {
+    const guint64 frame = gst_util_uint64_scale_ceil(cue.start, model.fps_n, GST_SECOND * model.fps_d);
+    const guint64 whole = frame / model.frames_per_chunk;
+    prompts.push_back({whole + (frame % model.frames_per_chunk != 0), cue.text});
+  }
+  return prompts;
+}
+
 void reset_stream(GstFlowCacheSrc* source, guint64 seed) {
   SourceState& state = *source->state;
   std::shared_ptr<FrameWorker> worker;

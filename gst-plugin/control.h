@@ -13,6 +13,9 @@ namespace flowcache::gst {
 bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend_chunks,
                    GstClockTime running_time);
 
+/// A script's cues by chunk: each holds from the first chunk on that begins at or after its start.
+std::vector<ScriptedPrompt> scripted_prompts(const std::vector<Cue>& script, const fc_model_info& model);
+
 /// Drops what waits in the ring and starts over at chunk 0 with this seed; the time grid goes on. Any thread.
 void reset_stream(GstFlowCacheSrc* source, guint64 seed);
 

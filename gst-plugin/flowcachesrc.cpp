@@ -87,9 +87,19 @@ bool prepare(GstFlowCacheSrc* source) {
                       "The model's description lacks its size or frame rate.");
     return false;
   }
+  std::vector<Cue> script;
+  if (!settings.script_location.empty()) {
+    std::string problem;
+    script = load_script(settings.script_location, &problem);
+    if (script.empty()) {
+      GST_ELEMENT_ERROR(source, RESOURCE, OPEN_READ, ("%s", problem.c_str()), ("property script-location"));
+      return false;
+    }
+  }
   std::lock_guard lock(state.mutex);
   state.library = library;
   state.model = model;
+  state.script = std::move(script);
   return true;
 }
 
@@ -98,6 +108,7 @@ void forget(SourceState& state) {
   std::lock_guard lock(state.mutex);
   engine = std::move(state.engine);
   state.model = {};
+  state.script.clear();
   state.library = nullptr;
 }
 
@@ -117,7 +128,9 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     state.next_content_pts = 0;
     state.receipts.clear();
     state.messages = std::make_unique<WorkerMessages>(source);
-    worker = std::make_shared<FrameWorker>(key, stream_options(state.settings), state.settings.chunks_ahead,
+    StreamOptions options = stream_options(state.settings);
+    options.script = scripted_prompts(state.script, state.model);
+    worker = std::make_shared<FrameWorker>(key, std::move(options), state.settings.chunks_ahead,
                                            state.messages.get());
     state.worker = worker;
   }
@@ -126,8 +139,6 @@ gboolean start_stream(GstFlowCacheSrc* source) {
   state.reanchor = false;
   state.last = {};
   state.discont = false;
-  state.last_ticket = 0;
-  state.any_applied = false;
   state.stats_due = GST_CLOCK_TIME_NONE;
   WorkerMessages::post_progress(GST_ELEMENT(source), GST_PROGRESS_TYPE_START, "Loading the model");
   worker->start();

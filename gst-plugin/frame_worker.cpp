@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "frame_worker.h"
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
@@ -192,7 +193,10 @@ bool FrameWorker::open_stream(fc_stream** stream) {
     if (stopping_) library_.stream_cancel(*stream);
   }
   listener_->loaded(library_.engine_device(engine_->handle()), library_.engine_precision(engine_->handle()));
-  listener_->prompt_received({0, options_.prompt, library_.stream_unknown_words(*stream), 0});
+  listener_->prompt_received({0, options_.prompt, library_.stream_unknown_words(*stream), 0, 0});
+  fc_stream_stats stats{};
+  stats.size = sizeof stats;
+  if (library_.stream_get_stats(*stream, &stats) == FC_OK) in_flight_ = std::max(1u, stats.chunks_in_flight);
   return true;
 }
 
@@ -213,6 +217,7 @@ void FrameWorker::make_chunks(fc_stream* stream) {
       std::visit([&](const auto& one) { apply(stream, one); }, change);
     }
     if (!room) continue;
+    follow_script(stream);
 
     const uint64_t started = listener_->now();
     fc_chunk* made = nullptr;
@@ -225,6 +230,7 @@ void FrameWorker::make_chunks(fc_stream* stream) {
     stats.size = sizeof stats;
     library_.stream_get_stats(stream, &stats);
     const fc_chunk_info info = chunk->info();
+    next_chunk_ = info.chunk + 1;
     if (!push(std::move(chunk), generation)) continue;
     listener_->chunk_finished(info, stats);
     listener_->ring_changed();
@@ -238,6 +244,16 @@ bool FrameWorker::push(std::shared_ptr<const Chunk> chunk, uint64_t generation) 
   return true;
 }
 
+/// Hands over the cues that come within reach, and no more: encoding prompts takes time, and a script may be
+/// long.
+void FrameWorker::follow_script(fc_stream* stream) {
+  const uint64_t reach = next_chunk_ + in_flight_;
+  for (; next_cue_ < options_.script.size() && options_.script[next_cue_].chunk <= reach; ++next_cue_) {
+    const ScriptedPrompt& cue = options_.script[next_cue_];
+    apply(stream, PromptChange{cue.text, cue.chunk, options_.script_blend_chunks});
+  }
+}
+
 void FrameWorker::apply(fc_stream* stream, const PromptChange& change) {
   fc_prompt_change request{};
   request.size = sizeof request;
@@ -249,8 +265,11 @@ void FrameWorker::apply(fc_stream* stream, const PromptChange& change) {
     listener_->change_refused("prompt", last_error_of(library_));
     return;
   }
+  // Chunks in flight are begun, so "at once" and what is late may mean the one after them.
+  const uint64_t soon = next_chunk_ + in_flight_;
+  const uint64_t by_chunk = change.at_chunk == FC_NEXT_CHUNK ? soon : std::max(soon, change.at_chunk);
   listener_->prompt_received(
-      {ticket, change.text, library_.stream_unknown_words(stream), change.blend_chunks});
+      {ticket, change.text, library_.stream_unknown_words(stream), change.blend_chunks, by_chunk});
 }
 
 void FrameWorker::apply(fc_stream* stream, const Tune& change) {
@@ -262,7 +281,11 @@ void FrameWorker::apply(fc_stream* stream, const Tune& change) {
 void FrameWorker::apply(fc_stream* stream, const Reset& change) {
   if (library_.stream_reset(stream, change.seed) != FC_OK) {
     listener_->change_refused("reset", last_error_of(library_));
+    return;
   }
+  next_chunk_ = 0;
+  next_cue_ = 0;
+  listener_->stream_reset();
 }
 
 }  // namespace flowcache::gst

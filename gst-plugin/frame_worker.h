@@ -11,16 +11,25 @@
 #include <string>
 #include <thread>
 #include <variant>
+#include <vector>
 
 #include "engine_pool.h"
 
 namespace flowcache::gst {
+
+/// A prompt that is known from the beginning.
+struct ScriptedPrompt {
+  uint64_t chunk = 0;  ///< the first that it conditions
+  std::string text;
+};
 
 struct StreamOptions {
   std::string prompt, negative_prompt, cache, kv_cache;  ///< "" is the model's default
   uint64_t seed = 0, kv_budget = 0;
   double cache_threshold = FC_AUTO, guidance_scale = FC_AUTO;
   uint32_t steps = 0, lag = 0;
+  std::vector<ScriptedPrompt> script;  ///< by chunk; starts over with the stream
+  uint32_t script_blend_chunks = 0;
 };
 
 /// A finished chunk; its frames can be written out from any thread.
@@ -59,6 +68,7 @@ struct PromptReceipt {
   uint64_t ticket = 0;  ///< 0: the prompt given at open
   std::string text, unknown_words;
   uint32_t blend_chunks = 0;
+  uint64_t by_chunk = 0;  ///< if it does not hold from this chunk on, another one has replaced it
 };
 
 /// Told from the worker's thread, with no lock held. Must not call FrameWorker::stop().
@@ -69,6 +79,8 @@ class FrameWorkerListener {
   virtual void loaded(const std::string& device, const std::string& precision) = 0;
   virtual void load_cancelled() = 0;
   virtual void prompt_received(const PromptReceipt& receipt) = 0;
+  /// The stream is at its chunk 0 again; what was received and not yet in force is forgotten.
+  virtual void stream_reset() = 0;
   /// The stream goes on as it was. `what` names the change: "prompt", "tune", "reset".
   virtual void change_refused(const char* what, const std::string& sentence) = 0;
   virtual void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) = 0;
@@ -123,6 +135,7 @@ class FrameWorker {
   bool load();
   bool open_stream(fc_stream** stream);
   void make_chunks(fc_stream* stream);
+  void follow_script(fc_stream* stream);
   void apply(fc_stream* stream, const PromptChange& change);
   void apply(fc_stream* stream, const Tune& change);
   void apply(fc_stream* stream, const Reset& change);
@@ -136,6 +149,11 @@ class FrameWorker {
   const size_t capacity_;
   FrameWorkerListener* const listener_;
   std::thread thread_;
+
+  // ---- worker's thread only
+  uint64_t next_chunk_ = 0;  ///< that fc_stream_next() will give
+  uint32_t in_flight_ = 1;   ///< chunks that are begun before that one is finished
+  size_t next_cue_ = 0;      ///< of the script
 
   // mutex_ guards what follows. Never held while calling the listener or the engine, but for
   // fc_stream_cancel(), which only sets a flag.

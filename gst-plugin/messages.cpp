@@ -147,6 +147,12 @@ void WorkerMessages::prompt_received(const PromptReceipt& receipt) {
   }
 }
 
+void WorkerMessages::stream_reset() {
+  SourceState& state = *source_->state;
+  std::lock_guard lock(state.mutex);
+  for (PromptReceipt& receipt : state.receipts) receipt.by_chunk = 0;
+}
+
 void WorkerMessages::change_refused(const char* what, const std::string& sentence) {
   post_change_refused(element_of(source_), what, sentence);
 }

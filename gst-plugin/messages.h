@@ -34,6 +34,7 @@ class WorkerMessages : public FrameWorkerListener {
   void loaded(const std::string& device, const std::string& precision) override;
   void load_cancelled() override;
   void prompt_received(const PromptReceipt& receipt) override;
+  void stream_reset() override;
   void change_refused(const char* what, const std::string& sentence) override;
   void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) override;
   void failed(fc_status status, const std::string& sentence, bool loading) override;

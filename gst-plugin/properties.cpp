@@ -91,6 +91,9 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
       case PROP_NEGATIVE_PROMPT:
         s.negative_prompt = text_of(value);
         break;
+      case PROP_SCRIPT_LOCATION:
+        s.script_location = text_of(value);
+        break;
       case PROP_SEED:
         s.seed = g_value_get_uint64(value);
         break;
@@ -161,6 +164,9 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
       break;
     case PROP_NEGATIVE_PROMPT:
       set_text(s.negative_prompt);
+      break;
+    case PROP_SCRIPT_LOCATION:
+      set_text(s.script_location);
       break;
     case PROP_SEED:
       g_value_set_uint64(value, s.seed);

@@ -68,6 +68,14 @@ void install_prompt_properties(GObjectClass* k) {
           "encoder for a keyframe",
           0, 64, 0, kPlaying));
   g_object_class_install_property(
+      k, PROP_SCRIPT_LOCATION,
+      g_param_spec_string(
+          "script-location", "Script",
+          "Subtitle file (SRT or WebVTT) whose cues are prompts: each holds from the first chunk on that "
+          "begins at or after its start, in the video's own time, until the next; `prompt` is what is shown "
+          "before the first",
+          nullptr, kReady));
+  g_object_class_install_property(
       k, PROP_NEGATIVE_PROMPT,
       g_param_spec_string("negative-prompt", "Negative prompt",
                           "What to steer away from; used when guidance-scale is not 1", nullptr, kReady));

@@ -13,6 +13,7 @@
 #include "frame_worker.h"
 #include "gl_output.h"
 #include "latency.h"
+#include "script.h"
 #include "settings.h"
 #include "statistics.h"
 #include "timeline.h"
@@ -37,6 +38,7 @@ struct SourceState {
   GstClockTime next_content_pts = 0;       ///< … and when, if no underrun comes between
   const EngineLibrary* library = nullptr;  ///< from NULL->READY on
   fc_model_info model{};                   ///< valid if model.width > 0
+  std::vector<Cue> script;                 ///< of `script-location`, read with the model
 
   // ---- thread-safe by themselves
   Statistics statistics;
@@ -53,8 +55,6 @@ struct SourceState {
   Timeline timeline;
   Frame last;            ///< the frame pushed last, for `underrun=repeat`
   bool discont = false;  ///< for the next buffer
-  guint64 last_ticket = 0;
-  bool any_applied = false;
   GstClockTime stats_due = GST_CLOCK_TIME_NONE;
 };
 

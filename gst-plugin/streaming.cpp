@@ -184,29 +184,32 @@ void stamp(SourceState& state, GstBuffer* buffer, bool repeated) {
   state.discont = false;
 }
 
-/// Posts the receipts that this frame fulfils: it is the first of a chunk with another prompt.
-void report_prompt(Turn& turn, const Frame& frame) {
-  SourceState& state = turn.state;
-  const fc_chunk_info& chunk = frame.chunk->info();
-  if (frame.index != 0 || (state.any_applied && chunk.prompt_ticket == state.last_ticket)) return;
-  state.any_applied = true;
-  state.last_ticket = chunk.prompt_ticket;
-  std::deque<PromptReceipt> done;
-  {
-    std::lock_guard lock(state.mutex);
-    while (!state.receipts.empty() && state.receipts.front().ticket <= chunk.prompt_ticket) {
-      done.push_back(std::move(state.receipts.front()));
-      state.receipts.pop_front();
-    }
+/// Takes the receipts that this chunk settles, in the order of their tickets: that of its own prompt, and
+/// those of prompts that should have shown by now.
+std::deque<PromptReceipt> settled_receipts(SourceState& state, const fc_chunk_info& chunk) {
+  std::deque<PromptReceipt> settled, pending;
+  std::lock_guard lock(state.mutex);
+  for (PromptReceipt& receipt : state.receipts) {
+    const bool is_settled = receipt.ticket == chunk.prompt_ticket || receipt.by_chunk <= chunk.chunk;
+    (is_settled ? settled : pending).push_back(std::move(receipt));
   }
-  for (const PromptReceipt& receipt : done) {
+  state.receipts = std::move(pending);
+  return settled;
+}
+
+/// Posts what became of the prompts, at the first frame of a chunk.
+void report_prompt(Turn& turn, const Frame& frame) {
+  if (frame.index != 0) return;
+  const fc_chunk_info& chunk = frame.chunk->info();
+  const GstClockTime pts = turn.state.timeline.pts();
+  for (const PromptReceipt& receipt : settled_receipts(turn.state, chunk)) {
     const bool applied = receipt.ticket == chunk.prompt_ticket;
     if (applied) send_tags(GST_ELEMENT(turn.source), receipt.text);
     if (applied && receipt.ticket != 0 && receipt.blend_chunks == 0) {
-      request_keyframe(GST_ELEMENT(turn.source), state.timeline.pts());
+      request_keyframe(GST_ELEMENT(turn.source), pts);
     }
     post_prompt(GST_ELEMENT(turn.source), applied ? PromptStage::Applied : PromptStage::Replaced, receipt,
-                chunk.chunk, state.timeline.pts());
+                chunk.chunk, pts);
   }
 }
 

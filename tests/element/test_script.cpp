@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Prompts from a subtitle file: what is read, when each shows, and files that are none.
+#include <glib/gstdio.h>
+
+#include <algorithm>
+
+#include "../../gst-plugin/script.h"
+#include "element_test.h"
+
+using namespace element_test;
+using flowcache::gst::Cue;
+using flowcache::gst::load_script;
+using flowcache::gst::plain_text;
+
+namespace {
+
+/// A file with this content, removed with the object.
+class File {
+ public:
+  explicit File(const std::string& content) {
+    const int handle = g_file_open_tmp("flowcache-script-XXXXXX", &path_, nullptr);
+    EXPECT_GE(handle, 0);
+    g_close(handle, nullptr);
+    EXPECT_TRUE(g_file_set_contents(path_, content.data(), static_cast<gssize>(content.size()), nullptr));
+  }
+  ~File() {
+    g_remove(path_);
+    g_free(path_);
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  const char* path() const { return path_; }
+
+ private:
+  char* path_ = nullptr;
+};
+
+constexpr const char* kSrt =
+    "1\n00:00:00,000 --> 00:00:00,400\nfire\n\n"
+    "2\n00:00:01,000 --> 00:00:01,400\nsnow &\n<i>ice</i>\n\n"
+    "3\n00:00:02,010 --> 00:00:03,000\nstars\n\n";
+
+TEST(Script, ReadsSrt) {
+  const File file(kSrt);
+  std::string error;
+  const std::vector<Cue> cues = load_script(file.path(), &error);
+  EXPECT_EQ(error, "");
+  ASSERT_EQ(cues.size(), 3u);
+  EXPECT_EQ(cues[0].text, "fire");
+  EXPECT_EQ(cues[1].text, "snow & ice");
+  EXPECT_EQ(cues[1].start, GST_SECOND);
+  EXPECT_EQ(cues[2].start, 2010 * GST_MSECOND);
+}
+
+TEST(Script, ReadsWebVtt) {
+  const File file(
+      "WEBVTT\n\nNOTE a remark\n\nintro\n00:01.500 --> 00:02.000 line:0\n<v Ann>snow\n\n"
+      "01:00:00.000 --> 01:00:01.000\n<00:00:19.000>stars &amp; moon\n");
+  std::string error;
+  const std::vector<Cue> cues = load_script(file.path(), &error);
+  EXPECT_EQ(error, "");
+  ASSERT_EQ(cues.size(), 2u);
+  EXPECT_EQ(cues[0].text, "snow");
+  EXPECT_EQ(cues[0].start, 1500 * GST_MSECOND);
+  EXPECT_EQ(cues[1].text, "stars & moon");
+  EXPECT_EQ(cues[1].start, 3600 * GST_SECOND);
+}
+
+TEST(Script, MarkupBecomesPlainText) {
+  EXPECT_EQ(plain_text("  a\n\tb  "), "a b");
+  EXPECT_EQ(plain_text("<b>a</b> &lt;c&gt;  &amp;amp; d"), "a & d");
+  EXPECT_EQ(plain_text("1 < 2"), "1 < 2");
+  EXPECT_EQ(plain_text(""), "");
+}
+
+TEST(Script, FilesThatAreNoSubtitlesSayWhatIsWrong) {
+  struct Bad {
+    std::string content, text;
+  };
+  const std::string bytes =
+      "\x7f"
+      "ELF\x01\xff\xfe garbage \x00\x01";
+  const std::vector<Bad> files = {
+      {"hello world, this is no subtitle\nat all\n", "neither SRT nor WebVTT"},
+      {bytes + std::string(5000, '\x93'), "neither SRT nor WebVTT"},
+      {"", "no cues"},
+      {"{\"width\": 64}\n", "neither SRT nor WebVTT"},
+      {"1\n00:00:00,000 --> 00:00:01,000\n<i></i>\n\n", "no cues with text"},
+      {"1\n00:00:00,000 --> 00:00:01,000\n" + std::string(9000, 'x') + "\n\n", "the limit is 8192"},
+      {std::string(5 << 20, 'x'), "the limit is 4194304"}};
+  for (const Bad& bad : files) {
+    const File file(bad.content);
+    std::string error;
+    EXPECT_TRUE(load_script(file.path(), &error).empty()) << bad.text;
+    EXPECT_NE(error.find(bad.text), std::string::npos) << error;
+    EXPECT_NE(error.find(file.path()), std::string::npos) << error;
+  }
+  for (const char* path : {"/no/such/file.srt", "/", "/dev/zero", "\xff"}) {
+    std::string error;
+    EXPECT_TRUE(load_script(path, &error).empty()) << path;
+    EXPECT_TRUE(g_utf8_validate(error.c_str(), -1, nullptr));
+    EXPECT_NE(error.find("script"), std::string::npos) << error;
+  }
+}
+
+TEST(Script, FileThatIsNoneStopsThePipelineWithOneError) {
+  const File file("no subtitle\n");
+  Source source("");
+  g_object_set(source.element(), "script-location", file.path(), nullptr);
+  EXPECT_EQ(gst_element_set_state(source.element(), GST_STATE_READY), GST_STATE_CHANGE_FAILURE);
+  const MessagePtr error(source.message(GST_MESSAGE_ERROR));
+  ASSERT_TRUE(error);
+  EXPECT_NE(text_of(error.get()).find("neither SRT nor WebVTT"), std::string::npos);
+}
+
+/// The prompt of each frame, as painted.
+std::vector<uint32_t> hashes(Source& source, int frames) {
+  std::vector<uint32_t> seen;
+  for (int i = 0; i < frames; ++i) {
+    const BufferPtr buffer(source.pull());
+    if (!buffer) break;
+    seen.push_back(look_at(buffer.get(), source.info()).hash);
+  }
+  return seen;
+}
+
+std::vector<uint32_t> expected(std::vector<std::pair<int, const char*>> runs) {
+  std::vector<uint32_t> all;
+  for (const auto& [count, prompt] : runs) all.insert(all.end(), count, hash_of(prompt));
+  return all;
+}
+
+/// Chunks are 4 frames of 1/16 s. 1 s is where chunk 4 begins; 2.01 s is inside chunk 8.
+TEST(Script, PromptsChangeAtExactFrames) {
+  const File file(kSrt);
+  Source source("prompt=never max-chunks-ahead=3");
+  g_object_set(source.element(), "script-location", file.path(), nullptr);
+  source.play();
+  EXPECT_EQ(hashes(source, 48), expected({{16, "fire"}, {20, "snow & ice"}, {12, "stars"}}));
+  const MessagePtr replaced(source.element_message("flowcache-prompt", "replaced"));
+  ASSERT_TRUE(replaced);
+  EXPECT_STREQ(gst_structure_get_string(gst_message_get_structure(replaced.get()), "prompt"), "never");
+}
+
+TEST(Script, EachCueIsAcknowledged) {
+  const File file(kSrt);
+  Source source("prompt=never");
+  g_object_set(source.element(), "script-location", file.path(), nullptr);
+  source.play();
+  hashes(source, 48);
+  const struct {
+    const char* prompt;
+    guint64 chunk;
+  } wanted[] = {{"fire", 0}, {"snow & ice", 4}, {"stars", 9}};
+  for (const auto& cue : wanted) {
+    const MessagePtr message(source.element_message("flowcache-prompt", "applied"));
+    ASSERT_TRUE(message);
+    const GstStructure* s = gst_message_get_structure(message.get());
+    guint64 chunk = 99, pts = 99;
+    gst_structure_get_uint64(s, "chunk", &chunk);
+    gst_structure_get_uint64(s, "pts", &pts);
+    EXPECT_STREQ(gst_structure_get_string(s, "prompt"), cue.prompt);
+    EXPECT_EQ(chunk, cue.chunk);
+    EXPECT_EQ(pts, cue.chunk * 4 * kFrame);
+  }
+}
+
+/// What somebody sets in between holds until the next cue, which it does not wipe out.
+TEST(Script, APromptInBetweenHoldsUntilTheNextCue) {
+  const File file(kSrt);
+  Hold hold(6);
+  Source source("max-chunks-ahead=1");
+  g_object_set(source.element(), "script-location", file.path(), nullptr);
+  source.play();
+  EXPECT_EQ(hashes(source, 20), expected({{16, "fire"}, {4, "snow & ice"}}));
+  g_object_set(source.element(), "prompt", "rain", nullptr);
+  hold.release();
+  const std::vector<uint32_t> rest = hashes(source, 28);
+  EXPECT_NE(std::find(rest.begin(), rest.end(), hash_of("rain")), rest.end());
+  EXPECT_EQ(rest.back(), hash_of("stars"));
+}
+
+TEST(Script, StartsOverWithTheStream) {
+  const File file(kSrt);
+  Source source("max-chunks-ahead=1");
+  g_object_set(source.element(), "script-location", file.path(), nullptr);
+  source.play();
+  EXPECT_EQ(hashes(source, 20).back(), hash_of("snow & ice"));
+  g_signal_emit_by_name(source.element(), "reset", guint64{1});
+  bool again = false;
+  for (int i = 0; i < 40 && !again; ++i) {
+    const BufferPtr buffer(source.pull());
+    ASSERT_TRUE(buffer);
+    const Seen seen = look_at(buffer.get(), source.info());
+    again = seen.number == 0 && seen.hash == hash_of("fire");
+  }
+  EXPECT_TRUE(again);
+}
+
+}  // namespace
