@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "annotations.h"
 
+#include <gst/video/video-sei.h>
+
+#include <algorithm>
+#include <cstring>
+
 namespace flowcache::gst {
 
 void register_meta() {
@@ -23,6 +28,26 @@ void annotate(GstBuffer* buffer, const Frame& frame) {
   GstCaps* caps = gst_static_caps_get(&intent);
   gst_buffer_add_reference_timestamp_meta(buffer, caps, frame.chunk->started(), GST_CLOCK_TIME_NONE);
   gst_caps_unref(caps);
+}
+
+void add_sei(GstBuffer* buffer, const Frame& frame) {
+  const fc_chunk_info& chunk = frame.chunk->info();
+  // std::to_string and printf follow the program's locale, JSON does not.
+  char threshold[G_ASCII_DTOSTR_BUF_SIZE];
+  g_ascii_formatd(threshold, sizeof threshold, "%g", chunk.cache_threshold);
+  g_autofree char* json = g_strdup_printf(
+      "{\"generator\":\"flowcache\",\"chunk\":%" G_GUINT64_FORMAT
+      ",\"frame\":%u,\"frames\":%u,\"steps-computed\":%u,\"steps-reused\":%u,\"cache-threshold\":%s,"
+      "\"kv-bytes\":%" G_GUINT64_FORMAT ",\"kv-budget\":%" G_GUINT64_FORMAT
+      ",\"prompt-ticket\":%" G_GUINT64_FORMAT ",\"seed\":%" G_GUINT64_FORMAT "}",
+      static_cast<guint64>(chunk.chunk), frame.index, chunk.frames, chunk.steps_computed, chunk.steps_reused,
+      threshold, static_cast<guint64>(chunk.kv_bytes), static_cast<guint64>(chunk.kv_budget),
+      static_cast<guint64>(chunk.prompt_ticket), static_cast<guint64>(chunk.seed));
+  // The meta copies both.
+  guint8 uuid[sizeof kSeiUuid];
+  std::copy(std::begin(kSeiUuid), std::end(kSeiUuid), uuid);
+  gst_buffer_add_video_sei_user_data_unregistered_meta(buffer, uuid, reinterpret_cast<guint8*>(json),
+                                                       std::strlen(json));
 }
 
 void post_chunk(GstElement* element, const fc_chunk_info& chunk, GstClockTime pts) {

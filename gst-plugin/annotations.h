@@ -15,6 +15,13 @@ void register_meta();
 /// be writable.
 void annotate(GstBuffer* buffer, const Frame& frame);
 
+/// What marks the user data as FlowCacheMeta: 5f3a9c1e-86d2-4b07-9c4f-f10ccac8e5e1.
+inline constexpr guint8 kSeiUuid[16] = {0x5f, 0x3a, 0x9c, 0x1e, 0x86, 0xd2, 0x4b, 0x07,
+                                        0x9c, 0x4f, 0xf1, 0x0c, 0xca, 0xc8, 0xe5, 0xe1};
+/// The fields of `FlowCacheMeta` as JSON in a GstVideoSEIUserDataUnregisteredMeta, which encoders or
+/// flowcachesei write into the bitstream. The buffer must be writable.
+void add_sei(GstBuffer* buffer, const Frame& frame);
+
 /// Element message `flowcache-chunk`: what was done to make a chunk; `decisions` has a letter per step, C or
 /// R.
 void post_chunk(GstElement* element, const fc_chunk_info& chunk, GstClockTime pts);

@@ -2,10 +2,12 @@
 #include <gst/gst.h>
 
 #include "device_provider.h"
+#include "flowcachesei.h"
 #include "flowcachesrc.h"
 
 static gboolean plugin_init(GstPlugin* plugin) {
   return gst_element_register(plugin, "flowcachesrc", GST_RANK_NONE, FLOWCACHE_TYPE_SRC) &&
+         gst_element_register(plugin, "flowcachesei", GST_RANK_NONE, FLOWCACHE_TYPE_SEI) &&
          gst_device_provider_register(plugin, "flowcachedeviceprovider", GST_RANK_MARGINAL,
                                       FLOWCACHE_TYPE_DEVICE_PROVIDER);
 }

@@ -137,6 +137,9 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
       case PROP_REPORT_CHUNKS:
         s.report_chunks = g_value_get_boolean(value);
         break;
+      case PROP_SEI:
+        s.sei = g_value_get_boolean(value);
+        break;
       default:
         G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
         break;
@@ -215,6 +218,9 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
       break;
     case PROP_REPORT_CHUNKS:
       g_value_set_boolean(value, s.report_chunks);
+      break;
+    case PROP_SEI:
+      g_value_set_boolean(value, s.sei);
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);

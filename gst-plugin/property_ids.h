@@ -28,6 +28,7 @@ enum {
   PROP_STATS_INTERVAL,
   PROP_BLEND_CHUNKS,
   PROP_REPORT_CHUNKS,
+  PROP_SEI,
 };
 
 }  // namespace flowcache::gst

@@ -166,6 +166,13 @@ void install_stream_properties(GObjectClass* k) {
           "Post an element message `flowcache-chunk` for every chunk: what was computed, what reused, "
           "and how long it took",
           FALSE, kPlaying));
+  g_object_class_install_property(
+      k, PROP_SEI,
+      g_param_spec_boolean(
+          "sei", "SEI",
+          "Add what FlowCacheMeta says as unregistered user data, for H.264; put flowcachesei behind an "
+          "encoder that does not write it into the bitstream (x264enc does not)",
+          FALSE, kPlaying));
 }
 
 }  // namespace

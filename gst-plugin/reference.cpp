@@ -126,6 +126,8 @@ WARNING. Errors name the value, the limit and the remedy.
 * `FlowCacheMeta` (a custom meta): `chunk`, `frame`, `frames`, `steps-computed`, `steps-reused`, `cache-threshold`, `kv-bytes`,
   `kv-budget`, `prompt-ticket`, `seed`.
 * `GstReferenceTimestampMeta` of caps `timestamp/x-flowcache-intent`: the running time at which the chunk was begun.
+* With `sei=true` a GstVideoSEIUserDataUnregisteredMeta of UUID 5f3a9c1e-86d2-4b07-9c4f-f10ccac8e5e1: the fields of
+  `FlowCacheMeta` as JSON. `x264enc ! flowcachesei ! h264parse` carries it into the bitstream.
 
 ## Upstream events
 

@@ -17,6 +17,7 @@ struct Turn {
   GstClock* clock;  ///< null: nothing to wait for
   Underrun policy;
   GstClockTime budget;
+  bool sei = false;
 
   explicit Turn(GstFlowCacheSrc* src)
       : source(src),
@@ -28,6 +29,7 @@ struct Turn {
     std::lock_guard lock(state.mutex);
     worker = state.worker;
     policy = state.settings.underrun;
+    sei = state.settings.sei;
   }
   ~Turn() { gst_clear_object(&clock); }
   Turn(const Turn&) = delete;
@@ -271,6 +273,7 @@ GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
   const GstClockTime due = state.timeline.pts();
   stamp(state, *buffer, repeated);
   annotate(*buffer, frame);
+  if (turn.sei) add_sei(*buffer, frame);
   if (!wait_for_slot(turn)) {
     gst_clear_buffer(buffer);
     return GST_FLOW_FLUSHING;

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/**
+ * SECTION:element-flowcachesei
+ * @title: flowcachesei
+ *
+ * Puts what flowcachesrc says about its frames into H.264, as SEI messages that players skip.
+ *
+ * ## Example launch line
+ * |[
+ * gst-launch-1.0 flowcachesrc sei=true num-buffers=64 ! x264enc ! flowcachesei ! h264parse ! mp4mux !
+ *   filesink location=out.mp4
+ * ]|
+ */
+#include "flowcachesei.h"
+
+#include <gst/video/video-sei.h>
+#include <gst/video/video.h>
+
+#include <exception>
+
+#include "h264_sei.h"
+#include "log.h"
+
+struct _GstFlowCacheSei {
+  GstBaseTransform parent;
+  guint length_bytes;  // streaming thread only; 0: start codes
+};
+
+G_DEFINE_FINAL_TYPE(GstFlowCacheSei, gst_flow_cache_sei, GST_TYPE_BASE_TRANSFORM)
+
+namespace flowcache::gst {
+namespace {
+
+constexpr const char* kCaps =
+    "video/x-h264, stream-format = (string) { byte-stream, avc, avc3 }, alignment = (string) au";
+GstStaticPadTemplate kSink =
+    GST_STATIC_PAD_TEMPLATE("sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS(kCaps));
+GstStaticPadTemplate kSource =
+    GST_STATIC_PAD_TEMPLATE("src", GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS(kCaps));
+
+gboolean set_caps(GstBaseTransform* transform, GstCaps* in, GstCaps*) {
+  const GstStructure* s = gst_caps_get_structure(in, 0);
+  guint length_bytes = 0;
+  if (g_strcmp0(gst_structure_get_string(s, "stream-format"), "byte-stream") != 0) {
+    length_bytes = 4;
+    const GValue* codec_data = gst_structure_get_value(s, "codec_data");
+    GstMapInfo map;
+    if (codec_data != nullptr && gst_buffer_map(gst_value_get_buffer(codec_data), &map, GST_MAP_READ)) {
+      if (map.size > 4) length_bytes = (map.data[4] & 3u) + 1;  // lengthSizeMinusOne of ISO/IEC 14496-15
+      gst_buffer_unmap(gst_value_get_buffer(codec_data), &map);
+    }
+  }
+  FLOWCACHE_SEI(transform)->length_bytes = length_bytes;
+  return TRUE;
+}
+
+/// All of the buffer's messages, as NAL units.
+std::vector<uint8_t> messages_of(GstBuffer* buffer, NalFormat format) {
+  std::vector<uint8_t> all;
+  gpointer state = nullptr;
+  while (GstMeta* meta = gst_buffer_iterate_meta_filtered(
+             buffer, &state, GST_VIDEO_SEI_USER_DATA_UNREGISTERED_META_API_TYPE)) {
+    const auto* sei = reinterpret_cast<GstVideoSEIUserDataUnregisteredMeta*>(meta);
+    const std::vector<uint8_t> one = sei_user_data({sei->uuid, 16}, {sei->data, sei->size}, format);
+    all.insert(all.end(), one.begin(), one.end());
+  }
+  return all;
+}
+
+GstBuffer* with_messages(GstBuffer* in, NalFormat format) {
+  const std::vector<uint8_t> messages = messages_of(in, format);
+  GstMapInfo map;
+  if (messages.empty() || !gst_buffer_map(in, &map, GST_MAP_READ)) return nullptr;
+  const auto slice = first_slice({map.data, map.size}, format);
+  gst_buffer_unmap(in, &map);
+  if (!slice) return nullptr;
+  GstBuffer* out = gst_buffer_new();
+  gst_buffer_copy_into(out, in, GST_BUFFER_COPY_METADATA, 0, static_cast<gsize>(-1));
+  if (*slice > 0) gst_buffer_copy_into(out, in, GST_BUFFER_COPY_MEMORY, 0, *slice);
+  guint8* copy = static_cast<guint8*>(g_memdup2(messages.data(), messages.size()));
+  gst_buffer_append_memory(out, gst_memory_new_wrapped(static_cast<GstMemoryFlags>(0), copy, messages.size(),
+                                                       0, messages.size(), copy, g_free));
+  gst_buffer_copy_into(out, in, GST_BUFFER_COPY_MEMORY, *slice, static_cast<gsize>(-1));
+  return out;
+}
+
+GstFlowReturn prepare_output_buffer(GstBaseTransform* transform, GstBuffer* in, GstBuffer** out) {
+  try {
+    *out = with_messages(in, {FLOWCACHE_SEI(transform)->length_bytes});
+  } catch (const std::exception& defect) {
+    GST_ELEMENT_ERROR(transform, LIBRARY, FAILED, ("flowcachesei failed: %s", defect.what()), (nullptr));
+    return GST_FLOW_ERROR;
+  }
+  if (*out == nullptr) *out = in;
+  return GST_FLOW_OK;
+}
+
+GstFlowReturn transform(GstBaseTransform*, GstBuffer*, GstBuffer*) {
+  return GST_FLOW_OK;
+}
+
+}  // namespace
+}  // namespace flowcache::gst
+
+static void gst_flow_cache_sei_init(GstFlowCacheSei* element) {
+  element->length_bytes = 0;
+}
+
+static void gst_flow_cache_sei_class_init(GstFlowCacheSeiClass* klass) {
+  namespace element = flowcache::gst;
+  GstElementClass* element_class = GST_ELEMENT_CLASS(klass);
+  gst_element_class_add_static_pad_template(element_class, &element::kSink);
+  gst_element_class_add_static_pad_template(element_class, &element::kSource);
+  gst_element_class_set_static_metadata(
+      element_class, "FlowCache SEI inserter", "Codec/Parser/Video",
+      "Writes unregistered user data of buffers (flowcachesrc sei=true) into H.264 as SEI messages",
+      "The gst-flowcache project");
+  GstBaseTransformClass* transform_class = GST_BASE_TRANSFORM_CLASS(klass);
+  transform_class->set_caps = GST_DEBUG_FUNCPTR(element::set_caps);
+  transform_class->prepare_output_buffer = GST_DEBUG_FUNCPTR(element::prepare_output_buffer);
+  transform_class->transform = GST_DEBUG_FUNCPTR(element::transform);
+}

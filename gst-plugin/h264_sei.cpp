@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "h264_sei.h"
+
+namespace flowcache::gst {
+namespace {
+
+constexpr uint8_t kSeiNal = 6, kUserDataUnregistered = 5;
+
+/// Three bytes that look like a start code must not appear inside a NAL unit.
+void append_escaped(std::vector<uint8_t>& nal, std::span<const uint8_t> payload) {
+  int zeros = 0;
+  for (const uint8_t byte : payload) {
+    if (zeros >= 2 && byte <= 3) {
+      nal.push_back(3);
+      zeros = 0;
+    }
+    nal.push_back(byte);
+    zeros = byte == 0 ? zeros + 1 : 0;
+  }
+}
+
+bool is_slice(uint8_t nal_header) {
+  const uint8_t type = nal_header & 0x1f;
+  return type >= 1 && type <= 5;
+}
+
+std::optional<size_t> first_slice_after_start_code(std::span<const uint8_t> unit) {
+  for (size_t i = 0; i + 3 < unit.size(); ++i) {
+    if (unit[i] != 0 || unit[i + 1] != 0 || unit[i + 2] != 1) continue;
+    if (is_slice(unit[i + 3])) return i > 0 && unit[i - 1] == 0 ? i - 1 : i;
+    i += 2;
+  }
+  return std::nullopt;
+}
+
+std::optional<size_t> first_slice_after_length(std::span<const uint8_t> unit, uint32_t length_bytes) {
+  for (size_t at = 0; at + length_bytes < unit.size();) {
+    size_t length = 0;
+    for (uint32_t i = 0; i < length_bytes; ++i) length = length << 8 | unit[at + i];
+    if (length == 0 || length > unit.size() - at - length_bytes) return std::nullopt;
+    if (is_slice(unit[at + length_bytes])) return at;
+    at += length_bytes + length;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<uint8_t> sei_user_data(std::span<const uint8_t> uuid, std::span<const uint8_t> data,
+                                   NalFormat format) {
+  std::vector<uint8_t> message = {kUserDataUnregistered};
+  size_t size = uuid.size() + data.size();
+  for (; size >= 255; size -= 255) message.push_back(255);
+  message.push_back(static_cast<uint8_t>(size));
+  message.insert(message.end(), uuid.begin(), uuid.end());
+  message.insert(message.end(), data.begin(), data.end());
+  message.push_back(0x80);  // the stop bit
+
+  std::vector<uint8_t> nal = {kSeiNal};
+  append_escaped(nal, message);
+  std::vector<uint8_t> prefix = {0, 0, 0, 1};
+  if (format.length_bytes > 0) {
+    prefix.clear();
+    for (uint32_t i = format.length_bytes; i-- > 0;)
+      prefix.push_back(static_cast<uint8_t>(nal.size() >> (8 * i)));
+  }
+  nal.insert(nal.begin(), prefix.begin(), prefix.end());
+  return nal;
+}
+
+std::optional<size_t> first_slice(std::span<const uint8_t> access_unit, NalFormat format) {
+  return format.length_bytes == 0 ? first_slice_after_start_code(access_unit)
+                                  : first_slice_after_length(access_unit, format.length_bytes);
+}
+
+}  // namespace flowcache::gst
