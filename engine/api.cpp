@@ -190,6 +190,14 @@ fc_status fc_stream_tune(fc_stream* stream, double cache_threshold, double guida
   });
 }
 
+fc_status fc_stream_deadline(fc_stream* stream, double seconds) {
+  return guarded([&] { checked(stream, "stream").stream->deadline(seconds); });
+}
+
+fc_status fc_stream_negative_prompt(fc_stream* stream, const char* text) {
+  return guarded([&] { checked(stream, "stream").stream->negative_prompt(flowcache::text(text)); });
+}
+
 fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk) {
   return guarded([&] {
     checked(chunk, "chunk") = nullptr;
@@ -215,7 +223,8 @@ fc_status fc_stream_get_stats(fc_stream* stream, fc_stream_stats* stats) {
         {sizeof(fc_stream_stats), s.chunks, s.steps_computed, s.steps_reused, s.forced_computes, s.kv_bytes,
          s.kv_budget, s.kv_allocated, s.reuse_bytes, s.last_chunk_seconds, s.last_decode_seconds, s.threshold,
          s.guidance, static_cast<uint32_t>(s.steps), static_cast<uint32_t>(s.lag),
-         static_cast<uint32_t>(s.chunks_in_flight)},
+         static_cast<uint32_t>(s.chunks_in_flight), static_cast<uint32_t>(s.governor_level),
+         s.deadline_seconds},
         "stats");
   });
 }

@@ -173,7 +173,7 @@ typedef struct {
 } fc_prompt_change;
 /* Queues a change of prompt. Any thread, at any time, also during fc_stream_next(). *ticket (may be NULL) is a number > 0
  * that appears as fc_chunk_info.prompt_ticket from the first chunk on that the prompt conditions: the receipt.
- * A later change for the same or an earlier chunk replaces it. Errors: ARGUMENT (too long, not UTF-8). */
+ * Changes for different chunks are kept side by side; one for the same chunk replaces the earlier one. Errors: ARGUMENT (too long, not UTF-8). */
 FC_API fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* change, uint64_t* ticket);
 /* Words of the last prompt given that the model does not know, separated by ", "; "" if it knows all. Valid until the
  * next fc_stream_prompt() on this stream. */
@@ -182,6 +182,16 @@ FC_API const char* fc_stream_unknown_words(fc_stream* stream);
 /* Changes ε (0..10) or the guidance scale from the next step on; FC_AUTO leaves one as it is. Any thread.
  * Guidance cannot be switched on (from 1) in a stream that was opened without it: FC_ERROR_ARGUMENT. */
 FC_API fc_status fc_stream_tune(fc_stream* stream, double cache_threshold, double guidance_scale);
+
+/* What to steer away from, from the next chunk on; NULL or "": nothing in particular. Any thread.
+ * Errors: ARGUMENT (too long, not UTF-8, or the stream was opened without guidance). */
+FC_API fc_status fc_stream_negative_prompt(fc_stream* stream, const char* text);
+
+/* For cache "auto": seconds that a chunk may take from now on, 0 < seconds <= 3600; 0: 0.8 of the time that it plays,
+ * which is what a stream begins with. The governor then computes as many steps of each chunk as fit, within the
+ * policy's floor and ceiling. What it chooses depends on the machine's load, so such a stream is not repeatable bit by
+ * bit. Any thread. Errors: ARGUMENT (out of range, or another policy). */
+FC_API fc_status fc_stream_deadline(fc_stream* stream, double seconds);
 
 /* Computes until the next chunk is finished and decoded. Blocks for about one chunk's time. On FC_OK *chunk is owned by
  * the caller (fc_chunk_unref). FC_CANCELLED after fc_stream_cancel(): nothing is lost, the next call goes on. */
@@ -207,6 +217,8 @@ typedef struct {
   double cache_threshold;      /* in force */
   double guidance_scale;
   uint32_t steps, lag, chunks_in_flight;
+  uint32_t governor_level;     /* computed steps a chunk that the deadline has cost; 0: full quality, or not governed */
+  double deadline_seconds;     /* in force; 0: the policy is not governed */
 } fc_stream_stats;
 /* Any thread. */
 FC_API fc_status fc_stream_get_stats(fc_stream* stream, fc_stream_stats* stats);

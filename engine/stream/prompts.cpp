@@ -60,8 +60,10 @@ uint64_t Prompts::change(const std::string& text, uint64_t at_chunk, uint32_t bl
   change.at_chunk = next ? next_chunk_ : std::max(next_chunk_, static_cast<int64_t>(at_chunk));
   change.blend_chunks = blend_chunks;
   change.features = features.embedding;
-  std::erase_if(queued_, [&](const Change& other) { return other.at_chunk >= change.at_chunk; });
-  queued_.push_back(change);
+  std::erase_if(queued_, [&](const Change& other) { return other.at_chunk == change.at_chunk; });
+  const auto later = std::find_if(queued_.begin(), queued_.end(),
+                                  [&](const Change& other) { return other.at_chunk > change.at_chunk; });
+  queued_.insert(later, change);
   return change.ticket;
 }
 

@@ -32,7 +32,7 @@ class Prompts {
   Prompts(const TextEncoder& encoder, const std::string& first);
 
   // Queues `text` from chunk `at_chunk` on (at least the next one asked for), blended in over `blend_chunks`.
-  // Returns its ticket, > 0. Replaces queued changes for the same or later chunks.
+  // Returns its ticket, > 0. Replaces a queued change for the same chunk.
   uint64_t change(const std::string& text, uint64_t at_chunk, uint32_t blend_chunks);
   // The prompt of `chunk`. Called once a chunk, ascending.
   ChunkPrompt take(int64_t chunk);
@@ -50,10 +50,10 @@ class Prompts {
   };
 
   const TextEncoder& encoder_;
-  mutable std::mutex mutex_;  // guards everything below; never held while encoding
-  Change current_;            // in force
-  at::Tensor blend_from_;     // features when the current blend began; undefined outside a blend
-  std::vector<Change> queued_;
+  mutable std::mutex mutex_;    // guards everything below; never held while encoding
+  Change current_;              // in force
+  at::Tensor blend_from_;       // features when the current blend began; undefined outside a blend
+  std::vector<Change> queued_;  // by chunk
   int64_t next_chunk_ = 0;
   uint64_t last_ticket_ = 0;
   std::vector<std::string> unknown_;

@@ -18,6 +18,9 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// The rest is for whatever works beside the engine: an encoder, a viewer.
+constexpr double share_of_playing_time = 0.8;
+
 }  // namespace
 
 Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& config)
@@ -42,6 +45,11 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   stats_.steps = schedule_.steps();
   stats_.lag = schedule_.lag();
   stats_.chunks_in_flight = schedule_.chunks_in_flight();
+  if (const auto range = reuse_->governed(schedule_.steps()); range.most > 0) {
+    governor_ = std::make_unique<Governor>(range.fewest, range.most);
+    reuse_->allow(governor_->allowed());
+    deadline(0);
+  }
   for (const auto& kv : kv_) {
     stats_.kv_budget += kv->budget_bytes();
     stats_.kv_allocated += kv->allocated_bytes();
@@ -65,8 +73,10 @@ std::shared_ptr<const Chunk> Stream::next() {
     if (static_cast<int>(oldest.decisions.size()) < schedule_.steps()) continue;
     const std::shared_ptr<Chunk> finished = finish(oldest);
     finished->seconds = seconds_since(start);
+    govern(finished->seconds);
     const std::lock_guard lock(stats_mutex_);
     stats_.last_chunk_seconds = finished->seconds;
+    if (governor_) stats_.governor_level = governor_->level();
     return finished;
   }
 }
@@ -107,6 +117,11 @@ void Stream::admit(int64_t index) {
   chunk->latent = noise(*chunk);
   const ChunkPrompt prompt = prompts_->take(index);
   if (prompt.changed || !condition_) condition_ = model_->transformer->condition(prompt.features);
+  {
+    const std::lock_guard lock(negative_mutex_);
+    if (negative_.defined()) null_condition_ = model_->transformer->condition(negative_);
+    negative_ = at::Tensor();
+  }
   chunk->conditions = {condition_, null_condition_};
   chunk->prompt_ticket = prompt.ticket;
   for (const auto& kv : kv_) kv->admit(index, first_frame(index));
@@ -149,7 +164,10 @@ void Stream::run(Task& task) {
   LiveChunk& chunk = *task.chunk;
   const ReuseKind kind = reuse_->kind();
   if (!reuse) {
+    const auto start = std::chrono::steady_clock::now();
     const at::Tensor velocity = compute_velocity(task);
+    network_seconds_ += seconds_since(start);
+    ++network_steps_;
     chunk.must_compute = false;
     if (kind == ReuseKind::velocity) {
       keep_residual(chunk, 0, velocity);
@@ -294,6 +312,11 @@ void Stream::reset(uint64_t seed) {
   next_task_ = 0;
   live_.clear();
   reuse_->reset();
+  network_seconds_ = network_steps_ = 0;
+  if (governor_) {
+    governor_->reset();
+    reuse_->allow(governor_->allowed());
+  }
   for (const auto& kv : kv_) kv->reset();
   prompts_->restart();
   condition_ = nullptr;
@@ -317,11 +340,45 @@ void Stream::tune(double threshold, double guidance) {
   guidance_changed_ = true;
 }
 
+void Stream::deadline(double seconds) {
+  if (!governor_)
+    throw Error(FC_ERROR_ARGUMENT,
+                "a deadline needs a reuse policy that it can steer: open the stream with cache=auto");
+  if (!(seconds >= 0 && seconds <= 3600))
+    throw Error(FC_ERROR_ARGUMENT, "deadline=" + std::to_string(seconds) +
+                                       " s is outside 0..3600; 0 takes the model's own pace");
+  const ModelPackage& package = model_->package;
+  const double plays = static_cast<double>(package.frames_per_chunk * package.fps_d) / package.fps_n;
+  deadline_ = seconds > 0 ? seconds : share_of_playing_time * plays;
+}
+
+void Stream::negative_prompt(const std::string& text) {
+  if (kv_.size() == 1)
+    throw Error(FC_ERROR_ARGUMENT,
+                "a negative prompt needs guidance: open the stream with a guidance_scale other than 1");
+  check_prompt(text);
+  const c10::InferenceMode inference;
+  const at::Tensor features = model_->text->encode(text).embedding;
+  const std::lock_guard lock(negative_mutex_);
+  negative_ = features;
+}
+
+// After each chunk: what it took, and what the next ones may.
+void Stream::govern(double chunk_seconds) {
+  if (governor_ && network_steps_ > 0) {
+    governor_->deadline(deadline_);
+    governor_->observe(network_seconds_ / network_steps_, chunk_seconds - network_seconds_);
+    reuse_->allow(governor_->allowed());
+  }
+  network_seconds_ = network_steps_ = 0;
+}
+
 StreamStats Stream::stats() const {
   const std::lock_guard lock(stats_mutex_);
   StreamStats copy = stats_;
   copy.threshold = threshold_;
   copy.guidance = guidance_;
+  copy.deadline_seconds = deadline_;
   return copy;
 }
 

@@ -11,6 +11,7 @@
 #include "cache/kv/kv_store.h"
 #include "cache/registry.h"
 #include "stream/chunk.h"
+#include "stream/governor.h"
 #include "stream/live_chunk.h"
 #include "stream/loaded_model.h"
 #include "stream/prompts.h"
@@ -34,6 +35,8 @@ struct StreamStats {
   double last_chunk_seconds = 0, last_decode_seconds = 0;
   double threshold = 0, guidance = 1;
   int steps = 0, lag = 0, chunks_in_flight = 0;
+  double deadline_seconds = 0;  // 0: the policy is not steered by one
+  int governor_level = 0;       // computed steps that the deadline has cost; 0: full quality
 };
 
 // One thread drives next() and reset(); the calls marked "any thread" may come from others meanwhile.
@@ -50,6 +53,11 @@ class Stream {
   Prompts& prompts() { return *prompts_; }  // any thread
   // Negative leaves a value as it is. Any thread.
   void tune(double threshold, double guidance);
+  // Seconds that a chunk may take, for policies that a deadline steers; 0: most of the time that it plays.
+  // Throws FC_ERROR_ARGUMENT for another policy. Any thread.
+  void deadline(double seconds);
+  // From the next chunk on. Throws FC_ERROR_ARGUMENT in a stream without guidance. Any thread.
+  void negative_prompt(const std::string& text);
   StreamStats stats() const;  // any thread
   const LoadedModel& model() const { return *model_; }
 
@@ -82,6 +90,7 @@ class Stream {
   at::Tensor guided(const std::array<at::Tensor, max_branches>& velocity) const;
   void integrate(Task& task, const at::Tensor& velocity);
   at::Tensor noise(LiveChunk& chunk);
+  void govern(double chunk_seconds);
   std::shared_ptr<Chunk> finish(LiveChunk& chunk);
   bool move_to_history(int64_t chunk);
   void check_cancelled();
@@ -94,6 +103,8 @@ class Stream {
   std::vector<std::unique_ptr<KvStore>> kv_;  // one a branch
   std::unique_ptr<Prompts> prompts_;
   std::shared_ptr<const Condition> condition_, null_condition_;
+  std::mutex negative_mutex_;
+  at::Tensor negative_;  // features given since the last chunk began; guarded by negative_mutex_
   std::unique_ptr<DecoderState> decoder_state_;
 
   uint64_t seed_ = 0;
@@ -104,6 +115,11 @@ class Stream {
   std::string ended_;  // why the stream cannot go on; "" while it can
   std::deque<std::unique_ptr<LiveChunk>> live_;
   std::function<at::Tensor(int64_t, int64_t)> noise_;
+
+  std::unique_ptr<Governor> governor_;  // only for policies that a deadline steers
+  double network_seconds_ = 0;          // spent in computed steps since the last chunk was finished
+  int network_steps_ = 0;
+  std::atomic<double> deadline_{0};
 
   std::atomic<double> threshold_{0}, guidance_{1};
   std::atomic<bool> cancelled_{false};

@@ -56,14 +56,18 @@ TEST(Prompts, AChunkInThePastMeansTheNextOne) {
   EXPECT_EQ(value(prompts.take(2)), 2);
 }
 
-TEST(Prompts, LaterChangesReplaceQueuedOnes) {
+TEST(Prompts, ChangesForDifferentChunksStandSideBySideInAnyOrderOfCalls) {
   Numbers encoder;
   Prompts prompts(encoder, "1");
-  prompts.change("2", 5, 0);
   prompts.change("3", 7, 0);
-  prompts.change("4", 5, 0);
-  for (int64_t chunk = 0; chunk < 5; ++chunk) EXPECT_EQ(value(prompts.take(chunk)), 1);
-  for (int64_t chunk = 5; chunk < 9; ++chunk) EXPECT_EQ(value(prompts.take(chunk)), 4);
+  prompts.change("2", 5, 0);
+  prompts.change("4", 5, 0);  // replaces the 2
+  prompts.change("9", FC_NEXT_CHUNK, 0);
+  for (const double wanted : {9, 9, 9, 9, 9, 4, 4, 3, 3}) {
+    static int64_t chunk = 0;
+    EXPECT_EQ(value(prompts.take(chunk)), wanted) << chunk;
+    ++chunk;
+  }
 }
 
 TEST(Prompts, BlendMovesInEqualStepsAndArrives) {

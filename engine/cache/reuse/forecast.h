@@ -19,7 +19,7 @@ struct ForecastConfig {
   int warmup = 3;  // steps computed at first by a chunk that knows no curvature: two foretell the third
   bool learn_start = true;  // later chunks begin with the curvature that a chunk before them found at its
                             // start, and are free from their second step on
-  int most_skipped = 0;  // consecutive reused steps at most; 0: no limit
+  int most_skipped = 0;     // consecutive reused steps at most; 0: no limit
 };
 
 class Forecast final : public ReusePolicy {

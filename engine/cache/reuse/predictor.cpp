@@ -70,6 +70,9 @@ class Predicted final : public ReusePolicy {
     chunks_.clear();
   }
 
+  Range governed(int steps) const override { return policy_->governed(steps); }
+  void allow(int computed) override { policy_->allow(computed); }
+
   // The correction needs the newest residual beside all those that the predictions used.
   int residuals_kept() const override { return kept_ + (config_.correct ? 1 : 0); }
 

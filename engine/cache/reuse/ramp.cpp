@@ -2,15 +2,16 @@
 // This project's own: a fixed number of computed steps a chunk, their gaps growing from the first to the
 // last. Early on the velocity bends most, and the first computations also carry the extrapolation of the
 // others.
+#include "cache/reuse/ramp.h"
+
+#include <algorithm>
 #include <cmath>
 
 #include "cache/reuse/predictor.h"
 #include "cache/reuse/static_mask.h"
 
-namespace flowcache::reuse {
-namespace {
+namespace flowcache {
 
-// Is `step` one of the `computed` steps round((steps - 1) (k / (computed - 1))^power)?
 bool on_ramp(int step, int steps, int computed, double power) {
   if (computed >= steps) return true;
   for (int k = 0; k < computed; ++k) {
@@ -20,7 +21,7 @@ bool on_ramp(int step, int steps, int computed, double power) {
   return false;
 }
 
-}  // namespace
+namespace reuse {
 
 PolicyEntry<ReusePolicy> ramp() {
   return {
@@ -49,4 +50,5 @@ PolicyEntry<ReusePolicy> ramp() {
       }};
 }
 
-}  // namespace flowcache::reuse
+}  // namespace reuse
+}  // namespace flowcache

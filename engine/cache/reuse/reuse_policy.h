@@ -94,6 +94,15 @@ class ReusePolicy {
 
   // The chunk's kept residuals no longer fit (guidance has changed) and the stream has dropped them.
   virtual void residuals_dropped(int64_t /*chunk*/) {}
+  // A policy that a deadline may steer names the fewest and the most steps of a chunk (of `steps`) that it
+  // can compute; {0, 0} for the others.
+  struct Range {
+    int fewest = 0, most = 0;
+  };
+  virtual Range governed(int /*steps*/) const { return {}; }
+  // Chunks that begin from now on compute this many steps. Only if governed().
+  virtual void allow(int /*computed*/) {}
+
   // What the chunk attends has changed (history compressed or evicted, prompt switched). Default: nothing to
   // forget.
   virtual void context_changed(int64_t /*chunk*/) {}
