@@ -12,7 +12,7 @@ namespace flowcache {
 // Each policy's file defines its entry; the two lists below name them.
 namespace reuse {
 PolicyEntry<ReusePolicy> none(), flowcache(), teacache(), teacache_joint(), easycache(), magcache(), scm(),
-    interval(), taylorseer(), forecast(), ramp(), automatic();
+    interval(), taylorseer(), forecast(), ramp(), automatic(), first_block(), xchunk();
 }
 namespace kv {
 PolicyEntry<KvPolicy> window(), flowcache(), full(), packcache(), ca2();
@@ -20,9 +20,10 @@ PolicyEntry<KvPolicy> window(), flowcache(), full(), packcache(), ca2();
 
 std::span<const PolicyEntry<ReusePolicy>> reuse_policies() {
   static const std::vector<PolicyEntry<ReusePolicy>> all = {
-      reuse::flowcache(),  reuse::none(),     reuse::teacache(), reuse::teacache_joint(),
-      reuse::easycache(),  reuse::magcache(), reuse::scm(),      reuse::interval(),
-      reuse::taylorseer(), reuse::forecast(), reuse::ramp(),     reuse::automatic(),
+      reuse::flowcache(),   reuse::none(),     reuse::teacache(), reuse::teacache_joint(),
+      reuse::easycache(),   reuse::magcache(), reuse::scm(),      reuse::interval(),
+      reuse::taylorseer(),  reuse::forecast(), reuse::ramp(),     reuse::automatic(),
+      reuse::first_block(), reuse::xchunk(),
   };
   return all;
 }

@@ -64,7 +64,7 @@ std::string_view policy_name(std::string_view spec);
 ReuseChoice choose_reuse(std::string_view spec);
 KvChoice choose_kv(std::string_view spec);
 
-// "velocity", "latent_increment", "output_delta" or "token_residual".
+// "velocity", "latent_increment", "output_delta" or "token_residual". The tail residual is a policy's own choice.
 ReuseKind reuse_kind(std::string_view word);
 
 }  // namespace flowcache

@@ -3,20 +3,14 @@
 
 #include <c10/core/InferenceMode.h>
 
-#include <chrono>
-
 #include "error.h"
 #include "stream/device.h"
-#include "stream/noise.h"
+#include "stream/stopwatch.h"
 #include "stream/stream_setup.h"
 
 namespace flowcache {
 
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 // The rest is for whatever works beside the engine: an encoder, a viewer.
 constexpr double share_of_playing_time = 0.8;
@@ -30,7 +24,8 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   ResolvedConfig resolved = resolve(*model_, config);
   sampler_ = std::move(resolved.sampler);
   schedule_ = resolved.schedule;
-  reuse_ = resolved.reuse.make();
+  reuse_ = std::move(resolved.policy);
+  across_.resize(reuse_->across_chunks() ? schedule_.steps() : 0);
   for (int branch = 0; branch < resolved.branches; ++branch)
     kv_.push_back(
         std::make_unique<KvStore>(resolved.kv_geometry, resolved.budget_tokens, resolved.kv.make()));
@@ -59,7 +54,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
 std::shared_ptr<const Chunk> Stream::next() {
   const c10::InferenceMode inference;
   use_threads(model_->threads);
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   if (!ended_.empty()) throw Error(FC_ENDED, ended_);
   while (true) {
     if (!tick_open_) begin_tick();
@@ -72,7 +67,7 @@ std::shared_ptr<const Chunk> Stream::next() {
     LiveChunk& oldest = *live_.front();
     if (static_cast<int>(oldest.decisions.size()) < schedule_.steps()) continue;
     const std::shared_ptr<Chunk> finished = finish(oldest);
-    finished->seconds = seconds_since(start);
+    finished->seconds = watch.seconds();
     govern(finished->seconds);
     const std::lock_guard lock(stats_mutex_);
     stats_.last_chunk_seconds = finished->seconds;
@@ -94,7 +89,7 @@ void Stream::begin_tick() {
   for (const ScheduledStep& step : due) {
     if (step.step == 0) admit(step.chunk);
     for (const auto& chunk : live_)
-      if (chunk->index == step.chunk) tasks_.push_back({chunk.get(), step.step, {}, {}, {}});
+      if (chunk->index == step.chunk) tasks_.push_back({chunk.get(), step.step, {}, {}, {}, {}});
   }
   std::vector<ChunkStep> questions;
   questions.reserve(tasks_.size());
@@ -113,10 +108,16 @@ void Stream::begin_tick() {
 void Stream::admit(int64_t index) {
   auto chunk = std::make_unique<LiveChunk>();
   chunk->index = index;
+  // A chunk that others in flight attend must have written its keys and values.
+  chunk->must_compute = !reuse_->across_chunks() || schedule_.chunks_in_flight() > 1;
   chunk->sampler = sampler_->begin_chunk();
   chunk->latent = noise(*chunk);
   const ChunkPrompt prompt = prompts_->take(index);
   if (prompt.changed || !condition_) condition_ = model_->transformer->condition(prompt.features);
+  if (prompt.changed && reuse_->across_chunks()) {  // R7: computed for another prompt
+    across_.assign(across_.size(), {});
+    reuse_->residuals_dropped(index);
+  }
   {
     const std::lock_guard lock(negative_mutex_);
     if (negative_.defined()) null_condition_ = model_->transformer->condition(negative_);
@@ -128,145 +129,25 @@ void Stream::admit(int64_t index) {
   live_.push_back(std::move(chunk));
 }
 
-void Stream::ask(Task& task) {
-  const StepTable& table = sampler_->table();
-  const LiveChunk& chunk = *task.chunk;
-  StepInfo& info = task.question.info;
-  info = {chunk.index,
-          task.step,
-          schedule_.steps(),
-          table.timestep[task.step],
-          table.sigma[task.step],
-          table.sigma[task.step + 1],
-          chunk.must_compute};
-  const bool writes_history = !model_->package.clean_context && task.step + 1 == schedule_.steps();
-  info.must_compute |= writes_history;  // R1: these keys and values become history
-  const Tap taps = reuse_->taps();
-  StepFeatures& features = task.question.features;
-  if (wants(taps, Tap::tokens) || wants(taps, Tap::modulation)) {
-    task.embedded = embed(chunk, info.timestep);
-    features.tokens = task.embedded.tokens;
-    features.modulation = task.embedded.modulation;
-  }
-  if (wants(taps, Tap::latent)) features.latent = chunk.latent;
-}
-
-Embedded Stream::embed(const LiveChunk& chunk, double timestep) const {
-  return model_->transformer->embed(chunk.latent, std::span(&timestep, 1), first_frame(chunk.index));
-}
-
-int64_t Stream::first_frame(int64_t chunk) const {
-  return chunk * model_->package.latent_frames_per_chunk;
-}
-
-void Stream::run(Task& task) {
-  const bool reuse = task.decision.action == Action::reuse;
-  LiveChunk& chunk = *task.chunk;
-  const ReuseKind kind = reuse_->kind();
-  if (!reuse) {
-    const auto start = std::chrono::steady_clock::now();
-    const at::Tensor velocity = compute_velocity(task);
-    network_seconds_ += seconds_since(start);
-    ++network_steps_;
-    chunk.must_compute = false;
-    if (kind == ReuseKind::velocity) {
-      keep_residual(chunk, 0, velocity);
-      repair(task);
-    }
-    const at::Tensor before = chunk.latent;
-    integrate(task, velocity);
-    if (kind == ReuseKind::output_delta) keep_residual(chunk, 0, velocity - before);
-    if (kind == ReuseKind::latent_increment) keep_residual(chunk, 0, chunk.latent - before);
-  } else if (kind == ReuseKind::latent_increment) {
-    chunk.latent = chunk.latent + chunk.combined(0, reuse_->prediction(task.question.info));
-  } else {
-    integrate(task, reuse_velocity(task));
-  }
-  chunk.decisions.push_back(reuse ? 0 : 1);
-  count(task.decision);
-}
-
-void Stream::keep_residual(LiveChunk& chunk, size_t branch, const at::Tensor& residual) const {
-  chunk.keep_residual(branch, residual, reuse_->residuals_kept());
-}
-
-// What the policy's predictions got wrong since the last computation.
-void Stream::repair(const Task& task) {
-  if (!sampler_->steps_linearly()) return;
-  const std::vector<double> factors = reuse_->correction(task.question.info);
-  if (!factors.empty()) task.chunk->latent = task.chunk->latent + task.chunk->combined(0, factors);
-}
-
-at::Tensor Stream::compute_velocity(Task& task) {
-  LiveChunk& chunk = *task.chunk;
-  if (!task.embedded.tokens.defined()) task.embedded = embed(chunk, task.question.info.timestep);
-  std::array<at::Tensor, max_branches> velocity;
-  for (size_t branch = 0; branch < kv_.size(); ++branch) {
-    const at::Tensor tokens = run_blocks(chunk, branch, task.embedded);
-    if (reuse_->kind() == ReuseKind::token_residual)
-      keep_residual(chunk, branch, tokens - task.embedded.tokens);
-    velocity[branch] = model_->transformer->head(task.embedded, tokens);
-  }
-  const at::Tensor result = guided(velocity);
-  reuse_->computed(task.question, result);
-  return result;
-}
-
-// All blocks on one branch; leaves the chunk's keys and values in its slots.
-at::Tensor Stream::run_blocks(const LiveChunk& chunk, size_t branch, const Embedded& embedded) {
-  const Transformer& network = *model_->transformer;
-  return network.blocks(embedded, embedded.tokens, *chunk.conditions[branch], kv_[branch]->view(chunk.index),
-                        0, network.shape().layers);
-}
-
-at::Tensor Stream::reuse_velocity(const Task& task) const {
-  const LiveChunk& chunk = *task.chunk;
-  const std::vector<double> factors = reuse_->prediction(task.question.info);
-  if (reuse_->kind() == ReuseKind::velocity) return chunk.combined(0, factors);
-  if (reuse_->kind() == ReuseKind::output_delta) return chunk.latent + chunk.combined(0, factors);
-  std::array<at::Tensor, max_branches> velocity;
-  for (size_t branch = 0; branch < kv_.size(); ++branch)
-    velocity[branch] =
-        model_->transformer->head(task.embedded, task.embedded.tokens + chunk.combined(branch, factors));
-  return guided(velocity);
-}
-
-at::Tensor Stream::guided(const std::array<at::Tensor, max_branches>& velocity) const {
-  if (kv_.size() == 1) return velocity[0];
-  return velocity[1] + guidance_.load() * (velocity[0] - velocity[1]);
-}
-
-void Stream::integrate(Task& task, const at::Tensor& velocity) {
-  LiveChunk& chunk = *task.chunk;
-  chunk.latent = chunk.sampler->step(chunk.latent, velocity, task.step, [&] { return noise(chunk); });
-}
-
-at::Tensor Stream::noise(LiveChunk& chunk) {
-  const int64_t draw = chunk.noise_draws++;
-  const ModelPackage& package = model_->package;
-  if (noise_) return noise_(chunk.index, draw).to(model_->device);
-  return draw_noise(
-      seed_, chunk.index, draw,
-      {package.latent_channels, package.latent_frames_per_chunk, package.latent_height, package.latent_width},
-      model_->device);
-}
-
 std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   if (!chunk.latent.isfinite().all().item<bool>())
     throw Error(FC_ERROR_MODEL, "chunk " + std::to_string(chunk.index) +
                                     " contains values that are not finite: the weights are damaged or do not "
                                     "fit this precision; try precision=fp32");
   if (model_->package.clean_context) {  // for the keys and values only: no head
-    const Embedded clean = embed(chunk, 0.0);
-    for (size_t branch = 0; branch < kv_.size(); ++branch) run_blocks(chunk, branch, clean);
+    Task clean;
+    clean.chunk = &chunk;
+    clean.embedded = embed(chunk, 0.0);
+    for (size_t branch = 0; branch < kv_.size(); ++branch)
+      run_blocks(clean, branch, clean.embedded.tokens, 0, model_->transformer->shape().layers);
   }
   const bool dropped = move_to_history(chunk.index);
   reuse_->end_chunk(chunk.index);
 
   auto result = std::make_shared<Chunk>();
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   result->frames = model_->decoder->decode(chunk.latent.transpose(0, 1).contiguous(), *decoder_state_);
-  const double decode_seconds = seconds_since(start);
+  const double decode_seconds = watch.seconds();
   result->latent = chunk.latent;
   result->index = chunk.index;
   result->seed = seed_;
@@ -287,6 +168,8 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   for (const auto& kv : kv_) stats_.kv_bytes += kv->history_bytes();
   stats_.reuse_bytes = reuse_->state_bytes();
   for (const auto& other : live_) stats_.reuse_bytes += other->residual_bytes();
+  for (const auto& step : across_)
+    for (const at::Tensor& one : step) stats_.reuse_bytes += one.defined() ? one.nbytes() : 0;
   result->kv_bytes = stats_.kv_bytes;
   result->kv_budget = stats_.kv_budget;
   return result;
@@ -312,6 +195,7 @@ void Stream::reset(uint64_t seed) {
   next_task_ = 0;
   live_.clear();
   reuse_->reset();
+  across_.assign(across_.size(), {});
   network_seconds_ = network_steps_ = 0;
   if (governor_) {
     governor_->reset();

@@ -69,11 +69,13 @@ class Stream {
 
  private:
   struct Task {
-    LiveChunk* chunk;
-    int step;
+    LiveChunk* chunk = nullptr;
+    int step = 0;
     ChunkStep question;
     Decision decision;
     Embedded embedded;  // filled when the decision needed it
+    std::array<at::Tensor, max_branches>
+        begun;  // tokens after the policy's first blocks, if it looks at them
   };
 
   void begin_tick();
@@ -81,10 +83,10 @@ class Stream {
   void ask(Task& task);
   Embedded embed(const LiveChunk& chunk, double timestep) const;
   int64_t first_frame(int64_t chunk) const;  // absolute latent frame
-  at::Tensor run_blocks(const LiveChunk& chunk, size_t branch, const Embedded& embedded);
+  at::Tensor run_blocks(const Task& task, size_t branch, const at::Tensor& tokens, int first, int last);
   void run(Task& task);
   at::Tensor compute_velocity(Task& task);
-  at::Tensor reuse_velocity(const Task& task) const;
+  at::Tensor reuse_velocity(const Task& task);
   void keep_residual(LiveChunk& chunk, size_t branch, const at::Tensor& residual) const;
   void repair(const Task& task);
   at::Tensor guided(const std::array<at::Tensor, max_branches>& velocity) const;
@@ -100,6 +102,8 @@ class Stream {
   std::unique_ptr<Sampler> sampler_;
   Schedule schedule_{1, 1};
   std::unique_ptr<ReusePolicy> reuse_;
+  // For policies that reuse across chunks: what each step left, [step][branch].
+  std::vector<std::array<at::Tensor, max_branches>> across_;
   std::vector<std::unique_ptr<KvStore>> kv_;  // one a branch
   std::unique_ptr<Prompts> prompts_;
   std::shared_ptr<const Condition> condition_, null_condition_;

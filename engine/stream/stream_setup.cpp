@@ -30,6 +30,28 @@ int64_t budget_tokens(const LoadedModel& model, const StreamConfig& config, cons
   return static_cast<int64_t>(config.kv_budget / per_token);
 }
 
+// Combinations that make no sense, each refused with its reason.
+void check_composition(const ResolvedConfig& resolved, int layers) {
+  const ReusePolicy& policy = *resolved.policy;
+  const std::string name = "cache policy " + resolved.reuse.entry->name;
+  const int always = policy.first_blocks() + policy.last_blocks();
+  if (always >= layers)
+    throw Error(FC_ERROR_ARGUMENT, name + ": " + std::to_string(always) +
+                                       " blocks that always run leave nothing of a model of " +
+                                       std::to_string(layers) +
+                                       " to reuse: lower first_blocks or last_blocks");
+  if (policy.residuals_kept() > 1 && resolved.sampler->renoises())
+    throw Error(FC_ERROR_ARGUMENT,
+                name +
+                    " extrapolates from step to step, but this sampler draws fresh noise between them: "
+                    "take xchunk, or order=0,correct=0");
+  if (policy.corrects() && !resolved.sampler->steps_linearly())
+    throw Error(FC_ERROR_ARGUMENT,
+                name +
+                    ": correct=1 needs a sampler whose steps are linear in the velocity (flow_euler): "
+                    "add correct=0");
+}
+
 // The weights are already there; what a stream adds must still fit.
 void check_buffer(const LoadedModel& model, const ResolvedConfig& resolved) {
   const KvGeometry& geometry = resolved.kv_geometry;
@@ -75,6 +97,8 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
   resolved.schedule = Schedule(steps, config.lag != 0 ? config.lag : lag);
 
   const TransformerShape& shape = model.transformer->shape();
+  resolved.policy = resolved.reuse.make();
+  check_composition(resolved, shape.layers);
   resolved.kv_geometry = {shape.layers,
                           shape.kv_heads,
                           shape.head_dim,

@@ -9,6 +9,7 @@ namespace flowcache {
 
 struct ResolvedConfig {
   ReuseChoice reuse;
+  std::unique_ptr<ReusePolicy> policy;
   KvChoice kv;
   double threshold = 0;
   double guidance = 1;

@@ -244,5 +244,62 @@ TEST(Stream, BadValuesNameTheValueAndTheLimit) {
   EXPECT_NE(message([](auto& c) { c.prompt = "\xff"; }).find("UTF-8"), std::string::npos);
 }
 
+// Reusing everything that may be reused, the first blocks still run: another picture, but a picture.
+TEST(FirstBlock, ReusesTheTailAndComputesWhenTheFirstBlocksChange) {
+  const auto model = tiny_model();
+  Stream stream(model, config("dbcache:warmup=1,most_in_a_row=0", 10));
+  const auto chunk = stream.next();
+  const std::vector<uint8_t> wanted = {1, 0, 0, 0, 0, 0, 0, chunk->decisions.back()};
+  EXPECT_EQ(chunk->decisions, wanted);
+  Stream strict(model, config("dbcache:warmup=1,most_in_a_row=0", 1e-9));
+  EXPECT_EQ(strict.next()->decisions, std::vector<uint8_t>(8, 1));
+}
+
+TEST(FirstBlock, LimitsInARowAndInAll) {
+  const auto model = tiny_model();
+  Stream row(model, config("dbcache:warmup=1,most_in_a_row=2", 10));
+  const auto a = row.next()->decisions;
+  EXPECT_EQ(std::vector<uint8_t>(a.begin(), a.begin() + 7), (std::vector<uint8_t>{1, 0, 0, 1, 0, 0, 1}));
+  Stream all(model, config("dbcache:warmup=1,most_in_a_row=0,most=3", 10));
+  const auto b = all.next()->decisions;
+  EXPECT_EQ(std::count(b.begin(), b.end(), 0), 3);
+}
+
+TEST(FirstBlock, MoreBlocksThanTheModelHasAreRefused) {
+  const auto model = tiny_model();
+  try {
+    Stream stream(model, config("dbcache:first_blocks=1,last_blocks=999"));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), FC_ERROR_ARGUMENT);
+    EXPECT_NE(std::string(error.what()).find("1000 blocks"), std::string::npos) << error.what();
+  }
+}
+
+// One chunk in flight: the first chunk computes, the next two reuse every step that the rules allow, then it is
+// computed anew. With several in flight each chunk computes at least its first step.
+TEST(XChunk, ReusesTheSameStepOfAnEarlierChunk) {
+  const auto model = tiny_model();
+  Stream stream(model, config("xchunk:angle=2,most_in_a_row=2", 10));
+  EXPECT_EQ(stream.next()->decisions, std::vector<uint8_t>(8, 1));
+  for (int i = 0; i < 2; ++i) {
+    const auto reused = stream.next()->decisions;
+    EXPECT_EQ(std::vector<uint8_t>(reused.begin(), reused.end() - 1), std::vector<uint8_t>(7, 0));
+  }
+  EXPECT_EQ(stream.next()->decisions, std::vector<uint8_t>(8, 1));
+
+  Stream several(model, config("xchunk:angle=2,most_in_a_row=0", 10, 2));
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(several.next()->decisions.front(), 1) << i;
+}
+
+TEST(XChunk, ANewPromptIsNotMadeOfTheOldOne) {
+  const auto model = tiny_model();
+  Stream stream(model, config("xchunk:angle=2,most_in_a_row=0", 10));
+  stream.next();
+  EXPECT_EQ(stream.next()->decisions.front(), 0);
+  stream.prompts().change("snow", FC_NEXT_CHUNK, 0);
+  EXPECT_EQ(stream.next()->decisions, std::vector<uint8_t>(8, 1));
+}
+
 }  // namespace
 }  // namespace flowcache

@@ -36,6 +36,8 @@ class Predicted final : public ReusePolicy {
 
   Tap taps() const override { return policy_->taps(); }
   ReuseKind kind() const override { return policy_->kind(); }
+  int first_blocks() const override { return policy_->first_blocks(); }
+  int last_blocks() const override { return policy_->last_blocks(); }
   bool recompute_on_context_change() const override { return policy_->recompute_on_context_change(); }
   void context_changed(int64_t chunk) override { policy_->context_changed(chunk); }
   uint64_t state_bytes() const override { return policy_->state_bytes(); }
@@ -73,6 +75,7 @@ class Predicted final : public ReusePolicy {
   Range governed(int steps) const override { return policy_->governed(steps); }
   void allow(int computed) override { policy_->allow(computed); }
 
+  bool corrects() const override { return config_.correct; }
   // The correction needs the newest residual beside all those that the predictions used.
   int residuals_kept() const override { return kept_ + (config_.correct ? 1 : 0); }
 

@@ -18,10 +18,11 @@ namespace flowcache {
 // What a policy looks at. The stream produces only what is asked for.
 enum class Tap : unsigned {
   none = 0,
-  modulation = 1,  // e0 [groups, 6, dim] fp32: depends on the timestep only
-  tokens = 2,      // embedded latent [L, dim], before the first block
-  latent = 4,      // x [C, F, h, w] fp32, before the step
-  velocity = 8,    // network output [C, F, h, w], given to computed() only
+  modulation = 1,     // e0 [groups, 6, dim] fp32: depends on the timestep only
+  tokens = 2,         // embedded latent [L, dim], before the first block
+  latent = 4,         // x [C, F, h, w] fp32, before the step
+  velocity = 8,       // network output [C, F, h, w], given to computed() only
+  first_blocks = 16,  // what the first blocks changed [L, dim]: they run on every step, on all branches
 };
 constexpr Tap operator|(Tap a, Tap b) {
   return static_cast<Tap>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
@@ -37,6 +38,7 @@ enum class ReuseKind {
   output_delta,      // v - x of the last computed step (EasyCache)
   token_residual,    // h_out - h_in over all blocks; embed and head still run (TeaCache, FlowCache on
                      // SkyReels-V2)
+  tail_residual,     // the same without the first and last blocks, which always run (FBCache, DBCache)
 };
 
 // Where a chunk stands. Steps are counted per chunk, never per stream (rule R2).
@@ -50,7 +52,7 @@ struct StepInfo {
 };
 
 struct StepFeatures {
-  at::Tensor modulation, tokens, latent;  // those asked for; the others undefined
+  at::Tensor modulation, tokens, latent, first_blocks;  // those asked for; the others undefined
 };
 
 struct ChunkStep {
@@ -74,6 +76,13 @@ class ReusePolicy {
   virtual Tap taps() const = 0;
   virtual ReuseKind kind() const = 0;
 
+  // For tail_residual: how many blocks run on every step before and after what is reused.
+  virtual int first_blocks() const { return 0; }
+  virtual int last_blocks() const { return 0; }
+  // True: a reused step applies what the last chunk that computed the same step left, not what its own chunk
+  // computed before. Such a policy may reuse a chunk's first steps.
+  virtual bool across_chunks() const { return false; }
+
   // One decision for each chunk in flight, oldest first, all of the same tick. `threshold` is the ε in force.
   // A distance that is not finite or is negative means compute (R6).
   virtual std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) = 0;
@@ -91,6 +100,7 @@ class ReusePolicy {
   // added to the latent before this step moves it: what the predictions since the last computation got wrong.
   // Empty: nothing.
   virtual std::vector<double> correction(const StepInfo&) const { return {}; }
+  virtual bool corrects() const { return false; }  // does correction() ever say anything?
 
   // The chunk's kept residuals no longer fit (guidance has changed) and the stream has dropped them.
   virtual void residuals_dropped(int64_t /*chunk*/) {}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One step of one chunk: what the policy is asked, and computing or reusing.
+#include "stream/noise.h"
+#include "stream/stopwatch.h"
+#include "stream/stream.h"
+
+namespace flowcache {
+
+void Stream::ask(Task& task) {
+  const StepTable& table = sampler_->table();
+  const LiveChunk& chunk = *task.chunk;
+  StepInfo& info = task.question.info;
+  info = {chunk.index,
+          task.step,
+          schedule_.steps(),
+          table.timestep[task.step],
+          table.sigma[task.step],
+          table.sigma[task.step + 1],
+          chunk.must_compute || (reuse_->across_chunks() && !across_[task.step][0].defined())};
+  const bool writes_history = !model_->package.clean_context && task.step + 1 == schedule_.steps();
+  info.must_compute |= writes_history;  // R1: these keys and values become history
+  const Tap taps = reuse_->taps();
+  StepFeatures& features = task.question.features;
+  const bool first_blocks = wants(taps, Tap::first_blocks);
+  if (first_blocks || wants(taps, Tap::tokens) || wants(taps, Tap::modulation)) {
+    task.embedded = embed(chunk, info.timestep);
+    features.tokens = task.embedded.tokens;
+    features.modulation = task.embedded.modulation;
+  }
+  if (first_blocks) {
+    for (size_t branch = 0; branch < kv_.size(); ++branch)
+      task.begun[branch] = run_blocks(task, branch, task.embedded.tokens, 0, reuse_->first_blocks());
+    features.first_blocks = task.begun[0] - task.embedded.tokens;
+  }
+  if (wants(taps, Tap::latent)) features.latent = chunk.latent;
+}
+
+Embedded Stream::embed(const LiveChunk& chunk, double timestep) const {
+  return model_->transformer->embed(chunk.latent, std::span(&timestep, 1), first_frame(chunk.index));
+}
+
+int64_t Stream::first_frame(int64_t chunk) const {
+  return chunk * model_->package.latent_frames_per_chunk;
+}
+
+void Stream::run(Task& task) {
+  const bool reuse = task.decision.action == Action::reuse;
+  LiveChunk& chunk = *task.chunk;
+  const ReuseKind kind = reuse_->kind();
+  if (!reuse) {
+    const Stopwatch watch;
+    const at::Tensor velocity = compute_velocity(task);
+    network_seconds_ += watch.seconds();
+    ++network_steps_;
+    chunk.must_compute = false;
+    if (kind == ReuseKind::velocity) {
+      keep_residual(chunk, 0, velocity);
+      repair(task);
+    }
+    const at::Tensor before = chunk.latent;
+    integrate(task, velocity);
+    if (kind == ReuseKind::output_delta) keep_residual(chunk, 0, velocity - before);
+    if (kind == ReuseKind::latent_increment) keep_residual(chunk, 0, chunk.latent - before);
+  } else if (kind == ReuseKind::latent_increment) {
+    chunk.latent = chunk.latent + chunk.combined(0, reuse_->prediction(task.question.info));
+  } else {
+    integrate(task, reuse_velocity(task));
+  }
+  chunk.decisions.push_back(reuse ? 0 : 1);
+  count(task.decision);
+}
+
+void Stream::keep_residual(LiveChunk& chunk, size_t branch, const at::Tensor& residual) const {
+  chunk.keep_residual(branch, residual, reuse_->residuals_kept());
+}
+
+// What the policy's predictions got wrong since the last computation.
+void Stream::repair(const Task& task) {
+  const std::vector<double> factors = reuse_->correction(task.question.info);
+  if (!factors.empty()) task.chunk->latent = task.chunk->latent + task.chunk->combined(0, factors);
+}
+
+at::Tensor Stream::compute_velocity(Task& task) {
+  LiveChunk& chunk = *task.chunk;
+  if (!task.embedded.tokens.defined()) task.embedded = embed(chunk, task.question.info.timestep);
+  const int layers = model_->transformer->shape().layers;
+  const bool tail = reuse_->kind() == ReuseKind::tail_residual;
+  const int first = task.begun[0].defined() ? reuse_->first_blocks() : 0;
+  const int last = layers - (tail ? reuse_->last_blocks() : 0);
+  std::array<at::Tensor, max_branches> velocity;
+  for (size_t branch = 0; branch < kv_.size(); ++branch) {
+    const at::Tensor& begun = first > 0 ? task.begun[branch] : task.embedded.tokens;
+    at::Tensor tokens = run_blocks(task, branch, begun, first, last);
+    if (tail || reuse_->kind() == ReuseKind::token_residual) {
+      const at::Tensor residual = tokens - (tail ? begun : task.embedded.tokens);
+      if (reuse_->across_chunks())
+        across_[task.step][branch] = residual;
+      else
+        keep_residual(chunk, branch, residual);
+    }
+    if (last < layers) tokens = run_blocks(task, branch, tokens, last, layers);
+    velocity[branch] = model_->transformer->head(task.embedded, tokens);
+  }
+  const at::Tensor result = guided(velocity);
+  reuse_->computed(task.question, result);
+  return result;
+}
+
+// Blocks [first, last) on one branch; leaves the chunk's keys and values of those layers in its slots.
+at::Tensor Stream::run_blocks(const Task& task, size_t branch, const at::Tensor& tokens, int first,
+                              int last) {
+  const LiveChunk& chunk = *task.chunk;
+  return model_->transformer->blocks(task.embedded, tokens, *chunk.conditions[branch],
+                                     kv_[branch]->view(chunk.index), first, last);
+}
+
+at::Tensor Stream::reuse_velocity(const Task& task) {
+  const LiveChunk& chunk = *task.chunk;
+  const std::vector<double> factors = reuse_->prediction(task.question.info);
+  if (reuse_->kind() == ReuseKind::velocity) return chunk.combined(0, factors);
+  if (reuse_->kind() == ReuseKind::output_delta) return chunk.latent + chunk.combined(0, factors);
+  const int layers = model_->transformer->shape().layers;
+  std::array<at::Tensor, max_branches> velocity;
+  for (size_t branch = 0; branch < kv_.size(); ++branch) {
+    const at::Tensor& begun = task.begun[0].defined() ? task.begun[branch] : task.embedded.tokens;
+    at::Tensor tokens =
+        begun + (reuse_->across_chunks() ? across_[task.step][branch] : chunk.combined(branch, factors));
+    if (const int last = reuse_->last_blocks(); last > 0)
+      tokens = run_blocks(task, branch, tokens, layers - last, layers);
+    velocity[branch] = model_->transformer->head(task.embedded, tokens);
+  }
+  return guided(velocity);
+}
+
+at::Tensor Stream::guided(const std::array<at::Tensor, max_branches>& velocity) const {
+  if (kv_.size() == 1) return velocity[0];
+  return velocity[1] + guidance_.load() * (velocity[0] - velocity[1]);
+}
+
+void Stream::integrate(Task& task, const at::Tensor& velocity) {
+  LiveChunk& chunk = *task.chunk;
+  chunk.latent = chunk.sampler->step(chunk.latent, velocity, task.step, [&] { return noise(chunk); });
+}
+
+at::Tensor Stream::noise(LiveChunk& chunk) {
+  const int64_t draw = chunk.noise_draws++;
+  const ModelPackage& package = model_->package;
+  if (noise_) return noise_(chunk.index, draw).to(model_->device);
+  return draw_noise(
+      seed_, chunk.index, draw,
+      {package.latent_channels, package.latent_frames_per_chunk, package.latent_height, package.latent_width},
+      model_->device);
+}
+
+}  // namespace flowcache
