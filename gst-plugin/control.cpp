@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "control.h"
 
+#include <utility>
+
 #include "log.h"
 #include "messages.h"
 
@@ -53,6 +55,64 @@ bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend
   }
   if (worker) worker->change_prompt(std::move(change));
   return true;
+}
+
+void change_negative_prompt(GstFlowCacheSrc* source, const std::string& text) {
+  SourceState& state = *source->state;
+  std::shared_ptr<FrameWorker> worker;
+  {
+    std::lock_guard lock(state.mutex);
+    worker = state.worker;
+  }
+  const auto problem = prompt_problem(text);
+  if (worker && problem) return post_change_refused(GST_ELEMENT(source), "negative-prompt", *problem);
+  {
+    std::lock_guard lock(state.mutex);
+    state.settings.negative_prompt = text;
+  }
+  if (worker) worker->change_negative_prompt(text);
+}
+
+void handle_qos(GstFlowCacheSrc* source, GstClockTimeDiff late) {
+  SourceState& state = *source->state;
+  const StatisticsSnapshot now = state.statistics.snapshot();
+  if (now.stream.chunks == 0) return;  // it is not known yet whether there is a deadline
+  const bool governed = now.stream.deadline_seconds > 0;
+  std::shared_ptr<FrameWorker> worker;
+  double deadline = 0;
+  bool warn = false;
+  {
+    std::lock_guard lock(state.mutex);
+    if (!state.settings.qos || !state.worker) return;
+    if (governed && state.qos.frame_shown(late)) worker = state.worker;
+    // At its easiest the engine's own choice is the same, and follows it if it changes.
+    deadline = state.qos.tightened() ? state.qos.deadline() : 0;
+    warn = !governed && !std::exchange(state.qos_warned, true);
+  }
+  if (warn) {
+    post_change_refused(GST_ELEMENT(source), "qos",
+                        "qos=true has no effect, as the cache policy has no deadline: set cache=auto.");
+  }
+  if (!worker) return;
+  GST_DEBUG_OBJECT(source, "frames are %" GST_STIME_FORMAT " late: deadline %.0f ms a chunk",
+                   GST_STIME_ARGS(late), deadline * 1e3);
+  worker->set_deadline(deadline);
+}
+
+void set_qos(GstFlowCacheSrc* source, bool on) {
+  SourceState& state = *source->state;
+  std::shared_ptr<FrameWorker> worker;
+  {
+    std::lock_guard lock(state.mutex);
+    if ((state.settings.qos != FALSE) == on) return;
+    state.settings.qos = on;
+    if (!on && state.qos.tightened()) worker = state.worker;
+    if (state.worker) {
+      state.qos.reset(state.timeline.frame_duration(), state.model.frames_per_chunk,
+                      state.settings.chunks_ahead);
+    }
+  }
+  if (worker) worker->set_deadline(0);
 }
 
 std::vector<ScriptedPrompt> scripted_prompts(const std::vector<Cue>& script, const fc_model_info& model) {

@@ -19,6 +19,15 @@ std::vector<ScriptedPrompt> scripted_prompts(const std::vector<Cue>& script, con
 /// Drops what waits in the ring and starts over at chunk 0 with this seed; the time grid goes on. Any thread.
 void reset_stream(GstFlowCacheSrc* source, guint64 seed);
 
+/// A QOS event of the sink, this much late (< 0: early): with `qos=true` and a cache policy that has a
+/// deadline the deadline follows. Any thread.
+void handle_qos(GstFlowCacheSrc* source, GstClockTimeDiff late);
+/// Switches that on or off; off gives the deadline back to the engine. Any thread.
+void set_qos(GstFlowCacheSrc* source, bool on);
+
+/// What to steer away from, from the next chunk on; before PAUSED, from the first. Any thread.
+void change_negative_prompt(GstFlowCacheSrc* source, const std::string& text);
+
 /// Handles `flowcache/prompt` (prompt: string, blend-chunks: uint, at: uint64 running time) and
 /// `flowcache/reset` (seed: uint64). False if the event is another one, or says nothing.
 bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event);

@@ -63,6 +63,10 @@ bool prepare(GstFlowCacheSrc* source) {
     GST_ELEMENT_ERROR(source, RESOURCE, SETTINGS, ("%s", problem->c_str()), ("property prompt"));
     return false;
   }
+  if (const auto problem = prompt_problem(settings.negative_prompt)) {
+    GST_ELEMENT_ERROR(source, RESOURCE, SETTINGS, ("%s", problem->c_str()), ("property negative-prompt"));
+    return false;
+  }
   std::string tried;
   const EngineLibrary* library = EngineLibrary::open(&tried);
   if (library == nullptr) {
@@ -124,6 +128,9 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     if (state.engine && !(state.engine->key() == key)) unwanted = std::move(state.engine);
     state.timeline.reset(state.model.fps_n, state.model.fps_d);
     state.latency.reset(state.timeline.frame_duration(), state.model.frames_per_chunk);
+    state.qos.reset(state.timeline.frame_duration(), state.model.frames_per_chunk,
+                    state.settings.chunks_ahead);
+    state.qos_warned = false;
     state.next_content_frame = 0;
     state.next_content_pts = 0;
     state.receipts.clear();

@@ -66,6 +66,14 @@ void FrameWorker::tune(double cache_threshold, double guidance_scale) {
   post(Tune{cache_threshold, guidance_scale});
 }
 
+void FrameWorker::change_negative_prompt(std::string text) {
+  post(NegativePrompt{std::move(text)});
+}
+
+void FrameWorker::set_deadline(double seconds) {
+  post(Deadline{seconds});
+}
+
 void FrameWorker::reset(std::optional<uint64_t> seed) {
   {
     std::lock_guard lock(mutex_);
@@ -275,6 +283,18 @@ void FrameWorker::apply(fc_stream* stream, const PromptChange& change) {
 void FrameWorker::apply(fc_stream* stream, const Tune& change) {
   if (library_.stream_tune(stream, change.cache_threshold, change.guidance_scale) != FC_OK) {
     listener_->change_refused("tune", last_error_of(library_));
+  }
+}
+
+void FrameWorker::apply(fc_stream* stream, const NegativePrompt& change) {
+  if (library_.stream_negative_prompt(stream, change.text.c_str()) != FC_OK) {
+    listener_->change_refused("negative-prompt", last_error_of(library_));
+  }
+}
+
+void FrameWorker::apply(fc_stream* stream, const Deadline& change) {
+  if (library_.stream_deadline(stream, change.seconds) != FC_OK) {
+    listener_->change_refused("qos", last_error_of(library_));
   }
 }
 

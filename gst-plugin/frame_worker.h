@@ -81,7 +81,7 @@ class FrameWorkerListener {
   virtual void prompt_received(const PromptReceipt& receipt) = 0;
   /// The stream is at its chunk 0 again; what was received and not yet in force is forgotten.
   virtual void stream_reset() = 0;
-  /// The stream goes on as it was. `what` names the change: "prompt", "tune", "reset".
+  /// The stream goes on as it was. `what` names the change: "prompt", "tune", "reset", ….
   virtual void change_refused(const char* what, const std::string& sentence) = 0;
   virtual void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) = 0;
   /// The worker has ended. `loading`: before the first chunk could be started.
@@ -107,6 +107,9 @@ class FrameWorker {
   // ---- changes, any thread; taken before the next chunk
   void change_prompt(PromptChange change);
   void tune(double cache_threshold, double guidance_scale);
+  void change_negative_prompt(std::string text);
+  /// Seconds that a chunk may take; 0: the engine's own choice. Only for streams that are governed.
+  void set_deadline(double seconds);
   /// Empties the ring and starts over at chunk 0. Without a seed the stream keeps its own.
   void reset(std::optional<uint64_t> seed);
 
@@ -128,7 +131,13 @@ class FrameWorker {
   struct Reset {
     uint64_t seed;
   };
-  using Change = std::variant<PromptChange, Tune, Reset>;
+  struct NegativePrompt {
+    std::string text;
+  };
+  struct Deadline {
+    double seconds;
+  };
+  using Change = std::variant<PromptChange, NegativePrompt, Tune, Deadline, Reset>;
 
   void run() noexcept;
   void run_stream();
@@ -137,7 +146,9 @@ class FrameWorker {
   void make_chunks(fc_stream* stream);
   void follow_script(fc_stream* stream);
   void apply(fc_stream* stream, const PromptChange& change);
+  void apply(fc_stream* stream, const NegativePrompt& change);
   void apply(fc_stream* stream, const Tune& change);
+  void apply(fc_stream* stream, const Deadline& change);
   void apply(fc_stream* stream, const Reset& change);
   void post(Change change);
   bool push(std::shared_ptr<const Chunk> chunk, uint64_t generation);

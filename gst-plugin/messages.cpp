@@ -84,13 +84,14 @@ GstStructure* make_stats(SourceState& state) {
       "chunk-ms-p99", G_TYPE_DOUBLE, now.chunk_ms_p99, "steps-computed", G_TYPE_UINT64,
       now.stream.steps_computed, "steps-reused", G_TYPE_UINT64, now.stream.steps_reused, "cache-threshold",
       G_TYPE_DOUBLE, now.stream.cache_threshold, "guidance-scale", G_TYPE_DOUBLE, now.stream.guidance_scale,
-      "kv-bytes", G_TYPE_UINT64, now.stream.kv_bytes, "kv-budget", G_TYPE_UINT64, now.stream.kv_budget,
-      "kv-allocated", G_TYPE_UINT64, now.stream.kv_allocated, "reuse-bytes", G_TYPE_UINT64,
-      now.stream.reuse_bytes, "ring-level", G_TYPE_UINT, worker ? worker->frames_ready() : 0u,
-      "ring-capacity", G_TYPE_UINT, capacity, "latency", G_TYPE_UINT64, jitter_budget(state), "memory-path",
-      G_TYPE_STRING, state.textures ? "gl-upload" : "system", "context-copies", G_TYPE_UINT64,
-      G_GUINT64_CONSTANT(0), "device", G_TYPE_STRING, now.device.c_str(), "precision", G_TYPE_STRING,
-      now.precision.c_str(), nullptr);
+      "governor-level", G_TYPE_UINT, now.stream.governor_level, "deadline-ms", G_TYPE_DOUBLE,
+      now.stream.deadline_seconds * 1e3, "kv-bytes", G_TYPE_UINT64, now.stream.kv_bytes, "kv-budget",
+      G_TYPE_UINT64, now.stream.kv_budget, "kv-allocated", G_TYPE_UINT64, now.stream.kv_allocated,
+      "reuse-bytes", G_TYPE_UINT64, now.stream.reuse_bytes, "ring-level", G_TYPE_UINT,
+      worker ? worker->frames_ready() : 0u, "ring-capacity", G_TYPE_UINT, capacity, "latency", G_TYPE_UINT64,
+      jitter_budget(state), "memory-path", G_TYPE_STRING, state.textures ? "gl-upload" : "system",
+      "context-copies", G_TYPE_UINT64, G_GUINT64_CONSTANT(0), "device", G_TYPE_STRING, now.device.c_str(),
+      "precision", G_TYPE_STRING, now.precision.c_str(), nullptr);
 }
 
 void post_underrun(GstElement* element, GstClockTime pts, GstClockTime duration, GstClockTime late,

@@ -71,6 +71,10 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
   switch (id) {
     case PROP_PROMPT:
       return set_prompt(object, text_of(value));
+    case PROP_NEGATIVE_PROMPT:
+      return change_negative_prompt(FLOWCACHE_SRC(object), text_of(value));
+    case PROP_QOS:
+      return set_qos(FLOWCACHE_SRC(object), g_value_get_boolean(value));
     case PROP_CACHE_THRESHOLD:
       return set_tunable(object, spec, value, &Settings::cache_threshold);
     case PROP_GUIDANCE_SCALE:
@@ -87,9 +91,6 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
     switch (id) {
       case PROP_MODEL:
         s.model = text_of(value);
-        break;
-      case PROP_NEGATIVE_PROMPT:
-        s.negative_prompt = text_of(value);
         break;
       case PROP_SCRIPT_LOCATION:
         s.script_location = text_of(value);
@@ -218,6 +219,9 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
       break;
     case PROP_REPORT_CHUNKS:
       g_value_set_boolean(value, s.report_chunks);
+      break;
+    case PROP_QOS:
+      g_value_set_boolean(value, s.qos);
       break;
     case PROP_SEI:
       g_value_set_boolean(value, s.sei);

@@ -29,6 +29,7 @@ enum {
   PROP_BLEND_CHUNKS,
   PROP_REPORT_CHUNKS,
   PROP_SEI,
+  PROP_QOS,
 };
 
 }  // namespace flowcache::gst

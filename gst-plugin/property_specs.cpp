@@ -78,7 +78,9 @@ void install_prompt_properties(GObjectClass* k) {
   g_object_class_install_property(
       k, PROP_NEGATIVE_PROMPT,
       g_param_spec_string("negative-prompt", "Negative prompt",
-                          "What to steer away from; used when guidance-scale is not 1", nullptr, kReady));
+                          "What to steer away from, from the next chunk on; only for streams that were begun "
+                          "with a guidance-scale other than 1",
+                          nullptr, kPlaying));
   g_object_class_install_property(
       k, PROP_GUIDANCE_SCALE,
       g_param_spec_double(
@@ -140,6 +142,13 @@ void install_stream_properties(GObjectClass* k) {
                         "What to do when no frame is ready in time; each event posts a "
                         "QOS message and is counted in `stats`",
                         underrun_type(), static_cast<int>(Underrun::Repeat), kPlaying));
+  g_object_class_install_property(
+      k, PROP_QOS,
+      g_param_spec_boolean(
+          "qos", "QoS",
+          "With cache=auto, let chunks take less time, at less quality, while the sink says that frames come "
+          "late, and more again when they do not",
+          FALSE, kPlaying));
   g_object_class_install_property(
       k, PROP_MAX_CHUNKS_AHEAD,
       g_param_spec_uint(

@@ -114,6 +114,11 @@ gboolean send_event(GstElement* element, GstEvent* event) {
 }
 
 gboolean event(GstBaseSrc* base, GstEvent* event) {
+  if (GST_EVENT_TYPE(event) == GST_EVENT_QOS) {
+    GstClockTimeDiff late = 0;
+    gst_event_parse_qos(event, nullptr, nullptr, &late, nullptr);
+    handle_qos(FLOWCACHE_SRC(base), late);
+  }
   if (GST_EVENT_TYPE(event) == GST_EVENT_CUSTOM_UPSTREAM && handle_custom_event(FLOWCACHE_SRC(base), event))
     return TRUE;
   return parent_class()->event(base, event);

@@ -25,7 +25,7 @@ struct Settings {
   guint64 seed = 0, kv_budget = 0;
   double cache_threshold = kModelDefault, guidance_scale = kModelDefault;
   guint blend_chunks = 0;
-  gboolean report_chunks = FALSE, sei = FALSE;
+  gboolean report_chunks = FALSE, sei = FALSE, qos = FALSE;
   guint steps = 0, lag = 0, threads = 0, chunks_ahead = kDefaultChunksAhead;
   GstClockTime latency = GST_CLOCK_TIME_NONE;  ///< NONE: measured
   GstClockTime stats_interval = 0;

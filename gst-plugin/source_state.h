@@ -13,6 +13,7 @@
 #include "frame_worker.h"
 #include "gl_output.h"
 #include "latency.h"
+#include "qos_governor.h"
 #include "script.h"
 #include "settings.h"
 #include "statistics.h"
@@ -34,6 +35,8 @@ struct SourceState {
   std::shared_ptr<LoadedEngine> engine;  ///< kept over READY, so that a restart need not load again
   std::deque<PromptReceipt> receipts;    ///< received, not yet seen at the pad
   LatencyEstimator latency;
+  QosGovernor qos;
+  bool qos_warned = false;                 ///< said that the cache policy has no deadline
   guint64 next_content_frame = 0;          ///< index in the video of the frame that comes next …
   GstClockTime next_content_pts = 0;       ///< … and when, if no underrun comes between
   const EngineLibrary* library = nullptr;  ///< from NULL->READY on

@@ -54,7 +54,8 @@ struct fc_stream {
   std::condition_variable changed;
   std::atomic<bool> cancelled{false};
   uint64_t seed = 0, chunk = 0, ticket = 0, last_ticket = 0;
-  std::string prompt, unknown;
+  std::string prompt, unknown, negative;
+  bool guided = false, governed = false;
   struct Change {
     uint64_t ticket;
     std::string text;

@@ -30,6 +30,10 @@ std::string unknown_words_of(const std::string& prompt) {
   return unknown;
 }
 
+double easy_deadline(const fake::Options& o) {
+  return 0.8 * o.frames * o.fps_d / o.fps_n;
+}
+
 void wait_at_gate(fc_stream* stream, uint64_t chunk) {
   fake::Gate& gate = fake::gate();
   std::unique_lock lock(gate.mutex);
@@ -45,9 +49,9 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
     return fake::fail_on_demand(engine->options.fail_stream, "fc_stream_open");
   if (const fc_status status = check_prompt(config->prompt); status != FC_OK) return status;
   if (config->cache != nullptr && std::strcmp(config->cache, "none") != 0 &&
-      std::strcmp(config->cache, "flowcache") != 0) {
+      std::strcmp(config->cache, "flowcache") != 0 && std::strcmp(config->cache, "auto") != 0) {
     return fake::fail(FC_ERROR_NOT_FOUND,
-                      std::string("no reuse policy \"") + config->cache + "\": none, flowcache");
+                      std::string("no reuse policy \"") + config->cache + "\": none, flowcache, auto");
   }
   auto* s = new fc_stream{engine};
   ++engine->references;
@@ -61,6 +65,10 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
   s->stats.cache_threshold = std::isnan(config->cache_threshold) ? 0.1 : config->cache_threshold;
   s->stats.guidance_scale = std::isnan(config->guidance_scale) ? 1.0 : config->guidance_scale;
   s->stats.chunks_in_flight = 1;
+  s->guided = s->stats.guidance_scale != 1.0;
+  s->negative = config->negative_prompt == nullptr ? "" : config->negative_prompt;
+  s->governed = config->cache != nullptr && std::strcmp(config->cache, "auto") == 0;
+  if (s->governed) s->stats.deadline_seconds = easy_deadline(engine->options);
   *stream = s;
   return FC_OK;
 }
@@ -94,6 +102,23 @@ fc_status fc_stream_tune(fc_stream* s, double threshold, double guidance) {
   }
   if (!std::isnan(threshold)) s->stats.cache_threshold = threshold;
   if (!std::isnan(guidance)) s->stats.guidance_scale = guidance;
+  return FC_OK;
+}
+
+fc_status fc_stream_negative_prompt(fc_stream* s, const char* text) {
+  if (const fc_status status = check_prompt(text); status != FC_OK) return status;
+  std::lock_guard lock(s->mutex);
+  if (!s->guided) return fake::fail(FC_ERROR_ARGUMENT, "the stream was opened without guidance");
+  s->negative = text == nullptr ? "" : text;
+  return FC_OK;
+}
+
+fc_status fc_stream_deadline(fc_stream* s, double seconds) {
+  std::lock_guard lock(s->mutex);
+  if (!s->governed) return fake::fail(FC_ERROR_ARGUMENT, "only cache auto has a deadline");
+  const double easy = easy_deadline(s->engine->options);
+  s->stats.deadline_seconds = seconds == 0 ? easy : seconds;
+  s->stats.governor_level = s->stats.deadline_seconds < easy ? 1 : 0;
   return FC_OK;
 }
 
@@ -131,10 +156,10 @@ fc_status fc_stream_next(fc_stream* s, fc_chunk** chunk) {
   auto* c = new fc_chunk{s->engine};
   ++s->engine->references;
   ++fake::counters().live_chunks;
-  const uint32_t computed = (s->stats.steps + 1) / 2;
+  const uint32_t computed = (s->stats.steps + 1) / 2 - std::min(s->stats.governor_level, 1u);
   c->decisions.assign(s->stats.steps, 0);
   std::fill_n(c->decisions.begin(), computed, 1);
-  c->hash = fake::prompt_hash(s->prompt);
+  c->hash = fake::prompt_hash(s->prompt + (s->guided && !s->negative.empty() ? " - " + s->negative : ""));
   ++s->stats.chunks;
   s->stats.steps_computed += computed;
   s->stats.steps_reused += s->stats.steps - computed;
