@@ -17,6 +17,7 @@ using Command = std::function<int()>;
 
 Command add_inspect(CLI::App& app);
 Command add_generate(CLI::App& app);
+Command add_measure(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_doctor(CLI::App& app);
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// flowcache inspect: what a model is and what it will take, without loading it.
+// flowcache inspect: what a model is, which of its files are missing, and what it will take, without loading
+// it.
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
+#include "api_report.h"
 #include "cli/commands.h"
 #include "cli/handles.h"
 
@@ -9,15 +12,17 @@ namespace flowcache::cli {
 
 namespace {
 
-int run(const std::string& model, bool load) {
-  fc_model_info info{};
-  info.size = sizeof info;
-  const char* folder = model.empty() ? fc_default_model() : model.c_str();
-  check(fc_model_describe(folder, &info));
+using nlohmann::json;
+
+struct Arguments {
+  std::string model, device = "auto", precision = "auto";
+  bool load = false;
+};
+
+void print_video(const fc_model_info& info) {
   const double seconds = static_cast<double>(info.frames_per_chunk) * info.fps_d / info.fps_n;
   std::printf("%s (%s)\n", info.name, info.family);
   if (*info.description) std::printf("  %s\n", info.description);
-  std::printf("  folder            %s\n", folder);
   std::printf("  video             %u x %u at %u/%u frames a second\n", info.width, info.height, info.fps_n,
               info.fps_d);
   std::printf("  chunk             %u frames (%.2f s) from %u latent frames\n", info.frames_per_chunk,
@@ -26,15 +31,83 @@ int run(const std::string& model, bool load) {
               info.lag, info.guidance_scale);
   std::printf("  caching           %s, threshold %g; KV: %s, %u chunks of history\n", info.cache,
               info.cache_threshold, info.kv_cache, info.history_chunks);
-  std::printf("  weights on disk   %s\n", megabytes(static_cast<double>(info.weight_bytes)).c_str());
   const double kv = static_cast<double>(info.kv_bytes_per_chunk);
   std::printf("  KV of a chunk     %s in fp32, %s in bf16\n", megabytes(kv).c_str(),
               megabytes(kv / 2).c_str());
-  std::printf("  KV buffer         %s in fp32 with one chunk in flight\n",
-              megabytes(kv * (info.history_chunks + 1)).c_str());
-  if (!load) return 0;
+}
+
+void print_words(const json& words) {
+  if (words.empty()) return;
+  std::string line;
+  std::printf("  words             %zu, and their synonyms:\n", words.size());
+  for (const json& one : words) {
+    const std::string word = one.get<std::string>();
+    if (line.size() + word.size() > 90) {
+      std::printf("    %s\n", line.c_str());
+      line.clear();
+    }
+    line += (line.empty() ? "" : " ") + word;
+  }
+  std::printf("    %s\n", line.c_str());
+}
+
+void print_memory(const json& needs, const std::string& where) {
+  double device = 0, host = 0;
+  for (const json& need : needs)
+    (need.at("on_host").get<bool>() ? host : device) += need.at("bytes").get<double>();
+  std::printf("  memory needed     %s on %s", megabytes(device).c_str(), where.c_str());
+  if (host > 0) std::printf(" and %s on the CPU", megabytes(host).c_str());
+  std::printf(", one stream included:\n");
+  for (const json& need : needs)
+    std::printf("    %-24s %12s%s\n", need.at("what").get<std::string>().c_str(),
+                megabytes(need.at("bytes").get<double>()).c_str(),
+                need.at("on_host").get<bool>() ? " on the CPU" : "");
+}
+
+// How many are missing.
+size_t print_files(const json& files) {
+  double bytes = 0;
+  size_t missing = 0;
+  for (const json& file : files) {
+    bytes += file.at("bytes").get<double>();
+    missing += !file.at("present").get<bool>();
+  }
+  std::printf("  files             %zu, %s on disk, %zu missing%s\n", files.size(), megabytes(bytes).c_str(),
+              missing, missing ? ":" : "");
+  for (const json& file : files) {
+    if (file.at("present").get<bool>()) continue;
+    const std::string source = file.at("source").get<std::string>();
+    std::printf("    %s (%s)%s%s\n", file.at("name").get<std::string>().c_str(),
+                file.at("section").get<std::string>().c_str(), source.empty() ? "" : ": from ",
+                source.c_str());
+  }
+  return missing;
+}
+
+int run(const Arguments& a) {
+  const char* shipped = fc_default_model();
+  const std::string model = !a.model.empty() ? a.model : shipped ? shipped : "";
+  const bool random = model.starts_with("random:");
+  fc_model_info info{};
+  info.size = sizeof info;
+  // Of a checkpoint whose files are still missing, model.json says as much as this.
+  check(fc_model_describe(random ? model.c_str() : ("random:" + model).c_str(), &info));
+  const char* text = nullptr;
+  check(fc_model_report(model.c_str(), a.device.c_str(), a.precision.c_str(), &text));
+  const json report = json::parse(text);
+  print_video(info);
+  std::printf("  folder            %s\n", report.at("folder").get<std::string>().c_str());
+  if (const std::string license = report.at("license"); !license.empty())
+    std::printf("  licence           %s\n", license.c_str());
+  print_memory(report.at("memory"), a.device == "auto" ? "the device" : a.device);
+  print_words(report.at("words"));
+  const size_t missing = random ? 0 : print_files(report.at("files"));
+  if (missing > 0) return 1;
+  if (!a.load) return 0;
   EngineChoice choice;
-  choice.model = folder ? folder : "";
+  choice.model = model;
+  choice.device = a.device == "gpu" ? "auto" : a.device;
+  choice.precision = a.precision;
   const OwnedEngine engine = choice.open();
   std::printf("  loads             yes, on %s in %s\n", fc_engine_device(engine.get()),
               fc_engine_precision(engine.get()));
@@ -44,13 +117,17 @@ int run(const std::string& model, bool load) {
 }  // namespace
 
 Command add_inspect(CLI::App& app) {
-  auto model = std::make_shared<std::string>();
-  auto load = std::make_shared<bool>(false);
-  auto* command =
-      app.add_subcommand("inspect", "Say what a model is, its sizes, and what memory it will take");
-  command->add_option("model", *model, "Folder with model.json; default: the model that ships");
-  command->add_flag("--load", *load, "Also load the weights and check every key");
-  return [model, load] { return run(*model, *load); };
+  auto a = std::make_shared<Arguments>();
+  auto* command = app.add_subcommand(
+      "inspect", "Say what a model is, which files are missing, and what memory it will take");
+  command->add_option("model", a->model, "Folder with model.json; default: the model that ships");
+  command
+      ->add_option("--device", a->device,
+                   "What to plan memory for: auto, cpu, cuda, or gpu for one that is not here")
+      ->capture_default_str();
+  command->add_option("--precision", a->precision, "auto, fp32, bf16")->capture_default_str();
+  command->add_flag("--load", a->load, "Also load the weights and check every key");
+  return [a] { return run(*a); };
 }
 
 }  // namespace flowcache::cli

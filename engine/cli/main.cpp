@@ -40,8 +40,9 @@ int main(int argc, char** argv) {
   app.add_flag("-v,--verbose", verbose, "Print the engine's log");
   app.require_subcommand(1);
   std::map<const CLI::App*, flowcache::cli::Command> commands;
-  for (const auto add : {flowcache::cli::add_generate, flowcache::cli::add_inspect, flowcache::cli::add_bench,
-                         flowcache::cli::add_doctor}) {
+  for (const auto add :
+       {flowcache::cli::add_generate, flowcache::cli::add_inspect, flowcache::cli::add_measure,
+        flowcache::cli::add_bench, flowcache::cli::add_doctor}) {
     auto command = add(app);
     commands[app.get_subcommands([](const CLI::App*) { return true; }).back()] = std::move(command);
   }

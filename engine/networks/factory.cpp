@@ -10,6 +10,7 @@
 #include "networks/decoders/wan_vae.h"
 #include "networks/lora.h"
 #include "networks/magi.h"
+#include "networks/random_weights.h"
 #include "networks/skyreels.h"
 #include "networks/text/t5_text_encoder.h"
 #include "networks/text/words.h"
@@ -88,23 +89,65 @@ json config_of(const json& section) {
   return section.value("config", json::object());
 }
 
+// The list of keys that do not fit would be longer than any screen, and say less.
+void check_family(const ModelPackage& package, const WeightMap& weights) {
+  const std::string file = (package.folder / "model.json").string();
+  const std::string own = package.family == "magi" ? "x_embedder.weight" : "patch_embedding.weight";
+  const std::string other = package.family == "magi" ? "patch_embedding.weight" : "x_embedder.weight";
+  if (!weights.contains(own) && weights.contains(other))
+    throw Error(FC_ERROR_MODEL, file + ": family is \"" + package.family +
+                                    "\", but the transformer's files have " + other + " and no " + own +
+                                    ": they belong to family \"" +
+                                    (package.family == "magi" ? "wan or skyreels" : "magi") +
+                                    "\"; correct family and config, or the files");
+  if (package.family != "magi" && weights.contains("img_emb.proj.1.weight"))
+    throw Error(FC_ERROR_MODEL, file +
+                                    ": the transformer's files have img_emb.proj.1.weight: an image-to-video "
+                                    "checkpoint, which is not supported; take the text-to-video one");
+}
+
 }  // namespace
 
 std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, at::ScalarType compute,
                                               at::Device device) {
   const auto& make = choose(transformers, package.family, package, "family");
-  return make(config_of(package.transformer), with_loras(package), compute, device);
+  const auto build = [&](WeightMap weights) {
+    return make(config_of(package.transformer), std::move(weights), compute, device);
+  };
+  if (package.random_weights) return build(random_weights(wanted_by(build)));
+  WeightMap weights = with_loras(package);
+  check_family(package, weights);
+  return build(std::move(weights));
 }
 
 std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarType compute,
                                       at::Device device) {
   const auto& make = choose(decoders, package.decoder.value("kind", ""), package, "decoder.kind");
-  return make(config_of(package.decoder), read_section(package, package.decoder), compute, device);
+  const auto build = [&](WeightMap weights) {
+    return make(config_of(package.decoder), std::move(weights), compute, device);
+  };
+  return build(package.random_weights ? random_weights(wanted_by(build))
+                                      : read_section(package, package.decoder));
 }
 
 std::unique_ptr<TextEncoder> make_text_encoder(const ModelPackage& package, at::Device device) {
+  if (package.random_weights) return make_random_text(package, device);
   const auto& make = choose(text_encoders, package.text.value("kind", ""), package, "text.kind");
   return make(package, device);
+}
+
+WeightSizes weight_sizes(const ModelPackage& package) {
+  const auto& transformer = choose(transformers, package.family, package, "family");
+  const auto& decoder = choose(decoders, package.decoder.value("kind", ""), package, "decoder.kind");
+  const auto ask = [](const auto& make, const json& section) {
+    return bytes_of(wanted_by(
+        [&](WeightMap weights) { make(config_of(section), std::move(weights), at::kBFloat16, at::kCPU); }));
+  };
+  WeightSizes sizes{.transformer = ask(transformer, package.transformer),
+                    .decoder = ask(decoder, package.decoder)};
+  if (package.text.value("kind", "") != "words")
+    sizes.text = bytes_of(T5Config::from_json(config_of(package.text)).weights());
+  return sizes;
 }
 
 }  // namespace flowcache

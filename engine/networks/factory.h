@@ -13,10 +13,17 @@ namespace flowcache {
 
 // Each reads the section's weights and builds what "family" or "kind" names. FC_ERROR_MODEL for an unknown
 // one (the message lists those that exist), for a config that is out of range, and for weights that do not
-// fit; NOT_FOUND for a missing file.
+// fit; NOT_FOUND for a missing file. A package of random weights reads no file.
 std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, at::ScalarType compute,
                                               at::Device device);
 std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarType compute, at::Device device);
 std::unique_ptr<TextEncoder> make_text_encoder(const ModelPackage& package, at::Device device);
+
+// What the sections' weights take as 16-bit floats, from their configs alone. A list of words counts as
+// nothing.
+struct WeightSizes {
+  int64_t transformer = 0, text = 0, decoder = 0;
+};
+WeightSizes weight_sizes(const ModelPackage& package);
 
 }  // namespace flowcache

@@ -2,8 +2,8 @@
 #include "networks/skyreels.h"
 
 #include "error.h"
-#include "networks/parameters.h"
 #include "networks/wan.h"
+#include "networks/wan/config.h"
 
 namespace flowcache {
 namespace {
@@ -42,17 +42,20 @@ bool is_buffer(const std::string& key) {
   return key.ends_with("_cache_even") || key.ends_with("_cache_odd");
 }
 
+std::vector<WeightSpec> frame_rate_keys(int64_t dim) {
+  return {{"fps_embedding.weight", {2, dim}},
+          {"fps_projection.0.weight", {dim, dim}},
+          {"fps_projection.0.bias", {dim}},
+          {"fps_projection.2.weight", {6 * dim, dim}},
+          {"fps_projection.2.bias", {6 * dim}}};
+}
+
 at::Tensor embed_frame_rate(const WeightMap& weights, int64_t dim, int64_t fps, at::Device device) {
-  at::Tensor embedding, in, in_bias, out, out_bias;
-  Parameters parameters;
-  parameters.want("fps_embedding.weight", {2, dim}, embedding);
-  parameters.want("fps_projection.0.weight", {dim, dim}, in);
-  parameters.want("fps_projection.0.bias", {dim}, in_bias);
-  parameters.want("fps_projection.2.weight", {6 * dim, dim}, out);
-  parameters.want("fps_projection.2.bias", {6 * dim}, out_bias);
-  parameters.load(weights, at::kFloat, device, "skyreels transformer, frame rate");
-  const at::Tensor one = embedding.select(0, fps == 16 ? 0 : 1);
-  return at::linear(at::silu(at::linear(one, in, in_bias)), out, out_bias).view({1, 6, dim});
+  const auto read = [&](const char* name) { return weights.at(name).to(device, at::kFloat); };
+  const at::Tensor one = read("fps_embedding.weight").select(0, fps == 16 ? 0 : 1);
+  const at::Tensor hidden =
+      at::silu(at::linear(one, read("fps_projection.0.weight"), read("fps_projection.0.bias")));
+  return at::linear(hidden, read("fps_projection.2.weight"), read("fps_projection.2.bias")).view({1, 6, dim});
 }
 
 }  // namespace
@@ -69,11 +72,18 @@ std::unique_ptr<Transformer> make_skyreels(const nlohmann::json& config, WeightM
     throw Error(FC_ERROR_MODEL, std::string("skyreels transformer: config: ") + error.what());
   }
   wan_config["inject_sample_info"] = false;
+  std::erase_if(weights, [](const auto& entry) { return is_buffer(entry.first); });
+  std::vector<WeightSpec> wanted = wan::Config::from_json(wan_config).weights();
+  if (with_rate) {
+    const auto rate_keys = frame_rate_keys(wan_config.at("dim").get<int64_t>());
+    wanted.insert(wanted.end(), rate_keys.begin(), rate_keys.end());
+  }
+  check_weights(weights, wanted, "skyreels transformer");
   WeightMap rate;
   for (auto it = weights.begin(); it != weights.end();) {
     const bool own = with_rate && it->first.starts_with("fps_");
     if (own) rate.insert(*it);
-    it = own || is_buffer(it->first) ? weights.erase(it) : std::next(it);
+    it = own ? weights.erase(it) : std::next(it);
   }
   auto wan = make_wan(wan_config, std::move(weights), compute, device);
   const int64_t dim = wan->shape().dim;

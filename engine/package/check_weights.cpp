@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <map>
 #include <set>
 #include <sstream>
 
@@ -36,6 +37,42 @@ void add_list(std::string& message, const char* title, const std::vector<std::st
   for (const auto& line : lines) message.append("\n  ").append(line);
 }
 
+// Weights that were made by one program share one 16-bit type. fp8 means nothing without the scales beside
+// it.
+std::string mixed_types(const WeightMap& weights) {
+  std::map<at::ScalarType, std::pair<size_t, std::string>> count;
+  for (const auto& [name, tensor] : weights) {
+    auto& [number, first] = count[tensor.scalar_type()];
+    if (number++ == 0) first = name;
+  }
+  const auto text = [&](at::ScalarType type) {
+    return std::to_string(count[type].first) + " of " + c10::toString(type) + " (" + count[type].second +
+           ", …)";
+  };
+  for (const auto type : {at::kFloat8_e4m3fn, at::kFloat8_e5m2})
+    if (count.contains(type))
+      return text(type) + " among " + std::to_string(weights.size()) +
+             " tensors: fp8 checkpoints are not read; take the bf16 one";
+  if (count.contains(at::kHalf) && count.contains(at::kBFloat16))
+    return text(at::kHalf) + " beside " + text(at::kBFloat16) +
+           ": files of different checkpoints; fetch them again from one place";
+  return "";
+}
+
+// "model." if every wanted key is there behind it and none without: what trainers wrap a network in.
+std::string common_prefix(const WeightMap& weights, const std::vector<WeightSpec>& wanted) {
+  if (weights.empty() || wanted.empty()) return "";
+  const std::string& last = wanted.back().name;
+  for (const auto& [name, tensor] : weights) {
+    if (!name.ends_with("." + last)) continue;
+    const std::string prefix = name.substr(0, name.size() - last.size());
+    for (const WeightSpec& spec : wanted)
+      if (!spec.optional && !weights.contains(prefix + spec.name)) return "";
+    return prefix;
+  }
+  return "";
+}
+
 }  // namespace
 
 void check_weights(const WeightMap& weights, const std::vector<WeightSpec>& wanted, const std::string& what) {
@@ -56,12 +93,16 @@ void check_weights(const WeightMap& weights, const std::vector<WeightSpec>& want
   }
   for (const auto& [name, tensor] : weights)
     if (!known.contains(name)) unexpected.push_back(name + " " + text_of(tensor.sizes()));
-  if (missing.empty() && misshaped.empty() && unexpected.empty()) return;
+  const std::string mixed = mixed_types(weights);
+  if (missing.empty() && misshaped.empty() && unexpected.empty() && mixed.empty()) return;
   std::string message = what + ": the weights do not fit the config in model.json";
+  if (!mixed.empty()) message += "\nmixed types: " + mixed;
+  if (const std::string prefix = common_prefix(weights, wanted); !prefix.empty())
+    message += "\nevery key begins with \"" + prefix + "\": convert the file again with --strip " + prefix;
   add_list(message, "missing", missing);
   add_list(message, "misshaped", misshaped);
   add_list(message, "unexpected", unexpected);
-  throw Error(FC_ERROR_MODEL, message);
+  throw UnfitWeights(message, wanted);
 }
 
 }  // namespace flowcache

@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "package/fields.h"
+#include "package/files.h"
 #include "package/strict_json.h"
 
 namespace flowcache {
@@ -14,6 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+constexpr std::string_view random_prefix = "random:";
 constexpr uint64_t max_model_json = 16 << 20;  // bytes; the vocabulary of a word encoder is the largest part
 
 struct Scales {
@@ -118,36 +120,11 @@ void check_cache(const Fields& cache) {
   cache.integer("warmup", 0, 1000, 0);
 }
 
-// Names of the files that a section asks for. They must lie in the folder: a downloaded model.json reads
-// nothing else.
-std::vector<std::string> files_of(const json& section, const std::string& name,
-                                  const std::string& model_json) {
-  const Fields fields(section, model_json, name);
-  std::vector<std::string> files;
-  if (fields.has("files")) {
-    if (fields.has("file")) fields.fail("files", "either \"file\" or \"files\"");
-    for (const json& one : section["files"].is_array() ? section["files"] : json::array({json()})) {
-      if (!one.is_string() || one.get_ref<const std::string&>().empty())
-        fields.fail("files", "a list of file names");
-      files.push_back(one.get<std::string>());
-    }
-    if (files.empty()) fields.fail("files", "at least one file name");
-  } else {
-    files.push_back(fields.string("file", 1024));
-  }
-  for (const std::string& file : files) {
-    const fs::path path(file);
-    bool leaves = path.is_absolute() || file.find('\0') != std::string::npos;
-    for (const auto& part : path) leaves = leaves || part == "..";
-    if (leaves) fields.fail(fields.has("files") ? "files" : "file", "files inside the model's folder");
-  }
-  return files;
-}
-
 }  // namespace
 
-ModelPackage read_package(const fs::path& folder) {
-  const fs::path file = model_json_of(folder);
+ModelPackage read_package(const fs::path& given) {
+  const bool random = given.string().starts_with(random_prefix);
+  const fs::path file = model_json_of(random ? fs::path(given.string().substr(random_prefix.size())) : given);
   json document;
   const std::string text = read_text(file);
   try {
@@ -158,6 +135,7 @@ ModelPackage read_package(const fs::path& folder) {
   const Fields root(document, file.string(), "");
   ModelPackage out;
   out.folder = file.parent_path();
+  out.random_weights = random;
   out.name = root.string("name", 63);
   out.family = root.string("family", 31);
   out.description = root.string("description", 255, "");
@@ -172,20 +150,23 @@ ModelPackage read_package(const fs::path& folder) {
   out.decoder = document["decoder"];
   out.sampler = document["sampler"];
   out.cache = document.value("cache", json::object());
-  files_of(out.transformer, "transformer", file.string());
-  files_of(out.text, "text", file.string());
-  files_of(out.decoder, "decoder", file.string());
+  out.sources = document.value("sources", json::object());
+  section_files(out, out.transformer, "transformer");
+  section_files(out, out.text, "text");
+  section_files(out, out.decoder, "decoder");
   out.clean_context = root.boolean("clean_context", root.object("sampler").boolean("clean_context", false));
   return out;
 }
 
 uint64_t ModelPackage::weight_bytes() const {
+  if (random_weights) return 0;
+  check_files(*this);
   return section_bytes(*this, transformer) + section_bytes(*this, text) + section_bytes(*this, decoder);
 }
 
 uint64_t section_bytes(const ModelPackage& package, const json& section) {
   uint64_t bytes = 0;
-  for (const std::string& file : files_of(section, "file", (package.folder / "model.json").string())) {
+  for (const std::string& file : section_files(package, section, "file")) {
     std::error_code error;
     const uint64_t size = fs::file_size(package.folder / file, error);
     if (error)
@@ -198,9 +179,8 @@ uint64_t section_bytes(const ModelPackage& package, const json& section) {
 }
 
 WeightMap read_section(const ModelPackage& package, const json& section) {
-  const std::string model_json = (package.folder / "model.json").string();
   WeightMap all;
-  for (const std::string& file : files_of(section, "file", model_json)) {
+  for (const std::string& file : section_files(package, section, "file")) {
     WeightMap part = read_safetensors(package.folder / file);
     for (auto& [name, tensor] : part)
       if (!all.emplace(name, std::move(tensor)).second)

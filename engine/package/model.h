@@ -27,14 +27,18 @@ struct ModelPackage {
   nlohmann::json decoder;      // {kind, file, config}
   nlohmann::json sampler;      // {kind, steps, shift, …}
   nlohmann::json cache;        // {reuse, threshold, kv, history_chunks, …}
+  nlohmann::json sources;      // file -> where it is published
   bool clean_context = false;  // run a finished chunk once more at timestep 0 to write its history KV
 
-  uint64_t weight_bytes() const;  // sizes of the files that it names
+  bool random_weights = false;  // the shapes that model.json describes, filled at random: no file is read
+
+  uint64_t weight_bytes() const;  // sizes of the files that it names; 0 for random weights
 };
 
-// Reads and validates folder/model.json (folder may also name the file). Opens no weights.
+// Reads and validates folder/model.json (folder may also name the file). Opens no weights. "random:FOLDER" is the same
+// model with random weights, to exercise its shapes without a checkpoint.
 // Errors: NOT_FOUND (no such folder or no model.json: says what was looked for), MODEL (field, value, what is wanted).
-ModelPackage read_package(const std::filesystem::path& folder);
+ModelPackage read_package(const std::filesystem::path& given);
 
 // Size of a section's "file" or "files". FC_ERROR_NOT_FOUND names one that cannot be read.
 uint64_t section_bytes(const ModelPackage& package, const nlohmann::json& section);

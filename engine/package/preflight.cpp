@@ -68,6 +68,29 @@ uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element) {
   return 2 * element * layers * (dim / heads * kv_heads) * tokens_per_chunk(package, config);
 }
 
+MemoryPlan default_plan(const ModelPackage& package, uint64_t element, bool device_is_host) {
+  const std::string file = (package.folder / "model.json").string();
+  const Fields sampler(package.sampler, file, "sampler");
+  const auto steps = package.sampler.contains("denoising_step_list")
+                         ? static_cast<int64_t>(package.sampler["denoising_step_list"].size())
+                         : sampler.integer("steps", 1, 1000);
+  int64_t lag = sampler.integer("lag", 0, 1000, 0);
+  if (lag == 0 || lag > steps) lag = steps;
+  MemoryPlan plan;
+  plan.compute_bytes = plan.kv_bytes = element;
+  plan.chunks_in_flight = static_cast<uint64_t>((steps + lag - 1) / lag);
+  plan.branches = sampler.number("guidance_scale", 0, 50, 1.0) == 1 ? 1 : 2;
+  plan.device_is_host = device_is_host;
+  return plan;
+}
+
+std::vector<MemoryNeed> needs_of(const std::vector<MemoryNeed>& needs, bool host) {
+  std::vector<MemoryNeed> some;
+  for (const MemoryNeed& need : needs)
+    if (need.on_host == host) some.push_back(need);
+  return some;
+}
+
 std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPlan& plan) {
   const std::string file = (package.folder / "model.json").string();
   const Fields config = Fields(package.transformer, file, "transformer").object("config");
@@ -78,10 +101,20 @@ std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPl
   // about ten rows of the hidden width and two of the feed-forward width a token.
   const uint64_t working = 4 * tokens * (10 * dim + 2 * config.integer("ffn_dim", 1, 1 << 20, 4 * dim));
   const uint64_t pixels = static_cast<uint64_t>(package.width) * package.height;
+  const auto weights = [&](int64_t known, const nlohmann::json& section) {
+    return known >= 0 ? static_cast<uint64_t>(known) : section_bytes(package, section);
+  };
+  const Fields text(package.text, file, "text");
+  const bool text_on_host = !plan.device_is_host && text.string("device", 15, "model") == "cpu";
+  const bool on_cpu = plan.device_is_host || text_on_host;
+  const bool wide =
+      text.string("kind", 63) != "words" && text.string("precision", 15, on_cpu ? "fp32" : "bf16") == "fp32";
+  const uint64_t text_bytes =
+      text.boolean("unload", false) ? 0 : weights(plan.text_bytes, package.text) * (wide ? 2 : 1);
   return {
-      {"transformer", section_bytes(package, package.transformer) * plan.compute_bytes / 2},
-      {"text encoder", section_bytes(package, package.text)},
-      {"decoder", section_bytes(package, package.decoder) * 2},
+      {"transformer", weights(plan.transformer_bytes, package.transformer) * plan.compute_bytes / 2},
+      {"text encoder", text_bytes, text_on_host},
+      {"decoder", weights(plan.decoder_bytes, package.decoder) * 2},
       {"KV budget of history", plan.kv_budget ? plan.kv_budget : history * chunk},
       {"KV of chunks in flight", plan.chunks_in_flight * chunk},
       {"working memory", working + 4 * 16 * pixels * 2},  // the decoder's widest layers

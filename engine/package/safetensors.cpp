@@ -199,6 +199,11 @@ WeightMap read_safetensors(const std::filesystem::path& file) {
   const auto mapping = std::make_shared<Mapping>(file);
   if (mapping->size() < 10)
     damaged(file, "has " + std::to_string(mapping->size()) + " bytes, too few for a header");
+  if (std::memcmp(mapping->data(), "PK\3\4", 4) == 0)
+    throw Error(FC_ERROR_MODEL,
+                file.string() +
+                    " is a zip archive, as PyTorch saves weights (.pth, .pt), and may hold code, "
+                    "which is never run: turn it into safetensors with models/convert.py");
   uint64_t header_size = 0;
   std::memcpy(&header_size, mapping->data(), 8);
   const uint64_t after_length = mapping->size() - 8;

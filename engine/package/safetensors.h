@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "error.h"
+
 namespace flowcache {
 
 // Name -> tensor. Tensors are read-only views of the mapped file, which lives as long as any of them.
@@ -26,8 +28,20 @@ struct WeightSpec {
   bool optional = false;
 };
 
-// Compares what is there with what is wanted and throws one FC_ERROR_MODEL that lists every missing, unexpected and
-// misshaped key. `what`: "transformer of /path/model.json", for the message.
+// The weights of a file are not those that a network wants.
+class UnfitWeights : public Error {
+ public:
+  UnfitWeights(const std::string& message, std::vector<WeightSpec> wanted)
+      : Error(FC_ERROR_MODEL, message), wanted_(std::move(wanted)) {}
+  const std::vector<WeightSpec>& wanted() const { return wanted_; }
+
+ private:
+  std::vector<WeightSpec> wanted_;
+};
+
+// Compares what is there with what is wanted and throws one UnfitWeights that lists every missing, unexpected and
+// misshaped key, keys that hold no floating point or fp8, and bf16 among fp16: files of different checkpoints. fp32
+// beside either is how checkpoints are published. `what`: "transformer of /path/model.json", for the message.
 void check_weights(const WeightMap& weights, const std::vector<WeightSpec>& wanted, const std::string& what);
 
 }  // namespace flowcache

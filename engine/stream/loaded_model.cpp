@@ -5,7 +5,7 @@
 
 #include "error.h"
 #include "networks/factory.h"
-#include "package/preflight.h"
+#include "package/files.h"
 #include "stream/device.h"
 
 namespace flowcache {
@@ -24,9 +24,10 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   model->threads = options.threads;
   model->memory_limit = options.memory_limit;
   report("check", 0.05);
-  MemoryPlan plan;
-  plan.compute_bytes = plan.kv_bytes = c10::elementSize(model->compute);
-  check_memory(memory_needs(model->package, plan), model->memory_available(), model->device.str());
+  check_files(model->package);
+  const auto needs = model->memory_needs();
+  check_memory(needs_of(needs, false), model->memory_available(), model->device.str());
+  check_memory(needs_of(needs, true), free_host_memory(), "the host");
   report("load", 0.1);
   model->text = make_text_encoder(model->package, model->device);
   report("load", 0.2);
@@ -35,6 +36,17 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   model->decoder = make_decoder(model->package, model->compute, model->device);
   report("ready", 1.0);
   return model;
+}
+
+std::vector<MemoryNeed> LoadedModel::memory_needs() const {
+  MemoryPlan plan = default_plan(package, c10::elementSize(compute), device.is_cpu());
+  if (package.random_weights) {
+    const WeightSizes sizes = weight_sizes(package);
+    plan.transformer_bytes = sizes.transformer;
+    plan.decoder_bytes = sizes.decoder;
+    plan.text_bytes = 0;  // a stand-in is loaded
+  }
+  return flowcache::memory_needs(package, plan);
 }
 
 int64_t LoadedModel::tokens_per_frame() const {

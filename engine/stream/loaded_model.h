@@ -10,11 +10,12 @@
 #include "networks/text/text_encoder.h"
 #include "networks/transformer.h"
 #include "package/model.h"
+#include "package/preflight.h"
 
 namespace flowcache {
 
 struct LoadOptions {
-  std::string model;      // folder
+  std::string model;      // read_package()
   std::string device;     // choose_device()
   std::string precision;  // choose_precision()
   uint32_t threads = 0;
@@ -36,6 +37,10 @@ struct LoadedModel {
 
   // Errors: as fc_engine_open().
   static std::shared_ptr<const LoadedModel> load(const LoadOptions& options, const Progress& progress);
+
+  // Of this model on its device with one stream of its own settings; needs the package, device and compute
+  // only.
+  std::vector<MemoryNeed> memory_needs() const;
 
   int64_t tokens_per_frame() const;
   int64_t tokens_per_chunk() const;

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "api_report.h"
+
+#include <algorithm>
+
+#include "api_guard.h"
+#include "networks/factory.h"
+#include "package/files.h"
+#include "package/preflight.h"
+#include "stream/device.h"
+
+namespace flowcache {
+namespace {
+
+using nlohmann::json;
+
+ModelPackage read(const char* model) {
+  const std::string given = text(model);
+  if (!given.empty()) return read_package(given);
+  const char* shipped = fc_default_model();
+  if (!shipped) throw Error(FC_ERROR_NOT_FOUND, "the model that ships was not found: pass a folder");
+  return read_package(shipped);
+}
+
+json files(const ModelPackage& package) {
+  json all = json::array();
+  for (const PackageFile& file : package_files(package))
+    all.push_back({{"section", file.section},
+                   {"name", file.name},
+                   {"source", file.source},
+                   {"present", file.present},
+                   {"bytes", file.bytes}});
+  return all;
+}
+
+json words(const ModelPackage& package) {
+  const json vocabulary = package.text.value("vocabulary", json::array());
+  json known = json::array();
+  for (size_t i = 1; i < vocabulary.size(); ++i) known.push_back(vocabulary[i]);  // the first is the padding
+  return known;
+}
+
+// From the configs alone where a file is missing.
+json memory(const ModelPackage& package, const std::string& device, const std::string& precision) {
+  const bool gpu = device == "gpu" || choose_device(device).is_cuda();
+  const at::ScalarType compute =
+      choose_precision(precision, gpu ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU));
+  MemoryPlan plan = default_plan(package, c10::elementSize(compute), !gpu);
+  const auto present = [&](const PackageFile& file) { return file.present; };
+  const auto all = package_files(package);
+  if (package.random_weights || !std::all_of(all.begin(), all.end(), present)) {
+    const WeightSizes sizes = weight_sizes(package);
+    plan.transformer_bytes = sizes.transformer;
+    plan.text_bytes = sizes.text;
+    plan.decoder_bytes = sizes.decoder;
+  }
+  json needs = json::array();
+  for (const MemoryNeed& need : memory_needs(package, plan))
+    needs.push_back({{"what", need.what}, {"bytes", need.bytes}, {"on_host", need.on_host}});
+  return needs;
+}
+
+}  // namespace
+}  // namespace flowcache
+
+extern "C" fc_status fc_model_report(const char* model, const char* device, const char* precision,
+                                     const char** json) {
+  return flowcache::guarded([&] {
+    if (!json) throw flowcache::Error(FC_ERROR_ARGUMENT, "json is NULL");
+    const flowcache::ModelPackage package = flowcache::read(model);
+    nlohmann::json report = {{"folder", package.folder.string()}, {"license", package.license}};
+    report["files"] = flowcache::files(package);
+    report["words"] = flowcache::words(package);
+    report["memory"] = flowcache::memory(package, flowcache::text(device), flowcache::text(precision));
+    thread_local std::string text;
+    text = report.dump();
+    *json = text.c_str();
+  });
+}
