@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "doorway.h"
+
+namespace flowcache::live {
+namespace {
+
+std::string key_of(GSocketAddress* address) {
+  if (!G_IS_INET_SOCKET_ADDRESS(address)) return "";
+  auto* inet = G_INET_SOCKET_ADDRESS(address);
+  const TextPtr text(g_inet_address_to_string(g_inet_socket_address_get_address(inet)));
+  return std::string(text.get()) + " " + std::to_string(g_inet_socket_address_get_port(inet));
+}
+
+void cut(GSocketConnection* connection) {
+  g_socket_shutdown(g_socket_connection_get_socket(connection), TRUE, TRUE, nullptr);
+}
+
+}  // namespace
+
+Doorway::~Doorway() {
+  if (service_) {
+    g_socket_service_stop(service_.get());
+    g_socket_listener_close(G_SOCKET_LISTENER(service_.get()));
+  }
+  for (auto& [key, open] : open_) {
+    if (open.deadline != 0) g_source_remove(open.deadline);
+    g_object_weak_unref(G_OBJECT(open.connection), gone, &open);
+  }
+}
+
+bool Doorway::listen(const std::string& address, guint16 port, std::string* error) {
+  service_.reset(g_socket_service_new());
+  const ObjectPtr<GSocketAddress> wanted(g_inet_socket_address_new_from_string(address.c_str(), port));
+  GSocketAddress* effective = nullptr;
+  GError* problem = nullptr;
+  if (!g_socket_listener_add_address(G_SOCKET_LISTENER(service_.get()), wanted.get(), G_SOCKET_TYPE_STREAM,
+                                     G_SOCKET_PROTOCOL_TCP, nullptr, &effective, &problem)) {
+    *error = "cannot listen on " + address + " port " + std::to_string(port) + ": " + take_message(problem) +
+             "; --port 0 takes a free one";
+    return false;
+  }
+  port_ = g_inet_socket_address_get_port(G_INET_SOCKET_ADDRESS(effective));
+  g_object_unref(effective);
+  g_signal_connect(service_.get(), "incoming", G_CALLBACK(incoming), this);
+  return true;
+}
+
+gboolean Doorway::incoming(GSocketService*, GSocketConnection* connection, GObject*, gpointer self) {
+  static_cast<Doorway*>(self)->accept(connection);
+  return TRUE;
+}
+
+void Doorway::accept(GSocketConnection* connection) {
+  const ObjectPtr<GSocketAddress> remote(g_socket_connection_get_remote_address(connection, nullptr));
+  const ObjectPtr<GSocketAddress> local(g_socket_connection_get_local_address(connection, nullptr));
+  if (!remote || !local) return;
+  const std::string key = key_of(remote.get());
+  if (open_.size() >= most_ || open_.contains(key)) {
+    ++refused_;
+    static const char full[] =
+        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: "
+        "application/json\r\nRetry-After: 5\r\n"
+        "Content-Length: 34\r\n\r\n{\"error\": \"too many connections\"}\n";
+    g_socket_send_with_blocking(g_socket_connection_get_socket(connection), full, sizeof full - 1, FALSE,
+                                nullptr, nullptr);
+    g_io_stream_close(G_IO_STREAM(connection), nullptr, nullptr);
+    return;
+  }
+  g_socket_set_keepalive(g_socket_connection_get_socket(connection), TRUE);
+  Open& open = open_[key];
+  open.doorway = this;
+  open.connection = connection;
+  open.deadline = after(seconds_for_a_request * 1000, [&open] {
+    open.deadline = 0;
+    cut(open.connection);
+  });
+  g_object_weak_ref(G_OBJECT(connection), gone, &open);
+  soup_server_accept_iostream(server_, G_IO_STREAM(connection), local.get(), remote.get(), nullptr);
+}
+
+void Doorway::gone(gpointer data, GObject*) {
+  auto* open = static_cast<Open*>(data);
+  if (open->deadline != 0) g_source_remove(open->deadline);
+  auto& all = open->doorway->open_;
+  for (auto it = all.begin(); it != all.end(); ++it) {
+    if (&it->second == open) {
+      all.erase(it);
+      return;
+    }
+  }
+}
+
+GSocketConnection* Doorway::keep(SoupServerMessage* message) {
+  GSocketAddress* remote = soup_server_message_get_remote_address(message);
+  const auto found = open_.find(key_of(remote));
+  if (found == open_.end()) return nullptr;
+  if (found->second.deadline != 0) g_source_remove(found->second.deadline);
+  found->second.deadline = 0;
+  return found->second.connection;
+}
+
+}  // namespace flowcache::live

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The listening socket, and how many may come through it. A connection has fifteen seconds for one HTTP
+// request and its answer, or to become a WebSocket; who takes longer is cut off. Main loop only.
+#pragma once
+
+#include <libsoup/soup.h>
+
+#include <map>
+
+#include "handles.h"
+
+namespace flowcache::live {
+
+class Doorway {
+ public:
+  static constexpr guint seconds_for_a_request = 15;
+
+  Doorway(SoupServer* server, unsigned most) : server_(server), most_(most) {}
+  ~Doorway();
+  Doorway(const Doorway&) = delete;
+  Doorway& operator=(const Doorway&) = delete;
+
+  /// False and a sentence if the port is taken or the address is not this machine's. Port 0: a free one.
+  bool listen(const std::string& address, guint16 port, std::string* error);
+  guint16 port() const { return port_; }
+  unsigned connections() const { return static_cast<unsigned>(open_.size()); }
+  guint64 refused() const { return refused_; }
+
+  /// The connection of this request may stay as long as it likes. Borrowed; null if it is gone.
+  GSocketConnection* keep(SoupServerMessage* message);
+
+ private:
+  struct Open {
+    Doorway* doorway;
+    GSocketConnection* connection;  // not owned: it tells when it goes
+    guint deadline = 0;
+  };
+  static gboolean incoming(GSocketService* service, GSocketConnection* connection, GObject* origin,
+                           gpointer self);
+  static void gone(gpointer data, GObject* connection);
+  void accept(GSocketConnection* connection);
+
+  SoupServer* const server_;
+  const unsigned most_;
+  ObjectPtr<GSocketService> service_;
+  guint16 port_ = 0;
+  guint64 refused_ = 0;
+  std::map<std::string, Open> open_;  // by the other side's address and port
+};
+
+}  // namespace flowcache::live

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "peer.h"
+
+#define GST_USE_UNSTABLE_API
+#include <gst/sdp/sdp.h>
+#include <gst/video/video.h>
+#include <gst/webrtc/webrtc.h>
+
+namespace flowcache::live {
+namespace {
+
+// 1200 bytes fit every path; keeping SPS and PPS with each key frame lets a viewer begin at any of them.
+constexpr const char* vp8_line =
+    "rtpvp8pay mtu=1200 picture-id-mode=15-bit ! application/x-rtp,media=video,encoding-name=VP8,payload=96,"
+    "clock-rate=90000";
+constexpr const char* h264_line =
+    "h264parse ! rtph264pay mtu=1200 config-interval=-1 aggregate-mode=zero-latency ! "
+    "application/x-rtp,media=video,"
+    "encoding-name=H264,payload=96,clock-rate=90000,packetization-mode=(string)1,profile-level-id=(string)"
+    "42e01f";
+
+// webrtcbin's signals come from threads of its own: they carry a weak pointer to the main loop.
+using Weak = std::weak_ptr<Peer>;
+
+gpointer carry(const std::shared_ptr<Peer>& peer) {
+  return new Weak(peer);
+}
+
+void drop_carried(gpointer data, GClosure*) {
+  delete static_cast<Weak*>(data);
+}
+
+/// Runs work(peer) in the main loop if it still lives then.
+void tell(gpointer carried, std::function<void(Peer&)> work) {
+  on_main([weak = *static_cast<Weak*>(carried), work = std::move(work)] {
+    if (const auto peer = weak.lock()) work(*peer);
+  });
+}
+
+GstPadProbeReturn watch_keyframe_requests(GstPad*, GstPadProbeInfo* info, gpointer tap) {
+  if (gst_video_event_is_force_key_unit(GST_PAD_PROBE_INFO_EVENT(info)))
+    static_cast<Tap*>(tap)->request_keyframe();
+  return GST_PAD_PROBE_OK;
+}
+
+std::string text_of_description(GstElement* webrtc, const char* property) {
+  GstWebRTCSessionDescription* description = nullptr;
+  g_object_get(webrtc, property, &description, nullptr);
+  if (description == nullptr) return "";
+  const TextPtr text(gst_sdp_message_as_text(description->sdp));
+  gst_webrtc_session_description_free(description);
+  return text.get();
+}
+
+}  // namespace
+
+std::shared_ptr<Peer> Peer::make(Tap& tap, const PeerConfig& config, PeerEvents events, std::string* error) {
+  std::shared_ptr<Peer> peer(new Peer(tap, std::move(events)));
+  if (!peer->open(config, error)) return nullptr;
+  return peer;
+}
+
+bool Peer::open(const PeerConfig& config, std::string* error) {
+  pipeline_ = make_pipeline(std::string("appsrc name=source is-live=true format=time max-bytes=0 ! ") +
+                                (config.codec == Codec::H264 ? h264_line : vp8_line) +
+                                " ! webrtcbin name=webrtc bundle-policy=max-bundle",
+                            config.base_time, error);
+  if (!pipeline_) return false;
+  webrtc_ = child(pipeline_.get(), "webrtc");
+  if (!config.stun.empty()) g_object_set(webrtc_, "stun-server", config.stun.c_str(), nullptr);
+  if (!config.address.empty()) {
+    GObject* ice = nullptr;
+    gboolean added = FALSE;
+    g_object_get(webrtc_, "ice-agent", &ice, nullptr);
+    g_signal_emit_by_name(ice, "add-local-ip-address", config.address.c_str(), &added);
+    g_object_unref(ice);
+  }
+  GstWebRTCRTPTransceiver* transceiver = nullptr;
+  g_signal_emit_by_name(webrtc_, "get-transceiver", 0, &transceiver);
+  // Lost packets are sent again, so that losses cost one viewer a moment and the others no key frame.
+  g_object_set(transceiver, "direction", GST_WEBRTC_RTP_TRANSCEIVER_DIRECTION_SENDONLY, "do-nack", TRUE,
+               nullptr);
+  gst_object_unref(transceiver);
+  const GstPtr<GstPad> pad(gst_element_get_static_pad(child(pipeline_.get(), "source"), "src"));
+  gst_pad_add_probe(pad.get(), GST_PAD_PROBE_TYPE_EVENT_UPSTREAM, watch_keyframe_requests, &tap_, nullptr);
+  const GstPtr<GstBus> bus(gst_element_get_bus(pipeline_.get()));
+  gst_bus_add_watch(bus.get(), on_bus, this);
+  connect_signals();
+  gst_element_set_state(pipeline_.get(), GST_STATE_PLAYING);
+  create_offer();
+  return true;
+}
+
+Peer::~Peer() {
+  if (consumer_) tap_.detach(consumer_);
+  stop_later(std::move(pipeline_));
+}
+
+void Peer::connect_signals() {
+  const auto shared = shared_from_this();
+  const auto connect = [&](const char* name, GCallback callback) {
+    g_signal_connect_data(webrtc_, name, callback, carry(shared), drop_carried, GConnectFlags(0));
+  };
+  connect("on-ice-candidate", G_CALLBACK(+[](GstElement*, guint mline, const char* text, gpointer carried) {
+            tell(carried, [mline, candidate = std::string(text)](Peer& peer) {
+              if (peer.events_.candidate) peer.events_.candidate(mline, candidate);
+            });
+          }));
+  connect("notify::connection-state", G_CALLBACK(+[](GstElement*, GParamSpec*, gpointer carried) {
+            tell(carried, [](Peer& peer) { peer.state_changed(); });
+          }));
+  connect("notify::ice-gathering-state", G_CALLBACK(+[](GstElement* webrtc, GParamSpec*, gpointer carried) {
+            GstWebRTCICEGatheringState state;
+            g_object_get(webrtc, "ice-gathering-state", &state, nullptr);
+            if (state != GST_WEBRTC_ICE_GATHERING_STATE_COMPLETE) return;
+            tell(carried, [](Peer& peer) {
+              if (peer.events_.gathered) peer.events_.gathered();
+            });
+          }));
+}
+
+void Peer::create_offer() {
+  GstPromise* promise = gst_promise_new_with_change_func(
+      [](GstPromise* promise, gpointer carried) {
+        // Owned by the work, which runs or is dropped.
+        const std::shared_ptr<GstPromise> kept(promise, gst_promise_unref);
+        tell(carried, [kept](Peer& peer) { peer.offer_created(kept.get()); });
+      },
+      carry(shared_from_this()), [](gpointer data) { drop_carried(data, nullptr); });
+  g_signal_emit_by_name(webrtc_, "create-offer", nullptr, promise);
+}
+
+void Peer::offer_created(GstPromise* promise) {
+  GstWebRTCSessionDescription* offer = nullptr;
+  const GstStructure* reply = gst_promise_get_reply(promise);
+  if (reply == nullptr ||
+      !gst_structure_get(reply, "offer", GST_TYPE_WEBRTC_SESSION_DESCRIPTION, &offer, nullptr) ||
+      offer == nullptr) {
+    fail("no offer could be made");
+    return;
+  }
+  GstPromise* done = gst_promise_new();
+  g_signal_emit_by_name(webrtc_, "set-local-description", offer, done);
+  gst_promise_unref(done);
+  const TextPtr text(gst_sdp_message_as_text(offer->sdp));
+  gst_webrtc_session_description_free(offer);
+  offered_ = true;
+  if (events_.offer) events_.offer(text.get());
+}
+
+std::string problem_of_answer(const std::string& sdp) {
+  if (sdp.size() > Peer::most_sdp) {
+    return "an SDP of " + std::to_string(sdp.size()) + " bytes is longer than " +
+           std::to_string(Peer::most_sdp);
+  }
+  GstSDPMessage* message = nullptr;
+  if (sdp.rfind("v=0", 0) != 0 || gst_sdp_message_new_from_text(sdp.c_str(), &message) != GST_SDP_OK) {
+    return "that is no SDP";
+  }
+  const std::unique_ptr<GstSDPMessage, Release<gst_sdp_message_free>> owner(message);
+  if (gst_sdp_message_medias_len(message) != 1)
+    return "the answer has to have exactly one m= line, the offer's";
+  const GstSDPMedia* media = gst_sdp_message_get_media(message, 0);
+  if (g_strcmp0(gst_sdp_media_get_media(media), "video") != 0)
+    return "the answer's m= line is not about video";
+  if (gst_sdp_media_get_port(media) == 0) return "the other side does not take this codec";
+  if (g_strcmp0(gst_sdp_media_get_proto(media), "UDP/TLS/RTP/SAVPF") != 0) {
+    return "the answer's protocol is not UDP/TLS/RTP/SAVPF";
+  }
+  for (const char* name : {"ice-ufrag", "ice-pwd", "fingerprint"}) {
+    if (gst_sdp_media_get_attribute_val(media, name) == nullptr &&
+        gst_sdp_message_get_attribute_val(message, name) == nullptr) {
+      return std::string("the answer has no a=") + name;
+    }
+  }
+  const char* setup = gst_sdp_media_get_attribute_val(media, "setup");
+  if (setup == nullptr) setup = gst_sdp_message_get_attribute_val(message, "setup");
+  if (g_strcmp0(setup, "active") != 0 && g_strcmp0(setup, "passive") != 0) {
+    return "the answer's a=setup is neither active nor passive";
+  }
+  if (gst_sdp_media_get_attribute_val(media, "rtpmap") == nullptr) return "the answer has no a=rtpmap";
+  return "";
+}
+
+std::string Peer::answer(const std::string& sdp) {
+  if (!offered_) return "there is no offer to answer yet";
+  if (answered_) return "the offer has been answered";
+  if (std::string problem = problem_of_answer(sdp); !problem.empty()) return problem;
+  GstSDPMessage* message = nullptr;
+  if (gst_sdp_message_new_from_text(sdp.c_str(), &message) != GST_SDP_OK) return "that is no SDP";
+  GstWebRTCSessionDescription* description =
+      gst_webrtc_session_description_new(GST_WEBRTC_SDP_TYPE_ANSWER, message);
+  GstPromise* done = gst_promise_new_with_change_func(
+      [](GstPromise* promise, gpointer carried) {
+        const GstStructure* reply = gst_promise_get_reply(promise);
+        GError* error = nullptr;
+        if (reply != nullptr && gst_structure_get(reply, "error", G_TYPE_ERROR, &error, nullptr)) {
+          tell(carried,
+               [text = take_message(error)](Peer& peer) { peer.fail("the answer was refused: " + text); });
+        }
+        gst_promise_unref(promise);
+      },
+      carry(shared_from_this()), [](gpointer data) { drop_carried(data, nullptr); });
+  g_signal_emit_by_name(webrtc_, "set-remote-description", description, done);
+  gst_webrtc_session_description_free(description);
+  answered_ = true;
+  return "";
+}
+
+std::string Peer::add_candidate(unsigned mline, const std::string& candidate) {
+  if (!answered_) return "candidates come after the answer";
+  if (mline != 0) return "there is one m= line only, number 0";
+  if (candidate.empty()) return "";  // the browser's "no more of them"
+  if (candidate.size() > most_candidate || candidate.rfind("candidate:", 0) != 0)
+    return "that is no candidate";
+  if (++candidates_ > most_candidates) return "more than " + std::to_string(most_candidates) + " candidates";
+  g_signal_emit_by_name(webrtc_, "add-ice-candidate", mline, candidate.c_str());
+  return "";
+}
+
+std::string Peer::local_sdp() const {
+  return text_of_description(webrtc_, "local-description");
+}
+
+void Peer::state_changed() {
+  static const char* names[] = {"new", "connecting", "connected", "disconnected", "failed", "closed"};
+  GstWebRTCPeerConnectionState state;
+  g_object_get(webrtc_, "connection-state", &state, nullptr);
+  if (state == GST_WEBRTC_PEER_CONNECTION_STATE_CONNECTED && !consumer_) {
+    consumer_ = tap_.attach(child(pipeline_.get(), "source"));
+  }
+  const auto self = shared_from_this();  // the listener may let go of us
+  if (events_.state) events_.state(names[state]);
+  if (state == GST_WEBRTC_PEER_CONNECTION_STATE_FAILED) fail("the connection failed");
+}
+
+void Peer::fail(const std::string& reason) {
+  if (failed_) return;
+  failed_ = true;
+  const auto self = shared_from_this();
+  if (events_.failed) events_.failed(reason);
+}
+
+gboolean Peer::on_bus(GstBus*, GstMessage* message, gpointer data) {
+  auto* self = static_cast<Peer*>(data);
+  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
+    GError* error = nullptr;
+    gst_message_parse_error(message, &error, nullptr);
+    self->fail(take_message(error));
+  } else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_LATENCY) {
+    gst_bin_recalculate_latency(GST_BIN(self->pipeline_.get()));
+  }
+  return G_SOURCE_CONTINUE;
+}
+
+}  // namespace flowcache::live

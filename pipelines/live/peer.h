@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One WebRTC connection that sends the picture: to a browser, or to a WHIP server. A pipeline of its own that
+// is fed from a tap once the connection stands. We offer, the other side answers.
+//
+// Main loop only. Messages of the other side are checked before webrtcbin sees them.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "tap.h"
+
+namespace flowcache::live {
+
+enum class Codec { Vp8, H264 };
+
+struct PeerConfig {
+  Codec codec = Codec::Vp8;
+  GstClockTime base_time = 0;
+  std::string address;  ///< the only local address that is offered; empty: all of this machine
+  std::string stun;     ///< stun://host:port, or empty
+};
+
+/// What a peer tells; called in the main loop. A peer may be released from within.
+struct PeerEvents {
+  std::function<void(const std::string& sdp)> offer;
+  std::function<void(unsigned mline, const std::string& candidate)> candidate;
+  std::function<void()> gathered;  ///< all local candidates are known: local_sdp() has them
+  std::function<void(const std::string& state)> state;    ///< connecting, connected, disconnected, …
+  std::function<void(const std::string& reason)> failed;  ///< it is of no use any more: release it
+};
+
+class Peer : public std::enable_shared_from_this<Peer> {
+ public:
+  static constexpr size_t most_sdp = 32 * 1024, most_candidate = 512, most_candidates = 64;
+
+  /// Null and a sentence if an element is missing. An offer follows.
+  static std::shared_ptr<Peer> make(Tap& tap, const PeerConfig& config, PeerEvents events,
+                                    std::string* error);
+  ~Peer();
+
+  /// Empty, or what is wrong with it; the peer is as it was then.
+  std::string answer(const std::string& sdp);
+  std::string add_candidate(unsigned mline, const std::string& candidate);
+  /// Our description, with the candidates found so far.
+  std::string local_sdp() const;
+
+  bool connected() const { return consumer_ != nullptr; }
+  guint64 frames() const { return consumer_ ? consumer_->sent() : 0; }
+  guint64 dropped() const { return consumer_ ? consumer_->dropped() : 0; }
+
+ private:
+  Peer(Tap& tap, PeerEvents events) : tap_(tap), events_(std::move(events)) {}
+  bool open(const PeerConfig& config, std::string* error);
+  void connect_signals();
+  void create_offer();
+  void offer_created(GstPromise* promise);
+  void state_changed();
+  void fail(const std::string& reason);
+  static gboolean on_bus(GstBus* bus, GstMessage* message, gpointer self);
+
+  Tap& tap_;
+  PeerEvents events_;
+  GstPtr<GstElement> pipeline_;
+  GstElement* webrtc_ = nullptr;  // the pipeline's
+  std::shared_ptr<Tap::Consumer> consumer_;
+  bool offered_ = false, answered_ = false, failed_ = false;
+  unsigned candidates_ = 0;
+};
+
+/// Empty, or why this is no answer to our offer of one video track. Pure.
+std::string problem_of_answer(const std::string& sdp);
+
+}  // namespace flowcache::live

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "server.h"
+
+namespace flowcache::live {
+namespace {
+
+constexpr const char* resource_root = "/flowcache/live";
+constexpr const char* page_policy =
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
+    "connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+struct File {
+  const char *path, *resource, *type;
+};
+constexpr File files[] = {
+    {"/", "/index.html", "text/html; charset=utf-8"},
+    {"/live.css", "/live.css", "text/css; charset=utf-8"},
+    {"/live.js", "/live.js", "text/javascript; charset=utf-8"},
+    {"/plots.js", "/plots.js", "text/javascript; charset=utf-8"},
+    {"/picture.js", "/picture.js", "text/javascript; charset=utf-8"},
+    {"/openapi.json", "/openapi.json", "application/json"},
+};
+
+std::string header(SoupServerMessage* message, const char* name) {
+  const char* value = soup_message_headers_get_one(soup_server_message_get_request_headers(message), name);
+  return value == nullptr ? "" : value;
+}
+
+bool is_method(SoupServerMessage* message, const char* method) {
+  return g_strcmp0(soup_server_message_get_method(message), method) == 0;
+}
+
+void respond(SoupServerMessage* message, unsigned status, const char* type, const std::string& body) {
+  soup_server_message_set_status(message, status, nullptr);
+  soup_server_message_set_response(message, type, SOUP_MEMORY_COPY, body.data(), body.size());
+}
+
+void respond(SoupServerMessage* message, const Reply& reply) {
+  respond(message, reply.status, "application/json",
+          reply.body.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+void refuse_method(SoupServerMessage* message, const char* allowed) {
+  soup_message_headers_replace(soup_server_message_get_response_headers(message), "Allow", allowed);
+  respond(message, refusal(405, std::string("this takes ") + allowed));
+}
+
+/// Paths that tell nothing or only whether we are alive; all others want the token.
+bool is_open_to_all(const std::string& path) {
+  for (const File& file : files) {
+    if (path == file.path) return true;
+  }
+  return path == "/healthz";
+}
+
+bool answer_file(SoupServerMessage* message, const std::string& path) {
+  for (const File& file : files) {
+    if (path != file.path) continue;
+    if (!is_method(message, "GET") && !is_method(message, "HEAD")) {
+      refuse_method(message, "GET, HEAD");
+      return true;
+    }
+    GBytes* bytes = g_resources_lookup_data((std::string(resource_root) + file.resource).c_str(),
+                                            G_RESOURCE_LOOKUP_FLAGS_NONE, nullptr);
+    g_assert(bytes != nullptr);
+    gsize size = 0;
+    const auto* data = static_cast<const char*>(g_bytes_get_data(bytes, &size));
+    respond(message, 200, file.type, std::string(data, size));
+    g_bytes_unref(bytes);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Server::Server(ServerHost& host, const Options& options)
+    : host_(host),
+      options_(options),
+      gate_{options.bind, options.token},
+      server_(soup_server_new("server-header", "flowcache-live", nullptr)),
+      doorway_(server_.get(), options.max_connections) {
+  soup_server_add_early_handler(server_.get(), "/", on_headers, this, nullptr);
+  soup_server_add_handler(server_.get(), "/", on_request, this, nullptr);
+  soup_server_add_early_handler(server_.get(), "/ws", on_headers, this, nullptr);
+  soup_server_add_websocket_handler(server_.get(), "/ws", nullptr, nullptr, on_websocket, this, nullptr);
+  // Compression would let a few bytes become many.
+  soup_server_remove_websocket_extension(server_.get(), SOUP_TYPE_WEBSOCKET_EXTENSION_DEFLATE);
+}
+
+Server::~Server() {
+  soup_server_disconnect(server_.get());
+}
+
+void Server::close_sessions() {
+  for (const auto& session : std::list(sessions_))
+    session->close(SOUP_WEBSOCKET_CLOSE_GOING_AWAY, "the stream is over");
+}
+
+void Server::on_headers(SoupServer*, SoupServerMessage* message, const char* path, GHashTable* query,
+                        gpointer self) {
+  static_cast<Server*>(self)->check(message, path, query);
+}
+
+/// A status that is set here keeps the request from its handler.
+void Server::check(SoupServerMessage* message, const std::string& path, GHashTable* query) {
+  SoupMessageHeaders* out = soup_server_message_get_response_headers(message);
+  soup_message_headers_replace(out, "X-Content-Type-Options", "nosniff");
+  soup_message_headers_replace(out, "Referrer-Policy", "no-referrer");
+  soup_message_headers_replace(out, "Cross-Origin-Resource-Policy", "same-origin");
+  soup_message_headers_replace(out, "Content-Security-Policy", page_policy);
+  soup_message_headers_replace(out, "Cache-Control", "no-store");
+  if (path != "/ws") soup_message_headers_replace(out, "Connection", "close");
+  const auto* asked =
+      query == nullptr ? nullptr : static_cast<const char*>(g_hash_table_lookup(query, "token"));
+  const Visitor visitor{header(message, "Host"), header(message, "Origin"), header(message, "Authorization"),
+                        asked == nullptr ? "" : asked};
+  SoupMessageHeaders* in = soup_server_message_get_request_headers(message);
+  if (const std::string problem = refused_origin(gate_, visitor); !problem.empty()) {
+    respond(message, refusal(403, problem));
+  } else if (!is_open_to_all(path) && !has_token(gate_, visitor)) {
+    soup_message_headers_replace(out, "WWW-Authenticate", "Bearer");
+    respond(message, refusal(401, "the token is missing or wrong"));
+  } else if (soup_message_headers_get_content_length(in) > static_cast<goffset>(most_body)) {
+    respond(message, refusal(413, "a body has at most " + std::to_string(most_body) + " bytes"));
+  } else {
+    g_signal_connect(message, "got-chunk", G_CALLBACK(on_chunk), this);
+    return;
+  }
+  // Nothing of the body of a refused request is kept.
+  soup_message_body_set_accumulate(soup_server_message_get_request_body(message), FALSE);
+}
+
+/// For bodies whose length is not told before.
+void Server::on_chunk(SoupServerMessage* message, GBytes*, gpointer) {
+  SoupMessageBody* body = soup_server_message_get_request_body(message);
+  if (body->length <= static_cast<goffset>(most_body)) return;
+  soup_message_body_set_accumulate(body, FALSE);
+  soup_message_body_truncate(body);
+  respond(message, refusal(413, "a body has at most " + std::to_string(most_body) + " bytes"));
+}
+
+void Server::on_request(SoupServer*, SoupServerMessage* message, const char* path, GHashTable*,
+                        gpointer self) {
+  if (soup_server_message_get_status(message) != 0) return;
+  static_cast<Server*>(self)->answer(message, path);
+}
+
+void Server::answer(SoupServerMessage* message, const std::string& path) {
+  if (answer_file(message, path) || answer_api(message, path)) return;
+  respond(message, refusal(404, "there is nothing here"));
+}
+
+bool Server::answer_api(SoupServerMessage* message, const std::string& path) {
+  const bool reads = path == "/api/stats" || path == "/metrics" || path == "/healthz";
+  const bool writes = path == "/api/prompt" || path == "/api/settings" || path == "/api/reset";
+  if (!reads && !writes) return false;
+  if (reads && !is_method(message, "GET")) {
+    refuse_method(message, "GET");
+  } else if (writes && !is_method(message, "POST")) {
+    refuse_method(message, "POST");
+  } else if (path == "/api/stats") {
+    respond(message, {200, host_.stats()});
+  } else if (path == "/metrics") {
+    respond(message, 200, "text/plain; version=0.0.4; charset=utf-8", host_.metrics());
+  } else if (path == "/healthz") {
+    const std::string problem = host_.not_ready();
+    respond(message, problem.empty() ? Reply{200, {{"ready", true}}} : refusal(503, problem));
+  } else {
+    respond(message, post(message, path));
+  }
+  return true;
+}
+
+Reply Server::post(SoupServerMessage* message, const std::string& path) {
+  // A form of another page cannot have this type without asking first, and is not answered when it asks.
+  const char* type =
+      soup_message_headers_get_content_type(soup_server_message_get_request_headers(message), nullptr);
+  if (g_strcmp0(type, "application/json") != 0)
+    return refusal(415, "Content-Type has to be application/json");
+  const SoupMessageBody* body = soup_server_message_get_request_body(message);
+  std::string problem;
+  const auto request =
+      parse_object(std::string(body->data == nullptr ? "" : body->data, body->length), &problem);
+  if (!request) return refusal(400, problem);
+  if (request->contains("type")) return refusal(400, "there is no field \"type\"");
+  if (path == "/api/prompt") return host_.commands().prompt(*request);
+  return path == "/api/settings" ? host_.commands().settings(*request) : host_.commands().reset(*request);
+}
+
+void Server::on_websocket(SoupServer*, SoupServerMessage* message, const char*,
+                          SoupWebsocketConnection* connection, gpointer data) {
+  auto* self = static_cast<Server*>(data);
+  GSocketConnection* socket = self->doorway_.keep(message);
+  if (socket == nullptr) return;
+  self->sessions_.push_back(std::make_shared<Session>(
+      self->host_, connection, socket, [self](Session* session) { self->session_closed(session); }));
+  self->sessions_.back()->start();
+}
+
+void Server::session_closed(Session* session) {
+  // Later: it is still speaking.
+  for (auto it = sessions_.begin(); it != sessions_.end(); ++it) {
+    if (it->get() != session) continue;
+    on_main([kept = *it] {});
+    sessions_.erase(it);
+    return;
+  }
+}
+
+}  // namespace flowcache::live

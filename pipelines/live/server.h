@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// HTTP: the page, the REST calls, /metrics, /healthz, and the WebSocket at /ws. Main loop only.
+#pragma once
+
+#include <list>
+
+#include "doorway.h"
+#include "gate.h"
+#include "options.h"
+#include "session.h"
+
+namespace flowcache::live {
+
+/// What the server shows; outlives it.
+struct ServerHost : SessionHost {
+  virtual Json stats() = 0;
+  virtual std::string metrics() = 0;
+  /// Empty, or why the stream is not ready.
+  virtual std::string not_ready() = 0;
+};
+
+class Server {
+ public:
+  static constexpr gsize most_body = 64 * 1024;
+
+  Server(ServerHost& host, const Options& options);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  bool listen(std::string* error) { return doorway_.listen(options_.bind, options_.port, error); }
+  guint16 port() const { return doorway_.port(); }
+  unsigned connections() const { return doorway_.connections(); }
+  guint64 refused_connections() const { return doorway_.refused(); }
+  const std::list<std::shared_ptr<Session>>& sessions() const { return sessions_; }
+  /// Tells all browsers that it is over.
+  void close_sessions();
+
+ private:
+  static void on_headers(SoupServer*, SoupServerMessage*, const char* path, GHashTable* query, gpointer self);
+  static void on_request(SoupServer*, SoupServerMessage*, const char* path, GHashTable* query, gpointer self);
+  static void on_websocket(SoupServer*, SoupServerMessage*, const char* path, SoupWebsocketConnection*,
+                           gpointer self);
+  static void on_chunk(SoupServerMessage* message, GBytes* chunk, gpointer self);
+  void check(SoupServerMessage* message, const std::string& path, GHashTable* query);
+  void answer(SoupServerMessage* message, const std::string& path);
+  bool answer_api(SoupServerMessage* message, const std::string& path);
+  Reply post(SoupServerMessage* message, const std::string& path);
+  void session_closed(Session* session);
+
+  ServerHost& host_;
+  const Options options_;
+  const Gate gate_;
+  ObjectPtr<SoupServer> server_;
+  Doorway doorway_;
+  std::list<std::shared_ptr<Session>> sessions_;
+};
+
+}  // namespace flowcache::live

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One browser on the WebSocket: commands in, the feed and WebRTC's signalling out. At most one picture each.
+// A browser that does not read loses reports, then the connection; one that talks too much loses it at once.
+// Main loop only.
+#pragma once
+
+#include <libsoup/soup.h>
+
+#include "commands.h"
+#include "peer.h"
+
+namespace flowcache::live {
+
+/// What a session may use; outlives all sessions.
+struct SessionHost {
+  virtual ~SessionHost() = default;
+  virtual Commands& commands() = 0;
+  virtual Feed& feed() = 0;
+  /// The first message: everything that a page needs to begin.
+  virtual Json hello() = 0;
+  /// Null and a sentence if it cannot be; among them that enough are watching.
+  virtual std::shared_ptr<Peer> make_viewer(Codec codec, PeerEvents events, std::string* error) = 0;
+};
+
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  static constexpr size_t most_message = 64 * 1024;
+  static constexpr double messages_per_second = 20, burst = 100;
+  static constexpr gint64 patience = 10 * G_USEC_PER_SEC;  ///< with somebody who does not read
+
+  /// `socket` is the one under `connection`. `closed` is called once, when the connection is over.
+  Session(SessionHost& host, SoupWebsocketConnection* connection, GSocketConnection* socket,
+          std::function<void(Session*)> closed);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  void start();
+  void close(unsigned short code, const char* reason);
+  const Peer* viewer() const { return viewer_.get(); }
+
+ private:
+  static void on_message(SoupWebsocketConnection*, SoupWebsocketDataType type, GBytes* message,
+                         gpointer self);
+  static void on_closed(SoupWebsocketConnection*, gpointer self);
+  bool may_speak();
+  void handle(const std::string& text);
+  void dispatch(const std::string& type, const Json& request);
+  void watch(const Json& request);
+  void answer(const Json& request);
+  void add_candidate(const Json& request);
+  void reply(const std::string& to, const Reply& reply);
+  /// Of what may be left out when the other side does not read.
+  void send_report(const std::string& text);
+  /// Of what may not: the connection is closed then.
+  void send(const Json& message);
+  bool can_write() const;
+
+  SessionHost& host_;
+  ObjectPtr<SoupWebsocketConnection> connection_;
+  ObjectPtr<GSocketConnection> socket_;
+  std::function<void(Session*)> closed_;
+  unsigned subscription_ = 0;
+  std::shared_ptr<Peer> viewer_;
+  double allowance_ = burst;
+  gint64 last_message_, last_written_;
+};
+
+}  // namespace flowcache::live
