@@ -6,13 +6,15 @@
 #   source common.sh
 #   parse_arguments "$@"      reads the options, fills the arrays arguments and source; needs usage()
 #   run_pipeline NAME WORD…   prints the pipeline and runs it
+#   send_pipeline NAME WORD…  the same for an other side that may go away: the generator goes on without it
 
 # shellcheck source=tools/setup.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../tools/setup.sh"
 
 flowcache_environment
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} # threads that wait leave the cores to the encoder
 prompt="slow green aurora over mountains" seed=1 seconds="" dry_run=0
-arguments=() source=() encoder=() sound=()
+arguments=() source=() encoder=() sound=() retry=30
 
 # A queue that drops its oldest frames when the other side is slow, so that delay never builds up.
 live_queue=(queue max-size-buffers=8 max-size-bytes=0 max-size-time=0 leaky=downstream)
@@ -23,6 +25,13 @@ common_options() {
   --seed N       another seed, another video (default 1)
   --seconds N    stop after N seconds (default: go on until Ctrl-C)
   --dry-run      print the pipeline and run nothing
+TEXT
+}
+
+retry_options() {
+  cat <<'TEXT'
+  --retry N      when the other side goes away, try again up to N times, two seconds apart, while the generator goes on;
+                 then, or at once with 0, end with a message (default 30)
 TEXT
 }
 
@@ -61,7 +70,8 @@ quoted() {
   printf '"%s"' "${text//\"/\\\"}"
 }
 
-has_element() { gst-inspect-1.0 --exists "$1" 2>/dev/null; }
+# --exists would compare versions with the core, and not every plugin numbers itself as GStreamer does.
+has_element() { gst-inspect-1.0 "$1" >/dev/null 2>&1; }
 
 # set_encoder KBIT_PER_SECOND KEYFRAME_INTERVAL: fills the array encoder with one for a live stream, in hardware where
 # there is one.
@@ -85,6 +95,20 @@ set_sound() {
   sound+=(! "audio/x-raw,rate=48000" ! audioconvert)
 }
 
+# retry_option OPTION VALUE: --retry, for the own_option of a script whose other side may go away.
+retry_option() {
+  [[ $1 == --retry ]] || return 1
+  [[ $2 =~ ^[0-9]{1,6}$ ]] || die "--retry '$2' is not a whole number from 0 to 999999"
+  retry=$2
+}
+
+# set_up: builds what the pipelines need, unless the caller says that it is there.
+set_up() {
+  if [[ -z ${FLOWCACHE_READY:-} ]]; then
+    flowcache_setup gst-plugin/libgstflowcache.so pipelines/embed/frames "$@"
+  fi
+}
+
 # print_pipeline WORD…: as a line that can be pasted into a shell.
 print_pipeline() {
   local word
@@ -105,7 +129,7 @@ run_pipeline() {
   shift
   print_pipeline "$@"
   if [[ $dry_run -eq 1 ]]; then return; fi
-  flowcache_setup gst-plugin/libgstflowcache.so pipelines/flowcache-demo
+  set_up
   log=$(mktemp)
   gst-launch-1.0 -e "$@" 2> >(tee -i "$log" >&2) || status=$?
   wait $! 2>/dev/null || true # for tee
@@ -115,4 +139,30 @@ run_pipeline() {
   fi
   rm -f "$log"
   return "$status"
+}
+
+# send_pipeline WHAT WORD…: the words are an output with a sink named "sink", in which @video and @audio stand for what
+# the generator makes. flowcache-send (send/main.cpp) runs the two apart, so that the output can be made anew.
+send_pipeline() {
+  local what=$1 word whole=() output=() generator=()
+  local video=("${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse config-interval=-1)
+  local audio=("${sound[@]}" ! avenc_aac bitrate=96000)
+  shift
+  for word in "$@"; do
+    case $word in
+      @video)
+        whole+=("${video[@]}" ! queue) output+=(appsrc name=video)
+        generator+=("${video[@]}" ! "video/x-h264,stream-format=byte-stream,alignment=au" ! appsink name=video)
+        ;;
+      @audio)
+        whole+=("${audio[@]}" ! queue) output+=(appsrc name=audio)
+        generator+=("${audio[@]}" ! appsink name=audio)
+        ;;
+      *) whole+=("$word") output+=("$word") ;;
+    esac
+  done
+  print_pipeline "${whole[@]}"
+  if [[ $dry_run -eq 1 ]]; then return; fi
+  set_up pipelines/send/flowcache-send
+  exec "$BUILD/pipelines/send/flowcache-send" "$what" "$retry" "${generator[*]}" "${output[*]}"
 }

@@ -8,35 +8,31 @@ usage() {
   cat <<'TEXT'
 pipelines/rtmp.sh [OPTIONS] rtmp://HOST[:PORT]/APPLICATION/KEY
 
-Publishes generated video to an RTMP server. Ends with a message when the server goes away.
+Publishes generated video to an RTMP server, with a soft sound, since most of them want a sound track.
 
-  --retry N      when the server goes away, try again N times, two seconds apart (default 0)
+  --silent       silence instead of the sound
 TEXT
+  retry_options
   common_options
 }
 
-retry=0
-own_option() {
-  [[ $1 == --retry ]] || return 1
-  [[ $2 =~ ^[0-9]{1,6}$ ]] || die "--retry '$2' is not a whole number from 0 to 999999"
-  retry=$2
-}
+volume=0.05
+own_option() { retry_option "$@"; }
 
-parse_arguments "$@"
+# --silent takes no value, so it is taken out before the others are read.
+words=()
+for word in "$@"; do
+  if [[ $word == --silent ]]; then volume=0; else words+=("$word"); fi
+done
+parse_arguments "${words[@]}"
 [[ ${#arguments[@]} -eq 1 ]] || die "exactly one address is wanted, not ${#arguments[@]}" "see $0 --help"
 url=${arguments[0]}
 [[ $url =~ ^rtmps?://[^/]+/.+ ]] || die "$url is not rtmp://HOST[:PORT]/APPLICATION/KEY"
 
-# Two seconds between key frames is what RTMP servers cut their segments by. Most of them want a sound track, so silence
-# goes with it.
+#   key frames two seconds apart   what RTMP servers cut their segments by
+#   latency=200000000              the muxer waits so long for a track that is late
+#   streamable=true                no index at the end, which a live stream never has
 set_encoder 2500 32
-set_sound silence 0
-pipeline=(flvmux name=mux streamable=true ! rtmp2sink "location=$(quoted "$url")"
-  "${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse ! mux.
-  "${sound[@]}" ! avenc_aac bitrate=64000 ! queue ! mux.)
-for ((attempt = 0; ; ++attempt)); do
-  if run_pipeline "$url" "${pipeline[@]}"; then exit 0; fi
-  if [[ $attempt -ge $retry ]]; then exit 1; fi
-  say "trying again in two seconds ($((retry - attempt)) left)"
-  sleep 2
-done
+set_sound pink-noise "$volume"
+send_pipeline "$url" flvmux name=mux streamable=true latency=200000000 ! rtmp2sink name=sink "location=$(quoted "$url")" \
+  @video ! h264parse ! mux. @audio ! aacparse ! mux.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Writes generated frames as PPM pictures, with nothing but flowcache.h:
+ * Generated frames as PPM pictures, with nothing but flowcache.h:
  *
  *   cc frames.c $(pkg-config --cflags --libs flowcache) -o frames
  *   OMP_WAIT_POLICY=passive ./frames "orange fire" 3 fire     three chunks: fire-0000.ppm, fire-0001.ppm, …
@@ -9,23 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int show_progress(void* user, const char* stage, double fraction) {
-  (void)user;
-  fprintf(stderr, "%s %.0f %%\n", stage, fraction * 100);
-  return 0; /* anything else would cancel */
-}
-
 static int fail(const char* what) {
   fprintf(stderr, "frames: %s: %s\n", what, fc_last_error());
   return 1;
-}
-
-static int write_ppm(const char* path, const uint8_t* rgba, uint32_t width, uint32_t height) {
-  FILE* file = fopen(path, "wb");
-  if (!file) return perror(path), 1;
-  fprintf(file, "P6\n%u %u\n255\n", width, height);
-  for (uint32_t i = 0; i < width * height; ++i) fwrite(rgba + 4 * i, 1, 3, file);
-  return fclose(file) != 0;
 }
 
 /* Every frame of one chunk. */
@@ -39,8 +25,11 @@ static int write_chunk(const fc_chunk* chunk, const char* prefix, unsigned* numb
   for (uint32_t frame = 0; frame < info.frames && !failed; ++frame) {
     char path[4096];
     snprintf(path, sizeof path, "%s-%04u.ppm", prefix, (*number)++);
-    failed = fc_chunk_write(chunk, frame, &planes) != FC_OK ? fail("write")
-                                                            : write_ppm(path, rgba, info.width, info.height);
+    FILE* file = fopen(path, "wb");
+    failed = file == NULL ? (perror(path), 1) : fc_chunk_write(chunk, frame, &planes) != FC_OK ? fail("write") : 0;
+    if (file) fprintf(file, "P6\n%u %u\n255\n", info.width, info.height);
+    for (uint32_t i = 0; i < info.width * info.height && !failed; ++i) fwrite(rgba + 4 * i, 1, 3, file);
+    if (file && fclose(file) != 0) failed = 1;
   }
   free(rgba);
   fprintf(stderr, "chunk %u: %u steps computed, %u reused, %.0f ms\n", (unsigned)info.chunk, info.steps_computed,
@@ -55,7 +44,7 @@ int main(int argc, char** argv) {
                                     .cache_threshold = FC_AUTO, .guidance_scale = FC_AUTO};
   fc_engine* engine = NULL;
   fc_stream* stream = NULL;
-  if (fc_engine_open(&engine_config, show_progress, NULL, &engine) != FC_OK) return fail("open");
+  if (fc_engine_open(&engine_config, NULL, NULL, &engine) != FC_OK) return fail("open");
   int failed = fc_stream_open(engine, &stream_config, &stream) != FC_OK ? fail("stream") : 0;
   unsigned number = 0;
   for (int i = 0; i < atoi(argv[2]) && !failed; ++i) {

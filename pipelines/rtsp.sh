@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+set -euo pipefail
+# shellcheck source=pipelines/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+  cat <<'TEXT'
+pipelines/rtsp.sh [OPTIONS] [PORT]
+
+Serves generated video, with a soft sound, at rtsp://127.0.0.1:PORT/live (default 8554). Viewers share one generation,
+which begins with the first of them and ends with the last. Watch it with
+  ffplay rtsp://127.0.0.1:8554/live
+
+  --bind ADDR    where to listen (default 127.0.0.1; 0.0.0.0: every interface, open to all who reach it)
+TEXT
+  common_options
+}
+
+bind=127.0.0.1
+own_option() {
+  [[ $1 == --bind ]] || return 1
+  [[ $2 =~ ^[0-9a-zA-Z.:-]+$ ]] || die "--bind '$2' is not an address"
+  bind=$2
+}
+
+parse_arguments "$@"
+[[ ${#arguments[@]} -le 1 ]] || die "one PORT, not ${#arguments[@]}" "see $0 --help"
+port=${arguments[0]:-8554}
+[[ $port =~ ^[0-9]{1,5}$ && $port -le 65535 ]] || die "$port is not a port from 0 (a free one) to 65535"
+
+#   key frames a second apart   a viewer that joins sees a picture within a second
+#   config-interval=-1          with each of them what a decoder needs to begin
+set_encoder 2000 16
+set_sound pink-noise 0.05
+pipeline=("${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse
+  ! rtph264pay name=pay0 pt=96 config-interval=-1
+  "${sound[@]}" ! opusenc ! rtpopuspay name=pay1 pt=97)
+if [[ $dry_run -eq 1 ]]; then
+  description="( ${pipeline[*]} )"
+  echo "pipelines/rtsp/flowcache-rtsp $bind $port /live '${description//\'/\'\\\'\'}'"
+  exit
+fi
+set_up
+# Built only where gst-rtsp-server is.
+ninja -C "$BUILD" -t query pipelines/rtsp/flowcache-rtsp >/dev/null 2>&1 ||
+  die "gst-rtsp-server is missing: install libgstrtspserver-1.0-dev, then run: meson setup --reconfigure $BUILD"
+set_up pipelines/rtsp/flowcache-rtsp
+exec "$BUILD/pipelines/rtsp/flowcache-rtsp" "$bind" "$port" /live "( ${pipeline[*]} )"

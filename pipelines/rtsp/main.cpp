@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// flowcache-rtsp: serves one generation to any number of RTSP viewers. What pipelines/rtsp.sh runs.
+//
+//   flowcache-rtsp ADDRESS PORT PATH DESCRIPTION
+//
+// DESCRIPTION is what gst-rtsp-server wants of a media: a bin with payloaders pay0, pay1, …. It is made when
+// the first viewer comes, shared by all and ended when the last has left, so that nobody's machine is kept
+// busy for nobody. PORT 0: a free one. The address is printed when it serves. Ctrl-C ends it.
+#include <glib-unix.h>
+#include <gst/rtsp-server/rtsp-server.h>
+
+#include <cstdio>
+
+namespace {
+
+constexpr int max_viewers = 100;  // sessions; one more is refused
+constexpr guint tidy_seconds = 5;
+int viewers = 0;
+
+// A viewer that vanished without a word is forgotten after its session's timeout.
+gboolean tidy(gpointer server) {
+  g_autoptr(GstRTSPSessionPool) pool = gst_rtsp_server_get_session_pool(GST_RTSP_SERVER(server));
+  gst_rtsp_session_pool_cleanup(pool);
+  return G_SOURCE_CONTINUE;
+}
+
+void on_closed(GstRTSPClient*, gpointer) {
+  std::fprintf(stderr, "a viewer has left, %d remain\n", --viewers);
+}
+
+void on_connected(GstRTSPServer*, GstRTSPClient* client, gpointer) {
+  std::fprintf(stderr, "a viewer has come, %d now\n", ++viewers);
+  g_signal_connect(client, "closed", G_CALLBACK(on_closed), nullptr);
+}
+
+gboolean on_bus(GstBus*, GstMessage* message, gpointer) {
+  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
+    g_autoptr(GError) error = nullptr;
+    gst_message_parse_error(message, &error, nullptr);
+    std::fprintf(stderr, "error: %s\n", error->message);
+  }
+  return TRUE;
+}
+
+// The media tells its viewers about an error by ending; the reason is on its bus, which it watches itself.
+void on_media(GstRTSPMediaFactory*, GstRTSPMedia* media, gpointer) {
+  g_autoptr(GstElement) element = gst_rtsp_media_get_element(media);
+  g_autoptr(GstObject) parent = gst_object_get_parent(GST_OBJECT(element));
+  if (!parent || !GST_IS_PIPELINE(parent)) return;
+  g_autoptr(GstBus) bus = gst_element_get_bus(GST_ELEMENT(parent));
+  gst_bus_enable_sync_message_emission(bus);
+  g_signal_connect(bus, "sync-message::error", G_CALLBACK(+[](GstBus* from, GstMessage* message, gpointer) {
+                     on_bus(from, message, nullptr);
+                   }),
+                   nullptr);
+}
+
+gboolean on_signal(gpointer loop) {
+  g_main_loop_quit(static_cast<GMainLoop*>(loop));
+  return G_SOURCE_CONTINUE;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  gst_init(&argc, &argv);
+  if (argc != 5) return std::fputs("flowcache-rtsp ADDRESS PORT PATH DESCRIPTION\n", stderr), 2;
+  g_autoptr(GMainLoop) loop = g_main_loop_new(nullptr, FALSE);
+  g_autoptr(GstRTSPServer) server = gst_rtsp_server_new();
+  gst_rtsp_server_set_address(server, argv[1]);
+  gst_rtsp_server_set_service(server, argv[2]);
+
+  GstRTSPMediaFactory* factory = gst_rtsp_media_factory_new();
+  gst_rtsp_media_factory_set_launch(factory, argv[4]);
+  gst_rtsp_media_factory_set_shared(factory, TRUE);
+  g_signal_connect(factory, "media-configure", G_CALLBACK(on_media), nullptr);
+  g_autoptr(GstRTSPMountPoints) mounts = gst_rtsp_server_get_mount_points(server);
+  gst_rtsp_mount_points_add_factory(mounts, argv[3], factory);
+  g_autoptr(GstRTSPSessionPool) pool = gst_rtsp_server_get_session_pool(server);
+  gst_rtsp_session_pool_set_max_sessions(pool, max_viewers);
+  g_signal_connect(server, "client-connected", G_CALLBACK(on_connected), nullptr);
+
+  if (gst_rtsp_server_attach(server, nullptr) == 0)
+    return std::fprintf(stderr, "error: %s:%s cannot be listened on: choose another port\n", argv[1],
+                        argv[2]),
+           1;
+  std::fprintf(stderr, "serving rtsp://%s:%d%s\n", argv[1], gst_rtsp_server_get_bound_port(server), argv[3]);
+  g_timeout_add_seconds(tidy_seconds, tidy, server);
+  g_unix_signal_add(SIGINT, on_signal, loop);
+  g_unix_signal_add(SIGTERM, on_signal, loop);
+  g_main_loop_run(loop);
+  return 0;
+}
