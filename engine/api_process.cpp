@@ -50,6 +50,8 @@ const std::vector<Description>& descriptions() {
     std::vector<Description> list;
     for (const auto& p : reuse_policies())
       list.push_back({FC_POLICY_REUSE, p.name, p.summary, p.paper, options_text(p.options)});
+    for (const auto& p : guidance_policies())
+      list.push_back({FC_POLICY_GUIDANCE, p.name, p.summary, p.paper, options_text(p.options)});
     for (const auto& p : kv_policies())
       list.push_back({FC_POLICY_KV, p.name, p.summary, p.paper, options_text(p.options)});
     return list;

@@ -104,7 +104,8 @@ FC_API fc_status fc_model_describe(const char* model, fc_model_info* info);
  * folder. NULL if none exists. Valid for the life of the process. Any thread. */
 FC_API const char* fc_default_model(void);
 
-typedef enum { FC_POLICY_REUSE = 0, FC_POLICY_KV = 1 } fc_policy_kind;
+/* A guidance policy stands behind a reuse policy: "ramp+cfg_cache:refresh=4". */
+typedef enum { FC_POLICY_REUSE = 0, FC_POLICY_KV = 1, FC_POLICY_GUIDANCE = 2 } fc_policy_kind;
 typedef struct {
   size_t size;
   fc_policy_kind kind;
@@ -150,7 +151,8 @@ typedef struct {
   const char* prompt;          /* NULL or "": no condition. At most 8192 bytes of UTF-8 */
   const char* negative_prompt; /* used when guidance_scale != 1; NULL: the empty prompt */
   uint64_t seed;
-  const char* cache;           /* reuse policy, "name" or "name:option=value,…"; NULL: the model's default */
+  const char* cache;           /* reuse policy, "name" or "name:option=value,…", and perhaps "+guidance policy";
+                                  NULL: the model's default */
   double cache_threshold;      /* ε of the reuse policy, 0..10, 0 never reuses; FC_AUTO: policy's or model's default */
   const char* kv_cache;        /* KV policy, as `cache` */
   uint64_t kv_budget;          /* bytes that the KV of finished chunks may hold, all layers and branches; 0: model's */

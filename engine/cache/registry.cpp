@@ -14,8 +14,11 @@ namespace reuse {
 PolicyEntry<ReusePolicy> none(), flowcache(), teacache(), teacache_joint(), easycache(), magcache(), scm(),
     interval(), taylorseer(), forecast(), ramp(), automatic(), first_block(), xchunk();
 }
+namespace guidance {
+PolicyEntry<GuidancePolicy> cfg_cache();
+}
 namespace kv {
-PolicyEntry<KvPolicy> window(), flowcache(), full(), packcache(), ca2();
+PolicyEntry<KvPolicy> window(), flowcache(), full(), packcache(), ca2(), decoprune();
 }
 
 std::span<const PolicyEntry<ReusePolicy>> reuse_policies() {
@@ -30,8 +33,13 @@ std::span<const PolicyEntry<ReusePolicy>> reuse_policies() {
 
 std::span<const PolicyEntry<KvPolicy>> kv_policies() {
   static const std::vector<PolicyEntry<KvPolicy>> all = {
-      kv::flowcache(), kv::window(), kv::full(), kv::packcache(), kv::ca2(),
+      kv::flowcache(), kv::window(), kv::full(), kv::packcache(), kv::ca2(), kv::decoprune(),
   };
+  return all;
+}
+
+std::span<const PolicyEntry<GuidancePolicy>> guidance_policies() {
+  static const std::vector<PolicyEntry<GuidancePolicy>> all = {guidance::cfg_cache()};
   return all;
 }
 
@@ -141,11 +149,25 @@ Choice choose(std::span<const PolicyEntry<Policy>> entries, std::string_view spe
 }  // namespace
 
 std::string_view policy_name(std::string_view spec) {
-  return spec.substr(0, spec.find(':'));
+  return spec.substr(0, spec.find_first_of(":+"));
 }
 
+namespace {
+// The plus that joins two policies: one followed by a name, unlike that of 1e+3.
+size_t plus_of(std::string_view spec) {
+  for (size_t i = 0; i + 1 < spec.size(); ++i)
+    if (spec[i] == '+' && std::isalpha(static_cast<unsigned char>(spec[i + 1]))) return i;
+  return std::string_view::npos;
+}
+}  // namespace
+
 ReuseChoice choose_reuse(std::string_view spec) {
-  return choose<ReuseChoice>(reuse_policies(), spec, "cache policy");
+  return choose<ReuseChoice>(reuse_policies(), spec.substr(0, plus_of(spec)), "cache policy");
+}
+GuidanceChoice choose_guidance(std::string_view spec) {
+  const size_t plus = plus_of(spec);
+  if (plus == std::string_view::npos) return {};
+  return choose<GuidanceChoice>(guidance_policies(), spec.substr(plus + 1), "guidance policy");
 }
 KvChoice choose_kv(std::string_view spec) {
   return choose<KvChoice>(kv_policies(), spec, "KV cache policy");

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cache/guidance/guidance_policy.h"
 #include "cache/kv/kv_policy.h"
 #include "cache/reuse/reuse_policy.h"
 
@@ -46,25 +47,34 @@ struct PolicyEntry {
 
 std::span<const PolicyEntry<ReusePolicy>> reuse_policies();
 std::span<const PolicyEntry<KvPolicy>> kv_policies();
+std::span<const PolicyEntry<GuidancePolicy>> guidance_policies();
 
-// "name" or "name:option=value,option=value". Throws FC_ERROR_NOT_FOUND (with the known names) or
-// FC_ERROR_ARGUMENT (unknown option, value out of range: names both and the range).
+// "name" or "name:option=value,option=value"; for reuse also "…+guidance policy". Throws FC_ERROR_NOT_FOUND
+// (with the known names) or FC_ERROR_ARGUMENT (unknown option, value out of range: names both and the range).
 struct ReuseChoice {
   const PolicyEntry<ReusePolicy>* entry = nullptr;
   Options options;
   std::unique_ptr<ReusePolicy> make() const { return entry->make(options); }
+};
+// What stands behind the plus of a reuse spec; entry is null if there is none.
+struct GuidanceChoice {
+  const PolicyEntry<GuidancePolicy>* entry = nullptr;
+  Options options;
+  std::unique_ptr<GuidancePolicy> make() const { return entry ? entry->make(options) : nullptr; }
 };
 struct KvChoice {
   const PolicyEntry<KvPolicy>* entry = nullptr;
   Options options;
   std::unique_ptr<KvPolicy> make() const { return entry->make(options); }
 };
-// The name in a spec: what comes before the first colon.
+// The (first) name in a spec: what comes before a colon or a plus.
 std::string_view policy_name(std::string_view spec);
 ReuseChoice choose_reuse(std::string_view spec);
+GuidanceChoice choose_guidance(std::string_view spec);
 KvChoice choose_kv(std::string_view spec);
 
-// "velocity", "latent_increment", "output_delta" or "token_residual". The tail residual is a policy's own choice.
+// "velocity", "latent_increment", "output_delta" or "token_residual". The tail residual is a policy's own
+// choice.
 ReuseKind reuse_kind(std::string_view word);
 
 }  // namespace flowcache

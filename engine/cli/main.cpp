@@ -25,8 +25,9 @@ void sleep_at_barriers(char** argv) {
 void list_policies() {
   fc_policy_info info{};
   info.size = sizeof info;
+  const char* const kinds[] = {"cache", "kv", "+"};
   for (uint32_t i = 0; fc_policy_describe(i, &info) == FC_OK; ++i)
-    std::printf("%-6s %-16s %s%s%s%s\n", info.kind == FC_POLICY_REUSE ? "cache" : "kv", info.name,
+    std::printf("%-6s %-16s %s%s%s%s\n", kinds[info.kind], info.name,
                 info.summary, *info.paper ? " [" : "", info.paper, *info.paper ? "]" : "");
 }
 

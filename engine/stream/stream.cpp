@@ -25,10 +25,12 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   sampler_ = std::move(resolved.sampler);
   schedule_ = resolved.schedule;
   reuse_ = std::move(resolved.policy);
+  guidance_policy_ = std::move(resolved.guidance_policy);
   across_.resize(reuse_->across_chunks() ? schedule_.steps() : 0);
   for (int branch = 0; branch < resolved.branches; ++branch)
     kv_.push_back(
         std::make_unique<KvStore>(resolved.kv_geometry, resolved.budget_tokens, resolved.kv.make()));
+  estimate_step_ = kv_.front()->policy().needs_change(schedule_.steps());
   prompts_ = std::make_unique<Prompts>(*model_->text, config.prompt);
   if (resolved.branches == max_branches) {
     check_prompt(config.negative_prompt);
@@ -83,6 +85,7 @@ void Stream::begin_tick() {
       chunk->residuals = {};
       reuse_->residuals_dropped(chunk->index);
     }
+  tick_guidance_ = guidance_;
   const auto due = schedule_.tick(tick_++);
   tasks_.clear();
   next_task_ = 0;
@@ -141,8 +144,9 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
     for (size_t branch = 0; branch < kv_.size(); ++branch)
       run_blocks(clean, branch, clean.embedded.tokens, 0, model_->transformer->shape().layers);
   }
-  const bool dropped = move_to_history(chunk.index);
+  const bool dropped = move_to_history(chunk);
   reuse_->end_chunk(chunk.index);
+  if (guidance_policy_) guidance_policy_->end_chunk(chunk.index);
 
   auto result = std::make_shared<Chunk>();
   const Stopwatch watch;
@@ -166,7 +170,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   stats_.last_decode_seconds = decode_seconds;
   stats_.kv_bytes = 0;
   for (const auto& kv : kv_) stats_.kv_bytes += kv->history_bytes();
-  stats_.reuse_bytes = reuse_->state_bytes();
+  stats_.reuse_bytes = reuse_->state_bytes() + (guidance_policy_ ? guidance_policy_->state_bytes() : 0);
   for (const auto& other : live_) stats_.reuse_bytes += other->residual_bytes();
   for (const auto& step : across_)
     for (const at::Tensor& one : step) stats_.reuse_bytes += one.defined() ? one.nbytes() : 0;
@@ -175,10 +179,22 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   return result;
 }
 
-bool Stream::move_to_history(int64_t chunk) {
+// Mean squared difference between the estimate and the final latent, per token [tokens].
+at::Tensor Stream::token_change(const LiveChunk& chunk) const {
+  if (!chunk.estimate.defined()) return {};
+  const TransformerShape& shape = model_->transformer->shape();
+  const at::Tensor error = (chunk.latent - chunk.estimate).square().mean(0);  // [F, h, w]
+  return error.unfold(1, shape.patch_height, shape.patch_height)
+      .unfold(2, shape.patch_width, shape.patch_width)
+      .mean({3, 4})
+      .flatten();
+}
+
+bool Stream::move_to_history(const LiveChunk& chunk) {
   bool dropped = false;
   try {
-    for (const auto& kv : kv_) dropped |= kv->finish(chunk);
+    const at::Tensor change = token_change(chunk);
+    for (const auto& kv : kv_) dropped |= kv->finish(chunk.index, change);
   } catch (const Error& error) {
     if (error.status() != FC_ENDED) throw;
     ended_ = error.what();  // this chunk is whole; the next call says why there is no other
@@ -195,6 +211,7 @@ void Stream::reset(uint64_t seed) {
   next_task_ = 0;
   live_.clear();
   reuse_->reset();
+  if (guidance_policy_) guidance_policy_->reset();
   across_.assign(across_.size(), {});
   network_seconds_ = network_steps_ = 0;
   if (governor_) {

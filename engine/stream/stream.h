@@ -89,12 +89,19 @@ class Stream {
   at::Tensor reuse_velocity(const Task& task);
   void keep_residual(LiveChunk& chunk, size_t branch, const at::Tensor& residual) const;
   void repair(const Task& task);
-  at::Tensor guided(const std::array<at::Tensor, max_branches>& velocity) const;
+  struct Branches {
+    bool conditional = true, unconditional = true;
+    bool operator[](size_t branch) const { return branch == 0 ? conditional : unconditional; }
+  };
+  Branches needed_branches(const StepInfo& info);
+  at::Tensor guided(const StepInfo& info, Branches ran, const std::array<at::Tensor, max_branches>& velocity);
+  bool writes_history(int step) const;
   void integrate(Task& task, const at::Tensor& velocity);
   at::Tensor noise(LiveChunk& chunk);
   void govern(double chunk_seconds);
   std::shared_ptr<Chunk> finish(LiveChunk& chunk);
-  bool move_to_history(int64_t chunk);
+  bool move_to_history(const LiveChunk& chunk);
+  at::Tensor token_change(const LiveChunk& chunk) const;
   void check_cancelled();
   void count(const Decision& decision);
 
@@ -102,6 +109,7 @@ class Stream {
   std::unique_ptr<Sampler> sampler_;
   Schedule schedule_{1, 1};
   std::unique_ptr<ReusePolicy> reuse_;
+  std::unique_ptr<GuidancePolicy> guidance_policy_;  // null: every computed step runs all branches it needs
   // For policies that reuse across chunks: what each step left, [step][branch].
   std::vector<std::array<at::Tensor, max_branches>> across_;
   std::vector<std::unique_ptr<KvStore>> kv_;  // one a branch
@@ -116,7 +124,8 @@ class Stream {
   std::vector<Task> tasks_;  // of the current tick
   size_t next_task_ = 0;
   bool tick_open_ = false;
-  std::string ended_;  // why the stream cannot go on; "" while it can
+  int estimate_step_ = -1;  // whose x0 estimate the KV policy wants; -1: none
+  std::string ended_;       // why the stream cannot go on; "" while it can
   std::deque<std::unique_ptr<LiveChunk>> live_;
   std::function<at::Tensor(int64_t, int64_t)> noise_;
 
@@ -128,6 +137,7 @@ class Stream {
   std::atomic<double> threshold_{0}, guidance_{1};
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> guidance_changed_{false};
+  double tick_guidance_ = 1;  // in force for the whole tick
   mutable std::mutex stats_mutex_;
   StreamStats stats_;
 };

@@ -40,6 +40,15 @@ void check_composition(const ResolvedConfig& resolved, int layers) {
                                        " blocks that always run leave nothing of a model of " +
                                        std::to_string(layers) +
                                        " to reuse: lower first_blocks or last_blocks");
+  if (resolved.guidance_policy && resolved.branches == 1)
+    throw Error(FC_ERROR_ARGUMENT, "cache " + name +
+                                       ": what stands behind the plus saves guidance, and there is none: set "
+                                       "guidance_scale to another value than 1");
+  if (resolved.guidance_policy && keeps_branches(policy.kind()))
+    throw Error(FC_ERROR_ARGUMENT,
+                name +
+                    " reuses the tokens of each guidance branch, so it cannot be combined with a "
+                    "policy that leaves a branch out: take one that reuses velocities");
   if (policy.residuals_kept() > 1 && resolved.sampler->renoises())
     throw Error(FC_ERROR_ARGUMENT,
                 name +
@@ -82,7 +91,9 @@ double check_guidance(double guidance) {
 ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
   const ModelPackage& package = model.package;
   ResolvedConfig resolved;
-  resolved.reuse = choose_reuse(config.cache.empty() ? package.cache.value("reuse", "none") : config.cache);
+  const std::string cache = config.cache.empty() ? package.cache.value("reuse", "none") : config.cache;
+  resolved.reuse = choose_reuse(cache);
+  resolved.guidance_policy = choose_guidance(cache).make();
   resolved.kv = choose_kv(config.kv_cache.empty() ? package.cache.value("kv", "window") : config.kv_cache);
   resolved.threshold = check_threshold(
       config.threshold >= 0 ? config.threshold : default_threshold(package.cache, resolved.reuse));

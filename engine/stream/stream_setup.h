@@ -10,6 +10,7 @@ namespace flowcache {
 struct ResolvedConfig {
   ReuseChoice reuse;
   std::unique_ptr<ReusePolicy> policy;
+  std::unique_ptr<GuidancePolicy> guidance_policy;  // may be null
   KvChoice kv;
   double threshold = 0;
   double guidance = 1;

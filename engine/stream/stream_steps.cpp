@@ -17,8 +17,7 @@ void Stream::ask(Task& task) {
           table.sigma[task.step],
           table.sigma[task.step + 1],
           chunk.must_compute || (reuse_->across_chunks() && !across_[task.step][0].defined())};
-  const bool writes_history = !model_->package.clean_context && task.step + 1 == schedule_.steps();
-  info.must_compute |= writes_history;  // R1: these keys and values become history
+  info.must_compute |= writes_history(task.step);  // R1: these keys and values become history
   const Tap taps = reuse_->taps();
   StepFeatures& features = task.question.features;
   const bool first_blocks = wants(taps, Tap::first_blocks);
@@ -33,6 +32,10 @@ void Stream::ask(Task& task) {
     features.first_blocks = task.begun[0] - task.embedded.tokens;
   }
   if (wants(taps, Tap::latent)) features.latent = chunk.latent;
+}
+
+bool Stream::writes_history(int step) const {
+  return !model_->package.clean_context && step + 1 == schedule_.steps();
 }
 
 Embedded Stream::embed(const LiveChunk& chunk, double timestep) const {
@@ -87,8 +90,10 @@ at::Tensor Stream::compute_velocity(Task& task) {
   const bool tail = reuse_->kind() == ReuseKind::tail_residual;
   const int first = task.begun[0].defined() ? reuse_->first_blocks() : 0;
   const int last = layers - (tail ? reuse_->last_blocks() : 0);
+  const Branches branches = needed_branches(task.question.info);
   std::array<at::Tensor, max_branches> velocity;
   for (size_t branch = 0; branch < kv_.size(); ++branch) {
+    if (!branches[branch]) continue;
     const at::Tensor& begun = first > 0 ? task.begun[branch] : task.embedded.tokens;
     at::Tensor tokens = run_blocks(task, branch, begun, first, last);
     if (tail || reuse_->kind() == ReuseKind::token_residual) {
@@ -101,7 +106,7 @@ at::Tensor Stream::compute_velocity(Task& task) {
     if (last < layers) tokens = run_blocks(task, branch, tokens, last, layers);
     velocity[branch] = model_->transformer->head(task.embedded, tokens);
   }
-  const at::Tensor result = guided(velocity);
+  const at::Tensor result = guided(task.question.info, branches, velocity);
   reuse_->computed(task.question, result);
   return result;
 }
@@ -129,16 +134,35 @@ at::Tensor Stream::reuse_velocity(const Task& task) {
       tokens = run_blocks(task, branch, tokens, layers - last, layers);
     velocity[branch] = model_->transformer->head(task.embedded, tokens);
   }
-  return guided(velocity);
+  return guided(task.question.info, {}, velocity);
 }
 
-at::Tensor Stream::guided(const std::array<at::Tensor, max_branches>& velocity) const {
-  if (kv_.size() == 1) return velocity[0];
-  return velocity[1] + guidance_.load() * (velocity[0] - velocity[1]);
+// A branch of weight zero is left out, exactly; one that the guidance policy can rebuild, approximately.
+// Where its keys and values become history, or the policy keeps a residual of each branch, every branch runs.
+Stream::Branches Stream::needed_branches(const StepInfo& info) {
+  if (kv_.size() == 1) return {true, false};
+  if (writes_history(info.step) || keeps_branches(reuse_->kind())) return {};
+  if (tick_guidance_ == 1) return {true, false};
+  if (tick_guidance_ == 0) return {false, true};
+  if (guidance_policy_ && !info.must_compute && guidance_policy_->skips_unconditional(info))
+    return {true, false};
+  return {};
+}
+
+at::Tensor Stream::guided(const StepInfo& info, Branches ran,
+                          const std::array<at::Tensor, max_branches>& velocity) {
+  if (kv_.size() == 1 || tick_guidance_ == 1) return velocity[0];
+  if (tick_guidance_ == 0) return velocity[1];
+  if (ran.conditional && ran.unconditional && guidance_policy_)
+    guidance_policy_->computed(info, velocity[0], velocity[1]);
+  const at::Tensor unconditional =
+      ran.unconditional ? velocity[1] : guidance_policy_->unconditional(info, velocity[0]);
+  return unconditional + tick_guidance_ * (velocity[0] - unconditional);
 }
 
 void Stream::integrate(Task& task, const at::Tensor& velocity) {
   LiveChunk& chunk = *task.chunk;
+  if (task.step == estimate_step_) chunk.estimate = chunk.latent - task.question.info.sigma * velocity;
   chunk.latent = chunk.sampler->step(chunk.latent, velocity, task.step, [&] { return noise(chunk); });
 }
 

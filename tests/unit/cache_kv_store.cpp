@@ -59,7 +59,14 @@ class Stream {
   bool whole_chunk(int64_t chunk) {
     admit(chunk);
     compute(chunk);
-    return store.finish(chunk);
+    return finish(chunk);
+  }
+
+  // With a change of every token where the policy looks at one: token t of the video has changed by t / 1000.
+  bool finish(int64_t chunk) {
+    const int64_t n = geometry_.tokens_per_chunk;
+    if (store.policy().needs_change(8) < 0) return store.finish(chunk);
+    return store.finish(chunk, at::arange(chunk * n, (chunk + 1) * n, at::kFloat) / 1000);
   }
 
   std::vector<int64_t> tokens(const at::Tensor& keys, int64_t head = 0) const {
@@ -244,7 +251,7 @@ TEST(KvStore, NeverExceedsItsBudgetAndNeverGrows) {
     for (int64_t c = 1; c < 300; ++c) {
       s.admit(c);
       s.compute(c);
-      s.store.finish(c - 1);
+      s.finish(c - 1);
       ASSERT_LE(s.store.history_tokens(), 36) << entry.name;
       ASSERT_LE(s.store.history_bytes(), s.store.budget_bytes()) << entry.name;
       ASSERT_EQ(s.append(c, 0).k.const_data_ptr(), address) << entry.name;
@@ -253,6 +260,23 @@ TEST(KvStore, NeverExceedsItsBudgetAndNeverGrows) {
     EXPECT_EQ(s.store.history_tokens(), 36) << entry.name;
     expect_intact(s.store, 2);
   }
+}
+
+// Tokens 12..23 changed by 0.012..0.023, so with a threshold of 0.018 those from 19 on are worth keeping.
+TEST(KvStore, DecoPruneKeepsWhatChangedMost) {
+  Stream s("decoprune:threshold=0.018,sink_chunks=1,recent_chunks=1", 30);
+  for (int64_t c = 0; c < 3; ++c) s.whole_chunk(c);
+  std::vector<int64_t> wanted = range(0, 12);
+  for (const int64_t token : range(18, 24))
+    wanted.push_back(token);  // 19..23, and of the unchanged the newest
+  for (const int64_t token : range(24, 36)) wanted.push_back(token);
+  EXPECT_EQ(s.tokens(s.store.history(0).k), wanted);
+  EXPECT_EQ(s.tokens(s.store.history(1).k, 1), wanted);
+  expect_intact(s.store, 2);
+  s.whole_chunk(3);  // now chunk 2 may be thinned, and its tokens changed more than those of chunk 1
+  wanted = range(0, 12);
+  for (const int64_t token : range(30, 48)) wanted.push_back(token);
+  EXPECT_EQ(s.tokens(s.store.history(0).k), wanted);
 }
 
 TEST(KvStore, BytesAreExact) {

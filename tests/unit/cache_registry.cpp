@@ -54,6 +54,18 @@ TEST(CacheRegistry, EveryPolicyMakesItselfFromItsDefaults) {
   for (const auto& entry : kv_policies()) EXPECT_NE(choose_kv(entry.name).make(), nullptr) << entry.name;
 }
 
+TEST(CacheRegistry, AGuidancePolicyStandsBehindAPlus) {
+  EXPECT_EQ(choose_guidance("ramp:power=1.5").make(), nullptr);
+  EXPECT_EQ(choose_guidance("ramp:power=1e+0").make(), nullptr);
+  const std::string both = "ramp:computed=9+cfg_cache:refresh=3";
+  EXPECT_EQ(choose_reuse(both).options.integer("computed"), 9);
+  EXPECT_EQ(choose_guidance(both).options.integer("refresh"), 3);
+  EXPECT_EQ(policy_name("ramp+cfg_cache"), "ramp");
+  expect_words(error_of(choose_guidance, "ramp+nothing"), FC_ERROR_NOT_FOUND, {"nothing", "cfg_cache"});
+  expect_words(error_of(choose_guidance, "ramp+cfg_cache:refresh=0"), FC_ERROR_ARGUMENT,
+               {"refresh=0", "1..1000"});
+}
+
 TEST(CacheRegistry, DefaultsLieInTheirRanges) {
   const auto check = [](const auto& entries) {
     for (const auto& entry : entries)

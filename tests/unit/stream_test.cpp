@@ -276,8 +276,8 @@ TEST(FirstBlock, MoreBlocksThanTheModelHasAreRefused) {
   }
 }
 
-// One chunk in flight: the first chunk computes, the next two reuse every step that the rules allow, then it is
-// computed anew. With several in flight each chunk computes at least its first step.
+// One chunk in flight: the first chunk computes, the next two reuse every step that the rules allow, then it
+// is computed anew. With several in flight each chunk computes at least its first step.
 TEST(XChunk, ReusesTheSameStepOfAnEarlierChunk) {
   const auto model = tiny_model();
   Stream stream(model, config("xchunk:angle=2,most_in_a_row=2", 10));
@@ -299,6 +299,18 @@ TEST(XChunk, ANewPromptIsNotMadeOfTheOldOne) {
   EXPECT_EQ(stream.next()->decisions.front(), 0);
   stream.prompts().change("snow", FC_NEXT_CHUNK, 0);
   EXPECT_EQ(stream.next()->decisions, std::vector<uint8_t>(8, 1));
+}
+
+// The policy looks at the x0 estimate of a step against the final latent; a budget of three chunks is full
+// after them.
+TEST(DecoPrune, RunsInAStreamAndKeepsToItsBudget) {
+  const auto model = tiny_model();
+  model->package.cache["history_chunks"] = 3;
+  StreamConfig c = config("none");
+  c.kv_cache = "decoprune";
+  Stream stream(model, c);
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(stream.next()->latent.isfinite().all().item<bool>());
+  EXPECT_EQ(stream.stats().kv_bytes, stream.stats().kv_budget);
 }
 
 }  // namespace

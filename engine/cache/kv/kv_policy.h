@@ -14,6 +14,7 @@ struct HistoryLayer {
   at::Tensor queries;  // [heads, Lq, head_dim] of the chunk computed last; undefined unless needs_queries()
   at::Tensor
       origin;  // [kv_heads, T] int64: absolute token index (frame * tokens_per_frame + raster) of each slot
+  at::Tensor change;  // [T] fp32: see needs_change(); undefined unless it is needed
   int64_t tokens_per_frame = 0;
   int64_t tokens_per_chunk = 0;
 };
@@ -28,6 +29,9 @@ class KvPolicy {
   virtual int64_t queries_wanted(int64_t /*tokens_per_frame*/, int64_t tokens_per_chunk) const {
     return tokens_per_chunk;
   }
+  // The step whose x0 estimate is compared with the chunk's final latent, token by token: the mean squared
+  // difference comes as HistoryLayer.change. Negative: not needed.
+  virtual int needs_change(int /*steps*/) const { return -1; }
   // False: this policy never drops anything, and the stream ends when the budget is full.
   virtual bool drops() const { return true; }
   // A stream begins, or begins again: forget everything. Throws FC_ERROR_ARGUMENT if the options do not fit

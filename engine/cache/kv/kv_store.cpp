@@ -52,6 +52,7 @@ struct KvStore::Impl {
   at::Tensor
       queries;  // [layers, heads, wanted, head_dim] of the last append; made at the first, kept from then on
   at::Tensor scratch, origin_scratch;
+  at::Tensor change;  // [history] fp32, on the CPU; undefined while nobody gives it
   int64_t history = 0;
   std::deque<InFlight> window;
 
@@ -130,6 +131,7 @@ at::Tensor KvStore::Impl::ask_policy(int layer) {
                     .v = kv.v,
                     .queries = queries.defined() ? queries[layer] : at::Tensor(),
                     .origin = origin[layer].narrow(1, 0, history).squeeze(-1),
+                    .change = change,
                     .tokens_per_frame = geometry.tokens_per_frame,
                     .tokens_per_chunk = geometry.tokens_per_chunk};
   return policy->keep(view, budget).to(at::kCPU, at::kLong).contiguous();
@@ -157,6 +159,11 @@ void KvStore::Impl::shrink() {
   for (int layer = 0; layer < geometry.layers; ++layer) {
     compact_rows(buffer[layer], slots[layer], history, tail, scratch);
     compact_rows(origin.narrow(0, layer, 1), slots[layer], history, tail, origin_scratch);
+  }
+  if (change.defined()) {
+    if (slots.front().dim() != 1)
+      defect("a policy that looks at the change keeps the same tokens in every head");
+    change = change.index_select(0, slots.front());
   }
   history = slots.front().size(-1);
 }
@@ -188,7 +195,11 @@ KvView& KvStore::view(int64_t chunk) {
   defect("chunk " + std::to_string(chunk) + " is not in flight");
 }
 
-bool KvStore::finish(int64_t chunk) {
+const KvPolicy& KvStore::policy() const {
+  return *impl_->policy;
+}
+
+bool KvStore::finish(int64_t chunk, const at::Tensor& change) {
   Impl& s = *impl_;
   if (s.window.empty() || s.window.front().chunk != chunk)
     defect("chunk " + std::to_string(chunk) + " finishes before an older one");
@@ -199,6 +210,9 @@ bool KvStore::finish(int64_t chunk) {
                     " cannot take chunk " + std::to_string(chunk) + " (" +
                     megabytes(s.geometry.bytes(s.geometry.tokens_per_chunk)) +
                     " more): raise kv-budget, or choose a KV cache policy that forgets, such as window");
+  if (change.defined())
+    s.change = s.change.defined() ? at::cat({s.change, change.to(at::kCPU, at::kFloat)})
+                                  : change.to(at::kCPU, at::kFloat);
   s.window.pop_front();
   s.history = total;
   if (total <= s.budget) return false;
@@ -210,6 +224,7 @@ void KvStore::reset() {
   Impl& s = *impl_;
   s.window.clear();
   s.history = 0;
+  s.change = at::Tensor();
   if (s.queries.defined()) s.queries.zero_();
   s.policy->begin(s.geometry.tokens_per_frame, s.geometry.tokens_per_chunk, s.budget);
 }

@@ -51,7 +51,10 @@ class KvStore {
   // The oldest chunk in flight is done: its slots become history; shrinks history if it exceeds the budget.
   // Returns true if anything was dropped (rule R5). Throws FC_ENDED if the policy never drops and the budget
   // is full.
-  bool finish(int64_t chunk);
+  // `change` [tokens_per_chunk] fp32: the chunk's, where the policy needs it (KvPolicy::needs_change), else
+  // undefined.
+  bool finish(int64_t chunk, const at::Tensor& change = {});
+  const KvPolicy& policy() const;
   // Drops everything, keeps the allocation.
   void reset();
 
