@@ -145,6 +145,7 @@ gboolean start_stream(GstFlowCacheSrc* source) {
   state.statistics.reset();
   state.reanchor = false;
   state.last = {};
+  state.engine_writes_cuda = true;
   state.discont = false;
   state.stats_due = GST_CLOCK_TIME_NONE;
   WorkerMessages::post_progress(GST_ELEMENT(source), GST_PROGRESS_TYPE_START, "Loading the model");
@@ -165,8 +166,9 @@ gboolean stop(GstBaseSrc* base) {
       worker = std::move(state.worker);
     }
     state.last = {};
-    state.textures = false;
+    state.memory_path = MemoryPath::System;
     state.gl.release_context();
+    state.cuda.reset();
     if (!worker) return TRUE;
     worker->stop();
     std::lock_guard lock(state.mutex);
@@ -178,6 +180,7 @@ gboolean stop(GstBaseSrc* base) {
 
 void set_context(GstElement* element, GstContext* context) {
   state_of(element).gl.set_context(element, context);
+  state_of(element).cuda.set_context(element, context);
   GST_ELEMENT_CLASS(parent_class())->set_context(element, context);
 }
 
@@ -200,12 +203,24 @@ void get_times(GstBaseSrc*, GstBuffer*, GstClockTime* begin, GstClockTime* end) 
   *begin = *end = GST_CLOCK_TIME_NONE;
 }
 
+/// Elements that look for a CUDA context later than in READY then share the engine's.
+void publish_context(GstElement* element) {
+  SourceState& state = state_of(element);
+  std::string device;
+  {
+    std::lock_guard lock(state.mutex);
+    device = state.settings.device;
+  }
+  state.cuda.open(element, device);
+}
+
 GstStateChangeReturn change_state(GstElement* element, GstStateChange transition) {
   SourceState& state = state_of(element);
   switch (transition) {
     case GST_STATE_CHANGE_NULL_TO_READY:
       if (!guarded(element, false, [&] { return prepare(FLOWCACHE_SRC(element)); }))
         return GST_STATE_CHANGE_FAILURE;
+      publish_context(element);
       break;
     case GST_STATE_CHANGE_READY_TO_PAUSED:
     case GST_STATE_CHANGE_PLAYING_TO_PAUSED:
@@ -221,6 +236,7 @@ GstStateChangeReturn change_state(GstElement* element, GstStateChange transition
   if (transition == GST_STATE_CHANGE_READY_TO_NULL) {
     forget(state);
     state.gl.release();
+    state.cuda.release();
   }
   return result;
 }

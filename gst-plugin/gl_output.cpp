@@ -88,31 +88,6 @@ bool GlOutput::answer(GstElement* element, GstQuery* query) {
   return answered;
 }
 
-GstCaps* gl_caps_of(const GstStructure* rgba) {
-  GstStructure* s = gst_structure_copy(rgba);
-  gst_structure_set(s, "texture-target", G_TYPE_STRING, GST_GL_TEXTURE_TARGET_2D_STR, nullptr);
-  GstCaps* caps = gst_caps_new_full(s, nullptr);
-  gst_caps_set_features(caps, 0, gst_caps_features_new(GST_CAPS_FEATURE_MEMORY_GL_MEMORY, nullptr));
-  return caps;
-}
-
-bool is_gl(const GstCaps* fixed) {
-  return gst_caps_get_size(fixed) > 0 &&
-         gst_caps_features_contains(gst_caps_get_features(fixed, 0), GST_CAPS_FEATURE_MEMORY_GL_MEMORY);
-}
-
-bool names_gl(const GstCaps* caps) {
-  if (gst_caps_is_any(caps)) return false;
-  for (guint i = 0; i < gst_caps_get_size(caps); ++i) {
-    const GstCapsFeatures* features = gst_caps_get_features(caps, i);
-    if (!gst_caps_features_is_any(features) &&
-        gst_caps_features_contains(features, GST_CAPS_FEATURE_MEMORY_GL_MEMORY)) {
-      return true;
-    }
-  }
-  return false;
-}
-
 }  // namespace flowcache::gst
 
 #else
@@ -134,16 +109,6 @@ void GlOutput::set_context(GstElement*, GstContext*) {}
 bool GlOutput::answer(GstElement*, GstQuery*) {
   return false;
 }
-GstCaps* gl_caps_of(const GstStructure*) {
-  return nullptr;
-}
-bool is_gl(const GstCaps*) {
-  return false;
-}
-bool names_gl(const GstCaps*) {
-  return false;
-}
-
 }  // namespace flowcache::gst
 
 #endif

@@ -37,10 +37,4 @@ class GlOutput {
   std::unique_ptr<Handles> handles_;
 };
 
-/// Caps of the same picture as RGBA textures; null if the plugin was built without GL.
-GstCaps* gl_caps_of(const GstStructure* rgba);
-/// Whether these caps ask for textures by name, and not just accept anything.
-bool names_gl(const GstCaps* caps);
-bool is_gl(const GstCaps* fixed);
-
 }  // namespace flowcache::gst

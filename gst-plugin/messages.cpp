@@ -89,9 +89,9 @@ GstStructure* make_stats(SourceState& state) {
       G_TYPE_UINT64, now.stream.kv_budget, "kv-allocated", G_TYPE_UINT64, now.stream.kv_allocated,
       "reuse-bytes", G_TYPE_UINT64, now.stream.reuse_bytes, "ring-level", G_TYPE_UINT,
       worker ? worker->frames_ready() : 0u, "ring-capacity", G_TYPE_UINT, capacity, "latency", G_TYPE_UINT64,
-      jitter_budget(state), "memory-path", G_TYPE_STRING, state.textures ? "gl-upload" : "system",
-      "context-copies", G_TYPE_UINT64, G_GUINT64_CONSTANT(0), "device", G_TYPE_STRING, now.device.c_str(),
-      "precision", G_TYPE_STRING, now.precision.c_str(), nullptr);
+      jitter_budget(state), "memory-path", G_TYPE_STRING, name_of(state.memory_path), "context-copies",
+      G_TYPE_UINT64, state.cuda.context_copies(), "device", G_TYPE_STRING, now.device.c_str(), "precision",
+      G_TYPE_STRING, now.precision.c_str(), nullptr);
 }
 
 void post_underrun(GstElement* element, GstClockTime pts, GstClockTime duration, GstClockTime late,

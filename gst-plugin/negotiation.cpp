@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Caps come from the model's description, so they are known before its weights are loaded: a live source
 // negotiates in PAUSED. Size and rate are the model's own; scaling and converting are other elements' work.
+#include "caps_mismatch.h"
 #include "log.h"
 #include "source_state.h"
 
@@ -20,73 +21,18 @@ GstStaticPadTemplate kTemplate = GST_STATIC_PAD_TEMPLATE(
     "src", GST_PAD_SRC, GST_PAD_ALWAYS,
     GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE(
         "{ NV12, RGBA, I420 }") ", interlace-mode = progressive"
-#ifdef FLOWCACHE_GL
+#ifdef FLOWCACHE_CUDA
                                 "; " GST_VIDEO_CAPS_MAKE_WITH_FEATURES(
-                                    "memory:GLMemory",
-                                    "RGBA") ", interlace-mode = progressive, texture-target = 2D"
+                                    "memory:CUDAMemory",
+                                    "{ NV12, RGBA, I420 }") ", interlace-mode = progressive"
+#endif
+#ifdef FLOWCACHE_GL
+                                                            "; " GST_VIDEO_CAPS_MAKE_WITH_FEATURES(
+                                                                "memory:GLMemory",
+                                                                "RGBA") ", interlace-mode = progressive, "
+                                                                        "texture-target = 2D"
 #endif
                     ));
-
-std::string text_of(const GValue* value) {
-  g_autofree char* text = gst_value_serialize(value);
-  return text == nullptr ? "?" : text;
-}
-
-/// The fields of `ours` that `theirs` has too and cannot agree on, as "width: the model gives 320, …".
-std::vector<std::string> disagreements(const GstStructure* ours, const GstStructure* theirs) {
-  std::vector<std::string> found;
-  for (gint i = 0; i < gst_structure_n_fields(ours); ++i) {
-    const char* field = gst_structure_nth_field_name(ours, i);
-    const GValue* wanted = gst_structure_get_value(theirs, field);
-    const GValue* given = gst_structure_get_value(ours, field);
-    if (wanted == nullptr || gst_value_intersect(nullptr, given, wanted)) continue;
-    found.push_back(std::string(field) + ": the model gives " + text_of(given) + ", downstream accepts " +
-                    text_of(wanted));
-  }
-  return found;
-}
-
-/// Which fields stand in the way, from the pair of structures that comes closest.
-std::string explain(GstCaps* ours, GstCaps* theirs) {
-  if (gst_caps_is_empty(theirs)) return "downstream accepts nothing at all";
-  std::vector<std::string> best;
-  std::string media;
-  for (guint j = 0; j < gst_caps_get_size(theirs); ++j) {
-    const GstStructure* wanted = gst_caps_get_structure(theirs, j);
-    if (!gst_caps_features_is_equal(gst_caps_get_features(theirs, j),
-                                    GST_CAPS_FEATURES_MEMORY_SYSTEM_MEMORY) ||
-        !gst_structure_has_name(wanted, "video/x-raw")) {
-      g_autofree char* features = gst_caps_features_to_string(gst_caps_get_features(theirs, j));
-      media = std::string(gst_structure_get_name(wanted)) + "(" + features + ")";
-      continue;
-    }
-    for (guint i = 0; i < gst_caps_get_size(ours); ++i) {
-      auto fields = disagreements(gst_caps_get_structure(ours, i), wanted);
-      if (!fields.empty() && (best.empty() || fields.size() < best.size())) best = std::move(fields);
-    }
-  }
-  if (best.empty()) {
-    return "media type: the model gives video/x-raw in system memory, downstream accepts " +
-           (media.empty() ? "something else" : media);
-  }
-  std::string text;
-  for (const std::string& field : best) text += (text.empty() ? "" : "; ") + field;
-  return text;
-}
-
-/// The structures in OpenGL textures, or those in system memory.
-GstCaps* only_memory(const GstCaps* caps, bool textures) {
-  GstCaps* chosen = gst_caps_new_empty();
-  for (guint i = 0; i < gst_caps_get_size(caps); ++i) {
-    GstCaps* one = gst_caps_copy_nth(caps, i);
-    if (is_gl(one) == textures) {
-      gst_caps_append(chosen, one);
-    } else {
-      gst_caps_unref(one);
-    }
-  }
-  return chosen;
-}
 
 /// Makes this pool, which it takes, the first of the query. False without one.
 bool use_pool(GstQuery* query, GstBufferPool* pool, guint size, guint least, guint most, bool replace) {
@@ -104,7 +50,7 @@ void post_negotiation_error(GstBaseSrc* base) {
   GstPad* pad = GST_BASE_SRC_PAD(base);
   GstCaps* ours = gst_pad_query_caps(pad, nullptr);
   GstCaps* theirs = gst_pad_peer_query_caps(pad, nullptr);
-  const std::string reason = explain(ours, theirs);
+  const std::string reason = explain_mismatch(ours, theirs);
   GST_ELEMENT_ERROR(
       base, CORE, NEGOTIATION,
       ("Downstream accepts no format that the model gives. %s. Put videoconvert, videoscale or videorate "
@@ -138,16 +84,38 @@ void install_pad_template(GstElementClass* element_class) {
   gst_element_class_add_static_pad_template(element_class, &kTemplate);
 }
 
-static GstCaps* caps_with_textures(const fc_model_info& model) {
-  GstCaps* caps = caps_of(model);
-  for (guint i = 0; i < gst_caps_get_size(caps); ++i) {
-    const GstStructure* s = gst_caps_get_structure(caps, i);
-    if (g_strcmp0(gst_structure_get_string(s, "format"), "RGBA") != 0) continue;
-    if (GstCaps* textures = gl_caps_of(s)) gst_caps_append(caps, textures);
-    break;
+namespace {
+
+/// All that this model gives on this machine.
+GstCaps* caps_in_all_memories(const fc_model_info& model) {
+  GstCaps* system = caps_of(model);
+  GstCaps* caps = gst_caps_new_empty();
+  const guint formats = gst_caps_get_size(system);
+  for (guint i = 0; CudaOutput::driver_answers() && i < formats; ++i) {
+    gst_caps_append(caps, caps_in_memory(gst_caps_get_structure(system, i), MemoryKind::Cuda));
   }
+#ifdef FLOWCACHE_GL
+  for (guint i = 0; i < formats; ++i) {
+    const GstStructure* s = gst_caps_get_structure(system, i);
+    if (g_strcmp0(gst_structure_get_string(s, "format"), "RGBA") != 0) continue;
+    gst_caps_append(caps, caps_in_memory(s, MemoryKind::Gl));
+  }
+#endif
+  gst_caps_append(caps, system);
   return caps;
 }
+
+/// The pad's template, without what needs a driver if none answers.
+GstCaps* template_caps(GstBaseSrc* base) {
+  GstCaps* all = gst_pad_get_pad_template_caps(GST_BASE_SRC_PAD(base));
+  if (CudaOutput::driver_answers()) return all;
+  GstCaps* caps = only_memory(all, MemoryKind::Gl);
+  gst_caps_append(caps, only_memory(all, MemoryKind::System));
+  gst_caps_unref(all);
+  return caps;
+}
+
+}  // namespace
 
 GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter) {
   SourceState& state = *FLOWCACHE_SRC(base)->state;
@@ -156,8 +124,7 @@ GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter) {
     std::lock_guard lock(state.mutex);
     model = state.model;
   }
-  GstCaps* caps =
-      model.width > 0 ? caps_with_textures(model) : gst_pad_get_pad_template_caps(GST_BASE_SRC_PAD(base));
+  GstCaps* caps = model.width > 0 ? caps_in_all_memories(model) : template_caps(base);
   if (filter == nullptr) return caps;
   GstCaps* filtered = gst_caps_intersect_full(filter, caps, GST_CAPS_INTERSECT_FIRST);
   gst_caps_unref(caps);
@@ -175,23 +142,27 @@ gboolean set_caps(GstBaseSrc* base, GstCaps* caps) {
     GST_ERROR_OBJECT(base, "caps that are no video: %" GST_PTR_FORMAT, caps);
     return FALSE;
   }
-  state.textures = is_gl(caps);
+  state.memory = memory_kind_of(caps);
   GST_INFO_OBJECT(base, "caps %" GST_PTR_FORMAT, caps);
   return TRUE;
 }
 
-/// Textures if downstream asks for them by name and this machine has OpenGL; else system memory, also if
-/// anything goes.
+/// CUDA memory, else textures, if downstream asks for them by name and this machine has them; else system
+/// memory, also if anything goes.
 gboolean negotiate(GstBaseSrc* base) {
   GstPad* pad = GST_BASE_SRC_PAD(base);
   SourceState& state = *FLOWCACHE_SRC(base)->state;
   GstCaps* wanted = gst_pad_peer_query_caps(pad, nullptr);
-  const bool textures = names_gl(wanted) && state.gl.prepare(GST_ELEMENT(base));
-  gst_caps_unref(wanted);
-
   GstCaps* ours = gst_pad_query_caps(pad, nullptr);
-  GstCaps* offer = only_memory(ours, textures);
-  if (textures) gst_caps_append(offer, only_memory(ours, false));
+  GstCaps* offer = gst_caps_new_empty();
+  if (names_memory(wanted, MemoryKind::Cuda) && state.cuda.prepare(GST_ELEMENT(base))) {
+    gst_caps_append(offer, only_memory(ours, MemoryKind::Cuda));
+  }
+  if (names_memory(wanted, MemoryKind::Gl) && state.gl.prepare(GST_ELEMENT(base))) {
+    gst_caps_append(offer, only_memory(ours, MemoryKind::Gl));
+  }
+  gst_caps_append(offer, only_memory(ours, MemoryKind::System));
+  gst_caps_unref(wanted);
   gst_caps_unref(ours);
   GstCaps* common = gst_pad_peer_query_caps(pad, offer);
   // Downstream may answer in its own order; the first of the offer that is in it wins.
@@ -210,7 +181,8 @@ gboolean negotiate(GstBaseSrc* base) {
 }
 
 gboolean decide_allocation(GstBaseSrc* base, GstQuery* query) {
-  const GstVideoInfo& info = FLOWCACHE_SRC(base)->state->info;
+  SourceState& state = *FLOWCACHE_SRC(base)->state;
+  const GstVideoInfo& info = state.info;
   GstCaps* caps = nullptr;
   gst_query_parse_allocation(query, &caps, nullptr);
   GstBufferPool* pool = nullptr;
@@ -218,10 +190,13 @@ gboolean decide_allocation(GstBaseSrc* base, GstQuery* query) {
   const bool offered = gst_query_get_n_allocation_pools(query) > 0;
   if (offered) gst_query_parse_nth_allocation_pool(query, 0, &pool, &size, &least, &most);
   size = MAX(size, static_cast<guint>(info.size));
-  if (is_gl(caps)) {
+  if (memory_kind_of(caps) == MemoryKind::Gl) {
     gst_clear_object(&pool);
-    return use_pool(query, FLOWCACHE_SRC(base)->state->gl.make_pool(caps, size, least, most), size, least,
-                    most, offered);
+    return use_pool(query, state.gl.make_pool(caps, size, least, most), size, least, most, offered);
+  }
+  if (memory_kind_of(caps) == MemoryKind::Cuda) {
+    pool = state.cuda.make_pool(pool, caps, &size, least, most);
+    return use_pool(query, pool, size, least, most, offered);
   }
   if (pool == nullptr) pool = gst_video_buffer_pool_new();
 

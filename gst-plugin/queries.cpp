@@ -75,6 +75,7 @@ gboolean query(GstBaseSrc* base, GstQuery* query) {
       break;
     case GST_QUERY_CONTEXT:
       if (state.gl.answer(GST_ELEMENT(base), query)) return TRUE;
+      if (state.cuda.answer(GST_ELEMENT(base), query)) return TRUE;
       break;
     default:
       break;

@@ -9,10 +9,13 @@
 #include <memory>
 #include <mutex>
 
+#include "cuda_output.h"
 #include "flowcachesrc.h"
 #include "frame_worker.h"
 #include "gl_output.h"
 #include "latency.h"
+#include "memory_kind.h"
+#include "memory_path.h"
 #include "qos_governor.h"
 #include "script.h"
 #include "settings.h"
@@ -47,7 +50,8 @@ struct SourceState {
   Statistics statistics;
   Waiter waiter;
   GlOutput gl;
-  std::atomic<bool> textures{false};  ///< the negotiated caps are OpenGL textures
+  CudaOutput cuda;
+  std::atomic<MemoryPath> memory_path{MemoryPath::System};  ///< of the last frame
   std::atomic<bool> reanchor{false};  ///< a flush asked for a new start of the time grid
 
   // ---- written before the worker starts, by the state-changing thread
@@ -55,6 +59,8 @@ struct SourceState {
 
   // ---- streaming thread only (and start(), before it runs)
   GstVideoInfo info;
+  MemoryKind memory = MemoryKind::System;  ///< of the negotiated caps
+  bool engine_writes_cuda = true;          ///< until it has refused
   Timeline timeline;
   Frame last;            ///< the frame pushed last, for `underrun=repeat`
   bool discont = false;  ///< for the next buffer

@@ -2,6 +2,7 @@
 // The streaming thread: takes the next frame from the ring, writes it into a buffer of the negotiated pool,
 // and holds it until its time on the pipeline's clock.
 #include "annotations.h"
+#include "frame_planes.h"
 #include "log.h"
 #include "messages.h"
 #include "source_state.h"
@@ -130,26 +131,44 @@ GstFlowReturn next_frame(Turn& turn, Frame* frame, bool* repeated) {
   }
 }
 
-fc_planes planes_of(GstVideoFrame* video) {
-  fc_planes planes{};
-  planes.size = sizeof planes;
-  planes.memory = FC_MEMORY_HOST;
-  switch (GST_VIDEO_FRAME_FORMAT(video)) {
-    case GST_VIDEO_FORMAT_NV12:
-      planes.format = FC_FORMAT_NV12;
-      break;
-    case GST_VIDEO_FORMAT_I420:
-      planes.format = FC_FORMAT_I420;
-      break;
-    default:
-      planes.format = FC_FORMAT_RGBA;
-      break;
+bool engine_is_on_cuda(const Turn& turn) {
+  const std::shared_ptr<LoadedEngine> engine = turn.worker->engine();
+  const char* device = engine ? engine->key().library->engine_device(engine->handle()) : "";
+  return g_str_has_prefix(device, "cuda");
+}
+
+fc_status write_cuda(Turn& turn, const Frame& frame, GstBuffer* buffer, std::string* error) {
+  SourceState& state = turn.state;
+  const PlaneWriter writer = [&](const fc_planes& planes, std::string* problem) {
+    return frame.chunk->write(frame.index, planes, problem);
+  };
+  MemoryPath path = MemoryPath::CudaUpload;
+  const auto write = [&](bool on_device) {
+    const fc_status status =
+        state.cuda.write(GST_ELEMENT(turn.source), buffer, state.info, on_device, writer, &path, error);
+    state.memory_path = path;
+    return status;
+  };
+  if (!state.engine_writes_cuda || !engine_is_on_cuda(turn)) return write(false);
+  const fc_status status = write(true);
+  if (status != FC_ERROR_DEVICE) return status;
+  GST_WARNING_OBJECT(turn.source, "the engine cannot write CUDA memory, frames are uploaded: %s",
+                     error->c_str());
+  state.engine_writes_cuda = false;
+  return write(false);
+}
+
+fc_status write_host(Turn& turn, const Frame& frame, GstBuffer* buffer, std::string* error) {
+  SourceState& state = turn.state;
+  GstVideoFrame video;
+  if (!gst_video_frame_map(&video, &state.info, buffer, GST_MAP_WRITE)) {
+    *error = "Downstream's buffer cannot be written to.";
+    return FC_ERROR_DEVICE;
   }
-  for (guint i = 0; i < GST_VIDEO_FRAME_N_PLANES(video) && i < 3; ++i) {
-    planes.plane[i] = GST_VIDEO_FRAME_PLANE_DATA(video, i);
-    planes.stride[i] = static_cast<uint32_t>(GST_VIDEO_FRAME_PLANE_STRIDE(video, i));
-  }
-  return planes;
+  const fc_status status = frame.chunk->write(frame.index, planes_of(&video, FC_MEMORY_HOST), error);
+  gst_video_frame_unmap(&video);
+  state.memory_path = state.memory == MemoryKind::Gl ? MemoryPath::GlUpload : MemoryPath::System;
+  return status;
 }
 
 /// A buffer of the negotiated pool with the frame written into it.
@@ -158,17 +177,10 @@ GstFlowReturn make_buffer(Turn& turn, const Frame& frame, GstBuffer** buffer) {
   const auto size = static_cast<guint>(turn.state.info.size);
   const GstFlowReturn flow = parent_class()->alloc(base, GST_BUFFER_OFFSET_NONE, size, buffer);
   if (flow != GST_FLOW_OK) return flow;
-  GstVideoFrame video;
-  if (!gst_video_frame_map(&video, &turn.state.info, *buffer, GST_MAP_WRITE)) {
-    gst_clear_buffer(buffer);
-    GST_ELEMENT_ERROR(base, RESOURCE, WRITE, ("Downstream's buffer cannot be written to."),
-                      ("gst_video_frame_map failed for %u bytes", size));
-    return GST_FLOW_ERROR;
-  }
-  const fc_planes planes = planes_of(&video);
   std::string error;
-  const fc_status status = frame.chunk->write(frame.index, planes, &error);
-  gst_video_frame_unmap(&video);
+  const bool cuda = turn.state.memory == MemoryKind::Cuda;
+  const fc_status status =
+      cuda ? write_cuda(turn, frame, *buffer, &error) : write_host(turn, frame, *buffer, &error);
   if (status == FC_OK) return GST_FLOW_OK;
   gst_clear_buffer(buffer);
   post_engine_error(GST_ELEMENT(base), status, error);

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "caps_mismatch.h"
+
+#include <vector>
+
+#include "memory_kind.h"
+
+namespace flowcache::gst {
+namespace {
+
+std::string text_of(const GValue* value) {
+  g_autofree char* text = gst_value_serialize(value);
+  return text == nullptr ? "?" : text;
+}
+
+/// The fields of `ours` that `theirs` has too and cannot agree on, as "width: the model gives 320, …".
+std::vector<std::string> disagreements(const GstStructure* ours, const GstStructure* theirs) {
+  std::vector<std::string> found;
+  for (gint i = 0; i < gst_structure_n_fields(ours); ++i) {
+    const char* field = gst_structure_nth_field_name(ours, i);
+    const GValue* wanted = gst_structure_get_value(theirs, field);
+    const GValue* given = gst_structure_get_value(ours, field);
+    if (wanted == nullptr || gst_value_intersect(nullptr, given, wanted)) continue;
+    found.push_back(std::string(field) + ": the model gives " + text_of(given) + ", downstream accepts " +
+                    text_of(wanted));
+  }
+  return found;
+}
+
+}  // namespace
+
+std::string explain_mismatch(const GstCaps* ours, const GstCaps* theirs) {
+  if (gst_caps_is_empty(theirs)) return "downstream accepts nothing at all";
+  std::vector<std::string> best;
+  std::string media;
+  for (guint j = 0; j < gst_caps_get_size(theirs); ++j) {
+    const GstStructure* wanted = gst_caps_get_structure(theirs, j);
+    if (!gst_caps_features_is_equal(gst_caps_get_features(theirs, j),
+                                    GST_CAPS_FEATURES_MEMORY_SYSTEM_MEMORY) ||
+        !gst_structure_has_name(wanted, "video/x-raw")) {
+      g_autofree char* features = gst_caps_features_to_string(gst_caps_get_features(theirs, j));
+      media = std::string(gst_structure_get_name(wanted)) + "(" + features + ")";
+      continue;
+    }
+    for (guint i = 0; i < gst_caps_get_size(ours); ++i) {
+      auto fields = disagreements(gst_caps_get_structure(ours, i), wanted);
+      if (!fields.empty() && (best.empty() || fields.size() < best.size())) best = std::move(fields);
+    }
+  }
+  if (best.empty()) {
+    return "media type: the model gives video/x-raw in system memory, downstream accepts " +
+           (media.empty() ? "something else" : media);
+  }
+  std::string text;
+  for (const std::string& field : best) text += (text.empty() ? "" : "; ") + field;
+  return text;
+}
+
+}  // namespace flowcache::gst

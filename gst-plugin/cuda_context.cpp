@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cuda_context.h"
+
+#include <dlfcn.h>
+#include <gst/cuda/cuda-gst.h>
+
+#include <charconv>
+
+namespace flowcache::gst {
+namespace {
+
+/// What libgstcuda does not load of the driver. Null where an old driver lacks it.
+struct PrimaryContextCalls {
+  CUresult (*retain)(CUcontext*, CUdevice) = nullptr;
+  CUresult (*release)(CUdevice) = nullptr;
+};
+
+const PrimaryContextCalls& primary_context_calls() {
+  static const PrimaryContextCalls calls = [] {
+    PrimaryContextCalls found;
+    void* driver = dlopen("libcuda.so.1", RTLD_NOW);  // libgstcuda keeps it open
+    if (driver == nullptr) return found;
+    found.retain = reinterpret_cast<decltype(found.retain)>(dlsym(driver, "cuDevicePrimaryCtxRetain"));
+    found.release = reinterpret_cast<decltype(found.release)>(dlsym(driver, "cuDevicePrimaryCtxRelease_v2"));
+    if (found.release == nullptr) found.retain = nullptr;
+    return found;
+  }();
+  return calls;
+}
+
+void release_primary(gpointer device) {
+  primary_context_calls().release(GPOINTER_TO_INT(device));
+}
+
+}  // namespace
+
+int cuda_device_number(const std::string& device) {
+  int number = 0;
+  const auto colon = device.find(':');
+  if (colon != std::string::npos) {
+    std::from_chars(device.data() + colon + 1, device.data() + device.size(), number);
+  }
+  return number;
+}
+
+GstCudaContext* wrap_primary_context(int number) {
+  const PrimaryContextCalls& calls = primary_context_calls();
+  CUdevice device = 0;
+  CUcontext handle = nullptr;
+  if (calls.retain == nullptr || CuInit(0) != CUDA_SUCCESS || CuDeviceGet(&device, number) != CUDA_SUCCESS ||
+      calls.retain(&handle, device) != CUDA_SUCCESS) {
+    return nullptr;
+  }
+  GstCudaContext* context = gst_cuda_context_new_wrapped(handle, device);
+  if (context == nullptr) {
+    calls.release(device);
+    return nullptr;
+  }
+  g_object_set_data_full(G_OBJECT(context), "flowcache-primary-context", GINT_TO_POINTER(device),
+                         release_primary);
+  return context;
+}
+
+}  // namespace flowcache::gst

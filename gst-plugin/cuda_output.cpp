@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cuda_output.h"
+
+// GStreamer 1.24 gathers these in one header, but has them still.
+#include <gst/cuda/gstcudabufferpool.h>
+#include <gst/cuda/gstcudacontext.h>
+#include <gst/cuda/gstcudaloader.h>
+#include <gst/cuda/gstcudamemory.h>
+#include <gst/cuda/gstcudautils.h>
+
+#include <atomic>
+#include <mutex>
+
+#include "cuda_context.h"
+#include "frame_planes.h"
+#include "log.h"
+
+namespace flowcache::gst {
+namespace {
+
+struct ObjectUnref {
+  void operator()(gpointer object) const { gst_object_unref(object); }
+};
+using PoolPtr = std::unique_ptr<GstBufferPool, ObjectUnref>;
+
+GstCudaContext* context_of(GstBuffer* buffer) {
+  GstMemory* memory = gst_buffer_peek_memory(buffer, 0);
+  return gst_is_cuda_memory(memory) ? GST_CUDA_MEMORY_CAST(memory)->context : nullptr;
+}
+
+/// A frame that is mapped for as long as this lives.
+class Mapped {
+ public:
+  Mapped(GstBuffer* buffer, const GstVideoInfo& info, int flags)
+      : ok_(gst_video_frame_map(&video_, &info, buffer, static_cast<GstMapFlags>(flags))) {}
+  ~Mapped() {
+    if (ok_) gst_video_frame_unmap(&video_);
+  }
+  Mapped(const Mapped&) = delete;
+  Mapped& operator=(const Mapped&) = delete;
+  bool ok() const { return ok_; }
+  GstVideoFrame* frame() { return &video_; }
+
+ private:
+  GstVideoFrame video_{};
+  bool ok_;
+};
+
+fc_status cannot_map(std::string* error) {
+  *error = "CUDA memory cannot be mapped: the device is out of memory or its context is gone.";
+  return FC_ERROR_DEVICE;
+}
+
+fc_status write_mapped(GstBuffer* buffer, const GstVideoInfo& info, int flags, fc_memory memory,
+                       const PlaneWriter& writer, std::string* error) {
+  Mapped mapped(buffer, info, flags);
+  if (!mapped.ok()) return cannot_map(error);
+  return writer(planes_of(mapped.frame(), memory), error);
+}
+
+/// Unified addressing lets the driver copy between contexts of a device. Returns when it is done.
+bool copy_planes(GstVideoFrame* from, GstVideoFrame* to, GstCudaContext* context) {
+  const Current current(context);
+  for (guint plane = 0; plane < GST_VIDEO_FRAME_N_PLANES(to); ++plane) {
+    gint components[GST_VIDEO_MAX_COMPONENTS];
+    gst_video_format_info_component(to->info.finfo, plane, components);
+    CUDA_MEMCPY2D copy{};
+    copy.srcMemoryType = copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
+    copy.srcDevice = reinterpret_cast<CUdeviceptr>(GST_VIDEO_FRAME_PLANE_DATA(from, plane));
+    copy.dstDevice = reinterpret_cast<CUdeviceptr>(GST_VIDEO_FRAME_PLANE_DATA(to, plane));
+    copy.srcPitch = static_cast<size_t>(GST_VIDEO_FRAME_PLANE_STRIDE(from, plane));
+    copy.dstPitch = static_cast<size_t>(GST_VIDEO_FRAME_PLANE_STRIDE(to, plane));
+    copy.WidthInBytes = static_cast<size_t>(GST_VIDEO_FRAME_COMP_WIDTH(to, components[0]) *
+                                            GST_VIDEO_FRAME_COMP_PSTRIDE(to, components[0]));
+    copy.Height = static_cast<size_t>(GST_VIDEO_FRAME_COMP_HEIGHT(to, components[0]));
+    if (CuMemcpy2D(&copy) != CUDA_SUCCESS) return false;
+  }
+  return CuStreamSynchronize(nullptr) == CUDA_SUCCESS;
+}
+
+GstBufferPool* configured(GstBufferPool* pool, GstCaps* caps, guint* size, guint least, guint most) {
+  GstStructure* config = gst_buffer_pool_get_config(pool);
+  gst_buffer_pool_config_set_params(config, caps, *size, least, most);
+  gst_buffer_pool_config_add_option(config, GST_BUFFER_POOL_OPTION_VIDEO_META);
+  if (!gst_buffer_pool_set_config(pool, config)) {
+    gst_object_unref(pool);
+    return nullptr;
+  }
+  config = gst_buffer_pool_get_config(pool);  // with the size that the device's pitch makes of it
+  gst_buffer_pool_config_get_params(config, nullptr, size, nullptr, nullptr);
+  gst_structure_free(config);
+  return pool;
+}
+
+}  // namespace
+
+/// `context` is a slot that GStreamer's helpers fill themselves, calling set_context() again while they do.
+struct CudaOutput::Handles {
+  GstCudaContext* context = nullptr;
+  GstCudaContext* primary = nullptr;  ///< the engine's; from open() to release()
+  std::mutex mutex;                   ///< guards the change of `context` and `primary`
+  std::atomic<guint64> copies{0};
+
+  // ---- streaming thread only
+  PoolPtr staging_pool;
+  GstBuffer* staging = nullptr;  ///< in the primary context, if frames go to another one
+
+  void drop_staging() {
+    gst_clear_buffer(&staging);
+    if (staging_pool) gst_buffer_pool_set_active(staging_pool.get(), FALSE);
+    staging_pool.reset();
+  }
+  bool stage(const GstVideoInfo& info);
+};
+
+bool CudaOutput::Handles::stage(const GstVideoInfo& info) {
+  if (staging != nullptr) return true;
+  GstCaps* caps = gst_video_info_to_caps(&info);
+  guint size = static_cast<guint>(info.size);
+  staging_pool.reset(configured(gst_cuda_buffer_pool_new(primary), caps, &size, 1, 1));
+  gst_caps_unref(caps);
+  return staging_pool && gst_buffer_pool_set_active(staging_pool.get(), TRUE) &&
+         gst_buffer_pool_acquire_buffer(staging_pool.get(), &staging, nullptr) == GST_FLOW_OK;
+}
+
+CudaOutput::CudaOutput() : handles_(std::make_unique<Handles>()) {}
+CudaOutput::~CudaOutput() {
+  reset();
+  release();
+}
+
+bool CudaOutput::driver_answers() {
+  // Every other call of libgstcuda aborts the process if this one has failed.
+  static const bool answers = [] {
+    int devices = 0;
+    if (!gst_cuda_load_library() || CuInit(0) != CUDA_SUCCESS) return false;
+    if (CuDeviceGetCount(&devices) != CUDA_SUCCESS || devices == 0) return false;
+    gst_cuda_memory_init_once();
+    return true;
+  }();
+  return answers;
+}
+
+void CudaOutput::open(GstElement* element, const std::string& device) {
+  if (device == "cpu" || !driver_answers()) return;
+  Handles& h = *handles_;
+  GstCudaContext* primary = wrap_primary_context(cuda_device_number(device));
+  if (primary == nullptr) {
+    GST_INFO_OBJECT(element, "no primary context for device \"%s\"", device.c_str());
+    return;
+  }
+  bool publish = false;
+  {
+    std::lock_guard lock(h.mutex);
+    gst_clear_object(&h.primary);
+    h.primary = primary;
+    publish = h.context == nullptr;
+    if (publish) h.context = GST_CUDA_CONTEXT(gst_object_ref(primary));
+  }
+  if (!publish) return;
+  GstContext* context = gst_context_new_cuda_context(primary);
+  gst_element_set_context(element, context);
+  gst_element_post_message(element, gst_message_new_have_context(GST_OBJECT(element), context));
+}
+
+bool CudaOutput::prepare(GstElement* element) {
+  if (!driver_answers()) return false;
+  if (gst_cuda_ensure_element_context(element, -1, &handles_->context)) return true;
+  GST_INFO_OBJECT(element, "no CUDA context");
+  return false;
+}
+
+GstBufferPool* CudaOutput::make_pool(GstBufferPool* offered, GstCaps* caps, guint* size, guint least,
+                                     guint most) {
+  PoolPtr theirs(offered);
+  handles_->drop_staging();
+  if (theirs && GST_IS_CUDA_BUFFER_POOL(theirs.get())) {
+    if (GstBufferPool* pool = configured(theirs.release(), caps, size, least, most)) return pool;
+  }
+  if (handles_->context == nullptr) return nullptr;
+  return configured(gst_cuda_buffer_pool_new(handles_->context), caps, size, least, most);
+}
+
+fc_status CudaOutput::write(GstElement* element, GstBuffer* buffer, const GstVideoInfo& info, bool on_device,
+                            const PlaneWriter& writer, MemoryPath* path, std::string* error) {
+  Handles& h = *handles_;
+  if (!on_device) {
+    *path = MemoryPath::CudaUpload;
+    const fc_status status = write_mapped(buffer, info, GST_MAP_WRITE, FC_MEMORY_HOST, writer, error);
+    if (status != FC_OK) return status;
+    // Uploads now, on this thread, and not when downstream first looks.
+    return Mapped(buffer, info, GST_MAP_READ | GST_MAP_CUDA).ok() ? FC_OK : cannot_map(error);
+  }
+  GstCudaContext* theirs = context_of(buffer);
+  const bool foreign = theirs != nullptr && h.primary != nullptr &&
+                       gst_cuda_context_get_handle(theirs) != gst_cuda_context_get_handle(h.primary);
+  if (!foreign) {
+    *path = MemoryPath::Cuda;
+    return write_mapped(buffer, info, GST_MAP_WRITE | GST_MAP_CUDA, FC_MEMORY_CUDA, writer, error);
+  }
+  *path = MemoryPath::CudaCopy;
+  if (h.copies++ == 0) {
+    GST_ELEMENT_WARNING(
+        element, RESOURCE, SETTINGS,
+        ("Downstream uses another CUDA context than the model, so every frame is copied once on the device. "
+         "Set the pipeline's context before READY, or use an encoder that takes the source's, as "
+         "nvautogpuh264enc does."),
+        ("model's context %p, downstream's %p", gst_cuda_context_get_handle(h.primary),
+         gst_cuda_context_get_handle(theirs)));
+  }
+  if (!h.stage(info)) return cannot_map(error);
+  const fc_status status =
+      write_mapped(h.staging, info, GST_MAP_WRITE | GST_MAP_CUDA, FC_MEMORY_CUDA, writer, error);
+  if (status != FC_OK) return status;
+  Mapped from(h.staging, info, GST_MAP_READ | GST_MAP_CUDA), to(buffer, info, GST_MAP_WRITE | GST_MAP_CUDA);
+  if (!from.ok() || !to.ok()) return cannot_map(error);
+  if (copy_planes(from.frame(), to.frame(), theirs)) return FC_OK;
+  *error = "A frame cannot be copied into downstream's CUDA context: set one context for the pipeline.";
+  return FC_ERROR_DEVICE;
+}
+
+guint64 CudaOutput::context_copies() const {
+  return handles_->copies;
+}
+
+void CudaOutput::reset() {
+  handles_->drop_staging();
+  handles_->copies = 0;
+}
+
+void CudaOutput::release() {
+  std::lock_guard lock(handles_->mutex);
+  gst_clear_object(&handles_->context);
+  gst_clear_object(&handles_->primary);
+}
+
+void CudaOutput::set_context(GstElement* element, GstContext* context) {
+  if (driver_answers()) gst_cuda_handle_set_context(element, context, -1, &handles_->context);
+}
+
+bool CudaOutput::answer(GstElement* element, GstQuery* query) {
+  GstCudaContext* context = nullptr;
+  {
+    std::lock_guard lock(handles_->mutex);
+    if (handles_->context == nullptr) return false;
+    context = GST_CUDA_CONTEXT(gst_object_ref(handles_->context));
+  }
+  const bool answered = gst_cuda_handle_context_query(element, query, context);
+  gst_object_unref(context);
+  return answered;
+}
+
+}  // namespace flowcache::gst
