@@ -15,6 +15,16 @@ void cut(GSocketConnection* connection) {
   g_socket_shutdown(g_socket_connection_get_socket(connection), TRUE, TRUE, nullptr);
 }
 
+/// Past soup, which would read on before it answers. What does not fit into the socket's buffer is lost.
+void refuse(GSocketConnection* connection, const char* status_line, const std::string& sentence) {
+  const std::string body = "{\"error\":\"" + sentence + "\"}\n";
+  const std::string answer = std::string("HTTP/1.1 ") + status_line +
+                             "\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: " +
+                             std::to_string(body.size()) + "\r\n\r\n" + body;
+  g_socket_send_with_blocking(g_socket_connection_get_socket(connection), answer.data(), answer.size(), FALSE,
+                              nullptr, nullptr);
+}
+
 }  // namespace
 
 Doorway::~Doorway() {
@@ -30,6 +40,7 @@ Doorway::~Doorway() {
 
 bool Doorway::listen(const std::string& address, guint16 port, std::string* error) {
   service_.reset(g_socket_service_new());
+  g_socket_listener_set_backlog(G_SOCKET_LISTENER(service_.get()), 128);
   const ObjectPtr<GSocketAddress> wanted(g_inet_socket_address_new_from_string(address.c_str(), port));
   GSocketAddress* effective = nullptr;
   GError* problem = nullptr;
@@ -57,12 +68,7 @@ void Doorway::accept(GSocketConnection* connection) {
   const std::string key = key_of(remote.get());
   if (open_.size() >= most_ || open_.contains(key)) {
     ++refused_;
-    static const char full[] =
-        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: "
-        "application/json\r\nRetry-After: 5\r\n"
-        "Content-Length: 34\r\n\r\n{\"error\": \"too many connections\"}\n";
-    g_socket_send_with_blocking(g_socket_connection_get_socket(connection), full, sizeof full - 1, FALSE,
-                                nullptr, nullptr);
+    refuse(connection, "503 Service Unavailable", "too many connections");
     g_io_stream_close(G_IO_STREAM(connection), nullptr, nullptr);
     return;
   }
@@ -70,10 +76,7 @@ void Doorway::accept(GSocketConnection* connection) {
   Open& open = open_[key];
   open.doorway = this;
   open.connection = connection;
-  open.deadline = after(seconds_for_a_request * 1000, [&open] {
-    open.deadline = 0;
-    cut(open.connection);
-  });
+  set_deadline(open, seconds_for_a_request * 1000);
   g_object_weak_ref(G_OBJECT(connection), gone, &open);
   soup_server_accept_iostream(server_, G_IO_STREAM(connection), local.get(), remote.get(), nullptr);
 }
@@ -90,6 +93,14 @@ void Doorway::gone(gpointer data, GObject*) {
   }
 }
 
+void Doorway::set_deadline(Open& open, guint milliseconds) {
+  if (open.deadline != 0) g_source_remove(open.deadline);
+  open.deadline = after(milliseconds, [&open] {
+    open.deadline = 0;
+    cut(open.connection);
+  });
+}
+
 GSocketConnection* Doorway::keep(SoupServerMessage* message) {
   GSocketAddress* remote = soup_server_message_get_remote_address(message);
   const auto found = open_.find(key_of(remote));
@@ -97,6 +108,15 @@ GSocketConnection* Doorway::keep(SoupServerMessage* message) {
   if (found->second.deadline != 0) g_source_remove(found->second.deadline);
   found->second.deadline = 0;
   return found->second.connection;
+}
+
+void Doorway::cut_off(SoupServerMessage* message, const char* status_line, const std::string& sentence) {
+  const auto found = open_.find(key_of(soup_server_message_get_remote_address(message)));
+  if (found == open_.end()) return;
+  refuse(found->second.connection, status_line, sentence);
+  // Both ways would be a reset, which may overtake the answer: that comes a second later.
+  set_deadline(found->second, 1000);
+  g_socket_shutdown(g_socket_connection_get_socket(found->second.connection), FALSE, TRUE, nullptr);
 }
 
 }  // namespace flowcache::live

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The listening socket, and how many may come through it. A connection has fifteen seconds for one HTTP
+// The listening socket, and how many may come through it. A connection has ten seconds for one HTTP
 // request and its answer, or to become a WebSocket; who takes longer is cut off. Main loop only.
 #pragma once
 
@@ -13,7 +13,7 @@ namespace flowcache::live {
 
 class Doorway {
  public:
-  static constexpr guint seconds_for_a_request = 15;
+  static constexpr guint seconds_for_a_request = 10;
 
   Doorway(SoupServer* server, unsigned most) : server_(server), most_(most) {}
   ~Doorway();
@@ -28,6 +28,8 @@ class Doorway {
 
   /// The connection of this request may stay as long as it likes. Borrowed; null if it is gone.
   GSocketConnection* keep(SoupServerMessage* message);
+  /// Answers this request with an error at once and cuts it off, without the rest of its body being read.
+  void cut_off(SoupServerMessage* message, const char* status_line, const std::string& sentence);
 
  private:
   struct Open {
@@ -38,6 +40,7 @@ class Doorway {
   static gboolean incoming(GSocketService* service, GSocketConnection* connection, GObject* origin,
                            gpointer self);
   static void gone(gpointer data, GObject* connection);
+  static void set_deadline(Open& open, guint milliseconds);
   void accept(GSocketConnection* connection);
 
   SoupServer* const server_;

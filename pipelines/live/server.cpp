@@ -122,7 +122,7 @@ void Server::check(SoupServerMessage* message, const std::string& path, GHashTab
     soup_message_headers_replace(out, "WWW-Authenticate", "Bearer");
     respond(message, refusal(401, "the token is missing or wrong"));
   } else if (soup_message_headers_get_content_length(in) > static_cast<goffset>(most_body)) {
-    respond(message, refusal(413, "a body has at most " + std::to_string(most_body) + " bytes"));
+    refuse_body(message);
   } else {
     g_signal_connect(message, "got-chunk", G_CALLBACK(on_chunk), this);
     return;
@@ -132,12 +132,19 @@ void Server::check(SoupServerMessage* message, const std::string& path, GHashTab
 }
 
 /// For bodies whose length is not told before.
-void Server::on_chunk(SoupServerMessage* message, GBytes*, gpointer) {
+void Server::on_chunk(SoupServerMessage* message, GBytes*, gpointer self) {
   SoupMessageBody* body = soup_server_message_get_request_body(message);
-  if (body->length <= static_cast<goffset>(most_body)) return;
+  if (body->length > static_cast<goffset>(most_body)) static_cast<Server*>(self)->refuse_body(message);
+}
+
+void Server::refuse_body(SoupServerMessage* message) {
+  if (soup_server_message_get_status(message) != 0) return;
+  soup_server_message_set_status(message, 413, nullptr);
+  SoupMessageBody* body = soup_server_message_get_request_body(message);
   soup_message_body_set_accumulate(body, FALSE);
   soup_message_body_truncate(body);
-  respond(message, refusal(413, "a body has at most " + std::to_string(most_body) + " bytes"));
+  doorway_.cut_off(message, "413 Content Too Large",
+                   "a body has at most " + std::to_string(most_body) + " bytes");
 }
 
 void Server::on_request(SoupServer*, SoupServerMessage* message, const char* path, GHashTable*,

@@ -42,6 +42,7 @@ class Server {
   static void on_websocket(SoupServer*, SoupServerMessage*, const char* path, SoupWebsocketConnection*,
                            gpointer self);
   static void on_chunk(SoupServerMessage* message, GBytes* chunk, gpointer self);
+  void refuse_body(SoupServerMessage* message);
   void check(SoupServerMessage* message, const std::string& path, GHashTable* query);
   void answer(SoupServerMessage* message, const std::string& path);
   bool answer_api(SoupServerMessage* message, const std::string& path);

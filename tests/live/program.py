@@ -33,7 +33,7 @@ def run(tests):
     """Runs functions in their order, as TAP; the exit status says whether all were right."""
     failed = 0
     for number, test in enumerate(tests, 1):
-        name = (test.__doc__ or test.__name__).strip()
+        name, start = (test.__doc__ or test.__name__).strip(), time.monotonic()
         try:
             test()
             print(f"ok {number} - {name}", flush=True)
@@ -44,6 +44,7 @@ def run(tests):
             print(f"not ok {number} - {name}", flush=True)
             for line in traceback.format_exc().splitlines():
                 print(f"# {line}", flush=True)
+        print(f"# {time.monotonic() - start:.1f} s", flush=True)
     print(f"1..{len(tests)}", flush=True)
     sys.exit(1 if failed else 0)
 

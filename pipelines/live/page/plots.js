@@ -19,7 +19,7 @@ function begin(canvas) {
   return { context, width, height };
 }
 
-const left = 40; // room for the numbers of the vertical axis
+const left = 48; // room for the numbers of the vertical axis
 
 // As many chunks, newest last, as fit at `least` pixels each.
 function fitting(chunks, width, least) {
@@ -158,14 +158,14 @@ export function timeline(canvas, prompts, now) {
   context.fillStyle = colour("faint");
   const every = [5, 10, 15, 30, 60, 300, 600, 3600, 21600].find((s) => ((to - from) / s) * 46 < width) || 86400;
   context.textAlign = "center";
-  for (let tick = Math.ceil(from / every) * every; tick < to; tick += every) {
-    const offset = Math.round(tick - now);
+  for (let offset = Math.ceil((from - now) / every) * every; now + offset < to; offset += every) {
+    const tick = now + offset;
     context.beginPath();
     context.moveTo(x(tick), 0);
     context.lineTo(x(tick), height - 14);
     context.stroke();
-    if (tick >= 0 && x(tick) > 14 && x(tick) < width - 14) {
-      context.fillText(offset === 0 ? "" : `${offset > 0 ? "+" : "−"}${Math.abs(offset)} s`, x(tick), height - 6);
+    if (x(tick) > 14 && x(tick) < width - 14) {
+      context.fillText(offset === 0 ? "now" : `${offset > 0 ? "+" : "−"}${Math.abs(offset)} s`, x(tick), height - 6);
     }
   }
   context.strokeStyle = colour("warn");
