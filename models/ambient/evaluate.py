@@ -1,27 +1,29 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Evidence about the model that ships: does it follow prompts, are there seams, does it drift, how good is the decoder.
+"""Evidence about the model that ships: does it follow its prompt, are there seams, does it drift, how good is the decoder.
 
-    models/ambient/evaluate.py --work build/ambient-train                     samples with the Python model
-    models/ambient/evaluate.py --work build/ambient-train --y4m a.y4m "fire"  judges frames that the engine wrote
+    models/ambient/evaluate.py --work build/ambient-train
 
-A small classifier is trained on the rendered clips of the work folder (train.py makes them) and names scene and
-colour of generated chunks. It sees frames, encoded as the clips are, so both kinds of video go the same way.
+Everything that is judged comes out of the C++ engine with the model's own defaults. A small classifier is trained on
+the rendered clips of the work folder (train.py makes them) and names scene and colour of generated chunks. It sees
+frames, encoded as the clips are, so both kinds of video go the same way.
 """
 import argparse
 import pathlib
 import random
-import re
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+import autoencoder
 import clips
-import sample
-from autoencoder import Encoder
-from render import COLORS, SCENES
+import decoder as decoder_training
+import export
+from engine import Stream
+from render import COLORS, DENSITIES, SCENES, caption, render
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHUNK_FRAMES = 12
 SCENE_NAMES, COLOR_NAMES = list(SCENES), list(COLORS)
 
@@ -48,7 +50,7 @@ def train_classifier(work, steps):
     color = torch.tensor([COLOR_NAMES.index(s[1]) for s in specs])
     net, held, gen = Classifier(), clips.SHARD * 2, torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=.05)
-    matrix = Encoder().mirror_matrix()
+    matrix = autoencoder.Encoder().mirror_matrix()
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * (1 - step / steps)
@@ -71,121 +73,159 @@ def train_classifier(work, steps):
 
 @torch.no_grad()
 def classify(net, frames):
-    """frames [12n,3,H,W] -> [(scene, colour)] of each chunk."""
-    z = Encoder()(frames).unflatten(1, (-1, clips.CHUNK)).transpose(0, 1)
-    scene, color = net(z)
-    return [(SCENE_NAMES[s], COLOR_NAMES[c]) for s, c in zip(scene.argmax(1).tolist(), color.argmax(1).tolist())]
+    """One chunk [12,3,H,W] -> (scene, colour)."""
+    scene, color = net(autoencoder.Encoder()(frames)[None])
+    return SCENE_NAMES[scene.argmax()], COLOR_NAMES[color.argmax()]
 
 
 def statistics(frames):
-    """Per chunk: mean, contrast, sharpness, motion [n,4]."""
-    grey = frames.mean(1).unflatten(0, (-1, CHUNK_FRAMES))
-    sharp = (grey[..., 1:] - grey[..., :-1]).abs().mean((1, 2, 3)) + (grey[..., 1:, :] - grey[..., :-1, :]).abs().mean((1, 2, 3))
-    motion = (grey[:, 1:] - grey[:, :-1]).abs().mean((1, 2, 3))
-    return torch.stack([grey.mean((1, 2, 3)), grey.std((1, 2, 3)), sharp, motion], 1)
+    """Of one chunk: mean, contrast, sharpness, motion [4]."""
+    grey = frames.mean(1)
+    sharp = (grey[..., 1:] - grey[..., :-1]).abs().mean() + (grey[..., 1:, :] - grey[..., :-1, :]).abs().mean()
+    return torch.stack([grey.mean(), grey.std(), sharp, (grey[1:] - grey[:-1]).abs().mean()])
 
 
-def seam_ratio(frames):
-    """(sum of frame differences across chunk borders, their number), (the same inside chunks)."""
-    step = (frames[1:] - frames[:-1]).abs().mean((1, 2, 3))
-    border = torch.arange(1, len(frames)) % CHUNK_FRAMES == 0
-    return torch.tensor([step[border].sum(), border.sum(), step[~border].sum(), (~border).sum()])
+def steps_of(frames):
+    """Mean frame difference (inside latent frames, across their borders inside chunks, across chunk borders)."""
+    step, i = (frames[1:] - frames[:-1]).abs().mean((1, 2, 3)), torch.arange(1, len(frames))
+    chunk, latent = i % CHUNK_FRAMES == 0, i % autoencoder.STRIDE == 0
+    return torch.stack([step[~latent].mean(), step[latent & ~chunk].mean(), step[chunk].mean()])
 
 
-def read_y4m(path):
-    """4:2:0 or 4:4:4 8-bit Y4M (BT.601, limited range unless it says FULL) -> [T,3,H,W] in 0..1."""
-    data = pathlib.Path(path).read_bytes()
-    head, _, rest = data.partition(b"\n")
-    width, height = (int(re.search(rb" %b(\d+)" % k, head)[1]) for k in (b"W", b"H"))
-    full, sub = b"FULL" in head, 1 if b"C444" in head else 2
-    y_size, c_size = width * height, (width // sub) * (height // sub)
-    frames = []
-    while rest:
-        _, _, rest = rest.partition(b"\n")  # the FRAME line
-        raw = torch.frombuffer(bytearray(rest[:y_size + 2 * c_size]), dtype=torch.uint8).float()
-        rest = rest[y_size + 2 * c_size:]
-        y = raw[:y_size].view(1, 1, height, width)
-        c = F.interpolate(raw[y_size:].view(1, 2, height // sub, width // sub), size=(height, width), mode="bilinear")
-        y, c = (y / 255, (c - 128) / 255) if full else ((y - 16) / 219, (c - 128) / 224)
-        y, u, v = y[0, 0], c[0, 0], c[0, 1]
-        frames.append(torch.stack([y + 1.402 * v, y - .344136 * u - .714136 * v, y + 1.772 * u]).clamp(0, 1))
-    return torch.stack(frames)
+def seam_ratio(steps):
+    """Across chunk borders / inside chunks, of steps_of(): a chunk has nine steps inside latent frames, two across."""
+    return (steps[2] / ((9 * steps[0] + 2 * steps[1]) / 11)).item()
 
 
-def follow(model, net, count, steps, threshold):
-    """Plain prompts and live changes. Prints the shares and the misses."""
-    rng, right, seams, misses = random.Random(3), torch.zeros(4), torch.zeros(4), []
-    pairs = [(s, c) for s in SCENES for c in SCENES[s][1]]
+def tally(title, rows):
+    """rows: [(scene right, colour right)]."""
+    share = [100 * sum(r[i] for r in rows) / max(1, len(rows)) for i in (0, 1)]
+    print(f"{title}: {len(rows)} prompts, scene {share[0]:.1f} %, colour {share[1]:.1f} %", flush=True)
+
+
+def draw(rng, seen):
+    """(scene, colour, prompt); with seen False a colour that the scene was never rendered in."""
+    scene = rng.choice(SCENE_NAMES)
+    color = rng.choice([c for c in COLORS if (c in SCENES[scene][1]) == seen])
+    density = rng.choice(["", "sparse", "dense"]) if scene in DENSITIES else ""
+    return scene, color, caption(scene, color, rng.choice(["slow", "", "fast"]), density, rng=rng)
+
+
+def follow(stream, net, count):
+    """A quarter of the prompts are combinations never rendered. Each is shown for two chunks, then changed live."""
+    rng, plain, unseen, changed, misses = random.Random(3), [], [], [], []
     for i in range(count):
-        (s1, c1), (s2, c2) = rng.choice(pairs), rng.choice(pairs)
-        names = [f"{c} {rng.choice(SCENES[s][0])}" for s, c in ((s1, c1), (s2, c2))]
-        latents, _ = sample.generate(model.dit, [names[0]] * 2 + [names[1]] * 3, steps, seed=i, threshold=threshold)
-        frames = model.frames(latents)
-        got = classify(net, frames)
-        seams += seam_ratio(frames[:2 * CHUNK_FRAMES])
-        right += torch.tensor([got[1][0] == s1, got[1][1] == c1, got[4][0] == s2, got[4][1] == c2])
-        misses += [f"{names[0]} -> {' '.join(reversed(got[1]))}"] if got[1] != (s1, c1) else []
-        misses += [f"{names[0]}, then {names[1]} -> {' '.join(reversed(got[4]))}"] if got[4] != (s2, c2) else []
-    share = (100 * right / count).tolist()
-    print(f"prompt following, {count} prompts: scene {share[0]:.0f} %, colour {share[1]:.0f} %")
-    print(f"third chunk after a live change: scene {share[2]:.0f} %, colour {share[3]:.0f} %")
-    print(f"seams: frame difference across chunk borders / inside chunks = {(seams[0] / seams[1] / (seams[2] / seams[3])):.2f}")
+        first, second = draw(rng, i % 4 != 3), draw(rng, True)
+        stream.start(first[2], i)
+        shown = [stream.chunk() for _ in range(2)]
+        stream.prompt(second[2])
+        shown += [stream.chunk() for _ in range(2)]
+        for (scene, color, words), frames, rows in ((first, shown[1], plain if i % 4 != 3 else unseen), (second, shown[3], changed)):
+            got = classify(net, frames)
+            rows.append((got[0] == scene, got[1] == color))
+            if got != (scene, color):
+                misses.append(f"{'then ' if rows is changed else ''}{words} -> {got[1]} {got[0]}")
+    tally("second chunk from the start", plain)
+    tally("the same, scene and colour never seen together", unseen)
+    tally("second chunk after a live change", changed)
     print("misses: " + "; ".join(misses))
 
 
-def drift(model, work, prompt, chunks, steps, threshold):
-    """A long stream against the range of the rendered clips of the same scene."""
-    frames = model.frames(sample.generate(model.dit, [prompt] * chunks, steps, seed=1, threshold=threshold)[0])
-    mine = statistics(frames)
-    pixels, scenes = clips.load_pixels(work)
-    real = torch.cat([statistics(p.float() / 255) for p, s in zip(pixels, scenes) if s == prompt.split()[-1]])
-    for i, name in enumerate(("mean", "contrast", "sharpness", "motion")):
-        print(f"drift, {prompt}, {chunks} chunks, {name}: first ten {mine[:10, i].mean():.4f}, last ten {mine[-10:, i].mean():.4f}, "
-              f"min {mine[:, i].min():.4f}, max {mine[:, i].max():.4f}; rendered {real[:, i].min():.4f} to {real[:, i].max():.4f}")
-
-
 @torch.no_grad()
-def decoder_psnr(model, work):
-    """By scene, on the pixels of the first shard, which no training has seen."""
-    encode, (pixels, scenes) = Encoder(), clips.load_pixels(work)
-    by_scene = {}
-    for i in range(clips.SHARD // clips.PIXEL_EVERY + 1):
-        frames = pixels[i].float() / 255
-        error = (model.decoder(encode(frames)[None])[0].clamp(0, 1) - frames).pow(2).mean()
-        by_scene.setdefault(scenes[i], []).append(-10 * error.log10().item())
-    print("decoder PSNR, held-out clips: " + ", ".join(f"{k} {sum(v) / len(v):.1f}" for k, v in by_scene.items()) + " dB")
+def seams(stream, decoder, chunks=6):
+    """Per scene: steps of rendered clips, of the same clips through the autoencoder, and of generated streams."""
+    encode, total = autoencoder.Encoder(), torch.zeros(3, 3)
+    print("seams, frame differences x 1000 (inside latent frames, across their borders, across chunk borders; ratio):")
+    for scene, (names, colors) in SCENES.items():
+        rows = torch.zeros(3, 3)
+        for i, color in enumerate(colors[:3]):
+            video = render(scene, color, "", "", "", 700_000 + i, 48)
+            stream.start(f"{color} {names[0]}", i)
+            generated = torch.cat([stream.chunk() for _ in range(chunks)])
+            rows += torch.stack([steps_of(v) for v in (video, decoder(encode(video)[None])[0].clamp(0, 1), generated)]) / 3
+        total += rows / len(SCENES)
+        print(f"  {scene:7s}" + "".join(f" | {n} " + " ".join(f"{1000 * q:4.1f}" for q in r.tolist()) + f"; {seam_ratio(r):.2f}"
+                                       for n, r in zip(("rendered", "decoded", "generated"), rows)), flush=True)
+    print("seam ratio, all scenes: " + ", ".join(f"{n} {seam_ratio(r):.2f}" for n, r in zip(("rendered", "decoded", "generated"), total)))
+
+
+def flow(frames):
+    """Mean speed of the picture to the right, pixels a frame, by least squares on the brightness."""
+    grey = F.avg_pool2d(frames.mean(1, keepdim=True), 4)[:, 0]
+    dx, dt = (grey[:-1, :, 2:] - grey[:-1, :, :-2]) / 2, (grey[1:] - grey[:-1])[:, :, 1:-1]
+    return (-4 * (dx * dt).sum() / dx.pow(2).sum().clamp(min=1e-9)).item()
+
+
+def words(stream, count=4):
+    """What speed, density and direction do: mean motion, sharpness (clouds: brightness) and flow of the third chunk."""
+    def third(text, seed):
+        stream.start(text, seed)
+        return [stream.chunk() for _ in range(3)][2]
+    for scene, (names, colors) in SCENES.items():
+        kinds = {"speed": ["slow", "", "fast"]} | ({"density": ["sparse", "", "dense"]} if scene in DENSITIES else {})
+        if scene in ("clouds", "aurora", "snow"):
+            kinds["direction"] = ["left", "right"]
+        parts = []
+        for kind, options in kinds.items():
+            values = []
+            for word in options:
+                shown = [third(f"{word} {colors[i % 3]} {names[0]}", i) for i in range(count)]
+                which = dict(speed=lambda f: 1000 * statistics(f)[3].item(), direction=flow,
+                             density=lambda f: 1000 * statistics(f)[0 if scene == "clouds" else 2].item())[kind]
+                values.append(f"{word or 'plain'} {sum(map(which, shown)) / count:.2f}")
+            parts.append(f"{kind}: " + ", ".join(values))
+        print(f"words, {scene}: " + "; ".join(parts), flush=True)
+
+
+def drift(stream, prompt, chunks):
+    """A long stream against the range of rendered clips of the same scene and colour."""
+    color, scene = prompt.split()
+    stream.start(prompt, 1)
+    mine = torch.stack([statistics(stream.chunk()) for _ in range(chunks)])
+    real = torch.stack([statistics(c) for k in range(24) for c in render(scene, color, "", "", "", 800_000 + k, 48).split(CHUNK_FRAMES)])
+    for i, name in enumerate(("mean", "contrast", "sharpness", "motion")):
+        low, high = real[:, i].min().item(), real[:, i].max().item()
+        inside = 100 * ((mine[:, i] >= low) & (mine[:, i] <= high)).float().mean()
+        print(f"drift, {prompt}, {chunks} chunks, {name}: first fifty {mine[:50, i].mean():.4f}, last fifty {mine[-50:, i].mean():.4f}, "
+              f"all {mine[:, i].min():.4f} to {mine[:, i].max():.4f}; rendered {low:.4f} to {high:.4f}, inside {inside:.0f} %", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", required=True, help="work folder of train.py, for its clips")
-    parser.add_argument("--model", help="folder with model.json (default: the one that ships)")
+    parser.add_argument("--model", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent, help="folder with model.json")
+    parser.add_argument("--library", default=ROOT / "build" / "engine" / "libflowcache.so", help="the engine")
     parser.add_argument("--prompts", type=int, default=200)
-    parser.add_argument("--chunks", type=int, default=100, help="length of the drift test; 0 leaves it out")
-    parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--threshold", type=float, default=0.0, help="reuse while sampling, as the engine does")
+    parser.add_argument("--chunks", type=int, default=1000, help="length of the drift test; 0 leaves it out")
+    parser.add_argument("--drift-prompt", action="append", help="colour and scene, once or more (default: orange fire)")
+    parser.add_argument("--cache", help="reuse policy (default: the model's); none computes all")
+    parser.add_argument("--lag", type=int, default=0, help="steps between chunk starts (default: the model's)")
+    parser.add_argument("--only", choices=["decoder", "seams", "words", "follow", "drift"])
     parser.add_argument("--classifier-steps", type=int, default=1200)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--y4m", nargs=2, action="append", metavar=("FILE", "PROMPT"), help="frames of the engine instead")
+    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    clips.keep_memory()
     if not clips.count(args.work):
         parser.error(f"--work {args.work} has no clips: run train.py with the same --work first")
-    net, (scene, color) = train_classifier(args.work, args.classifier_steps)
-    print(f"classifier on held-out rendered chunks: scene {100 * scene:.0f} %, colour {100 * color:.0f} %", flush=True)
-    for path, prompt in args.y4m or []:
-        frames = read_y4m(path)
-        frames = frames[:len(frames) // CHUNK_FRAMES * CHUNK_FRAMES]
-        s = seam_ratio(frames)
-        print(f"{path}, asked for {prompt!r}: {[f'{c} {n}' for n, c in classify(net, frames)]}, seams {s[0] / s[1] / (s[2] / s[3]):.2f}")
-    if args.y4m:
-        return
-    model = sample.Model(args.model)
-    decoder_psnr(model, args.work)
-    follow(model, net, args.prompts, args.steps, args.threshold)
-    if args.chunks:
-        drift(model, args.work, "orange fire", args.chunks, args.steps, args.threshold)
+    wanted = lambda part: args.only in (None, part)
+    decoder = autoencoder.Decoder()
+    decoder.load_state_dict(export.load(args.model)[1])
+    if wanted("decoder"):
+        print("decoder, held-out clips: " + ", ".join(f"{k} {a} dB (step ratio {b})" for k, (a, b) in decoder_training.quality(decoder).items()))
+    with Stream(args.library, args.model, args.threads, args.cache, lag=args.lag) as stream:
+        if wanted("seams"):
+            seams(stream, decoder)
+        if wanted("words"):
+            words(stream)
+        if wanted("follow") and args.prompts:
+            net, (scene, color) = train_classifier(args.work, args.classifier_steps)
+            print(f"classifier on held-out rendered chunks: scene {100 * scene:.1f} %, colour {100 * color:.1f} %", flush=True)
+            follow(stream, net, args.prompts)
+        if wanted("drift") and args.chunks:
+            for prompt in args.drift_prompt or ["orange fire"]:
+                drift(stream, prompt, args.chunks)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from autoencoder import CHANNELS, DECODER
 from dit import CONFIG
 
 PROMPTS = ["slow green aurora over mountains", "orange fire", "golden ocean at sunset", "red lava lamp", "fast blue stars",
-           "calm blue snowfall at night", "pink clouds moving gently", "purple neon tunnel"]
+           "dense blue snowfall at night", "pink clouds moving left", "purple neon tunnel"]
 
 
 def describe(latent_scale):
@@ -20,7 +20,7 @@ def describe(latent_scale):
     return dict(
         name="ambient", family="wan-causal",
         description="Ambient scenes (aurora, fire, ocean, lava lamp, stars, snow, clouds, tunnel) in nine colours and "
-                    "three speeds, trained on procedural clips",
+                    "three speeds, sparse or dense, to the left or right; trained on procedural clips",
         license="LGPL-2.1-or-later", prompts=PROMPTS,
         video=dict(width=render.WIDTH, height=render.HEIGHT, framerate=f"{render.FPS}/1", latent_frames_per_chunk=3,
                    frames_per_chunk=12),
@@ -57,4 +57,6 @@ def load(folder):
     read = lambda name: {k: v.float() for k, v in load_file(folder / name).items()}
     scale = json.loads((folder / "model.json").read_text())["decoder"]["config"]["latent_scale"]
     decoder = {_shift(k, -1): v for k, v in read("decoder.safetensors").items()}
-    return read("transformer.safetensors") | read("text.safetensors"), decoder, scale
+    words = read("text.safetensors")
+    words = {k: torch.cat([v, v.new_zeros(len(text.WORDS) - len(v), v.shape[1])]) for k, v in words.items()}  # new words: 0
+    return read("transformer.safetensors") | words, decoder, scale

@@ -19,7 +19,7 @@ PROMPTS = ["slow green aurora"] * 2 + ["orange fire"] * 3
 STEPS, SHIFT, HISTORY = 8, 1.5, 3
 TEXTS = ["", "fire", "slow green aurora over mountains", "Fast BLUE stars!", "golden, ocean... (at night)", "purple\tneon\ntunnel",
          "sunset", "two flames and a snowflake", "fyre", "oceam wavs", "snoww", "slow", "sow", "blu", "quetzal", "café in teal",
-         "red-orange_lava42lamp", "a " * 20, "northern lights in violet, dancing", "12345 !?"]
+         "red-orange_lava42lamp", "dense clouds to the right", "few snowflakes leftwards, rigt", "a " * 20, "northern lights in violet, dancing", "12345 !?"]
 NOTES = [
     "weights are those of config.model, upcast to fp32; noise [chunks,16,3,h,w], latents [16,3*chunks,h,w]",
     "sigma = shift*u/(1+(shift-1)*u), u from 1 to 0 in equal steps; timestep 1000*sigma; x += v*(sigma_next-sigma)",

@@ -26,6 +26,12 @@ SCENES = {  # family -> (what people call it, colours it is drawn in)
     "clouds": (["clouds", "cloudy sky", "drifting clouds"], ["blue", "golden", "pink", "white", "orange", "purple"]),
     "tunnel": (["tunnel", "neon tunnel", "vortex"], ["blue", "purple", "pink", "green", "orange", "teal"])}
 SPEEDS = {"slow": .5, "": 1.0, "fast": 2.0}
+DENSITIES = {  # family -> how many things (or, of clouds, how much) there is to see
+    "lava": {"sparse": 4, "": 7, "dense": 11}, "stars": {"sparse": 12, "": 24, "dense": 36},
+    "snow": {"sparse": 12, "": 28, "dense": 50}, "clouds": {"sparse": -.32, "": .05, "dense": .45}}
+# Families that drift to one side; what a mirrored clip does is the other one. Snow does so in every other clip.
+DRIFTS = {"aurora": ["left"], "clouds": ["left"], "snow": ["", "left"]}
+OTHER_SIDE = {"": "", "left": "right", "right": "left"}
 # How often a family is drawn: the hard ones more often.
 WEIGHTS = {"stars": 2.0, "tunnel": 2.0, "ocean": 1.6}
 
@@ -75,13 +81,14 @@ def mix(c, k, to=(0, 0, 0)):
 class Canvas:
     """What every scene draws from: the grid x, y [1,H,W], the time t [T,1,1], two textures, random numbers."""
 
-    def __init__(self, color, speed, seed, frames, x, y):
+    def __init__(self, color, speed, density, drift, seed, frames, x, y):
         gen = torch.Generator().manual_seed(seed)
         self.rnd = lambda a=0., b=1.: a + (b - a) * torch.rand((), generator=gen).item()
         self.tex, self.tex2 = make_texture(gen), make_texture(gen)
         self.t = (torch.arange(frames) / FPS * SPEEDS[speed] + self.rnd(0, 60)).view(-1, 1, 1)
         self.x, self.y = x[None], y[None]
         self.frames, self.color, self.c = frames, color, COLORS[color]
+        self.density, self.wind = density, dict(left=-1.0).get(drift, 0.0)
 
     def zeros(self, *tail):
         return torch.zeros(self.frames, *self.x.shape[1:], *tail)
@@ -116,7 +123,7 @@ def fire(s):
 
 def ocean(s):
     x, y, t, c, horizon = s.x, s.y, s.t, s.c, -.08
-    sun_x, sun_y = s.rnd(-.8, .8), s.rnd(-.55, -.25)
+    sun_x, sun_y = s.rnd(-.35, .35), s.rnd(-.5, -.25)  # one sun, never far from the middle
     d = ((x - sun_x) ** 2 + (y - sun_y) ** 2).sqrt()
     k = (y - horizon + .9).clamp(0, 1)[..., None]
     sky = mix(c, .25, (.05, .05, .16)) * (1 - k) + mix(c, .8, (.3, .2, .3)) * k
@@ -135,7 +142,7 @@ def ocean(s):
 def lava(s):
     x, y, t, c = s.x, s.y, s.t, s.c
     field = 0
-    for _ in range(7):
+    for _ in range(s.density):
         phase, px, size = s.rnd(0, 6.28), s.rnd(-1.3, 1.3), s.rnd(.16, .34)
         cy = 1.05 * torch.sin(t * s.rnd(.25, .5) + phase)
         cx = px + .18 * torch.sin(t * .4 + phase * 2)
@@ -151,8 +158,8 @@ def stars(s):
     """Star warp: streaks that fly out of the centre and grow. Wide enough for a 16 x 16 latent cell to hold."""
     x, y, t, c = s.x, s.y, s.t, s.c
     light = s.zeros()
-    for i in range(24):
-        angle, z0 = (i + s.rnd(0, 1)) * 2 * math.pi / 24, s.rnd()
+    for i in range(s.density):
+        angle, z0 = (i + s.rnd(0, 1)) * 2 * math.pi / s.density, s.rnd()
         z = 1 - ((z0 + t * .30) % 1)
         radius = .13 / z.clamp(min=.05)
         ux, uy = math.cos(angle), math.sin(angle)
@@ -172,10 +179,10 @@ def snow(s):
     m = torch.sigmoid((y - hill) * 50)[..., None]
     img = img * (1 - m) + m * mix(c, .35, (.62, .66, .74))
     flakes = s.zeros()
-    for _ in range(28):
+    for _ in range(s.density):
         px, size, fall, phase = s.rnd(-1.75, 1.75), s.rnd(.028, .060), s.rnd(.35, .8), s.rnd(0, 6.28)
         cy = ((s.rnd(0, 2.4) + t * fall) % 2.4) - 1.2
-        cx = px + .12 * torch.sin(t * .9 + phase)
+        cx = (px + 1.8 + s.wind * .5 * t) % 3.6 - 1.8 + .12 * torch.sin(t * .9 + phase)
         flakes = flakes + torch.exp(-((x - cx) ** 2 + (y - cy) ** 2) / size ** 2)
     return img + flakes.clamp(0, 1)[..., None] * torch.tensor((.85, .88, .95)) * .9
 
@@ -183,7 +190,7 @@ def snow(s):
 def clouds(s):
     x, y, t, tex, tex2 = s.x, s.y, s.t, s.tex, s.tex2
     n = fbm(tex, x * 1.3 + t * .35, y * 1.9 + .05 * t, 4, .55) + .35 * noise(tex2, x * .8 + t * .2, y + t * .05)
-    m = torch.sigmoid((n + .05) * 4.2)[..., None]
+    m = torch.sigmoid((n + s.density) * 4.2)[..., None]
     g = (y * .5 + .5)[..., None]
     sky = mix(s.c, .75, (.02, .08, .3)) * (.55 + .4 * g)
     shade = (.78 + .3 * noise(tex, x * 1.3 + t * .35, y * 1.9 + .25 + .05 * t))[..., None].clamp(.4, 1.1)
@@ -191,31 +198,33 @@ def clouds(s):
 
 
 def tunnel(s):
-    """Neon rings that come out of a dark centre, crossed by a few turning spokes."""
+    """Neon rings that come out of a dark centre, crossed by a few turning spokes. Rings are spaced by the logarithm of
+    the radius, so that each grows as it comes and none ever fills the picture."""
     x, y, t = s.x, s.y, s.t
-    r = (x ** 2 + y ** 2 + .006).sqrt()
+    r = (x ** 2 + y ** 2 + .004).sqrt()
     theta = torch.atan2(y, x + .0001)
     twist, sides = s.rnd(-.6, .6), 4 + int(s.rnd(0, 3))
-    v = .5 / (r + .12) + t * .9
-    ring = (.5 + .5 * torch.cos(v * 5.0)) ** 3
-    spoke = (.5 + .5 * torch.cos(theta * sides + v * twist * 2 + t * .5)) ** 4
-    light = (ring * .8 + spoke * .45) * ((r - .10) * 2.0).clamp(0, 1)
+    depth = 1.05 * r.log() - t * .45  # one ring a unit
+    ring = (.5 + .5 * torch.cos(depth * 2 * math.pi)) ** 2.5
+    spoke = (.5 + .5 * torch.cos(theta * sides + r.log() * twist * 2 + t * .4)) ** 4
+    light = (ring * (.75 + .35 * spoke) + spoke * .22) * ((r - .10) * 2.5).clamp(0, 1)
     names = list(COLORS)
     other = torch.tensor(COLORS[names[(names.index(s.color) + 3) % 8]])
-    k = (.5 + .5 * torch.sin(v * 1.2))[..., None] * .45
-    return mix(s.c, .05) + light[..., None] * (torch.tensor(s.c) * (1 - k) + other * k)
+    k = (.5 + .5 * torch.cos(depth * math.pi))[..., None] * .4
+    return mix(s.c, .06) + light[..., None] * (torch.tensor(s.c) * (1 - k) + other * k)
 
 
 DRAW = dict(aurora=aurora, fire=fire, ocean=ocean, lava=lava, stars=stars, snow=snow, clouds=clouds, tunnel=tunnel)
 
 
-def render(scene, color, speed, seed, frames):
+def render(scene, color, speed, density, drift, seed, frames):
     """RGB clip [frames,3,H,W] in 0..1; the same arguments give the same clip.
 
     Scenes of many soft dots are drawn at half size and enlarged, which is four times cheaper.
     """
     step = 2 if scene in ("stars", "snow") else 1
-    canvas = Canvas(color, speed, seed, frames, _X[::step, ::step], _Y[::step, ::step])
+    amount = DENSITIES.get(scene, {"": None})[density]
+    canvas = Canvas(color, speed, amount, drift, seed, frames, _X[::step, ::step], _Y[::step, ::step])
     img = 1 - torch.exp(-1.55 * DRAW[scene](canvas).clamp(0, 1.6))  # soft shoulder instead of clipping
     img = img.clamp(0, 1).permute(0, 3, 1, 2).contiguous()
     if step == 1:
@@ -223,20 +232,27 @@ def render(scene, color, speed, seed, frames):
     return F.interpolate(img, size=(HEIGHT, WIDTH), mode="bicubic", align_corners=False).clamp(0, 1)
 
 
-def caption(scene, color, speed, rng=random):
-    """A prompt as people type it; the words carry scene, colour and speed in any order."""
+def caption(scene, color, speed, density="", drift="", rng=random):
+    """A prompt as people type it; the words carry scene, colour, speed, density and direction in any order.
+
+    Where a family always drifts, half of the prompts leave the direction out.
+    """
     name = rng.choice(SCENES[scene][0])
-    words = [w for w in (speed, color) if w]
+    words = [w for w in (speed, color, density) if w]
     rng.shuffle(words)
     form = rng.choice(["{a} {s}", "{a} {s}", "{s} {a}", "a {a} {s}", "{s} in {a}", "{a} {s} at night",
                        "calm {a} {s}", "{a} {s} moving gently"])
     if speed == "fast":
         form = form.replace("calm ", "").replace(" moving gently", "")
-    return " ".join(form.format(a=" ".join(words), s=name).split())
+    if drift and ("" in DRIFTS[scene] or rng.random() < .5):
+        form += rng.choice([" {d}", " moving {d}", " to the {d}", " drifting {d}"])
+    return " ".join(form.format(a=" ".join(words), s=name, d=drift).split())
 
 
 def sample_spec(rng=random):
-    """(scene, colour, speed) of the next clip."""
+    """(scene, colour, speed, density, drift) of the next clip."""
     names = list(SCENES)
     scene = rng.choices(names, [WEIGHTS.get(n, 1.0) for n in names])[0]
-    return scene, rng.choice(SCENES[scene][1]), rng.choice(["slow", "", "", "fast"])
+    density = rng.choice(["", "", "sparse", "dense"]) if scene in DENSITIES else ""
+    return (scene, rng.choice(SCENES[scene][1]), rng.choice(["slow", "", "", "fast"]), density,
+            rng.choice(DRIFTS.get(scene, [""])))

@@ -15,8 +15,9 @@ from render import COLORS, SCENES, SPEEDS
 
 MAX_IDS = 12
 EXTRA = ["a", "in", "at", "night", "calm", "moving", "gently"]
+LATER = ["left", "right", "sparse", "dense"]  # words that came after the first training
 WORDS = ["<pad>"] + sorted({w for names, _ in SCENES.values() for n in names for w in n.split()}
-                           | set(COLORS) | {w for w in SPEEDS if w} | set(EXTRA))
+                           | set(COLORS) | {w for w in SPEEDS if w} | set(EXTRA)) + LATER
 IDS = {w: i for i, w in enumerate(WORDS)}
 
 _GROUPS = {  # what a word stands for -> words people use for it
@@ -39,9 +40,11 @@ _GROUPS = {  # what a word stands for -> words people use for it
     "blue": "azure navy cobalt sapphire indigo bluish cold icy",
     "purple": "violet magenta lilac lavender", "pink": "rose rosy salmon fuchsia", "white": "silver grey gray pale ivory",
     "slow": "slowly lazy sluggish unhurried", "fast": "quick quickly rapid rapidly speedy racing rushing swift",
+    "left": "leftward leftwards westward", "right": "rightward rightwards eastward",
+    "sparse": "few scattered thin single isolated", "dense": "many heavy thick crowded packed full",
     "calm": "peaceful quiet serene tranquil still relaxing", "gently": "gentle softly soft",
     "": "over under with the and of on by an some above across behind through into from very mountains mountain hills "
-        "scene view video",  # known, and without effect
+        "scene view video to toward towards side",  # known, and without effect
     "moving": "flowing dancing", "night": "nights nighttime midnight evening dark",
 }
 SYNONYMS = {word: target for target, words in _GROUPS.items() for word in words.split()}

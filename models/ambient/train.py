@@ -21,6 +21,7 @@ import torch
 
 import autoencoder
 import clips
+import decoder as decoder_training
 import export
 import text
 from dit import DiT
@@ -30,7 +31,7 @@ from render import SCENES, caption
 HERE = pathlib.Path(__file__).resolve().parent
 SAVE_EVERY, LOG_EVERY, HELD_OUT = 50, 25, clips.SHARD  # steps; steps; clips of the first shard
 TEACHER = .7  # share of the steps with a clean past, the rest have chunks of many noise levels in flight
-WARMUP, FLAT = 60, .6  # steps of rising rate; share of the time at the full rate, after it linear to zero
+WARMUP, FLAT = 60, .8  # steps of rising rate; share of the time at the full rate, after it linear to zero
 
 
 class Stop(Exception):
@@ -123,7 +124,19 @@ def save(state, path):
     path.with_suffix(".tmp").rename(path)
 
 
-def flow_loss(model, z, u, noise, ids, past_level=None):
+def loss_weights():
+    """Weight of each channel's and frame's error, [16,3,1,1], mean 1.
+
+    The PCA lifts its later channels, so a plain mean would spend the training on details: of the error seen in pixels
+    70 % is in channel 0. The weight is half way (in the exponent) to that of the pixels. A chunk's first latent frame
+    counts double: where it misses, there is a jump between chunks.
+    """
+    channel = 1 / autoencoder.Encoder().scale
+    frame = torch.tensor([1.5, .75, .75])
+    return (channel / channel.mean()).view(-1, 1, 1, 1) * frame.view(1, -1, 1, 1)
+
+
+def flow_loss(model, z, u, noise, ids, past_level=None, weights=1.0):
     """Flow matching: the network predicts noise - data. Returns the loss of every chunk [B,chunks].
 
     past_level [B,chunks-1]: teacher forcing with that little noise on the past; None: diffusion forcing.
@@ -135,8 +148,8 @@ def flow_loss(model, z, u, noise, ids, past_level=None):
         past = z[:, :, :k].lerp(torch.randn_like(z[:, :, :k]), spread(past_level)), past_level * 1000
     with torch.autocast(z.device.type, torch.bfloat16):
         velocity = model(z.lerp(noise, spread(u)), u * 1000, ids, *past)
-    error = (velocity.float() - (noise - z)).pow(2).mean((1, 3, 4))
-    return error.view(len(z), clips.CHUNKS, clips.CHUNK).mean(2)
+    error = (velocity.float() - (noise - z)).pow(2).unflatten(2, (clips.CHUNKS, clips.CHUNK)).transpose(1, 2)
+    return (error * weights).mean((2, 3, 4, 5))
 
 
 @torch.no_grad()
@@ -149,50 +162,10 @@ def held_out(model, latents, specs, scale, device):
         u = clips.independent_levels(rng, len(z)).to(device)
         loss = flow_loss(model, z, u, torch.randn(z.shape, generator=gen).to(device), ids, torch.zeros_like(u[:, 1:]))
         noisy = (u > .05).float()
-        for (scene, _, _), value in zip(part, (loss * noisy).sum(1) / noisy.sum(1).clamp(min=1)):
+        for (scene, *_), value in zip(part, (loss * noisy).sum(1) / noisy.sum(1).clamp(min=1)):
             total[scene].append(value.item())
     mean = lambda values: round(sum(values) / len(values), 4)
     return mean([v for values in total.values() for v in values]), {k: mean(v) for k, v in total.items() if v}
-
-
-def train_decoder(args, device, decoder, trained, log, interrupt):
-    """L1, squared and gradient error on crops of the clips' pixels; scenes of small dots come up more often."""
-    encode, (pixels, scenes) = autoencoder.Encoder(), clips.load_pixels(args.work)
-    latents = [encode(v.float() / 255) for v in pixels]
-    peak = 5e-4 if trained else 2e-3
-    weights = [2.0 if s in ("stars", "snow", "fire") else 1.0 for s in scenes]
-    test = range(0, clips.SHARD // clips.PIXEL_EVERY + 1)
-    for i in test:
-        weights[i] = 0.0
-    optimizer, rng, start, step = torch.optim.AdamW(decoder.parameters(), weight_decay=0, betas=(.9, .99)), random.Random(1), time.time(), 0
-    psnr = lambda: [(scenes[i], round(-10 * (decoder(latents[i][None].to(device))[0].clamp(0, 1).cpu() - pixels[i].float() / 255)
-                                      .pow(2).mean().log10().item(), 1)) for i in test]
-    with torch.no_grad():
-        log(f"decoder before: held-out PSNR {psnr()}")
-    while (done := (time.time() - start) / 60 / args.decoder_minutes) < 1:
-        interrupt.check()
-        for group in optimizer.param_groups:
-            group["lr"] = peak * min(1, (step + 1) / 30) * max(.02, 1 - done)
-        zs, vs = [], []
-        for i in rng.choices(range(len(scenes)), weights, k=4):
-            a, b = rng.randrange(7), rng.randrange(11)
-            zs.append(latents[i][:, :, a:a + 6, b:b + 10])
-            vs.append(pixels[i][:, :, a * 16:a * 16 + 96, b * 16:b * 16 + 160].float() / 255)
-        z, v = torch.stack(zs).to(device), torch.stack(vs).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
-            out = decoder(z + .02 * torch.randn_like(z))
-        d = out.float() - v
-        edges = (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
-        loss = d.abs().mean() + 4 * d.pow(2).mean() + .5 * edges
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        if step % 50 == 0:
-            log(f"decoder step {step} loss {loss.item():.4f} psnr {-10 * d.pow(2).mean().log10().item():.2f}")
-    with torch.no_grad():
-        log(f"decoder after {step} steps: held-out PSNR {psnr()}")
 
 
 class Training:
@@ -205,6 +178,7 @@ class Training:
             self.model.load_state_dict(state)
         self.average = copy.deepcopy(self.model)
         self.optimizer, self.step, self.elapsed, self.path = Optimizer(self.model), 0, 0.0, args.work / "checkpoint.pt"
+        self.weights = loss_weights().to(device)
 
     def save(self):
         save(dict(model=self.model.state_dict(), average=self.average.state_dict(), optimizer=self.optimizer.state_dict(),
@@ -236,7 +210,7 @@ class Training:
             u, past_level = clips.independent_levels(rng, len(z)).to(self.device), clips.past_levels(rng, len(z)).to(self.device)
         else:
             u = clips.noise_levels(rng, len(z)).to(self.device)
-        loss = flow_loss(self.model, z, u, torch.randn_like(z), ids, past_level)
+        loss = flow_loss(self.model, z, u, torch.randn_like(z), ids, past_level, self.weights)
         weight = (u > .05).float() * .9 + .1
         loss = (loss * weight).sum() / weight.sum()
         self.optimizer.zero_grad()
@@ -249,6 +223,9 @@ class Training:
         return loss.item()
 
     def export(self, folder):
+        newer = self.args.work / "decoder.pt"  # of decoder.py
+        if newer.exists():
+            self.decoder = torch.load(newer)
         export.save(folder, self.average.state_dict(), self.decoder, self.scale)
 
     def sheet(self, log):
@@ -290,6 +267,7 @@ def main():
     args = parse()
     device = pick_device(args.device)
     torch.set_num_threads(args.threads)
+    clips.keep_memory()
     try:
         args.work.mkdir(parents=True, exist_ok=True)
         log = Log(args.work / "train.log")
@@ -314,7 +292,7 @@ def main():
             if decoder:
                 net.load_state_dict(decoder)
             args.decoder_minutes = args.decoder_minutes or max(1, args.minutes / 6)
-            train_decoder(args, device, net, decoder is not None, log, interrupt)
+            decoder_training.train(net, args.work, args.decoder_minutes, device, 5e-4 if decoder else 2e-3, log, interrupt.check)
             run.decoder = {k: v.cpu() for k, v in net.state_dict().items()}
             run.save()
         train_transformer(args, device, run, log, interrupt)

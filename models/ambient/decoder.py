@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Trains the decoder on the pixels kept with the clips. train.py calls it; alone it goes on from what ships:
+
+    models/ambient/decoder.py --work build/ambient-train --minutes 15
+
+and leaves WORK/decoder.pt, which train.py takes at its next export. Both can run at the same time.
+"""
+import argparse
+import os
+import pathlib
+import random
+import time
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+import torch
+
+import autoencoder
+import clips
+import export
+from render import SCENES, render
+
+CROP, BATCH = 6, 4  # latent cells a side, crops a step
+WEIGHTS = dict(stars=4.0, snow=3.0, tunnel=1.5, fire=1.5)  # scenes of small bright things come up more often
+TEMPORAL = .05  # weight of the error of frame differences, see loss_of
+
+
+def held_out(count=2, frames=24):
+    """Clips no training has seen, of every scene in two colours: {scene: [frames [T,3,H,W]]}."""
+    return {scene: [render(scene, colors[i], "", "", "", 900_000 + i, frames) for i in range(count)]
+            for scene, (_, colors) in SCENES.items()}
+
+
+def steps_of(frames):
+    """Mean absolute difference (between frames of one latent frame, across the borders of latent frames)."""
+    step = (frames[1:] - frames[:-1]).abs().mean((1, 2, 3))
+    border = torch.arange(1, len(frames)) % autoencoder.STRIDE == 0
+    return step[~border].mean().item(), step[border].mean().item()
+
+
+@torch.no_grad()
+def quality(decoder, clips_of=None):
+    """{scene: (PSNR in dB, step across a latent border / step inside, both of the decoded frames)}."""
+    encode, out = autoencoder.Encoder(), {}
+    for scene, videos in (clips_of or held_out()).items():
+        error, inside, across = [], 0.0, 0.0
+        for video in videos:
+            frames = decoder(encode(video)[None].to(next(decoder.parameters()).device))[0].clamp(0, 1).cpu()
+            error.append(-10 * (frames - video).pow(2).mean().log10().item())
+            a, b = steps_of(frames)
+            inside, across = inside + a, across + b
+        out[scene] = round(sum(error) / len(error), 1), round(across / inside, 2)
+    return out
+
+
+def loss_of(out, truth):
+    """L1, squared, gradient and motion error [B,T,3,H,W]. Without the last one a decoder shows each latent frame as four
+    nearly equal pictures and then jumps: hardly a difference in PSNR, but a stutter four times a second. It is taken
+    relative to the clip's motion, as a slow scene shows the stutter as much as a fast one."""
+    d = out - truth
+    edges = (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
+    step = lambda x: (x[:, 1:] - x[:, :-1]).abs().mean((1, 2, 3, 4))
+    return d.abs().mean() + 4 * d.pow(2).mean() + .5 * edges + TEMPORAL * (step(d) / (step(truth) + .002)).mean()
+
+
+def train(decoder, work, minutes, device, peak, log=print, check=lambda: None):
+    """Trains `decoder` in place; the rate rises for 30 steps, then falls to zero over the time."""
+    encode, (pixels, scenes) = autoencoder.Encoder(), clips.load_pixels(work)
+    latents, weights = [encode(v.float() / 255) for v in pixels], [WEIGHTS.get(s, 1.0) for s in scenes]
+    optimizer = torch.optim.AdamW(decoder.parameters(), weight_decay=0, betas=(.9, .99))
+    rng, start, step, smooth = random.Random(), time.time(), 0, None
+    log(f"decoder before: PSNR and step ratio {quality(decoder)}")
+    while (done := (time.time() - start) / 60 / minutes) < 1:
+        check()
+        for group in optimizer.param_groups:
+            group["lr"] = peak * min(1, (step + 1) / 30) * max(.02, 1 - done)
+        zs, vs = [], []
+        for i in rng.choices(range(len(scenes)), weights, k=BATCH):
+            _, _, h, w = latents[i].shape
+            a, b = rng.randrange(h - CROP + 1), rng.randrange(w - CROP + 1)
+            zs.append(latents[i][:, :, a:a + CROP, b:b + CROP])
+            vs.append(pixels[i][:, :, a * 16:(a + CROP) * 16, b * 16:(b + CROP) * 16].float() / 255)
+        z, v = torch.stack(zs).to(device), torch.stack(vs).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            out = decoder(z + .02 * torch.randn_like(z))
+        loss = loss_of(out.float(), v)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        smooth = loss.item() if smooth is None else .97 * smooth + .03 * loss.item()
+        if step % 50 == 0:
+            log(f"decoder step {step} loss {smooth:.4f}")
+    log(f"decoder after {step} steps: PSNR and step ratio {quality(decoder)}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="work folder of train.py, for its clips")
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--start", default=pathlib.Path(__file__).parent, help="exported model (default: the one that ships)")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    clips.keep_memory()
+    if not clips.count(args.work):
+        parser.error(f"--work {args.work} has no clips: run train.py with the same --work first")
+    decoder = autoencoder.Decoder()
+    kept = args.work / "decoder.pt"
+    decoder.load_state_dict(torch.load(kept) if kept.exists() else export.load(args.start)[1])
+    file = open(args.work / "decoder.log", "a")
+    train(decoder, args.work, args.minutes, torch.device("cpu"), args.rate,
+          lambda line: [print(line, file=f, flush=True) for f in (file, None)])
+    torch.save(decoder.state_dict(), kept.with_suffix(".tmp"))
+    kept.with_suffix(".tmp").rename(kept)
+
+
+if __name__ == "__main__":
+    main()

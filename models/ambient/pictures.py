@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Draws docs/grid.jpg (scene x colour) and docs/strip.jpg (live changes of prompt in time) with the GStreamer plugin.
+
+    models/ambient/pictures.py --out docs
+"""
+import argparse
+import os
+import pathlib
+import subprocess
+import tempfile
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from render import HEIGHT, SCENES, WIDTH
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHANGES = [("slow green aurora", "orange fire"), ("orange fire", "white stars"), ("calm blue snow", "purple neon tunnel"),
+           ("golden ocean", "pink clouds moving left"), ("red lava lamp", "dense green lava lamp")]
+
+
+def frames(buffers, plugin, model, **properties):
+    """What gst-launch-1.0 makes of flowcachesrc with these properties: [buffers,H,W,3] uint8."""
+    if model:
+        properties["model"] = model
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "frames.rgb"
+        script = properties.pop("script", None)
+        if script:
+            (pathlib.Path(folder) / "prompts.srt").write_text(script)
+            properties["script-location"] = pathlib.Path(folder) / "prompts.srt"
+        source = ["flowcachesrc", f"num-buffers={buffers}"] + [f"{k}={v}" for k, v in properties.items()]
+        subprocess.run(["gst-launch-1.0", "-q", *source, "!", "videoconvert", "!", "video/x-raw,format=RGB", "!", "filesink",
+                        f"location={out}"], check=True,
+                       env=dict(os.environ, GST_PLUGIN_PATH=str(plugin), OMP_WAIT_POLICY="passive"))
+        return np.fromfile(out, np.uint8).reshape(-1, HEIGHT, WIDTH, 3)
+
+
+def clock(seconds):
+    return f"00:00:{int(seconds):02d},{round(seconds % 1 * 1000):03d}"
+
+
+def cue(number, start, end, text):
+    return f"{number}\n{clock(start)} --> {clock(end)}\n{text}\n\n"
+
+
+def montage(rows, labels, path, width):
+    """Rows of pictures, each row below a line of text."""
+    height, line = width * HEIGHT // WIDTH, 14
+    sheet = Image.new("RGB", (width * max(map(len, rows)), (height + line) * len(rows)), "black")
+    draw = ImageDraw.Draw(sheet)
+    for i, (row, label) in enumerate(zip(rows, labels)):
+        draw.text((3, i * (height + line) + 1), label, fill="white")
+        for j, picture in enumerate(row):
+            sheet.paste(Image.fromarray(picture).resize((width, height), Image.LANCZOS), (j * width, i * (height + line) + line))
+    quality = 88
+    while True:
+        sheet.save(path, quality=quality, optimize=True)
+        if path.stat().st_size < 300_000 or quality < 40:
+            return print(f"{path}: {path.stat().st_size // 1000} kB")
+        quality -= 6
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--plugin", default=ROOT / "build" / "gst-plugin", help="folder of the plugin")
+    parser.add_argument("--model", help="folder with model.json (default: the one that ships)")
+    args = parser.parse_args()
+    grid, labels = [], []
+    for scene, (names, colors) in SCENES.items():
+        grid.append([frames(25, args.plugin, args.model, prompt=f"{c} {names[0]}", seed=1)[24] for c in colors])
+        labels.append(f"{names[0]}: " + ", ".join(colors))
+    montage(grid, labels, args.out / "grid.jpg", 190)
+    strip, labels = [], []
+    for first, second in CHANGES:  # three chunks of the first, four of the second; a picture every half chunk from 1.5 s on
+        shown = frames(84, args.plugin, args.model, prompt=first, seed=2, script=cue(1, 0, 2.25, first) + cue(2, 2.25, 9, second))
+        strip.append([shown[i] for i in range(29, 84, 6)][:9])
+        labels.append(f"{first}  ->  {second}")
+    montage(strip, labels, args.out / "strip.jpg", 150)
+
+
+if __name__ == "__main__":
+    main()
