@@ -28,8 +28,9 @@ const PrimaryContextCalls& primary_context_calls() {
   return calls;
 }
 
+/// One more than the device's number: GLib takes null for nothing.
 void release_primary(gpointer device) {
-  primary_context_calls().release(GPOINTER_TO_INT(device));
+  primary_context_calls().release(GPOINTER_TO_INT(device) - 1);
 }
 
 }  // namespace
@@ -56,7 +57,7 @@ GstCudaContext* wrap_primary_context(int number) {
     calls.release(device);
     return nullptr;
   }
-  g_object_set_data_full(G_OBJECT(context), "flowcache-primary-context", GINT_TO_POINTER(device),
+  g_object_set_data_full(G_OBJECT(context), "flowcache-primary-context", GINT_TO_POINTER(device + 1),
                          release_primary);
   return context;
 }

@@ -107,8 +107,19 @@ void print_statistics(GstElement* element) {
 constexpr const char* kRest = R"(
 ## Memory
 
-NV12, RGBA and I420 in system memory; RGBA in OpenGL textures (`memory:GLMemory`) if downstream asks for them by name and the
-machine has OpenGL. Where anything goes, system memory is chosen. `memory-path` in `stats` says `system` or `gl-upload`.
+NV12, RGBA and I420 in system memory; the same in CUDA memory (`memory:CUDAMemory`) where an NVIDIA driver answers, and RGBA in
+OpenGL textures (`memory:GLMemory`) where there is OpenGL, each if downstream asks for it by name. Of several that it names CUDA
+memory comes first, then textures. Where anything goes, system memory is chosen. `memory-path` in `stats` says what happens:
+
+| `memory-path` | frames are written |
+| --- | --- |
+| `system` | into system memory |
+| `gl-upload` | into a texture's upload buffer |
+| `cuda` | by a model on the device, straight into CUDA memory |
+| `cuda-copy` | as `cuda`, and copied once on the device, as downstream uses another CUDA context: a WARNING, and counted in `context-copies` |
+| `cuda-upload` | by a model on the CPU, and uploaded |
+
+The element publishes the device's primary CUDA context when it goes to READY (not with `device=cpu`).
 
 ## Element messages
 

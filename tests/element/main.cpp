@@ -6,7 +6,11 @@
 
 int main(int argc, char** argv) {
   g_setenv("GST_PLUGIN_PATH", FLOWCACHE_BUILD_DIR "/gst-plugin", TRUE);
-  g_setenv("GST_REGISTRY", FLOWCACHE_BUILD_DIR "/tests/element/registry.bin", TRUE);
+  // One for each program: what plugins register depends on the driver that they see.
+  g_autofree char* program = g_path_get_basename(argv[0]);
+  g_autofree char* registry =
+      g_strconcat(FLOWCACHE_BUILD_DIR "/tests/element/", program, ".registry", nullptr);
+  g_setenv("GST_REGISTRY", registry, TRUE);
   g_setenv("GST_REGISTRY_FORK", "no", TRUE);
   g_setenv("FLOWCACHE_ENGINE", FLOWCACHE_BUILD_DIR "/tests/fake/libflowcache-fake.so", TRUE);
   g_setenv("GST_PRESET_PATH", FLOWCACHE_SOURCE_DIR "/gst-plugin/presets", TRUE);

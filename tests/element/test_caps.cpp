@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Formats and sizes, with every kind of downstream.
+#include <dlfcn.h>
+
 #include "../fake/fake_paint.h"
 #include "element_test.h"
 
@@ -120,6 +122,27 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"video/x-raw,format=NV12,colorimetry=bt601", "colorimetry: the model gives bt709"},
         Refusal{"audio/x-raw", "media type: the model gives video/x-raw"},
         Refusal{"video/x-raw(memory:DMABuf)", "memory:DMABuf"}));
+
+/// With a stand-in for the driver: test_cuda.cpp.
+TEST(Caps, WithoutADriverThereIsNoCudaMemory) {
+  if (void* driver = dlopen("libcuda.so.1", RTLD_NOW)) {
+    dlclose(driver);
+    GTEST_SKIP() << "this machine has an NVIDIA driver";
+  }
+  Source source("");
+  GstPad* pad = gst_element_get_static_pad(source.element(), "src");
+  for (const GstState state : {GST_STATE_NULL, GST_STATE_READY}) {
+    gst_element_set_state(source.element(), state);
+    GstCaps* caps = gst_pad_query_caps(pad, nullptr);
+    g_autofree char* text = gst_caps_to_string(caps);
+    EXPECT_EQ(std::string(text).find("CUDAMemory"), std::string::npos) << text;
+    gst_caps_unref(caps);
+  }
+  gst_object_unref(pad);
+  EXPECT_NE(run_to_end("flowcachesrc model=fake ! video/x-raw(memory:CUDAMemory) ! fakesink")
+                .find("memory:CUDAMemory"),
+            std::string::npos);
+}
 
 TEST(Caps, RefusalEndsAPipelineWithTheSameSentence) {
   const std::string error = run_to_end("flowcachesrc model=fake ! video/x-raw,width=640 ! fakesink");

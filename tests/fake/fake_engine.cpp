@@ -113,7 +113,8 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
   if (!fake::options_of(config->model, &o, &error)) return fake::fail(FC_ERROR_NOT_FOUND, error);
   if (o.throw_open != 0) throw std::runtime_error("thrown by fc_engine_open");
   const std::string device = config->device == nullptr ? "auto" : config->device;
-  if (device != "auto" && device != "cpu")
+  const bool on_cuda = o.cuda != 0 && device != "cpu";
+  if (!on_cuda && device != "auto" && device != "cpu")
     return fake::fail(FC_ERROR_DEVICE, "device \"" + device + "\" is missing: use cpu");
   const uint32_t waits = o.load_ms / 2;
   for (uint32_t i = 0; i <= waits; ++i) {
@@ -123,7 +124,7 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
     if (i < waits) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   if (o.fail_open != 0) return fake::fail_on_demand(o.fail_open, "fc_engine_open");
-  *engine = new fc_engine{o};
+  *engine = new fc_engine{o, on_cuda};
   ++fake::counters().live_engines;
   ++fake::counters().opened_engines;
   return FC_OK;
@@ -137,8 +138,8 @@ void fc_engine_unref(fc_engine* engine) {
 fc_status fc_engine_describe(fc_engine*, fc_model_info* info) {
   return fc_model_describe(nullptr, info);
 }
-const char* fc_engine_device(fc_engine*) {
-  return "cpu";
+const char* fc_engine_device(fc_engine* engine) {
+  return engine->on_cuda ? "cuda:0" : "cpu";
 }
 const char* fc_engine_precision(fc_engine*) {
   return "fp32";

@@ -37,6 +37,7 @@ fc_status fail_on_demand(uint32_t status, const char* call);
 
 struct fc_engine {
   fake::Options options;
+  bool on_cuda = false;
   std::atomic<int> references{1};
 };
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The fake engine's streams and chunks.
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -28,6 +30,15 @@ std::string unknown_words_of(const std::string& prompt) {
     from = to + 1;
   }
   return unknown;
+}
+
+/// As a kernel could: in the primary context only. Asks the stand-in driver of tests/fake_cuda.
+bool may_write(const fc_engine& engine, const fc_planes& planes) {
+  void* driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+  if (!engine.on_cuda || driver == nullptr) return false;
+  auto* is_primary = reinterpret_cast<int (*)(const void*)>(dlsym(driver, "fake_cuda_is_primary"));
+  dlclose(driver);
+  return is_primary != nullptr && is_primary(planes.plane[0]) != 0;
 }
 
 double easy_deadline(const fake::Options& o) {
@@ -210,6 +221,8 @@ fc_status fc_chunk_write(const fc_chunk* c, uint32_t frame, const fc_planes* pla
     return fake::fail_on_demand(c->engine->options.fail_write, "fc_chunk_write");
   if (frame >= c->info.frames)
     return fake::fail(FC_ERROR_ARGUMENT, "frame " + std::to_string(frame) + " is not in the chunk");
+  if (planes->memory == FC_MEMORY_CUDA && !may_write(*c->engine, *planes))
+    return fake::fail(FC_ERROR_DEVICE, "CUDA memory of another context, or an engine on the CPU");
   const auto number = static_cast<uint32_t>(c->info.chunk * c->info.frames + frame);
   fake::paint({c->info.width, c->info.height, number, c->hash, c->info.seed}, *planes);
   return FC_OK;
