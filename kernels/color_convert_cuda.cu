@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "color_convert_cuda.h"
+
+#include "color_convert_pixel.h"
+
+namespace {
+
+using flowcache::Chroma;
+using flowcache::RgbFrame;
+
+/// planes by value: a kernel cannot read the host's memory.
+struct Planes {
+  uint8_t* plane[3];
+  uint32_t stride[3];
+};
+
+__global__ void write_rgba(RgbFrame frame, Planes to) {
+  const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
+  if (x >= frame.width || y >= frame.height) return;
+  const flowcache::Rgb p = flowcache::pixel_at(frame, x, y);
+  uint8_t* at = to.plane[0] + static_cast<size_t>(y) * to.stride[0] + 4 * x;
+  at[0] = flowcache::to_byte(255.f * p.r);
+  at[1] = flowcache::to_byte(255.f * p.g);
+  at[2] = flowcache::to_byte(255.f * p.b);
+  at[3] = 255;
+}
+
+/// A thread a chroma sample, with the up to four luma samples around it. step: bytes between chroma samples.
+__global__ void write_yuv(RgbFrame frame, Planes to, int step) {
+  const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
+  if (2 * x >= frame.width || 2 * y >= frame.height) return;
+  for (int j = 2 * y; j < min(2 * y + 2, frame.height); ++j) {
+    for (int i = 2 * x; i < min(2 * x + 2, frame.width); ++i) {
+      to.plane[0][static_cast<size_t>(j) * to.stride[0] + i] = flowcache::luma_at(frame, i, j);
+    }
+  }
+  const Chroma c = flowcache::chroma_at(frame, x, y);
+  to.plane[1][static_cast<size_t>(y) * to.stride[1] + step * x] = c.u;
+  to.plane[2][static_cast<size_t>(y) * to.stride[2] + step * x] = c.v;
+}
+
+Planes planes_of(const fc_planes& planes) {
+  Planes p{};
+  for (int i = 0; i < 3; ++i) {
+    p.plane[i] = static_cast<uint8_t*>(planes.plane[i]);
+    p.stride[i] = planes.stride[i];
+  }
+  if (planes.format == FC_FORMAT_NV12) {
+    p.plane[2] = p.plane[1] + 1;
+    p.stride[2] = p.stride[1];
+  }
+  return p;
+}
+
+}  // namespace
+
+extern "C" int fc_cuda_color_convert(const float* data, int width, int height, const fc_planes* planes,
+                                     void* stream) {
+  const RgbFrame frame{data, width, height};
+  const Planes to = planes_of(*planes);
+  const bool rgba = planes->format == FC_FORMAT_RGBA;
+  const int columns = rgba ? width : (width + 1) / 2, rows = rgba ? height : (height + 1) / 2;
+  const dim3 block(32, 8), grid((columns + 31) / 32, (rows + 7) / 8);
+  const auto on = static_cast<cudaStream_t>(stream);
+  if (rgba) {
+    write_rgba<<<grid, block, 0, on>>>(frame, to);
+  } else {
+    write_yuv<<<grid, block, 0, on>>>(frame, to, planes->format == FC_FORMAT_NV12 ? 2 : 1);
+  }
+  const cudaError_t launched = cudaGetLastError();
+  return launched != cudaSuccess ? launched : cudaStreamSynchronize(on);
+}
