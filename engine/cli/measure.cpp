@@ -79,6 +79,7 @@ void measure_chunks(fc_stream* stream, uint32_t chunks) {
 
 int run(Arguments a) {
   if (a.random) a.engine.model = "random:" + (a.engine.model.empty() ? fc_default_model() : a.engine.model);
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const auto start = Clock::now();
   const OwnedEngine engine = a.engine.open();
   std::printf("loaded             %.1f s, on %s in %s%s\n", seconds_since(start),

@@ -9,7 +9,7 @@
 #include "networks/decoders/taehv.h"
 #include "networks/decoders/wan_vae.h"
 #include "networks/lora.h"
-#include "networks/magi.h"
+#include "networks/magi_stream.h"
 #include "networks/random_weights.h"
 #include "networks/skyreels.h"
 #include "networks/text/t5_text_encoder.h"
@@ -30,11 +30,6 @@ std::unique_ptr<TextEncoder> make_words(const ModelPackage& package, at::Device 
 }
 std::unique_ptr<TextEncoder> make_t5(const ModelPackage& package, at::Device device) {
   return std::make_unique<T5TextEncoder>(package, device);
-}
-std::unique_ptr<Transformer> make_magi(const json& config, WeightMap weights, at::ScalarType compute,
-                                       at::Device device) {
-  return std::make_unique<MagiTransformer>(MagiConfig::from_json(config), weights, compute, device,
-                                           "magi transformer");
 }
 std::unique_ptr<Decoder> make_magi_vae(const json& config, WeightMap weights, at::ScalarType compute,
                                        at::Device device) {

@@ -20,6 +20,7 @@ struct TransformerShape {
   int64_t head_dim = 0;
   int64_t latent_channels = 0;
   int64_t patch_height = 2, patch_width = 2;  // latent pixels per token; one latent frame deep
+  int64_t block_weights = 0;  // of one block's matrices that every token is multiplied with; 0: not told
   int64_t tokens_per_frame(int64_t latent_height, int64_t latent_width) const {
     return (latent_height / patch_height) * (latent_width / patch_width);
   }
@@ -33,10 +34,11 @@ struct Grid {
 
 // A chunk after embed(): what blocks() and head() need beside the running tokens.
 struct Embedded {
-  at::Tensor tokens;      // [L, dim], the network's compute type
+  at::Tensor tokens;      // [L, dim], the network's compute type; MAGI-1: of all its passes
   at::Tensor time;        // [groups, dim] fp32: timestep embedding `e`; groups divide the frames evenly (1: one timestep)
   at::Tensor modulation;  // [groups, 6, dim] fp32: `e0`, what adaLN adds to each block's own modulation
   Grid grid;
+  double timestep = 0;      // as given to embed(), where a family's passes depend on it
   int64_t first_frame = 0;  // absolute latent frame of the chunk's first frame: RoPE's time offset
 };
 
@@ -55,7 +57,8 @@ class Transformer {
   // `features`: text encoder output [n, text_dim], n <= the family's text length; padded inside.
   virtual std::shared_ptr<const Condition> condition(const at::Tensor& features) const = 0;
 
-  // latent [C, F, h, w] fp32; timesteps: one for the chunk, or one per latent frame, in the family's unit (0..1000).
+  // latent [C, F, h, w] fp32; timesteps: one for the chunk, or one per latent frame, in the family's unit (0..1000;
+  // MAGI-1 0..1). 0 is a clean chunk.
   virtual Embedded embed(const at::Tensor& latent, std::span<const double> timesteps, int64_t first_frame) const = 0;
 
   // Runs blocks [first, last) on `tokens` [L, dim] (embedded.tokens for first == 0). Returns [L, dim].

@@ -65,7 +65,10 @@ uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element) {
   const int64_t layers = config.integer("num_layers", 1, 1000), dim = config.integer("dim", 1, 65536);
   const int64_t heads = config.integer("num_heads", 1, dim);
   const int64_t kv_heads = config.integer("num_kv_heads", 1, heads, heads);
-  return 2 * element * layers * (dim / heads * kv_heads) * tokens_per_chunk(package, config);
+  // MAGI-1's guidance keeps the keys of two passes side by side.
+  const nlohmann::json runtime = config.raw().value("runtime_config", nlohmann::json::object());
+  const int passes = runtime.is_object() && runtime.value("cfg_number", nlohmann::json(1)) == 3 ? 2 : 1;
+  return 2 * element * passes * layers * (dim / heads * kv_heads) * tokens_per_chunk(package, config);
 }
 
 MemoryPlan default_plan(const ModelPackage& package, uint64_t element, bool device_is_host) {

@@ -38,8 +38,11 @@ std::unique_ptr<Sampler> make_sampler(const nlohmann::json& section, int steps) 
                                                                          : 24);
   if (count < 1 || count > 1000)
     throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(count) + " is outside 1..1000");
-  if (kind == "magi") return make_magi_euler(count, {.shift = section.value("shift", 3.0)});
-  if (kind == "unipc") return make_unipc(count, section.value("shift", 1.0));
+  if (kind == "magi")
+    return make_magi_euler(
+        count, {.shift = section.value("shift", 3.0), .shortcut = section.value("shortcut", "8,16,16")});
+  if (kind == "unipc")
+    return make_unipc(count, section.value("shift", 1.0), section.value("overwrites_first_sample", false));
   return make_flow_euler(count, section.value("shift", 1.0), section.value("timestep_scale", 1000.0));
 }
 

@@ -22,7 +22,7 @@ class MagiEuler final : public Sampler {
     for (int64_t i = 0; i <= steps; ++i) {
       const double t = t_[i].item<double>();
       table_.sigma.push_back(i == steps ? 0 : 1 - t);
-      if (i < steps) table_.timestep.push_back(t);
+      if (i < steps) table_.timestep.push_back(1 - t);  // exact: t is an fp32 number
     }
   }
   const StepTable& table() const override { return table_; }

@@ -7,7 +7,7 @@
 
 namespace flowcache {
 
-// The table's timestep is t (0 noise, 1 clean), its sigma 1 - t. Throws FC_ERROR_ARGUMENT as
+// The table's timestep and sigma are 1 - t (1 noise, 0 clean). Throws FC_ERROR_ARGUMENT as
 // magi_timesteps().
 std::unique_ptr<Sampler> make_magi_euler(int steps, const MagiTimeConfig& config = {});
 

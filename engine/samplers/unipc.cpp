@@ -29,7 +29,7 @@ StepTable make_table(int steps, double shift) {
 
 class UniPcState final : public SamplerState {
  public:
-  explicit UniPcState(const StepTable& table) : table_(table) {}
+  UniPcState(const StepTable& table, bool overwrites) : table_(table), overwrites_(overwrites) {}
 
   at::Tensor step(const at::Tensor& x, const at::Tensor& velocity, int step, const NoiseSource&) override {
     const at::Tensor clean = x - sigma(step) * velocity;  // from the sample before correction
@@ -39,7 +39,9 @@ class UniPcState final : public SamplerState {
     last_ = corrected;
     last_order_ = std::min({order, table_.steps() - step, known_ + 1});
     known_ = std::min(known_ + 1, order);
-    return predict(corrected, step);
+    const at::Tensor next = predict(corrected, step);
+    if (overwrites_ && step == 0) last_ = next;
+    return next;
   }
 
  private:
@@ -77,6 +79,7 @@ class UniPcState final : public SamplerState {
   }
 
   const StepTable& table_;
+  const bool overwrites_;
   at::Tensor older_, newer_;  // the network's clean latents of the last two steps, fp32
   at::Tensor last_;           // the sample the last prediction started from
   int last_order_ = 1, known_ = 0;
@@ -84,22 +87,26 @@ class UniPcState final : public SamplerState {
 
 class UniPc final : public Sampler {
  public:
-  UniPc(int steps, double shift) : table_(make_table(steps, shift)) {}
+  UniPc(int steps, double shift, bool overwrites)
+      : table_(make_table(steps, shift)), overwrites_(overwrites) {}
   const StepTable& table() const override { return table_; }
-  std::unique_ptr<SamplerState> begin_chunk() const override { return std::make_unique<UniPcState>(table_); }
+  std::unique_ptr<SamplerState> begin_chunk() const override {
+    return std::make_unique<UniPcState>(table_, overwrites_);
+  }
 
  private:
   StepTable table_;
+  bool overwrites_;
 };
 
 }  // namespace
 
-std::unique_ptr<Sampler> make_unipc(int steps, double shift) {
+std::unique_ptr<Sampler> make_unipc(int steps, double shift, bool overwrites_first_sample) {
   if (steps < 1 || steps > 1000)
     throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(steps) + " is outside 1..1000");
   if (!(shift > 0))
     throw Error(FC_ERROR_ARGUMENT, "unipc: shift " + std::to_string(shift) + " must be greater than 0");
-  return std::make_unique<UniPc>(steps, shift);
+  return std::make_unique<UniPc>(steps, shift, overwrites_first_sample);
 }
 
 }  // namespace flowcache

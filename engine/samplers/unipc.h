@@ -13,6 +13,9 @@ namespace flowcache {
 // step() accepts a latent in bf16 too: it then rounds where the reference does (sigma·x, the solver's weights
 // and the result), with the velocity in fp32. The latent's type must not change within a chunk. A
 // latent that was given to step() must not be written to before the next step: the corrector returns to it.
-std::unique_ptr<Sampler> make_unipc(int steps, double shift);
+//
+// overwrites_first_sample: as the published SkyReels-V2 pipeline, which writes the second sample over the first while
+// the solver still holds it: the first correction then starts from the second.
+std::unique_ptr<Sampler> make_unipc(int steps, double shift, bool overwrites_first_sample = false);
 
 }  // namespace flowcache

@@ -3,6 +3,7 @@
 #include "case.h"
 #include "magi_reference.h"
 #include "networks/magi_guidance.h"
+#include "stream_cases.h"
 
 namespace golden {
 namespace {
@@ -171,6 +172,12 @@ void dit_guided(Case& one) {
                     .alone = forward_alone(*model, chunk.x, chunk.t, 0, *null, window.step_size)}));
     }
     one.compare(in_time(velocity, false), call.at("out").at("velocity"), one.tolerance("default"));
+    if (window.stores) continue;  // otherwise what an older call left is attended
+    std::vector<MagiStreamChunk> chunks;
+    for (const WindowChunk& chunk : window.chunks)
+      chunks.push_back(
+          {chunk.x, chunk.t, read_captions_of(one, call.at("in"))[static_cast<size_t>(chunk.chunk)]});
+    one.compare(guided_in_stream(one, chunks), call.at("out").at("velocity"), one.tolerance("default"));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "case.h"
+#include "given_model.h"
 #include "networks/text/words.h"
 #include "networks/wan.h"
 #include "samplers/few_step.h"
@@ -17,42 +18,10 @@ using flowcache::Stream;
 using flowcache::StreamConfig;
 using nlohmann::json;
 
-// Hands out the same features for every prompt: a case gives the text encoder's output, not the prompt.
-class GivenText final : public flowcache::TextEncoder {
- public:
-  explicit GivenText(at::Tensor features) : features_(std::move(features)) {}
-  flowcache::TextFeatures encode(std::string_view) const override { return {features_, {}}; }
-
- private:
-  at::Tensor features_;
-};
-
-// The case compares latents only.
-class NoDecoder final : public flowcache::Decoder {
- public:
-  std::unique_ptr<flowcache::DecoderState> open() const override {
-    return std::make_unique<flowcache::DecoderState>();
-  }
-  at::Tensor decode(const at::Tensor& latents, flowcache::DecoderState&) const override { return latents; }
-  int64_t time_scale() const override { return 1; }
-  int64_t space_scale() const override { return 1; }
-};
-
-// Latents of `chunks` chunks, [C, frames, h, w].
-at::Tensor generate(Stream& stream, int64_t chunks) {
-  std::vector<at::Tensor> latents;
-  for (int64_t i = 0; i < chunks; ++i) latents.push_back(stream.next()->latent);
-  return at::cat(latents, 1);
-}
-
 std::shared_ptr<const LoadedModel> self_forcing_model(const Case& test, const json& call) {
   const json& config = test.config();
   const at::Tensor noise = test.tensor(call.at("noise"));
-  auto model = std::make_shared<LoadedModel>();
-  model->package.latent_channels = noise.size(0);
-  model->package.latent_frames_per_chunk = config.at("frames_per_chunk");
-  model->package.latent_height = noise.size(2);
-  model->package.latent_width = noise.size(3);
+  const auto model = given_model(noise, config.at("frames_per_chunk"));
   model->package.clean_context = true;
   model->package.sampler = {{"kind", "few_step"},
                             {"denoising_step_list", config.at("denoising_step_list")},
@@ -60,7 +29,6 @@ std::shared_ptr<const LoadedModel> self_forcing_model(const Case& test, const js
                             {"warp_denoising_step", config.at("warp_denoising_step")}};
   model->package.cache = {{"reuse", "none"}, {"kv", "full"}, {"history_chunks", call.at("chunks")}};
   model->transformer = flowcache::make_wan(config, test.weights(), at::kFloat, at::kCPU);
-  model->decoder = std::make_unique<NoDecoder>();
   model->text = std::make_unique<GivenText>(test.tensor(call.at("text")));
   return model;
 }

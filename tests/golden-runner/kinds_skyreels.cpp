@@ -5,6 +5,7 @@
 #include "networks/skyreels.h"
 #include "samplers/unipc.h"
 #include "skyreels_pipeline.h"
+#include "stream_cases.h"
 
 namespace golden {
 namespace {
@@ -104,7 +105,11 @@ void generate(Case& one, const json& call) {
 }
 
 void pipeline(Case& one) {
-  for (const json& call : one.calls()) generate(one, call);
+  for (const json& call : one.calls()) {
+    generate(one, call);
+    // The fork shrinks history inside a forward, a stream between two.
+    if (!one.config().at("use_compress").get<bool>()) compare_skyreels_stream(one, call);
+  }
 }
 
 }  // namespace
