@@ -30,6 +30,7 @@ bool parse(const std::string& text, Options* o, std::string* error) {
       {"fail_status", [&](uint64_t v) { o->fail_status = v; }},
       {"throw_at", [&](uint64_t v) { o->throw_at = v; }},
       {"end_at", [&](uint64_t v) { o->end_at = v; }},
+      {"blank", [&](uint64_t v) { o->blank = v; }},
       {"cuda", [&](uint64_t v) { o->cuda = v; }},
       {"throw_open", [&](uint64_t v) { o->throw_open = v; }},
   };
