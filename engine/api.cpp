@@ -2,6 +2,7 @@
 // C on one side, C++ on the other: engines, streams and chunks.
 #include <atomic>
 #include <cmath>
+#include <fstream>
 #include <mutex>
 
 #include "api_guard.h"
@@ -10,6 +11,7 @@
 #include "flowcache.h"
 #include "package/model.h"
 #include "package/preflight.h"
+#include "stream/calibrate.h"
 #include "stream/device.h"
 #include "stream/stream.h"
 
@@ -91,6 +93,25 @@ std::string joined(const std::vector<std::string>& words) {
   return all;
 }
 
+flowcache::StreamConfig stream_config(const fc_stream_config* config) {
+  const fc_stream_config c = flowcache::read_struct(config, "config");
+  flowcache::StreamConfig options;
+  options.prompt = flowcache::text(c.prompt);
+  options.negative_prompt = flowcache::text(c.negative_prompt);
+  options.seed = c.seed;
+  options.cache = flowcache::text(c.cache);
+  options.kv_cache = flowcache::text(c.kv_cache);
+  options.threshold = or_default(c.cache_threshold, "cache_threshold");
+  options.kv_budget = c.kv_budget;
+  if (c.steps > 1000)
+    throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(c.steps) + " is outside 1..1000");
+  if (c.lag > 1000) throw Error(FC_ERROR_ARGUMENT, "lag=" + std::to_string(c.lag) + " is outside 1..steps");
+  options.steps = static_cast<int>(c.steps);
+  options.lag = static_cast<int>(c.lag);
+  options.guidance = or_default(c.guidance_scale, "guidance_scale");
+  return options;
+}
+
 }  // namespace
 
 extern "C" {
@@ -136,24 +157,25 @@ const char* fc_engine_precision(fc_engine* engine) {
   return engine ? engine->precision.c_str() : "";
 }
 
+fc_status fc_engine_calibrate(fc_engine* engine, const fc_stream_config* config, const char* const* prompts,
+                              uint32_t count, uint32_t chunks, fc_progress_function progress, void* user,
+                              const char* file) {
+  return guarded([&] {
+    std::vector<std::string> texts;
+    for (uint32_t i = 0; i < count; ++i) texts.push_back(flowcache::text((&checked(prompts, "prompts"))[i]));
+    const auto told = [&](double share) { return !progress || progress(user, "calibrate", share) == 0; };
+    const auto result = flowcache::calibrate(checked(engine, "engine").model, stream_config(config), texts,
+                                             static_cast<int>(std::min<uint32_t>(chunks, 100000)), told);
+    std::ofstream out(flowcache::text(file));
+    if (!(out << result.json()) || !out.flush())
+      throw Error(FC_ERROR_NOT_FOUND, "cannot write \"" + flowcache::text(file) + "\": name another file");
+  });
+}
+
 fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_stream** stream) {
   return guarded([&] {
     checked(stream, "stream") = nullptr;
-    const fc_stream_config c = flowcache::read_struct(config, "config");
-    flowcache::StreamConfig options;
-    options.prompt = flowcache::text(c.prompt);
-    options.negative_prompt = flowcache::text(c.negative_prompt);
-    options.seed = c.seed;
-    options.cache = flowcache::text(c.cache);
-    options.kv_cache = flowcache::text(c.kv_cache);
-    options.threshold = or_default(c.cache_threshold, "cache_threshold");
-    options.kv_budget = c.kv_budget;
-    if (c.steps > 1000)
-      throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(c.steps) + " is outside 1..1000");
-    if (c.lag > 1000) throw Error(FC_ERROR_ARGUMENT, "lag=" + std::to_string(c.lag) + " is outside 1..steps");
-    options.steps = static_cast<int>(c.steps);
-    options.lag = static_cast<int>(c.lag);
-    options.guidance = or_default(c.guidance_scale, "guidance_scale");
+    const flowcache::StreamConfig options = stream_config(config);
     auto made = std::make_unique<fc_stream>();
     made->stream = std::make_unique<flowcache::Stream>(checked(engine, "engine").model, options);
     made->unknown_words = joined(made->stream->prompts().unknown_words());
@@ -239,7 +261,7 @@ fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info) {
                              static_cast<uint32_t>(c.frames.size(0)), static_cast<uint32_t>(c.frames.size(3)),
                              static_cast<uint32_t>(c.frames.size(2)), computed,
                              static_cast<uint32_t>(c.decisions.size()) - computed, c.threshold, c.kv_bytes,
-                             c.kv_budget, c.seconds, c.decisions.data()},
+                             c.kv_budget, c.seconds, c.decisions.data(), c.flops},
                             "info");
   });
 }

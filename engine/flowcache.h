@@ -57,6 +57,7 @@ typedef enum {
 typedef struct fc_engine fc_engine;
 typedef struct fc_stream fc_stream;
 typedef struct fc_chunk fc_chunk;
+struct fc_stream_config;
 
 /* The sentence of the last call that failed on the calling thread; "" if none did. Valid until the next failing call
  * on this thread. */
@@ -144,9 +145,17 @@ FC_API fc_status fc_engine_describe(fc_engine* engine, fc_model_info* info);
 FC_API const char* fc_engine_device(fc_engine* engine);
 FC_API const char* fc_engine_precision(fc_engine* engine);
 
+/* Measures what reuse policies want to know of a model and writes it as JSON to `file` (magcache:curve_file=…): streams
+ * `chunks` >= 2 chunks of each of `count` prompts with every step computed. `config`: steps, lag, guidance, seed; its
+ * prompt and cache are not looked at. progress as in fc_engine_open(), stage "calibrate". Any thread.
+ * Errors: ARGUMENT, MEMORY, CANCELLED, NOT_FOUND (the file cannot be written). */
+FC_API fc_status fc_engine_calibrate(fc_engine* engine, const struct fc_stream_config* config,
+                                     const char* const* prompts, uint32_t count, uint32_t chunks,
+                                     fc_progress_function progress, void* user, const char* file);
+
 /* ---- stream ------------------------------------------------------------------------------------------------------- */
 
-typedef struct {
+typedef struct fc_stream_config {
   size_t size;
   const char* prompt;          /* NULL or "": no condition. At most 8192 bytes of UTF-8 */
   const char* negative_prompt; /* used when guidance_scale != 1; NULL: the empty prompt */
@@ -240,6 +249,7 @@ typedef struct {
   double seconds;          /* wall time that fc_stream_next() took for it */
   const uint8_t* decisions; /* decisions[s]: 1 = step s computed, 0 = reused; steps_computed + steps_reused entries;
                                lives as long as the chunk */
+  double flops;            /* floating-point operations of the network's blocks for this chunk; 0: not known */
 } fc_chunk_info;
 
 FC_API fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info);

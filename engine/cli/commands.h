@@ -19,6 +19,7 @@ Command add_inspect(CLI::App& app);
 Command add_generate(CLI::App& app);
 Command add_measure(CLI::App& app);
 Command add_bench(CLI::App& app);
+Command add_calibrate(CLI::App& app);
 Command add_doctor(CLI::App& app);
 
 // Throws std::runtime_error with fc_last_error() unless status is FC_OK.

@@ -27,8 +27,8 @@ void list_policies() {
   info.size = sizeof info;
   const char* const kinds[] = {"cache", "kv", "+"};
   for (uint32_t i = 0; fc_policy_describe(i, &info) == FC_OK; ++i)
-    std::printf("%-6s %-16s %s%s%s%s\n", kinds[info.kind], info.name,
-                info.summary, *info.paper ? " [" : "", info.paper, *info.paper ? "]" : "");
+    std::printf("%-6s %-16s %s%s%s%s\n", kinds[info.kind], info.name, info.summary, *info.paper ? " [" : "",
+                info.paper, *info.paper ? "]" : "");
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
   std::map<const CLI::App*, flowcache::cli::Command> commands;
   for (const auto add :
        {flowcache::cli::add_generate, flowcache::cli::add_inspect, flowcache::cli::add_measure,
-        flowcache::cli::add_bench, flowcache::cli::add_doctor}) {
+        flowcache::cli::add_bench, flowcache::cli::add_calibrate, flowcache::cli::add_doctor}) {
     auto command = add(app);
     commands[app.get_subcommands([](const CLI::App*) { return true; }).back()] = std::move(command);
   }

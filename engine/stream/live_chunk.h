@@ -25,7 +25,8 @@ struct LiveChunk {
   std::unique_ptr<SamplerState> sampler;
   std::array<std::shared_ptr<const Condition>, max_branches> conditions;
   uint64_t prompt_ticket = 0;
-  at::Tensor estimate;             // x0 as foretold at the step that the KV policy compares, [C, F, h, w]
+  at::Tensor estimate;  // x0 as foretold at the step that the KV policy compares, [C, F, h, w]
+  double flops = 0;
   bool must_compute = true;        // R1 at first, R5 later, or nothing to reuse
   std::vector<uint8_t> decisions;  // one a step done
 

@@ -158,6 +158,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   result->prompt_ticket = chunk.prompt_ticket;
   result->decisions = std::move(chunk.decisions);
   result->threshold = threshold_;
+  result->flops = chunk.flops;
   live_.pop_front();  // `chunk` ends here
   if (dropped)
     for (const auto& other : live_) {

@@ -67,6 +67,10 @@ class Stream {
     noise_ = std::move(source);
   }
 
+  // Told every computed step and its guided velocity [C, F, h, w], on the driving thread.
+  using ComputedHook = std::function<void(const ChunkStep&, const at::Tensor& velocity)>;
+  void watch_computed(ComputedHook hook) { watch_ = std::move(hook); }
+
  private:
   struct Task {
     LiveChunk* chunk = nullptr;
@@ -82,6 +86,7 @@ class Stream {
   void admit(int64_t index);
   void ask(Task& task);
   Embedded embed(const LiveChunk& chunk, double timestep) const;
+  double block_flops(const LiveChunk& chunk, size_t branch) const;
   int64_t first_frame(int64_t chunk) const;  // absolute latent frame
   at::Tensor run_blocks(const Task& task, size_t branch, const at::Tensor& tokens, int first, int last);
   void run(Task& task);
@@ -128,6 +133,7 @@ class Stream {
   std::string ended_;       // why the stream cannot go on; "" while it can
   std::deque<std::unique_ptr<LiveChunk>> live_;
   std::function<at::Tensor(int64_t, int64_t)> noise_;
+  ComputedHook watch_;
 
   std::unique_ptr<Governor> governor_;  // only for policies that a deadline steers
   double network_seconds_ = 0;          // spent in computed steps since the last chunk was finished

@@ -108,13 +108,27 @@ at::Tensor Stream::compute_velocity(Task& task) {
   }
   const at::Tensor result = guided(task.question.info, branches, velocity);
   reuse_->computed(task.question, result);
+  if (watch_) watch_(task.question, result);
   return result;
+}
+
+// Floating-point operations of one block on one branch: matrices and self-attention; the text's share is left
+// out.
+double Stream::block_flops(const LiveChunk& chunk, size_t branch) const {
+  const TransformerShape& shape = model_->transformer->shape();
+  if (shape.block_weights == 0) return 0;
+  const auto tokens = static_cast<double>(model_->tokens_per_chunk());
+  const double in_flight = static_cast<double>(chunk.index - live_.front()->index + 1) * tokens;
+  const double attended = static_cast<double>(kv_[branch]->history_tokens()) + in_flight;
+  return tokens * (2.0 * static_cast<double>(shape.block_weights) +
+                   4.0 * static_cast<double>(shape.heads * shape.head_dim) * attended);
 }
 
 // Blocks [first, last) on one branch; leaves the chunk's keys and values of those layers in its slots.
 at::Tensor Stream::run_blocks(const Task& task, size_t branch, const at::Tensor& tokens, int first,
                               int last) {
-  const LiveChunk& chunk = *task.chunk;
+  LiveChunk& chunk = *task.chunk;
+  chunk.flops += block_flops(chunk, branch) * (last - first);
   return model_->transformer->blocks(task.embedded, tokens, *chunk.conditions[branch],
                                      kv_[branch]->view(chunk.index), first, last);
 }

@@ -32,6 +32,7 @@ struct ChunkMeasure {
   double seconds = 0;
   double mse = 0, ssim = 1, flicker = 0;  // against the reference's chunk
   uint64_t kv_bytes = 0;
+  double flops = 0;
   std::vector<uint8_t> decisions;
 };
 
@@ -57,6 +58,7 @@ struct BenchSummary {
   uint64_t computed = 0, reused = 0;
   double psnr = 0, worst_psnr = 0, ssim = 1, flicker = 0;  // psnr: of the mean error; worst: of any chunk
   uint64_t kv_bytes = 0;                                   // largest
+  double flops = 0;                                        // of the network's blocks, a chunk
   std::vector<double> drift;                               // PSNR by chunk index, over prompts
 };
 BenchSummary summarise(const BenchResult& result, const BenchResult& reference, double chunk_playing_seconds);

@@ -19,6 +19,7 @@ struct Arguments {
   std::vector<double> thresholds;
   std::vector<uint64_t> budgets = {0};
   std::vector<uint32_t> lags = {0}, steps = {0};
+  double guidance = FC_AUTO;
   int chunks = 6;
   uint64_t seed = 1;
   bool quick = false;
@@ -41,12 +42,13 @@ BenchPlan make_plan(const Arguments& a) {
       BenchCase reference;
       reference.steps = steps;
       reference.lag = lag;
+      reference.guidance = a.guidance;
       plan.cases.push_back(reference);
       for (const auto& cache : a.caches)
         for (const double threshold : cache == "none" ? std::vector<double>{FC_AUTO} : thresholds)
           for (const auto& kv : a.kv_caches)
             for (const uint64_t budget : a.budgets) {
-              BenchCase one{cache, kv, threshold, budget, steps, lag, FC_AUTO};
+              BenchCase one{cache, kv, threshold, budget, steps, lag, a.guidance};
               if (cache != "none" || !kv.empty() || budget != 0) plan.cases.push_back(one);
             }
     }
@@ -98,6 +100,8 @@ Command add_bench(CLI::App& app) {
   command->add_option("--steps", a->steps, "Steps per chunk")->delimiter(',');
   command->add_option("--lag", a->lags, "Steps between chunk starts; smaller means more chunks in flight")
       ->delimiter(',');
+  command->add_option("--guidance", a->guidance, "Scale of classifier-free guidance; default: the model's")
+      ->check(CLI::Range(0.0, 50.0));
   command->add_option("--prompt", a->prompts, "Prompts; may be given several times");
   command->add_option("--chunks", a->chunks, "Chunks per prompt")
       ->check(CLI::Range(1, 100000))

@@ -24,7 +24,7 @@ what.textContent=`${D.model.name} ${D.model.width}x${D.model.height}, ${D.prompt
 const cols=[['case',c=>c.name],['speed-up',c=>c.summary.speedup.toFixed(2)+'x'],['x real time',c=>c.summary.video_realtime_factor.toFixed(2)],['deadline',c=>(100*c.summary.deadline_attainment).toFixed(0)+' %'],
 ['p50 ms',c=>(1e3*c.summary.chunk_seconds.p50).toFixed(0)],['p95 ms',c=>(1e3*c.summary.chunk_seconds.p95).toFixed(0)],['p99 ms',c=>(1e3*c.summary.chunk_seconds.p99).toFixed(0)],
 ['first ms',c=>(1e3*c.summary.time_to_first_chunk).toFixed(0)],['computed',c=>c.summary.steps_computed+'/'+(c.summary.steps_computed+c.summary.steps_reused)],
-['PSNR dB',c=>c.name==c.reference?'-':c.summary.psnr.toFixed(2)],['SSIM',c=>c.name==c.reference?'-':c.summary.ssim.toFixed(4)],['flicker',c=>c.name==c.reference?'-':c.summary.flicker.toFixed(3)],['KV MB',c=>(c.summary.kv_bytes/1e6).toFixed(1)]];
+['GFLOP',c=>(c.summary.flops_per_chunk/1e9).toFixed(2)],['PSNR dB',c=>c.name==c.reference?'-':c.summary.psnr.toFixed(2)],['SSIM',c=>c.name==c.reference?'-':c.summary.ssim.toFixed(4)],['flicker',c=>c.name==c.reference?'-':c.summary.flicker.toFixed(3)],['KV MB',c=>(c.summary.kv_bytes/1e6).toFixed(1)]];
 {const h=table.insertRow();cols.forEach(([n])=>{const t=document.createElement('th');t.textContent=n;h.append(t)});
 for(const c of D.cases){const r=table.insertRow();if(!c.summary){r.insertCell().textContent=c.name;const x=r.insertCell();x.colSpan=cols.length-1;x.textContent='not run: '+c.refused;continue}cols.forEach(([,f])=>r.insertCell().textContent=f(c))}}
 function plot(id,xs,ys,xl,yl,draw){const W=900,H=340,s=E('svg',{viewBox:`0 0 ${W} ${H}`,role:'img'});document.getElementById(id).append(s);

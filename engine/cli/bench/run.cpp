@@ -70,6 +70,7 @@ Made make_chunk(fc_stream* stream) {
   Made made{{}, pixels(chunk, info)};
   made.measure.seconds = info.seconds;
   made.measure.kv_bytes = info.kv_bytes;
+  made.measure.flops = info.flops;
   made.measure.decisions.assign(info.decisions, info.decisions + info.steps_computed + info.steps_reused);
   return made;
 }
@@ -154,6 +155,7 @@ BenchSummary summarise(const BenchResult& result, const BenchResult& reference,
       worst = std::max(worst, m.mse);
       s.ssim += m.ssim;
       s.flicker += m.flicker;
+      s.flops += m.flops;
       s.kv_bytes = std::max(s.kv_bytes, m.kv_bytes);
       const auto computed = static_cast<uint64_t>(std::accumulate(m.decisions.begin(), m.decisions.end(), 0));
       s.computed += computed;
@@ -168,6 +170,7 @@ BenchSummary summarise(const BenchResult& result, const BenchResult& reference,
   s.deadline /= n;
   s.ssim /= n;
   s.flicker /= n;
+  s.flops /= n;
   s.psnr = psnr(mse / n);
   s.worst_psnr = psnr(worst);
   s.p50 = percentile(seconds, 0.5);

@@ -44,7 +44,9 @@ TransformerShape Config::shape() const {
           .head_dim = head_dim(),
           .latent_channels = in_channels,
           .patch_height = patch_height,
-          .patch_width = patch_width};
+          .patch_width = patch_width,
+          // q, k, v, o of self-attention, q, o of cross-attention, and the feed-forward
+          .block_weights = 6 * dim * dim + 2 * dim * ffn_dim};
 }
 
 std::vector<WeightSpec> Config::weights() const {
