@@ -124,7 +124,10 @@ TransformerShape shape_of(const MagiConfig& c) {
           .head_dim = c.head_dim,
           .latent_channels = c.latent_channels,
           .patch_height = c.patch,
-          .patch_width = c.patch};
+          .patch_width = c.patch,
+          // q, q_text, k, v, projection of both attentions, and the feed-forward
+          .block_weights = c.hidden * (4 * c.heads * c.head_dim + 2 * c.kv_heads * c.head_dim +
+                                       (c.gated_ffn ? 3 : 2) * c.ffn)};
 }
 
 }  // namespace

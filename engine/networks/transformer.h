@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "networks/kv_view.h"
 
@@ -21,6 +22,9 @@ struct TransformerShape {
   int64_t latent_channels = 0;
   int64_t patch_height = 2, patch_width = 2;  // latent pixels per token; one latent frame deep
   int64_t block_weights = 0;  // of one block's matrices that every token is multiplied with; 0: not told
+  // Rotary time positions: the head's leading pairs (2i, 2i+1) turn by this many radians a latent frame; empty: keys
+  // cannot be moved in time.
+  std::vector<double> time_frequencies = {};
   int64_t tokens_per_frame(int64_t latent_height, int64_t latent_width) const {
     return (latent_height / patch_height) * (latent_width / patch_width);
   }
@@ -67,6 +71,9 @@ class Transformer {
 
   // tokens [L, dim] after the last block -> velocity [C, F, h, w] fp32.
   virtual at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const = 0;
+
+  // How many chunks a chunk of a prefix video attends, itself included; 0: all that there are.
+  virtual int64_t prefix_context() const { return 0; }
 
   // embed | blocks | head in one call.
   at::Tensor forward(const at::Tensor& latent, double timestep, int64_t first_frame, const Condition& condition,

@@ -29,6 +29,8 @@ at::Tensor sinusoid(std::span<const double> timesteps, int64_t dim);
 struct RopeTable {
   at::Tensor cos, sin;
 };
+// Radians a latent frame of each time pair, which lead the head: see TransformerShape.time_frequencies.
+std::vector<double> rope_time_frequencies(int64_t head_dim);
 RopeTable rope_table(const Grid& grid, int64_t first_frame, int64_t head_dim, at::Device device);
 
 }  // namespace flowcache

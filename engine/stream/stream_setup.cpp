@@ -117,7 +117,8 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
                           model.tokens_per_chunk(),
                           resolved.schedule.chunks_in_flight(),
                           model.compute,
-                          model.device};
+                          model.device,
+                          shape.time_frequencies};
   resolved.budget_tokens = budget_tokens(model, config, resolved);
   check_buffer(model, resolved);
   return resolved;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Ca2-VDM's queue (arXiv 2411.16375): whole chunks of clean context, first in, first out. The clean pass at
-// timestep 0 is the model's (clean_context); the paper's cyclic positions need keys before RoPE, which the
-// store does not hold.
+// timestep 0 is the model's (clean_context). The paper's positions are relative to the queue; its cyclic ones
+// are for learned tables, not for RoPE.
 #include "cache/kv/window.h"
 #include "cache/registry.h"
 
@@ -11,8 +11,10 @@ PolicyEntry<KvPolicy> ca2() {
   return {.name = "ca2",
           .summary = "whole chunks of clean context, first in, first out",
           .paper = "Ca2-VDM, arXiv 2411.16375",
-          .make = [](const Options&) -> std::unique_ptr<KvPolicy> {
-            return std::make_unique<WindowKv>(WindowKv::Config{.whole_chunks = true});
+          .options = {positions_option()},
+          .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
+            return std::make_unique<WindowKv>(WindowKv::Config{
+                .whole_chunks = true, .closes_gaps = options.word("positions") == "relative"});
           }};
 }
 

@@ -32,6 +32,9 @@ class KvPolicy {
   // The step whose x0 estimate is compared with the chunk's final latent, token by token: the mean squared
   // difference comes as HistoryLayer.change. Negative: not needed.
   virtual int needs_change(int /*steps*/) const { return -1; }
+  // True: after a shrinking the store moves older keys up in time behind the newer ones, so that no gap
+  // stays. keep() then gives the same slots, ascending, for every layer and head.
+  virtual bool closes_gaps() const { return false; }
   // False: this policy never drops anything, and the stream ends when the budget is full.
   virtual bool drops() const { return true; }
   // A stream begins, or begins again: forget everything. Throws FC_ERROR_ARGUMENT if the options do not fit

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "cache/kv/compact.h"
+#include "cache/kv/rebase.h"
 #include "error.h"
 
 namespace flowcache {
@@ -35,12 +36,12 @@ struct KvStore::Impl {
   // A chunk in flight. It stays where it is in memory while it is in the deque, so that its view can be
   // handed out.
   struct InFlight final : KvView {
-    InFlight(Impl& owner, int64_t id) : store(owner), chunk(id) {}
+    InFlight(Impl& owner, int64_t id, int64_t frame) : store(owner), chunk(id), first_frame(frame) {}
     KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
       return store.append(*this, layer, q, own);
     }
     Impl& store;
-    int64_t chunk;
+    int64_t chunk, first_frame;
   };
 
   KvGeometry geometry;
@@ -52,7 +53,8 @@ struct KvStore::Impl {
   at::Tensor
       queries;  // [layers, heads, wanted, head_dim] of the last append; made at the first, kept from then on
   at::Tensor scratch, origin_scratch;
-  at::Tensor change;  // [history] fp32, on the CPU; undefined while nobody gives it
+  at::Tensor change;                     // [history] fp32, on the CPU; undefined while nobody gives it
+  std::unique_ptr<RebasedKeys> rebased;  // only if the policy closes gaps
   int64_t history = 0;
   std::deque<InFlight> window;
 
@@ -81,6 +83,8 @@ void KvStore::Impl::allocate() {
     const auto options = at::TensorOptions().dtype(geometry.dtype).device(geometry.device);
     buffer = at::zeros({geometry.layers, 2, geometry.kv_heads, capacity, geometry.head_dim}, options);
     origin = at::zeros({geometry.layers, geometry.kv_heads, capacity, 1}, at::kLong);
+    if (policy->closes_gaps())
+      rebased = std::make_unique<RebasedKeys>(geometry, budget + geometry.tokens_per_chunk);
   } catch (const c10::Error&) {
     throw Error(FC_ERROR_MEMORY, "the KV buffer needs " + megabytes(geometry.bytes(capacity)) + " on " +
                                      geometry.device.str() + " and could not be allocated: lower kv-budget");
@@ -96,7 +100,7 @@ void KvStore::Impl::admit(int64_t chunk, int64_t first_frame) {
            std::to_string(window.size()));
   if (!window.empty() && window.back().chunk >= chunk)
     defect("chunk " + std::to_string(chunk) + " enters behind chunk " + std::to_string(window.back().chunk));
-  window.emplace_back(*this, chunk);
+  window.emplace_back(*this, chunk, first_frame);
   const int64_t first_token = first_frame * geometry.tokens_per_frame;
   const at::Tensor tokens = at::arange(first_token, first_token + geometry.tokens_per_chunk, at::kLong);
   origin.narrow(2, start_of(window.back()), geometry.tokens_per_chunk).copy_(tokens.view({1, 1, -1, 1}));
@@ -160,6 +164,10 @@ void KvStore::Impl::shrink() {
     compact_rows(buffer[layer], slots[layer], history, tail, scratch);
     compact_rows(origin.narrow(0, layer, 1), slots[layer], history, tail, origin_scratch);
   }
+  if (rebased) {
+    rebased->keep(slots.front());
+    rebased->close_gaps(buffer.select(1, 0).narrow(2, 0, slots.front().size(-1)));
+  }
   if (change.defined()) {
     if (slots.front().dim() != 1)
       defect("a policy that looks at the change keeps the same tokens in every head");
@@ -180,6 +188,11 @@ KvStore::KvStore(const KvGeometry& geometry, int64_t budget_tokens, std::unique_
   impl_->geometry = geometry;
   impl_->budget = budget_tokens;
   impl_->policy = std::move(policy);
+  if (impl_->policy->closes_gaps() && geometry.time_frequencies.empty())
+    throw Error(FC_ERROR_ARGUMENT,
+                "positions=relative needs rotary time positions that keys can be moved by, which this model "
+                "family does "
+                "not have: take positions=absolute");
   impl_->allocate();
 }
 
@@ -213,6 +226,9 @@ bool KvStore::finish(int64_t chunk, const at::Tensor& change) {
   if (change.defined())
     s.change = s.change.defined() ? at::cat({s.change, change.to(at::kCPU, at::kFloat)})
                                   : change.to(at::kCPU, at::kFloat);
+  if (s.rebased)
+    s.rebased->append(s.buffer.select(1, 0).narrow(2, s.history, s.geometry.tokens_per_chunk),
+                      s.window.front().first_frame);
   s.window.pop_front();
   s.history = total;
   if (total <= s.budget) return false;
@@ -225,6 +241,7 @@ void KvStore::reset() {
   s.window.clear();
   s.history = 0;
   s.change = at::Tensor();
+  if (s.rebased) s.rebased->reset();
   if (s.queries.defined()) s.queries.zero_();
   s.policy->begin(s.geometry.tokens_per_frame, s.geometry.tokens_per_chunk, s.budget);
 }
@@ -242,7 +259,7 @@ uint64_t KvStore::budget_bytes() const {
   return impl_->geometry.bytes(impl_->budget);
 }
 uint64_t KvStore::allocated_bytes() const {
-  return impl_->buffer.nbytes();
+  return impl_->buffer.nbytes() + (impl_->rebased ? impl_->rebased->bytes() : 0);
 }
 KeyValue KvStore::history(int layer) const {
   return impl_->span(layer, impl_->history);

@@ -28,6 +28,7 @@ struct KvGeometry {
   int64_t window_chunks = 1;  // most chunks in flight at once
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
+  std::vector<double> time_frequencies = {};  // TransformerShape's; only for policies that close gaps
 
   // Keys and values of `tokens` tokens, all layers, in bytes.
   uint64_t bytes(int64_t tokens) const;
@@ -37,8 +38,8 @@ struct KvGeometry {
 class KvStore {
  public:
   // budget_tokens: the most tokens that history may hold per layer and head. Throws FC_ERROR_ARGUMENT if it
-  // is smaller than one chunk (the message has both sizes in bytes), FC_ERROR_MEMORY if the buffer cannot be
-  // allocated.
+  // is smaller than one chunk (the message has both sizes in bytes) or the policy closes gaps and the
+  // geometry has no time_frequencies, FC_ERROR_MEMORY if the buffer cannot be allocated.
   KvStore(const KvGeometry& geometry, int64_t budget_tokens, std::unique_ptr<KvPolicy> policy);
   ~KvStore();
 
@@ -62,7 +63,7 @@ class KvStore {
   int64_t budget_tokens() const;
   uint64_t history_bytes() const;  // keys and values of finished chunks now
   uint64_t budget_bytes() const;
-  uint64_t allocated_bytes() const;  // the whole buffer, constant
+  uint64_t allocated_bytes() const;  // the whole buffer, and what closing gaps needs beside it; constant
   // History of one layer, for tests and tools: views [kv_heads, T, head_dim].
   KeyValue history(int layer) const;
 

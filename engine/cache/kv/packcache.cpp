@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // PackCache (arXiv 2601.04359): each older frame keeps half as much as the one after it, anchors keep
 // everything. Which tokens of a frame stay is not published: here an even spread over the picture, thinned
-// again each time the frame ages. The paper also closes gaps in the time positions; keys are stored after
-// RoPE here, so positions stay absolute.
+// again each time the frame ages. positions=relative closes the gaps in time that dropped frames leave, as
+// the paper does.
 #include "cache/kv/packcache.h"
 
 #include <algorithm>
 
+#include "cache/kv/window.h"
 #include "cache/registry.h"
 #include "error.h"
 
@@ -33,8 +34,9 @@ struct Unit {
 
 class PackKv final : public KvPolicy {
  public:
-  PackKv(int window, bool chunks, int64_t anchor_frames)
-      : window_(window), chunks_(chunks), anchor_frames_(anchor_frames) {}
+  PackKv(int window, bool chunks, int64_t anchor_frames, bool closes_gaps)
+      : window_(window), chunks_(chunks), anchor_frames_(anchor_frames), closes_gaps_(closes_gaps) {}
+  bool closes_gaps() const override { return closes_gaps_; }
 
   void begin(int64_t tokens_per_frame, int64_t, int64_t budget_tokens) override {
     if (anchor_frames_ == 0 || anchor_frames_ * tokens_per_frame < budget_tokens) return;
@@ -97,6 +99,7 @@ class PackKv final : public KvPolicy {
   int window_;
   bool chunks_;
   int64_t anchor_frames_;
+  bool closes_gaps_;
 };
 
 }  // namespace
@@ -119,10 +122,12 @@ PolicyEntry<KvPolicy> packcache() {
                        .value = 0,
                        .min = 0,
                        .max = 10000,
-                       .whole = true}},
+                       .whole = true},
+                      positions_option()},
           .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
             return std::make_unique<PackKv>(options.integer("window"), options.word("unit") == "chunk",
-                                            options.integer("anchor_frames"));
+                                            options.integer("anchor_frames"),
+                                            options.word("positions") == "relative");
           }};
 }
 

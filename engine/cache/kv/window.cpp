@@ -25,22 +25,30 @@ at::Tensor WindowKv::keep(const HistoryLayer& layer, int64_t budget) {
   return at::cat({at::arange(sink, at::kLong), at::arange(total - recent, total, at::kLong)});
 }
 
+OptionSpec positions_option() {
+  return {.name = "positions",
+          .help = "time positions of kept frames: as in the video, or moved up behind the newer ones",
+          .words = {"absolute", "relative"}};
+}
+
 namespace kv {
 
 PolicyEntry<KvPolicy> window() {
-  return {
-      .name = "window",
-      .summary = "the most recent frames that the budget holds, after an optional attention sink",
-      .paper = "Self-Forcing, arXiv 2506.08009; LongLive, arXiv 2509.22622",
-      .options = {{.name = "sink_frames",
-                   .help = "first latent frames of the video that are never dropped",
-                   .value = 0,
-                   .min = 0,
-                   .max = 10000,
-                   .whole = true}},
-      .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
-        return std::make_unique<WindowKv>(WindowKv::Config{.sink_frames = options.integer("sink_frames")});
-      }};
+  return {.name = "window",
+          .summary = "the most recent frames that the budget holds, after an optional attention sink",
+          .paper = "Self-Forcing, arXiv 2506.08009; LongLive, arXiv 2509.22622",
+          .options = {{.name = "sink_frames",
+                       .help = "first latent frames of the video that are never dropped",
+                       .value = 0,
+                       .min = 0,
+                       .max = 10000,
+                       .whole = true},
+                      positions_option()},
+          .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
+            return std::make_unique<WindowKv>(
+                WindowKv::Config{.sink_frames = options.integer("sink_frames"),
+                                 .closes_gaps = options.word("positions") == "relative"});
+          }};
 }
 
 }  // namespace kv

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cache/kv/kv_policy.h"
+#include "cache/registry.h"
 
 namespace flowcache {
 
@@ -12,14 +13,19 @@ class WindowKv final : public KvPolicy {
   struct Config {
     int64_t sink_frames = 0;
     bool whole_chunks = false;
+    bool closes_gaps = false;
   };
   explicit WindowKv(Config config) : config_(config) {}
 
   void begin(int64_t tokens_per_frame, int64_t tokens_per_chunk, int64_t budget_tokens) override;
+  bool closes_gaps() const override { return config_.closes_gaps; }
   at::Tensor keep(const HistoryLayer& layer, int64_t budget) override;
 
  private:
   Config config_;
 };
+
+// Of policies that can close gaps: "absolute" or "relative".
+OptionSpec positions_option();
 
 }  // namespace flowcache

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/wan/config.h"
 
+#include "networks/wan.h"
 #include "package/fields.h"
 
 namespace flowcache::wan {
@@ -46,7 +47,8 @@ TransformerShape Config::shape() const {
           .patch_height = patch_height,
           .patch_width = patch_width,
           // q, k, v, o of self-attention, q, o of cross-attention, and the feed-forward
-          .block_weights = 6 * dim * dim + 2 * dim * ffn_dim};
+          .block_weights = 6 * dim * dim + 2 * dim * ffn_dim,
+          .time_frequencies = rope_time_frequencies(head_dim())};
 }
 
 std::vector<WeightSpec> Config::weights() const {

@@ -36,6 +36,14 @@ at::Tensor sinusoid(std::span<const double> timesteps, int64_t dim) {
   return out;
 }
 
+std::vector<double> rope_time_frequencies(int64_t head_dim) {
+  const int64_t pairs = head_dim / 2 - 2 * (head_dim / 2 / 3);
+  std::vector<double> out;
+  for (int64_t i = 0; i < pairs; ++i)
+    out.push_back(std::pow(base, -static_cast<double>(i) / static_cast<double>(pairs)));
+  return out;
+}
+
 RopeTable rope_table(const Grid& grid, int64_t first_frame, int64_t head_dim, at::Device device) {
   const int64_t pairs = head_dim / 2, third = pairs / 3, f = grid.frames, h = grid.height, w = grid.width;
   const at::Tensor time = angles(first_frame, f, pairs - 2 * third), row = angles(0, h, third),
