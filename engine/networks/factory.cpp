@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/factory.h"
 
+#include <algorithm>
 #include <functional>
 #include <map>
 
 #include "error.h"
 #include "networks/decoders/magi_vae.h"
 #include "networks/decoders/taehv.h"
+#include "networks/decoders/taehv_encoder.h"
 #include "networks/decoders/wan_vae.h"
 #include "networks/lora.h"
 #include "networks/magi_stream.h"
@@ -42,6 +44,18 @@ std::unique_ptr<Decoder> make_wan_vae(const json& config, WeightMap weights, at:
                                          "wan_vae decoder");
 }
 
+template <typename Encoder, typename Config>
+std::unique_ptr<FrameEncoder> make_encoder(const json& config, const WeightMap& weights,
+                                           at::ScalarType compute, at::Device device) {
+  return std::make_unique<Encoder>(Config::from_json(config), weights, compute, device, "frame encoder");
+}
+
+const Table<std::unique_ptr<FrameEncoder>(const json&, const WeightMap&, at::ScalarType, at::Device)>
+    encoders = {
+        {"magi_vae", make_encoder<MagiVaeEncoder, MagiVaeConfig>},
+        {"taehv", make_encoder<TaehvEncoder, TaehvEncoderConfig>},
+        {"wan_vae", make_encoder<WanVaeEncoder, WanVaeConfig>},
+};
 const Table<std::unique_ptr<Transformer>(const json&, WeightMap, at::ScalarType, at::Device)> transformers = {
     {"magi", make_magi},
     {"skyreels", make_skyreels},
@@ -123,6 +137,23 @@ std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarTyp
   };
   return build(package.random_weights ? random_weights(wanted_by(build))
                                       : read_section(package, package.decoder));
+}
+
+std::unique_ptr<FrameEncoder> make_frame_encoder(const ModelPackage& package, at::ScalarType compute,
+                                                 at::Device device) {
+  const auto& make = choose(encoders, package.decoder.value("kind", ""), package, "decoder.kind");
+  const auto build = [&](const WeightMap& weights) {
+    return make(config_of(package.decoder), weights, compute, device);
+  };
+  if (package.random_weights) return build(random_weights(wanted_by(build)));
+  const WeightMap weights = read_section(package, package.decoder);
+  const auto encodes = [](const auto& entry) { return entry.first.starts_with("encoder."); };
+  if (std::none_of(weights.begin(), weights.end(), encodes))
+    throw Error(FC_ERROR_MODEL,
+                (package.folder / "model.json").string() +
+                    ": the decoder's files hold no encoder, so this model cannot take a prefix: use "
+                    "the VAE's whole file");
+  return build(weights);
 }
 
 std::unique_ptr<TextEncoder> make_text_encoder(const ModelPackage& package, at::Device device) {

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "networks/decoders/decoder.h"
+#include "networks/decoders/frame_encoder.h"
 #include "networks/text/text_encoder.h"
 #include "networks/transformer.h"
 #include "package/model.h"
@@ -17,6 +18,9 @@ namespace flowcache {
 std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, at::ScalarType compute,
                                               at::Device device);
 std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarType compute, at::Device device);
+// The other half of the decoder's files.
+std::unique_ptr<FrameEncoder> make_frame_encoder(const ModelPackage& package, at::ScalarType compute,
+                                                 at::Device device);
 std::unique_ptr<TextEncoder> make_text_encoder(const ModelPackage& package, at::Device device);
 
 // What the sections' weights take as 16-bit floats, from their configs alone. A list of words counts as

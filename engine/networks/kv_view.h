@@ -27,4 +27,19 @@ class OwnKeys final : public KvView {
   KeyValue append(int, const at::Tensor&, const KeyValue& own) override { return own; }
 };
 
+// The newest keys only, the chunk's own among them.
+class NewestKeys final : public KvView {
+ public:
+  NewestKeys(KvView& all, int64_t tokens) : all_(all), tokens_(tokens) {}
+  KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
+    const KeyValue kv = all_.append(layer, q, own);
+    const int64_t have = kv.k.size(1), count = have < tokens_ ? have : tokens_;
+    return {kv.k.narrow(1, have - count, count), kv.v.narrow(1, have - count, count)};
+  }
+
+ private:
+  KvView& all_;
+  int64_t tokens_;
+};
+
 }  // namespace flowcache

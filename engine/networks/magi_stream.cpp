@@ -14,18 +14,6 @@ KeyValue newest(const KeyValue& all, int64_t tokens) {
   return {all.k.narrow(1, have - count, count), all.v.narrow(1, have - count, count)};
 }
 
-class Newest final : public KvView {
- public:
-  Newest(KvView& all, int64_t tokens) : all_(all), tokens_(tokens) {}
-  KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
-    return newest(all_.append(layer, q, own), tokens_);
-  }
-
- private:
-  KvView& all_;
-  int64_t tokens_;
-};
-
 // Two passes in one cache. The first leaves zeros in the second's half; the second writes both. Nobody else
 // reads the chunk's slots in between.
 class Halves {
@@ -94,6 +82,10 @@ class MagiStream final : public Transformer {
   at::Tensor blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition, KvView& kv,
                     int first, int last) const override;
   at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const override;
+  int64_t prefix_context() const override {
+    return passes_.clean_key_range > 0 ? passes_.clean_key_range
+                                       : (passes_.key_range.empty() ? 8 : passes_.key_range.back());
+  }
 
  private:
   static bool is_clean(const Embedded& e) { return e.timestep == 0; }
@@ -147,7 +139,7 @@ at::Tensor MagiStream::blocks(const Embedded& embedded, at::Tensor tokens, const
   const auto pass = [&](int64_t index, const Condition& text, KvView& view) {
     return magi_.blocks(embedded, tokens.narrow(0, index * rows, rows), text, view, first, last);
   };
-  Newest limited(kv, keys(embedded));
+  NewestKeys limited(kv, keys(embedded));
   if (!passes_.guided) {
     std::vector<at::Tensor> out = {pass(0, is_clean(embedded) ? *clean_ : condition, limited)};
     if (passes() == 1) return out[0];

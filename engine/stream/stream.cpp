@@ -37,6 +37,10 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
     null_condition_ = model_->transformer->condition(model_->text->encode(config.negative_prompt).embedding);
   }
   decoder_state_ = model_->decoder->open();
+  if (config.prefix.defined())
+    prefix_ = Prefix::encode(*model_, config.prefix, seed_);
+  else if (config.prefix_latents.defined())
+    prefix_ = std::make_unique<Prefix>(*model_, config.prefix_latents, seed_);
   threshold_ = resolved.threshold;
   guidance_ = resolved.guidance;
   stats_.steps = schedule_.steps();
@@ -128,6 +132,8 @@ void Stream::admit(int64_t index) {
   }
   chunk->conditions = {condition_, null_condition_};
   chunk->prompt_ticket = prompt.ticket;
+  if (prefix_ && index == 0)
+    prefix_->fill_history(kv_, std::span(chunk->conditions).first(kv_.size()), *decoder_state_);
   for (const auto& kv : kv_) kv->admit(index, first_frame(index));
   live_.push_back(std::move(chunk));
 }
@@ -149,8 +155,10 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   if (guidance_policy_) guidance_policy_->end_chunk(chunk.index);
 
   auto result = std::make_shared<Chunk>();
+  if (prefix_) chunk.latent = prefix_->finished(chunk.index, chunk.latent);
   const Stopwatch watch;
   result->frames = model_->decoder->decode(chunk.latent.transpose(0, 1).contiguous(), *decoder_state_);
+  if (prefix_) result->frames = prefix_->shown(chunk.index, result->frames);
   const double decode_seconds = watch.seconds();
   result->latent = chunk.latent;
   result->index = chunk.index;

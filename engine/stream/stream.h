@@ -14,6 +14,7 @@
 #include "stream/governor.h"
 #include "stream/live_chunk.h"
 #include "stream/loaded_model.h"
+#include "stream/prefix.h"
 #include "stream/prompts.h"
 #include "stream/schedule.h"
 
@@ -27,6 +28,8 @@ struct StreamConfig {
   uint64_t kv_budget = 0;       // bytes of history over all branches; 0: the model's history_chunks
   int steps = 0, lag = 0;       // 0: the model's
   double guidance = -1;         // negative: the model's
+  at::Tensor prefix;            // frames [n, 3, H, W] fp32 in 0..1 that the video goes on from; undefined: none
+  at::Tensor prefix_latents;    // the same, already encoded: [C, F, h, w]
 };
 
 struct StreamStats {
@@ -123,6 +126,7 @@ class Stream {
   std::mutex negative_mutex_;
   at::Tensor negative_;  // features given since the last chunk began; guarded by negative_mutex_
   std::unique_ptr<DecoderState> decoder_state_;
+  std::unique_ptr<Prefix> prefix_;  // null: the video begins with chunk 0
 
   uint64_t seed_ = 0;
   int64_t tick_ = 0;

@@ -8,7 +8,8 @@ namespace flowcache {
 
 void Stream::ask(Task& task) {
   const StepTable& table = sampler_->table();
-  const LiveChunk& chunk = *task.chunk;
+  LiveChunk& chunk = *task.chunk;
+  if (prefix_) chunk.latent = prefix_->before_step(chunk.index, chunk.latent);
   StepInfo& info = task.question.info;
   info = {chunk.index,
           task.step,
@@ -39,11 +40,12 @@ bool Stream::writes_history(int step) const {
 }
 
 Embedded Stream::embed(const LiveChunk& chunk, double timestep) const {
+  if (prefix_) return prefix_->embed(chunk.index, chunk.latent, timestep, first_frame(chunk.index));
   return model_->transformer->embed(chunk.latent, std::span(&timestep, 1), first_frame(chunk.index));
 }
 
 int64_t Stream::first_frame(int64_t chunk) const {
-  return chunk * model_->package.latent_frames_per_chunk;
+  return (chunk + (prefix_ ? prefix_->whole_chunks() : 0)) * model_->package.latent_frames_per_chunk;
 }
 
 void Stream::run(Task& task) {

@@ -61,11 +61,11 @@ at::Tensor guided_in_stream(const Case& one, const std::vector<MagiStreamChunk>&
 }
 
 void compare_magi_stream(Case& one, const json& call, const MagiRun& run) {
-  if (run.prefix > 0) return;
   const c10::InferenceMode inference;
   const json& in = call.at("in");
   const at::Tensor noise = one.tensor(in.at("latents"));
   const auto model = given_model(noise, chunk_frames);
+  model->package.family = "magi";
   model->package.clean_context = run.clean_pass;
   model->package.sampler = {
       {"kind", "magi"}, {"steps", run.steps}, {"lag", run.steps / run.window}, {"shortcut", run.shortcut}};
@@ -75,21 +75,27 @@ void compare_magi_stream(Case& one, const json& call, const MagiRun& run) {
         "flowcache:residual=latent_increment,protect_last=0,unsafe=parity,warmup=" +
         std::to_string(run.warmup);
   model->transformer = make_magi(magi_config(one, run), one.weights(), at::kFloat, at::kCPU);
+  const int offset =
+      run.prefix / static_cast<int>(chunk_frames);  // whole chunks; a stream counts from the next
   std::map<std::string, at::Tensor, std::less<>> captions;
   for (const at::Tensor& caption : read_captions_of(one, in))
-    captions[prompt_of(static_cast<int64_t>(captions.size()))] = caption;
+    captions[prompt_of(static_cast<int64_t>(captions.size()) - offset)] = caption;
   model->text = std::make_unique<GivenText>(std::move(captions));
   StreamConfig config;
   config.prompt = prompt_of(0);
   config.threshold = run.threshold.value_or(0);
+  if (run.prefix > 0) config.prefix_latents = one.tensor(in.at("prefix")).narrow(1, 0, run.prefix);
   Stream stream(model, config);
-  for (int c = 1; c < run.chunks; ++c) stream.prompts().change(prompt_of(c), static_cast<uint64_t>(c), 0);
+  for (int c = 1; c < run.chunks - offset; ++c)
+    stream.prompts().change(prompt_of(c), static_cast<uint64_t>(c), 0);
   stream.replace_noise([&](int64_t chunk, int64_t) {
-    const int64_t start =
-        std::min(chunk, int64_t{run.chunks} - 1) * chunk_frames;  // an endless stream wants more
-    return noise.narrow(1, start, chunk_frames).contiguous();
+    const int64_t start = std::min(chunk + offset, int64_t{run.chunks} - 1);  // an endless stream wants more
+    return noise.narrow(1, start * chunk_frames, chunk_frames).contiguous();
   });
-  one.compare(generate(stream, run.chunks), call.at("out").at("latents"), one.tolerance("default"));
+  const at::Tensor generated = generate(stream, run.chunks - offset);
+  // The published latents of whole chunks of prefix stay noise.
+  one.compare(at::cat({noise.narrow(1, 0, offset * chunk_frames), generated}, 1),
+              call.at("out").at("latents"), one.tolerance("default"));
 }
 
 void compare_skyreels_stream(Case& one, const json& call) {
@@ -98,6 +104,7 @@ void compare_skyreels_stream(Case& one, const json& call) {
   const at::Tensor noise = one.tensor(call.at("noise"));
   const int64_t frames = config.at("frames_per_chunk"), chunks = config.at("chunks");
   const auto model = given_model(noise, frames);
+  model->package.family = "skyreels";
   model->package.sampler = {{"kind", "unipc"},
                             {"steps", config.at("steps")},
                             {"shift", config.at("shift")},
