@@ -17,14 +17,14 @@ GstCudaContext* wrap_primary_context(int device_number);
 int cuda_device_number(const std::string& device);
 
 /// Makes a context current for as long as it lives.
-class Current {
+class CurrentContext {
  public:
-  explicit Current(GstCudaContext* context) : pushed_(gst_cuda_context_push(context)) {}
-  ~Current() {
+  explicit CurrentContext(GstCudaContext* context) : pushed_(gst_cuda_context_push(context)) {}
+  ~CurrentContext() {
     if (pushed_) gst_cuda_context_pop(nullptr);
   }
-  Current(const Current&) = delete;
-  Current& operator=(const Current&) = delete;
+  CurrentContext(const CurrentContext&) = delete;
+  CurrentContext& operator=(const CurrentContext&) = delete;
 
  private:
   bool pushed_;

@@ -60,7 +60,7 @@ fc_status write_mapped(GstBuffer* buffer, const GstVideoInfo& info, int flags, f
 
 /// Unified addressing lets the driver copy between contexts of a device. Returns when it is done.
 bool copy_planes(GstVideoFrame* from, GstVideoFrame* to, GstCudaContext* context) {
-  const Current current(context);
+  const CurrentContext current(context);
   for (guint plane = 0; plane < GST_VIDEO_FRAME_N_PLANES(to); ++plane) {
     gint components[GST_VIDEO_MAX_COMPONENTS];
     gst_video_format_info_component(to->info.finfo, plane, components);
@@ -217,6 +217,11 @@ fc_status CudaOutput::write(GstElement* element, GstBuffer* buffer, const GstVid
   if (copy_planes(from.frame(), to.frame(), theirs)) return FC_OK;
   *error = "A frame cannot be copied into downstream's CUDA context: set one context for the pipeline.";
   return FC_ERROR_DEVICE;
+}
+
+GstObject* CudaOutput::primary_context() const {
+  std::lock_guard lock(handles_->mutex);
+  return handles_->primary == nullptr ? nullptr : GST_OBJECT(gst_object_ref(handles_->primary));
 }
 
 guint64 CudaOutput::context_copies() const {

@@ -46,6 +46,8 @@ class CudaOutput {
   fc_status write(GstElement* element, GstBuffer* buffer, const GstVideoInfo& info, bool on_device,
                   const PlaneWriter& writer, MemoryPath* path, std::string* error);
 
+  /// The engine's context, a GstCudaContext; null without one. Owned by the caller. Any thread.
+  GstObject* primary_context() const;
   /// How often a frame was copied into another context. Any thread.
   guint64 context_copies() const;
   /// The streams end: counters and what was staged are forgotten. / The element goes to NULL.

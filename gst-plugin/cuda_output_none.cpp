@@ -22,6 +22,9 @@ fc_status CudaOutput::write(GstElement*, GstBuffer*, const GstVideoInfo&, bool, 
                             MemoryPath*, std::string*) {
   return FC_ERROR_INTERNAL;
 }
+GstObject* CudaOutput::primary_context() const {
+  return nullptr;
+}
 guint64 CudaOutput::context_copies() const {
   return 0;
 }

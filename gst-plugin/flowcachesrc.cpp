@@ -145,7 +145,7 @@ gboolean start_stream(GstFlowCacheSrc* source) {
   state.statistics.reset();
   state.reanchor = false;
   state.last = {};
-  state.engine_writes_cuda = true;
+  state.engine_writes_cuda = state.textures_from_cuda = true;
   state.discont = false;
   state.stats_due = GST_CLOCK_TIME_NONE;
   WorkerMessages::post_progress(GST_ELEMENT(source), GST_PROGRESS_TYPE_START, "Loading the model");

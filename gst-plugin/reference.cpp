@@ -115,6 +115,7 @@ memory comes first, then textures. Where anything goes, system memory is chosen.
 | --- | --- |
 | `system` | into system memory |
 | `gl-upload` | into a texture's upload buffer |
+| `cuda-gl` | by a model on the device, straight into a texture's upload buffer |
 | `cuda` | by a model on the device, straight into CUDA memory |
 | `cuda-copy` | as `cuda`, and copied once on the device, as downstream uses another CUDA context: a WARNING, and counted in `context-copies` |
 | `cuda-upload` | by a model on the CPU, and uploaded |

@@ -61,6 +61,7 @@ struct SourceState {
   GstVideoInfo info;
   MemoryKind memory = MemoryKind::System;  ///< of the negotiated caps
   bool engine_writes_cuda = true;          ///< until it has refused
+  bool textures_from_cuda = true;          ///< until it has turned out that they cannot be
   Timeline timeline;
   Frame last;            ///< the frame pushed last, for `underrun=repeat`
   bool discont = false;  ///< for the next buffer

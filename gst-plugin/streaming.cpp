@@ -2,7 +2,7 @@
 // The streaming thread: takes the next frame from the ring, writes it into a buffer of the negotiated pool,
 // and holds it until its time on the pipeline's clock.
 #include "annotations.h"
-#include "frame_planes.h"
+#include "frame_output.h"
 #include "log.h"
 #include "messages.h"
 #include "source_state.h"
@@ -131,46 +131,6 @@ GstFlowReturn next_frame(Turn& turn, Frame* frame, bool* repeated) {
   }
 }
 
-bool engine_is_on_cuda(const Turn& turn) {
-  const std::shared_ptr<LoadedEngine> engine = turn.worker->engine();
-  const char* device = engine ? engine->key().library->engine_device(engine->handle()) : "";
-  return g_str_has_prefix(device, "cuda");
-}
-
-fc_status write_cuda(Turn& turn, const Frame& frame, GstBuffer* buffer, std::string* error) {
-  SourceState& state = turn.state;
-  const PlaneWriter writer = [&](const fc_planes& planes, std::string* problem) {
-    return frame.chunk->write(frame.index, planes, problem);
-  };
-  MemoryPath path = MemoryPath::CudaUpload;
-  const auto write = [&](bool on_device) {
-    const fc_status status =
-        state.cuda.write(GST_ELEMENT(turn.source), buffer, state.info, on_device, writer, &path, error);
-    state.memory_path = path;
-    return status;
-  };
-  if (!state.engine_writes_cuda || !engine_is_on_cuda(turn)) return write(false);
-  const fc_status status = write(true);
-  if (status != FC_ERROR_DEVICE) return status;
-  GST_WARNING_OBJECT(turn.source, "the engine cannot write CUDA memory, frames are uploaded: %s",
-                     error->c_str());
-  state.engine_writes_cuda = false;
-  return write(false);
-}
-
-fc_status write_host(Turn& turn, const Frame& frame, GstBuffer* buffer, std::string* error) {
-  SourceState& state = turn.state;
-  GstVideoFrame video;
-  if (!gst_video_frame_map(&video, &state.info, buffer, GST_MAP_WRITE)) {
-    *error = "Downstream's buffer cannot be written to.";
-    return FC_ERROR_DEVICE;
-  }
-  const fc_status status = frame.chunk->write(frame.index, planes_of(&video, FC_MEMORY_HOST), error);
-  gst_video_frame_unmap(&video);
-  state.memory_path = state.memory == MemoryKind::Gl ? MemoryPath::GlUpload : MemoryPath::System;
-  return status;
-}
-
 /// A buffer of the negotiated pool with the frame written into it.
 GstFlowReturn make_buffer(Turn& turn, const Frame& frame, GstBuffer** buffer) {
   GstBaseSrc* base = GST_BASE_SRC(turn.source);
@@ -178,9 +138,7 @@ GstFlowReturn make_buffer(Turn& turn, const Frame& frame, GstBuffer** buffer) {
   const GstFlowReturn flow = parent_class()->alloc(base, GST_BUFFER_OFFSET_NONE, size, buffer);
   if (flow != GST_FLOW_OK) return flow;
   std::string error;
-  const bool cuda = turn.state.memory == MemoryKind::Cuda;
-  const fc_status status =
-      cuda ? write_cuda(turn, frame, *buffer, &error) : write_host(turn, frame, *buffer, &error);
+  const fc_status status = write_frame(turn.source, *turn.worker, frame, *buffer, &error);
   if (status == FC_OK) return GST_FLOW_OK;
   gst_clear_buffer(buffer);
   post_engine_error(GST_ELEMENT(base), status, error);

@@ -235,6 +235,38 @@ TEST_F(Cuda, BufferMayOutliveTheElement) {
   EXPECT_GE(ask("fake_cuda_live_allocations"), 1);
 }
 
+bool have_gl() {
+  static const bool works = run_to_end("gltestsrc num-buffers=1 ! gldownload ! fakesink") == "";
+  return works;
+}
+
+constexpr const char* kTextures = "video/x-raw(memory:GLMemory) ! gldownload ! video/x-raw,format=RGBA";
+
+/// OpenGL counts as being on the stand-in's device for as long as this lives.
+struct GlOnDevice {
+  GlOnDevice() { driver.get<void(int)>("fake_cuda_put_gl_on_device")(1); }
+  ~GlOnDevice() { driver.get<void(int)>("fake_cuda_put_gl_on_device")(0); }
+};
+
+TEST_F(Cuda, TexturesAreWrittenByTheEngineOnTheDevice) {
+  if (!have_gl()) GTEST_SKIP() << "no OpenGL on this machine";
+  const GlOnDevice gl;
+  const Played played = play("model=fake:cuda=1,width=63,height=47", kTextures);
+  expect_nine_frames(played);
+  EXPECT_EQ(played.memory_path, "cuda-gl");
+}
+
+TEST_F(Cuda, TexturesAreUploadedIfOpenGlIsElsewhereOrTheEngineOnTheCpu) {
+  if (!have_gl()) GTEST_SKIP() << "no OpenGL on this machine";
+  const Played elsewhere = play("model=fake:cuda=1", kTextures);
+  expect_nine_frames(elsewhere);
+  EXPECT_EQ(elsewhere.memory_path, "gl-upload");
+  const GlOnDevice gl;
+  const Played on_cpu = play("model=fake", kTextures);
+  expect_nine_frames(on_cpu);
+  EXPECT_EQ(on_cpu.memory_path, "gl-upload");
+}
+
 TEST_F(Cuda, RenegotiationOnTheFly) {
   Source source("model=fake:cuda=1 max-chunks-ahead=8", "video/x-raw,format=NV12");
   source.play();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A stand-in for NVIDIA's driver, libcuda.so.1: the calls that GStreamer's CUDA library and the plugin make,
-// on host memory. It has no kernels and no OpenGL. What the real driver would refuse is refused and counted:
+// on host memory. It has no kernels. What the real driver would refuse is refused and counted:
 // work without a current context, contexts that are gone, pops that do not match, copies out of bounds.
 #pragma once
 
@@ -15,6 +15,8 @@ int fake_cuda_copies_to_device();
 int fake_cuda_copies_on_device();
 /// Whether device memory starts or lies at this address in the primary context.
 int fake_cuda_is_primary(const void* pointer);
+/// OpenGL is on this device (1), or on none that it knows (0: as it begins).
+void fake_cuda_put_gl_on_device(int on);
 /// Allocations fail from now on (1), or not (0).
 void fake_cuda_fail_allocations(int fail);
 }

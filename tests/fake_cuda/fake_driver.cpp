@@ -210,34 +210,4 @@ CUresult cuLaunchKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsi
   return CUDA_ERROR_NOT_SUPPORTED;
 }
 
-// ---- no OpenGL
-CUresult cuGLGetDevices_v2(unsigned* count, CUdevice*, unsigned, CUGLDeviceList) {
-  *count = 0;
-  return CUDA_ERROR_NO_DEVICE;
-}
-CUresult cuGraphicsGLRegisterBuffer(CUgraphicsResource*, GLuint, unsigned) {
-  return CUDA_ERROR_NOT_SUPPORTED;
-}
-CUresult cuGraphicsGLRegisterImage(CUgraphicsResource*, GLuint, GLenum, unsigned) {
-  return CUDA_ERROR_NOT_SUPPORTED;
-}
-CUresult cuGraphicsMapResources(unsigned, CUgraphicsResource*, CUstream) {
-  return CUDA_ERROR_NOT_SUPPORTED;
-}
-CUresult cuGraphicsUnmapResources(unsigned, CUgraphicsResource*, CUstream) {
-  return CUDA_ERROR_NOT_SUPPORTED;
-}
-CUresult cuGraphicsResourceGetMappedPointer_v2(CUdeviceptr*, size_t*, CUgraphicsResource) {
-  return CUDA_ERROR_NOT_SUPPORTED;
-}
-CUresult cuGraphicsResourceSetMapFlags_v2(CUgraphicsResource, unsigned) {
-  return CUDA_ERROR_NOT_SUPPORTED;
-}
-CUresult cuGraphicsSubResourceGetMappedArray(CUarray*, CUgraphicsResource, unsigned, unsigned) {
-  return CUDA_ERROR_NOT_SUPPORTED;
-}
-CUresult cuGraphicsUnregisterResource(CUgraphicsResource) {
-  return CUDA_SUCCESS;
-}
-
 }  // extern "C"

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The element's tests with a sanitizer: sanitize.sh address|thread [GTEST_FILTER]
+#
+# Builds plugin, fake engine and tests, and nothing of LibTorch, into build-address/ or build-thread/. The meson test
+# set-ups of the same names run the tests of such a folder too: meson test -C build-address --setup address --suite element
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+kind=${1:-} filter=${2:-*}
+case $kind in
+  address) flags=address,undefined ;;
+  thread) flags=thread ;;
+  *)
+    echo "sanitize.sh address|thread [GTEST_FILTER]" >&2
+    exit 2
+    ;;
+esac
+
+build=$root/build-$kind
+if [[ ! -f $build/build.ninja ]]; then
+  meson setup "$build" "$root" -Db_sanitize="$flags" -Db_lundef=false -Dbuildtype=debugoptimized >"$build.log" 2>&1 || {
+    cat "$build.log" >&2
+    exit 1
+  }
+  rm -f "$build.log"
+fi
+targets=(gst-plugin/libgstflowcache.so gst-plugin/flowcachesrc-reference tests/fake/libflowcache-fake.so
+  tests/element/element-tests)
+if ninja -C "$build" -t targets all | grep -q '^tests/element/element-cuda-tests:'; then
+  targets+=(tests/fake_cuda/libcuda.so.1 tests/fake_cuda/libnvcuvid.so.1 tests/element/element-cuda-tests)
+fi
+ninja -C "$build" -j "${JOBS:-$(nproc)}" "${targets[@]}" >/dev/null
+
+# GLib keeps what it makes in constructors, and the engine stays open by design. Tests that start other programs or time
+# the leaving of a load are left out: those programs are not instrumented.
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export TSAN_OPTIONS=suppressions=$root/tests/element/tsan.supp:halt_on_error=0:exitcode=66:second_deadlock_stack=1
+skip='Gl.*:Pipelines.Leaks*:Pipelines.Inspect*:Pipelines.ToMp4*:Pipelines.PluginLinks*:Reference.IsUpToDate'
+status=0
+for tests in "${targets[@]}"; do
+  [[ $tests == *-tests ]] || continue
+  "$build/$tests" --gtest_brief=1 --gtest_filter="$filter-$skip" || status=1
+done
+exit $status
