@@ -123,16 +123,27 @@ print_pipeline() {
   printf '\n'
 }
 
-# run_pipeline WHAT WORD…: prints it; unless --dry-run, runs it and says in a sentence how it ended.
+# run_pipeline WHAT WORD…: prints it; unless --dry-run, runs it and says in a sentence how it ended. A signal to the script
+# ends the pipeline in order: files are finished. gst-launch-1.0 gets it from here alone, since a second would cut it off.
 run_pipeline() {
-  local what=$1 log status=0
+  local what=$1 log status=0 child stopping=0 tee_fd tee_pid
   shift
   print_pipeline "$@"
   if [[ $dry_run -eq 1 ]]; then return; fi
   set_up
   log=$(mktemp)
-  gst-launch-1.0 -e "$@" 2> >(tee -i "$log" >&2) || status=$?
-  wait $! 2>/dev/null || true # for tee
+  exec {tee_fd}> >(tee -i "$log" >&2)
+  tee_pid=$!
+  setsid gst-launch-1.0 -e "$@" 2>&"$tee_fd" &
+  child=$!
+  exec {tee_fd}>&-
+  trap 'stopping=1; kill -INT "$child" 2>/dev/null || true' INT TERM HUP
+  wait "$child" || status=$?
+  if [[ $stopping -eq 1 && $status -gt 128 ]]; then # the wait was cut short
+    status=0
+    wait "$child" || status=$?
+  fi
+  wait "$tee_pid" || true
   if [[ $status -ne 0 ]]; then
     say ""
     say "error: $what: $(grep -m 1 -oP '^ERROR: from element \S+: \K.*' "$log" || echo "the pipeline ended with status $status")"
@@ -145,18 +156,18 @@ run_pipeline() {
 # the generator makes. flowcache-send (send/main.cpp) runs the two apart, so that the output can be made anew.
 send_pipeline() {
   local what=$1 word whole=() output=() generator=()
-  local video=("${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse config-interval=-1)
-  local audio=("${sound[@]}" ! avenc_aac bitrate=96000)
+  local video_chain=("${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse config-interval=-1)
+  local audio_chain=("${sound[@]}" ! avenc_aac bitrate=96000)
   shift
   for word in "$@"; do
     case $word in
       @video)
-        whole+=("${video[@]}" ! queue) output+=(appsrc name=video)
-        generator+=("${video[@]}" ! "video/x-h264,stream-format=byte-stream,alignment=au" ! appsink name=video)
+        whole+=("${video_chain[@]}" ! queue) output+=(appsrc name=video)
+        generator+=("${video_chain[@]}" ! "video/x-h264,stream-format=byte-stream,alignment=au" ! appsink name=video)
         ;;
       @audio)
-        whole+=("${audio[@]}" ! queue) output+=(appsrc name=audio)
-        generator+=("${audio[@]}" ! appsink name=audio)
+        whole+=("${audio_chain[@]}" ! queue) output+=(appsrc name=audio)
+        generator+=("${audio_chain[@]}" ! appsink name=audio)
         ;;
       *) whole+=("$word") output+=("$word") ;;
     esac

@@ -50,7 +50,8 @@ if [[ -n $host ]]; then
   sink=(srtsink name=sink "uri=srt://$host:$port" mode=caller auto-reconnect=false)
 else
   # wait-for-connection=false: the stream goes on whether or not somebody listens.
-  sink=(srtsink name=sink "uri=srt://$bind:$port" mode=listener wait-for-connection=false)
+  # The mode is in the address: set as a property, it would leave the port a random one.
+  sink=(srtsink name=sink "uri=srt://$bind:$port?mode=listener" wait-for-connection=false)
 fi
 #   key frames a second apart   a receiver that joins sees a picture within a second
 #   alignment=7                 seven TS packets fill one datagram

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A GStreamer application that takes generated frames from an appsink and prompts from the terminal while it
-// plays:
+// A GStreamer application that takes generated frames from an appsink; prompts are typed while it plays:
 //
-//   c++ -std=c++20 terminal.cpp $(pkg-config --cflags --libs gstreamer-app-1.0 gstreamer-video-1.0) -o
-//   terminal
+//   c++ -std=c++20 -o terminal terminal.cpp $(pkg-config --cflags --libs gstreamer-{app,video}-1.0)
 //   ./terminal "calm ocean"        then type another prompt and press return; an empty line or Ctrl-D ends it
 //
 // The picture is drawn in the terminal, two pixels a character; where the output is no terminal, a line a

@@ -28,31 +28,33 @@ void on_closed(GstRTSPClient*, gpointer) {
   std::fprintf(stderr, "a viewer has left, %d remain\n", --viewers);
 }
 
+// Players ask for the range from 0 on, which a live stream joined in mid-course cannot give: what they want
+// is "now".
+GstRTSPStatusCode on_play(GstRTSPClient*, GstRTSPContext* context, gpointer) {
+  gst_rtsp_message_remove_header(context->request, GST_RTSP_HDR_RANGE, -1);
+  return GST_RTSP_STS_OK;
+}
+
 void on_connected(GstRTSPServer*, GstRTSPClient* client, gpointer) {
   std::fprintf(stderr, "a viewer has come, %d now\n", ++viewers);
+  g_signal_connect(client, "pre-play-request", G_CALLBACK(on_play), nullptr);
   g_signal_connect(client, "closed", G_CALLBACK(on_closed), nullptr);
 }
 
-gboolean on_bus(GstBus*, GstMessage* message, gpointer) {
-  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
-    g_autoptr(GError) error = nullptr;
-    gst_message_parse_error(message, &error, nullptr);
-    std::fprintf(stderr, "error: %s\n", error->message);
-  }
-  return TRUE;
+void on_error(GstBus*, GstMessage* message, gpointer) {
+  g_autoptr(GError) error = nullptr;
+  gst_message_parse_error(message, &error, nullptr);
+  std::fprintf(stderr, "error: %s\n", error->message);
 }
 
 // The media tells its viewers about an error by ending; the reason is on its bus, which it watches itself.
 void on_media(GstRTSPMediaFactory*, GstRTSPMedia* media, gpointer) {
   g_autoptr(GstElement) element = gst_rtsp_media_get_element(media);
-  g_autoptr(GstObject) parent = gst_object_get_parent(GST_OBJECT(element));
-  if (!parent || !GST_IS_PIPELINE(parent)) return;
-  g_autoptr(GstBus) bus = gst_element_get_bus(GST_ELEMENT(parent));
+  g_autoptr(GstObject) pipeline = gst_object_get_parent(GST_OBJECT(element));
+  if (!pipeline || !GST_IS_PIPELINE(pipeline)) return;
+  g_autoptr(GstBus) bus = gst_element_get_bus(GST_ELEMENT(pipeline));
   gst_bus_enable_sync_message_emission(bus);
-  g_signal_connect(bus, "sync-message::error", G_CALLBACK(+[](GstBus* from, GstMessage* message, gpointer) {
-                     on_bus(from, message, nullptr);
-                   }),
-                   nullptr);
+  g_signal_connect(bus, "sync-message::error", G_CALLBACK(on_error), nullptr);
 }
 
 gboolean on_signal(gpointer loop) {

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# pipelines/srt.sh with real receivers: it listens and they come and go; it calls one that is killed and comes back.
+set -euo pipefail
+# shellcheck source=tests/pipeline/tap.sh
+source "$SOURCE_DIR/tests/pipeline/tap.sh"
+# shellcheck source=tests/pipeline/peers.sh
+source "$SOURCE_DIR/tests/pipeline/peers.sh"
+cd "$SOURCE_DIR"
+scripts_or_skip "srt.sh"
+if ! gst-inspect-1.0 srtsink >/dev/null; then
+  skip "srt.sh" "gstreamer1.0-plugins-bad has no srtsink here"
+  finish
+  exit 0
+fi
+
+# receive URI [PROPERTY…]: 24 decoded frames of what comes, as RGB.
+receive() {
+  timeout 20 gst-launch-1.0 -q srtsrc "uri=$1" "${@:2}" ! tsdemux ! h264parse ! avdec_h264 ! videoconvert \
+    ! video/x-raw,format=RGB ! identity eos-after=25 ! filesink "location=$WORK/frames.raw"
+}
+arrived() { [[ $(stat -c %s "$WORK/frames.raw") -ge $((160 * 96 * 3 * 24)) ]] && picture alive "$WORK/frames.raw" 160 96; }
+
+port=$(free_port)
+start listen pipelines/srt.sh "srt://:$port"
+listener=$pid
+says "it listens and sends though nobody watches" listen "^on air"
+check "a receiver comes" receive "srt://127.0.0.1:$port"
+check "and sees pictures that move" arrived
+check "another comes after it has left" receive "srt://127.0.0.1:$port"
+check "and sees them too" arrived
+stop "$listener" INT && status=0 || status=$?
+check "Ctrl-C ends it well" test "$status" -eq 0
+
+port=$(free_port)
+start secret pipelines/srt.sh --passphrase "a long secret" "srt://:$port"
+secret=$pid
+says "with a passphrase it sends as well" secret "^on air"
+check "a receiver that knows it comes" receive "srt://127.0.0.1:$port" passphrase="a long secret"
+check "and sees pictures" arrived
+refuses "one that does not know it is turned away" "." timeout 3 gst-launch-1.0 -q srtsrc "uri=srt://127.0.0.1:$port" \
+  passphrase="another secret" auto-reconnect=false ! filesink "location=$WORK/nothing"
+check "and gets nothing" test ! -s "$WORK/nothing"
+refuses "the same port twice" "error: srt://:$port" pipelines/srt.sh --retry 0 "srt://:$port"
+stop "$secret" INT || true
+
+port=$(free_port)
+refuses "nobody to call" "error: srt://127.0.0.1:$port" pipelines/srt.sh --retry 0 "srt://127.0.0.1:$port"
+receiver() {
+  start receiver gst-launch-1.0 -v srtsrc "uri=srt://127.0.0.1:$port?mode=listener" ! tsdemux ! h264parse \
+    ! fakesink silent=false
+  receiver=$pid
+}
+receiver
+start call pipelines/srt.sh "srt://127.0.0.1:$port"
+caller=$pid
+says "it calls a receiver" call "^on air"
+says "which sees frames" receiver "chain .*bytes" 24
+before=$(resident "$caller")
+stop "$receiver" KILL || true
+says "the receiver is killed: the sender says so and goes on" call "the generator goes on, trying again"
+receiver
+says "the receiver is back: on air again" call "^on air" 2
+says "and sees frames again" receiver "chain .*bytes" 24
+after=$(resident "$caller")
+check "nothing has piled up ($before KB before, $after KB after)" test "$after" -lt $((before + 30000))
+stop "$caller" INT && status=0 || status=$?
+check "Ctrl-C ends it well" test "$status" -eq 0
+says "it was connected twice" call "connected 2 times"
+finish
