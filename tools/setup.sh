@@ -21,7 +21,7 @@ FLOWCACHE_TOOLS=(g++:g++ meson:meson ninja:ninja-build ccache:ccache pkg-config:
 FLOWCACHE_PACKAGES=(
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-  gstreamer1.0-libav gstreamer1.0-gl gstreamer1.0-x
+  gstreamer1.0-libav gstreamer1.0-gl gstreamer1.0-x libgstrtspserver-1.0-dev
   nlohmann-json3-dev libcli11-dev libpng-dev libsentencepiece-dev libgtest-dev)
 
 say() { printf '%s\n' "$*" >&2; }
@@ -75,6 +75,22 @@ setup_packages() {
   fi
   mapfile -t missing < <(missing_packages "$@")
   if [[ ${#missing[@]} -gt 0 ]]; then install_packages "${missing[@]}"; fi
+}
+
+# unpack_packages FOLDER NAME…: the packages' files into deps/FOLDER. For a server that a test starts: installed, Debian would
+# run it at once and at every boot. Failing is no harm: the test then skips.
+unpack_packages() {
+  local folder=$DEPS/$1 fresh=$DEPS/$1.partial package
+  shift
+  if [[ -d $folder ]] || ! command -v apt-get >/dev/null; then return 0; fi
+  step "unpacking $* into deps/"
+  rm -rf "$fresh" && mkdir -p "$fresh/root"
+  (cd "$fresh" && apt-get download -q "$@" >/dev/null 2>&1) || say "warning: $* could not be fetched"
+  for package in "$fresh"/*.deb; do
+    [[ -f $package ]] || return 0
+    dpkg -x "$package" "$fresh/root"
+  done
+  mv "$fresh/root" "$folder" && rm -rf "$fresh"
 }
 
 # Not a Debian: check what can be checked and say what is missing.

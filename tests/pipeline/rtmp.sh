@@ -15,18 +15,21 @@ start stalled build/pipelines/send/flowcache-send "the other side" 0 \
   "appsrc name=video ! fakesink name=sink sync=true ts-offset=3600000000000"
 stalled=$pid
 
-PATH=$PATH:/usr/sbin:/sbin
+# test.sh unpacks nginx into deps/; an installed one does as well.
+server=$SOURCE_DIR/deps/nginx
+[[ -x $server/usr/sbin/nginx ]] || server=""
+module=$server/usr/lib/nginx/modules/ngx_rtmp_module.so
 port=$(free_port)
 url=rtmp://127.0.0.1:$port/live/key
 refuses "nobody listens" "127\.0\.0\.1:$port.*[Rr]efused" pipelines/rtmp.sh --retry 0 "$url"
 refuses "no such host" "nowhere\.invalid" pipelines/rtmp.sh --retry 0 rtmp://nowhere.invalid/live/key
 refuses "a second attempt ends as well" "1 of 1" pipelines/rtmp.sh --retry 1 "$url"
 
-needs nginx "nginx"
-needs /usr/lib/nginx/modules/ngx_rtmp_module.so "libnginx-mod-rtmp"
+needs "$server/usr/sbin/nginx" "nginx"
+needs "$module" "libnginx-mod-rtmp"
 needs ffprobe "ffmpeg"
 cat >"$WORK/nginx.conf" <<CONF
-load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
+load_module $module;
 daemon off;
 master_process off;
 pid $WORK/nginx.pid;
@@ -35,7 +38,7 @@ events {}
 rtmp { server { listen 127.0.0.1:$port; application live { live on; wait_key on; } } }
 CONF
 serve() {
-  start nginx nginx -p "$WORK" -c "$WORK/nginx.conf" -e "$WORK/nginx-error.log"
+  start nginx "$server/usr/sbin/nginx" -p "$WORK" -c "$WORK/nginx.conf" -e "$WORK/nginx-error.log"
   nginx=$pid
   until_true bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
 }
