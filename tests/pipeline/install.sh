@@ -20,6 +20,24 @@ check "gst-inspect-1.0 finds the installed plugin" "${inspect[@]}"
 "${inspect[@]}" >"$WORK/inspect.log" 2>&1 || true
 check "the plugin shows its properties" grep -q 'cache-threshold' "$WORK/inspect.log"
 
+# With the prefix /usr it needs no environment at all. Shown by a view of this system, in a mount namespace, in which what was
+# staged lies over /usr.
+tree=${plugin%/lib/*}
+as_installed() {
+  # shellcheck disable=SC2016 # expanded inside
+  unshare -rm env -i PATH=/usr/bin:/bin HOME="$WORK/home" OMP_WAIT_POLICY=passive TREE="$tree" bash -c \
+    'mount -t overlay overlay -o "lowerdir=$TREE:/usr" /usr && exec "$@"' - "$@"
+}
+mkdir "$WORK/home"
+if as_installed true 2>/dev/null; then
+  check "with the prefix /usr gst-inspect-1.0 finds it with no environment" as_installed gst-inspect-1.0 flowcachesrc
+  check "and it plays the model that was installed" as_installed timeout 120 \
+    gst-launch-1.0 flowcachesrc num-buffers=16 ! videoconvert ! pngenc ! multifilesink location="$WORK/home/%02d.png"
+  check "sixteen pictures" test -s "$WORK/home/15.png"
+else
+  skip "with the prefix /usr gst-inspect-1.0 finds it with no environment" "no mount namespace with overlay here"
+fi
+
 build_example() {
   local flags
   flags=$(PKG_CONFIG_PATH=$pc PKG_CONFIG_SYSROOT_DIR=$stage pkg-config --cflags --libs flowcache)
