@@ -23,11 +23,19 @@ uint64_t chunk_at(const SourceState& state, GstClockTime running_time) {
 
 gboolean set_prompt_action(GstFlowCacheSrc* source, const char* text, guint blend_chunks,
                            guint64 running_time) {
-  return change_prompt(source, text == nullptr ? "" : text, blend_chunks, running_time);
+  const bool accepted = change_prompt(source, text == nullptr ? "" : text, blend_chunks, running_time);
+  if (accepted) g_object_notify(G_OBJECT(source), "prompt");
+  return accepted;
 }
 
 void reset_action(GstFlowCacheSrc* source, guint64 seed) {
   reset_stream(source, seed);
+  g_object_notify(G_OBJECT(source), "seed");
+}
+
+void request_stats_action(GstFlowCacheSrc* source) {
+  gst_element_post_message(GST_ELEMENT(source),
+                           gst_message_new_element(GST_OBJECT(source), make_stats(*source->state)));
 }
 
 }  // namespace
@@ -142,7 +150,7 @@ bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event) {
   if (gst_structure_has_name(s, "flowcache/reset")) {
     guint64 seed = 0;
     if (!gst_structure_get_uint64(s, "seed", &seed)) return false;
-    reset_stream(source, seed);
+    reset_action(source, seed);
     return true;
   }
   const char* prompt = gst_structure_get_string(s, "prompt");
@@ -151,7 +159,7 @@ bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event) {
   guint64 at = GST_CLOCK_TIME_NONE;
   gst_structure_get_uint(s, "blend-chunks", &blend_chunks);
   gst_structure_get_uint64(s, "at", &at);
-  return change_prompt(source, prompt, blend_chunks, at);
+  return set_prompt_action(source, prompt, blend_chunks, at);
 }
 
 void install_signals(GObjectClass* object_class) {
@@ -161,6 +169,8 @@ void install_signals(GObjectClass* object_class) {
                              nullptr, G_TYPE_BOOLEAN, 3, G_TYPE_STRING, G_TYPE_UINT, G_TYPE_UINT64);
   g_signal_new_class_handler("reset", type, flags, G_CALLBACK(reset_action), nullptr, nullptr, nullptr,
                              G_TYPE_NONE, 1, G_TYPE_UINT64);
+  g_signal_new_class_handler("request-stats", type, flags, G_CALLBACK(request_stats_action), nullptr, nullptr,
+                             nullptr, G_TYPE_NONE, 0);
 }
 
 }  // namespace flowcache::gst

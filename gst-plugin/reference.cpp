@@ -87,7 +87,7 @@ void print_signals(GstElement* element) {
       "the"
       " prompt shall hold\n(18446744073709551615: as soon as possible); false means that the old prompt "
       "stays."
-      " `reset` takes a seed and starts over at chunk 0.\n");
+      " `reset` takes a seed and starts over at chunk 0. `request-stats` posts `flowcache-stats` at once.\n");
 }
 
 gboolean print_field(GQuark field, const GValue* value, gpointer) {
@@ -128,7 +128,7 @@ The element publishes the device's primary CUDA context when it goes to READY (n
 | --- | --- | --- |
 | `flowcache-prompt` | a prompt was taken up, shows for the first time, or was overtaken by a later one | `state` (received, applied, replaced), `ticket`, `prompt`, `unknown-words`; if applied also `chunk`, `pts` |
 | `flowcache-chunk` | first frame of a chunk, with `report-chunks=true` | `chunk`, `pts`, `milliseconds`, `steps-computed`, `steps-reused`, `decisions` (a letter per step: C computed, R reused), `cache-threshold`, `kv-bytes`, `kv-budget`, `prompt-ticket`, `seed` |
-| `flowcache-stats` | every `stats-interval` | as above |
+| `flowcache-stats` | every `stats-interval`, and on `request-stats` | as above |
 
 Loading posts PROGRESS of code `load`. Underruns post QOS. A refused change, and words that the model does not know, post
 WARNING. Errors name the value, the limit and the remedy.

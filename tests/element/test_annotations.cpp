@@ -136,6 +136,40 @@ TEST(Control, ActionSignalResetsWithASeedAndKeepsTheGrid) {
   EXPECT_TRUE(reset);
 }
 
+TEST(Control, StatisticsOnRequest) {
+  Source source("");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_EQ(stat(source.element(), "frames"), 1u);
+  g_signal_emit_by_name(source.element(), "request-stats");
+  const MessagePtr message(source.element_message("flowcache-stats"));
+  ASSERT_TRUE(message);
+  guint64 frames = 0;
+  EXPECT_TRUE(gst_structure_get_uint64(gst_message_get_structure(message.get()), "frames", &frames));
+  EXPECT_GE(frames, 1u);
+}
+
+/// Whoever watches a property hears of changes that came another way.
+TEST(Control, ChangesByOtherWaysAreNotified) {
+  Source source("prompt=fire");
+  int notified = 0;
+  const auto count = +[](GObject*, GParamSpec*, gpointer user) { ++*static_cast<int*>(user); };
+  g_signal_connect(source.element(), "notify::prompt", G_CALLBACK(count), &notified);
+  g_signal_connect(source.element(), "notify::seed", G_CALLBACK(count), &notified);
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  gboolean accepted = FALSE;
+  g_signal_emit_by_name(source.element(), "set-prompt", "snow", 0u, GST_CLOCK_TIME_NONE, &accepted);
+  EXPECT_EQ(notified, 1);
+  g_signal_emit_by_name(source.element(), "set-prompt", "a\xff", 0u, GST_CLOCK_TIME_NONE, &accepted);
+  EXPECT_EQ(notified, 1);
+  g_signal_emit_by_name(source.element(), "reset", guint64{3});
+  EXPECT_EQ(notified, 2);
+  g_autofree char* prompt = nullptr;
+  g_object_get(source.element(), "prompt", &prompt, nullptr);
+  EXPECT_STREQ(prompt, "snow");
+}
+
 TEST(Control, UpstreamEventSetsThePrompt) {
   Source source("prompt=fire max-chunks-ahead=1");
   source.play();

@@ -170,6 +170,19 @@ TEST(Pipelines, LeaksTracerFindsNothing) {
   }
 }
 
+/// GStreamer's other tracers measure the element like any other.
+TEST(Pipelines, LatencyAndStatsTracersWork) {
+  const Program traced =
+      run("gst-launch-1.0 flowcachesrc model=fake num-buffers=8 ! queue ! fakesink sync=true",
+          {"GST_TRACERS=latency(flags=pipeline+element+reported);stats;rusage", "GST_DEBUG=GST_TRACER:7",
+           "GST_DEBUG_NO_COLOR=1"});
+  EXPECT_EQ(traced.status, 0) << traced.output;
+  for (const char* part : {"latency, src-element-id=(string)", "src-element=(string)flowcachesrc0",
+                           "element-reported-latency", "buffer, thread-id="}) {
+    EXPECT_NE(traced.output.find(part), std::string::npos) << part;
+  }
+}
+
 TEST(Pipelines, InspectShowsEveryProperty) {
   const Program inspect = run("gst-inspect-1.0 flowcachesrc");
   EXPECT_EQ(inspect.status, 0);
