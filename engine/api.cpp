@@ -108,6 +108,9 @@ flowcache::StreamConfig stream_config(const fc_stream_config* config) {
   if (c.lag > 1000) throw Error(FC_ERROR_ARGUMENT, "lag=" + std::to_string(c.lag) + " is outside 1..steps");
   options.steps = static_cast<int>(c.steps);
   options.lag = static_cast<int>(c.lag);
+  if (c.clean_context > 2)
+    throw Error(FC_ERROR_ARGUMENT, "clean_context=" + std::to_string(c.clean_context) + " is outside 0..2");
+  options.clean_context = static_cast<int>(c.clean_context) - 1;
   options.guidance = or_default(c.guidance_scale, "guidance_scale");
   return options;
 }

@@ -168,6 +168,8 @@ typedef struct fc_stream_config {
   uint32_t steps;              /* denoising steps per chunk, 1..1000; 0: model's */
   uint32_t lag;                /* steps between chunk starts, 1..steps; 0: model's */
   double guidance_scale;       /* 0..50; 1 = one branch only; FC_AUTO: model's */
+  uint32_t clean_context;      /* keys and values of finished chunks: 0 the model's way, 1 those of the last step, 2 from
+                                  one more pass over the clean chunk */
 } fc_stream_config;
 
 /* Opens a stream at its chunk 0. Allocates the KV buffer, once. On success *stream is owned by the caller.

@@ -30,6 +30,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   for (int branch = 0; branch < resolved.branches; ++branch)
     kv_.push_back(
         std::make_unique<KvStore>(resolved.kv_geometry, resolved.budget_tokens, resolved.kv.make()));
+  clean_context_ = config.clean_context < 0 ? model_->package.clean_context : config.clean_context == 1;
   estimate_step_ = kv_.front()->policy().needs_change(schedule_.steps());
   prompts_ = std::make_unique<Prompts>(*model_->text, config.prompt);
   if (resolved.branches == max_branches) {
@@ -143,7 +144,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
     throw Error(FC_ERROR_MODEL, "chunk " + std::to_string(chunk.index) +
                                     " contains values that are not finite: the weights are damaged or do not "
                                     "fit this precision; try precision=fp32");
-  if (model_->package.clean_context) {  // for the keys and values only: no head
+  if (clean_context_) {  // for the keys and values only: no head
     Task clean;
     clean.chunk = &chunk;
     clean.embedded = embed(chunk, 0.0);

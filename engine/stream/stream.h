@@ -28,8 +28,10 @@ struct StreamConfig {
   uint64_t kv_budget = 0;       // bytes of history over all branches; 0: the model's history_chunks
   int steps = 0, lag = 0;       // 0: the model's
   double guidance = -1;         // negative: the model's
-  at::Tensor prefix;            // frames [n, 3, H, W] fp32 in 0..1 that the video goes on from; undefined: none
-  at::Tensor prefix_latents;    // the same, already encoded: [C, F, h, w]
+  int clean_context =
+      -1;             // 1: run a finished chunk once more, clean, for its history; 0: not; -1: the model's
+  at::Tensor prefix;  // frames [n, 3, H, W] fp32 in 0..1 that the video goes on from; undefined: none
+  at::Tensor prefix_latents;  // the same, already encoded: [C, F, h, w]
 };
 
 struct StreamStats {
@@ -133,6 +135,7 @@ class Stream {
   std::vector<Task> tasks_;  // of the current tick
   size_t next_task_ = 0;
   bool tick_open_ = false;
+  bool clean_context_ = false;
   int estimate_step_ = -1;  // whose x0 estimate the KV policy wants; -1: none
   std::string ended_;       // why the stream cannot go on; "" while it can
   std::deque<std::unique_ptr<LiveChunk>> live_;

@@ -36,7 +36,7 @@ void Stream::ask(Task& task) {
 }
 
 bool Stream::writes_history(int step) const {
-  return !model_->package.clean_context && step + 1 == schedule_.steps();
+  return !clean_context_ && step + 1 == schedule_.steps();
 }
 
 Embedded Stream::embed(const LiveChunk& chunk, double timestep) const {

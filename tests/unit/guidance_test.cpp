@@ -94,6 +94,23 @@ TEST(Guidance, LeavingOutAWeightOfZeroChangesNothing) {
   EXPECT_LT((near.next()->latent - back.next()->latent).abs().max().item<double>(), 1e-4);
 }
 
+TEST(CleanContext, CanBeSwitchedOffAndOnWhateverTheModelSays) {
+  Guided g;
+  StreamConfig config = g.config("none", 1);
+  for (const auto& [choice, runs] :
+       std::vector<std::pair<int, int>>{{-1, steps + 1}, {0, steps}, {1, steps + 1}}) {
+    config.clean_context = choice;
+    g.counting->runs.clear();
+    Stream stream(g.model, config);
+    stream.next();
+    EXPECT_EQ(g.counting->total(), runs) << choice;
+  }
+  config.clean_context = 0;
+  config.cache = "ramp:computed=2";
+  Stream stream(g.model, config);
+  EXPECT_EQ(stream.next()->decisions.back(), 1);  // its keys and values become history
+}
+
 TEST(Guidance, CfgCacheLeavesOutWhatItCanRebuild) {
   Guided g;
   Stream stream(g.model, g.config("none+cfg_cache:start=0.25,refresh=3", 3));

@@ -16,6 +16,7 @@ struct BenchCase {
   uint64_t kv_budget = 0;
   uint32_t steps = 0, lag = 0;
   double guidance = FC_AUTO;
+  uint32_t clean_context = 0;
   std::string name() const;
   // Cases that differ only in caching share the uncached video they are compared with.
   bool same_video(const BenchCase& other) const;

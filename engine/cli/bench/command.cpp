@@ -18,7 +18,7 @@ struct Arguments {
   std::vector<std::string> caches = {"flowcache"}, kv_caches = {""}, prompts;
   std::vector<double> thresholds;
   std::vector<uint64_t> budgets = {0};
-  std::vector<uint32_t> lags = {0}, steps = {0};
+  std::vector<uint32_t> lags = {0}, steps = {0}, clean = {0};
   double guidance = FC_AUTO;
   int chunks = 6;
   uint64_t seed = 1;
@@ -47,10 +47,11 @@ BenchPlan make_plan(const Arguments& a) {
       for (const auto& cache : a.caches)
         for (const double threshold : cache == "none" ? std::vector<double>{FC_AUTO} : thresholds)
           for (const auto& kv : a.kv_caches)
-            for (const uint64_t budget : a.budgets) {
-              BenchCase one{cache, kv, threshold, budget, steps, lag, a.guidance};
-              if (cache != "none" || !kv.empty() || budget != 0) plan.cases.push_back(one);
-            }
+            for (const uint64_t budget : a.budgets)
+              for (const uint32_t clean : a.clean) {
+                BenchCase one{cache, kv, threshold, budget, steps, lag, a.guidance, clean};
+                if (cache != "none" || !kv.empty() || budget != 0 || clean != 0) plan.cases.push_back(one);
+              }
     }
   return plan;
 }
@@ -100,6 +101,11 @@ Command add_bench(CLI::App& app) {
   command->add_option("--steps", a->steps, "Steps per chunk")->delimiter(',');
   command->add_option("--lag", a->lags, "Steps between chunk starts; smaller means more chunks in flight")
       ->delimiter(',');
+  command
+      ->add_option("--clean-context", a->clean,
+                   "Clean pass of finished chunks: 0 the model's way, 1 no, 2 yes")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 2));
   command->add_option("--guidance", a->guidance, "Scale of classifier-free guidance; default: the model's")
       ->check(CLI::Range(0.0, 50.0));
   command->add_option("--prompt", a->prompts, "Prompts; may be given several times");

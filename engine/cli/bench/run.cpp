@@ -27,6 +27,7 @@ OwnedStream open(fc_engine* engine, const BenchCase& one, const std::string& pro
   config.steps = one.steps;
   config.lag = one.lag;
   config.guidance_scale = one.guidance;
+  config.clean_context = one.clean_context;
   fc_stream* stream = nullptr;
   if (fc_stream_open(engine, &config, &stream) != FC_OK) {
     result.refused = fc_last_error();
@@ -87,6 +88,7 @@ std::string BenchCase::name() const {
   if (!kv_cache.empty()) text += " kv=" + kv_cache;
   if (kv_budget) text += " budget=" + megabytes(static_cast<double>(kv_budget));
   if (steps) text += " steps=" + std::to_string(steps);
+  if (clean_context) text += clean_context == 1 ? " no clean pass" : " clean pass";
   if (lag) text += " lag=" + std::to_string(lag);
   return text;
 }
