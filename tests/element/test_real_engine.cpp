@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The element with the engine of this build and the model that ships, both found without being told where.
+#include <glib/gstdio.h>
 #include <gst/app/gstappsink.h>
 
 #include <array>
@@ -83,6 +84,46 @@ TEST_F(RealEngine, PlaysTheModelThatShips) {
   gst_buffer_unmap(gst_sample_get_buffer(frames[0]), &one);
   gst_buffer_unmap(gst_sample_get_buffer(frames[12]), &other);
   for (GstSample* frame : frames) gst_sample_unref(frame);
+}
+
+/// Chunks of the model that ships play for 0.75 s: cues change the prompt at the chunks that begin with them.
+TEST_F(RealEngine, FollowsAScriptAndHasADeadline) {
+  g_autofree char* path = g_build_filename(g_get_tmp_dir(), "flowcache-real-engine.srt", nullptr);
+  ASSERT_TRUE(g_file_set_contents(path,
+                                  "1\n00:00:00,000 --> 00:00:00,500\norange fire\n\n"
+                                  "2\n00:00:00,750 --> 00:00:01,000\nblue waves\n\n"
+                                  "3\n00:00:01,000 --> 00:00:02,000\ngreen aurora\n\n",
+                                  -1, nullptr));
+  GstElement* pipeline = gst_parse_launch(
+      "flowcachesrc name=s is-live=false num-buffers=36 cache=auto qos=true ! fakesink", nullptr);
+  GstElement* source = gst_bin_get_by_name(GST_BIN(pipeline), "s");
+  g_object_set(source, "script-location", path, nullptr);
+  GstBus* bus = gst_element_get_bus(pipeline);
+  gst_element_set_state(pipeline, GST_STATE_PLAYING);
+  std::vector<std::pair<std::string, guint64>> applied;
+  bool ended = false;
+  while (!ended) {
+    const MessagePtr message(gst_bus_timed_pop_filtered(
+        bus, 120 * GST_SECOND,
+        static_cast<GstMessageType>(GST_MESSAGE_ELEMENT | GST_MESSAGE_ERROR | GST_MESSAGE_EOS)));
+    ASSERT_TRUE(message);
+    ASSERT_NE(GST_MESSAGE_TYPE(message.get()), GST_MESSAGE_ERROR) << text_of(message.get());
+    ended = GST_MESSAGE_TYPE(message.get()) == GST_MESSAGE_EOS;
+    const GstStructure* s = gst_message_get_structure(message.get());
+    guint64 chunk = 0;
+    if (ended || g_strcmp0(gst_structure_get_string(s, "state"), "applied") != 0) continue;
+    gst_structure_get_uint64(s, "chunk", &chunk);
+    applied.emplace_back(gst_structure_get_string(s, "prompt"), chunk);
+  }
+  const std::vector<std::pair<std::string, guint64>> wanted = {
+      {"orange fire", 0}, {"blue waves", 1}, {"green aurora", 2}};
+  EXPECT_EQ(applied, wanted);
+  EXPECT_NEAR(stat_double(source, "deadline-ms"), 600, 0.1);
+  gst_element_set_state(pipeline, GST_STATE_NULL);
+  gst_object_unref(bus);
+  gst_object_unref(source);
+  gst_object_unref(pipeline);
+  g_remove(path);
 }
 
 TEST_F(RealEngine, NullWhileAChunkIsMade) {
