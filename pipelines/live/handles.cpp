@@ -61,6 +61,11 @@ void stop_later(GstPtr<GstElement> pipeline) {
       nullptr, [](gpointer) { --stopping; });
 }
 
+std::shared_ptr<void> hold_exit() {
+  ++stopping;
+  return {nullptr, [](void*) { --stopping; }};
+}
+
 void wait_for_stops(guint milliseconds) {
   const gint64 end = g_get_monotonic_time() + gint64{milliseconds} * 1000;
   while (stopping > 0 && g_get_monotonic_time() < end) {

@@ -47,7 +47,9 @@ guint after(guint milliseconds, std::function<void()> work);
 GstPtr<GstElement> make_pipeline(const std::string& line, GstClockTime base_time, std::string* error);
 /// Sets a pipeline to NULL on another thread and releases it: a network sink may take its time. Main loop.
 void stop_later(GstPtr<GstElement> pipeline);
-/// Waits until what stop_later() began is over, at most so long.
+/// Keeps wait_for_stops() waiting until the last copy is gone. Main loop.
+std::shared_ptr<void> hold_exit();
+/// Waits until what stop_later() and hold_exit() began is over, at most so long.
 void wait_for_stops(guint milliseconds);
 
 /// The child of that name; it exists. Borrowed as long as the pipeline lives.

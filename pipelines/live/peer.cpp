@@ -14,10 +14,37 @@ constexpr const char* vp8_line =
     "rtpvp8pay mtu=1200 picture-id-mode=15-bit ! application/x-rtp,media=video,encoding-name=VP8,payload=96,"
     "clock-rate=90000";
 constexpr const char* h264_line =
-    "h264parse ! rtph264pay mtu=1200 config-interval=-1 aggregate-mode=zero-latency ! "
-    "application/x-rtp,media=video,"
-    "encoding-name=H264,payload=96,clock-rate=90000,packetization-mode=(string)1,profile-level-id=(string)"
-    "42e01f";
+    "h264parse ! rtph264pay pt=96 mtu=1200 config-interval=-1 aggregate-mode=zero-latency";
+constexpr const char* h264_caps =
+    "application/"
+    "x-rtp,media=video,encoding-name=H264,payload=96,clock-rate=90000,packetization-mode=(string)1";
+constexpr const char* offered_profile = "42e01f";
+
+/// The encoder's own level depends on the picture's size; browsers look for one of a few, of which 3.1 is
+/// offered. So webrtcbin is not asked what it takes, which is what it offered, and what arrives there is
+/// called that.
+GstPadProbeReturn name_as_offered(GstPad*, GstPadProbeInfo* info, gpointer) {
+  if ((GST_PAD_PROBE_INFO_TYPE(info) & GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM) != 0) {
+    GstQuery* query = GST_PAD_PROBE_INFO_QUERY(info);
+    if (GST_QUERY_TYPE(query) != GST_QUERY_CAPS) return GST_PAD_PROBE_OK;
+    GstCaps* filter = nullptr;
+    gst_query_parse_caps(query, &filter);
+    CapsPtr taken(gst_caps_from_string(h264_caps));
+    if (filter != nullptr)
+      taken.reset(gst_caps_intersect_full(filter, taken.get(), GST_CAPS_INTERSECT_FIRST));
+    gst_query_set_caps_result(query, taken.get());
+    return GST_PAD_PROBE_HANDLED;
+  }
+  GstEvent* event = GST_PAD_PROBE_INFO_EVENT(info);
+  if (GST_EVENT_TYPE(event) != GST_EVENT_CAPS) return GST_PAD_PROBE_OK;
+  GstCaps* caps = nullptr;
+  gst_event_parse_caps(event, &caps);
+  const CapsPtr renamed(gst_caps_copy(caps));
+  gst_caps_set_simple(renamed.get(), "profile-level-id", G_TYPE_STRING, offered_profile, nullptr);
+  GST_PAD_PROBE_INFO_DATA(info) = gst_event_new_caps(renamed.get());
+  gst_event_unref(event);
+  return GST_PAD_PROBE_OK;
+}
 
 // webrtcbin's signals come from threads of its own: they carry a weak pointer to the main loop.
 using Weak = std::weak_ptr<Peer>;
@@ -80,6 +107,7 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
   // Lost packets are sent again, so that losses cost one viewer a moment and the others no key frame.
   g_object_set(transceiver, "direction", GST_WEBRTC_RTP_TRANSCEIVER_DIRECTION_SENDONLY, "do-nack", TRUE,
                nullptr);
+  if (config.codec == Codec::H264) offer_h264(transceiver);
   gst_object_unref(transceiver);
   const GstPtr<GstPad> pad(gst_element_get_static_pad(child(pipeline_.get(), "source"), "src"));
   gst_pad_add_probe(pad.get(), GST_PAD_PROBE_TYPE_EVENT_UPSTREAM, watch_keyframe_requests, &tap_, nullptr);
@@ -89,6 +117,17 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
   gst_element_set_state(pipeline_.get(), GST_STATE_PLAYING);
   create_offer();
   return true;
+}
+
+void Peer::offer_h264(gpointer transceiver) {
+  const CapsPtr offered(gst_caps_from_string(h264_caps));
+  gst_caps_set_simple(offered.get(), "profile-level-id", G_TYPE_STRING, offered_profile, nullptr);
+  g_object_set(transceiver, "codec-preferences", offered.get(), nullptr);
+  const GstPtr<GstPad> sink(gst_element_get_static_pad(webrtc_, "sink_0"));
+  const GstPtr<GstPad> feeding(gst_pad_get_peer(sink.get()));
+  const auto types = static_cast<GstPadProbeType>(
+      GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM | GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM | GST_PAD_PROBE_TYPE_PUSH);
+  gst_pad_add_probe(feeding.get(), types, name_as_offered, nullptr, nullptr);
 }
 
 Peer::~Peer() {
@@ -139,9 +178,7 @@ void Peer::offer_created(GstPromise* promise) {
     fail("no offer could be made");
     return;
   }
-  GstPromise* done = gst_promise_new();
-  g_signal_emit_by_name(webrtc_, "set-local-description", offer, done);
-  gst_promise_unref(done);
+  g_signal_emit_by_name(webrtc_, "set-local-description", offer, nullptr);
   const TextPtr text(gst_sdp_message_as_text(offer->sdp));
   gst_webrtc_session_description_free(offer);
   offered_ = true;

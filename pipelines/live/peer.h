@@ -52,6 +52,7 @@ class Peer : public std::enable_shared_from_this<Peer> {
  private:
   Peer(Tap& tap, PeerEvents events) : tap_(tap), events_(std::move(events)) {}
   bool open(const PeerConfig& config, std::string* error);
+  void offer_h264(gpointer transceiver);
   void connect_signals();
   void create_offer();
   void offer_created(GstPromise* promise);

@@ -93,6 +93,9 @@ class Live:
         return self.log.read()
 
     def stop(self):
+        """Ends it, if it has not ended; its status."""
+        if self.log.closed:
+            return self.process.returncode
         if self.process.poll() is None:
             self.process.terminate()
         try:

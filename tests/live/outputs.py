@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""RTMP, SRT and WHIP out of one running stream, to real peers that go away and come back."""
+
+import http.server
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+
+from browser import Browser
+from program import Live, Skip, eventually, need, run
+
+folder = tempfile.mkdtemp(prefix="flowcache-outputs-")
+RTMP_MODULE = "/usr/lib/nginx/modules/ngx_rtmp_module.so"
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Nginx:
+    """nginx with its RTMP module."""
+
+    def __init__(self, port):
+        program = need("nginx", "nginx")
+        if not os.path.exists(RTMP_MODULE):
+            raise Skip("libnginx-mod-rtmp is not installed")
+        self.file = os.path.join(folder, "nginx.conf")
+        with open(self.file, "w", encoding="ascii") as file:
+            file.write(f"""load_module {RTMP_MODULE};
+daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{}}
+rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}
+""")
+        self.process = subprocess.Popen([program, "-p", folder, "-c", self.file], stderr=subprocess.DEVNULL)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def output(live, name):
+    return [o for o in live.stats()["outputs"] if o["name"] == name][0]
+
+
+def streams_of(source, seconds=4):
+    """Codec names that ffprobe finds."""
+    done = subprocess.run([need("ffprobe", "ffmpeg"), "-v", "error", "-of", "json", "-show_streams", source],
+                          capture_output=True, text=True, timeout=40, check=False)
+    return sorted(s["codec_name"] for s in json.loads(done.stdout or "{}").get("streams", []))
+
+
+def rtmp():
+    """RTMP: nginx gets H.264 and AAC; killed and started again in mid-stream it gets them again"""
+    port = free_port()
+    server = Nginx(port)
+    url = f"rtmp://127.0.0.1:{port}/live/secret"
+    try:
+        with Live("--rtmp", url) as live:
+            live.ready()
+            eventually(lambda: output(live, "rtmp")["state"] == "sending", "it sends")
+            assert streams_of(url) == ["aac", "h264"]
+            assert "secret" not in json.dumps(live.stats()) + live.said()
+            server.stop()
+            eventually(lambda: output(live, "rtmp")["state"] == "waiting", "the loss is noticed")
+            assert output(live, "rtmp")["reason"]
+            live.flows()
+            server = Nginx(port)
+            eventually(lambda: output(live, "rtmp")["state"] == "sending", "it sends again", 40)
+            assert streams_of(url) == ["aac", "h264"]
+    finally:
+        server.stop()
+
+
+def receive_srt(port, name):
+    path = os.path.join(folder, name)
+    process = subprocess.Popen(
+        [need("gst-launch-1.0", "gstreamer1.0-tools"), "-q", "srtsrc", f"uri=srt://127.0.0.1:{port}?mode=listener", "!",
+         "filesink", f"location={path}", "buffer-mode=unbuffered"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return process, path
+
+
+def size(path):
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+
+def srt():
+    """SRT: a receiver gets MPEG-TS with H.264, and so does the next one after it was killed"""
+    port = free_port(socket.SOCK_DGRAM)
+    process, path = receive_srt(port, "first.ts")
+    try:
+        with Live("--srt", f"srt://127.0.0.1:{port}?mode=caller") as live:
+            live.ready()
+            eventually(lambda: size(path) > 20000, "data comes", 60)
+            assert streams_of(path) == ["h264"]
+            process.kill()
+            process.wait()
+            live.flows()
+            process, path = receive_srt(port, "second.ts")
+            eventually(lambda: size(path) > 20000, "data comes again", 60)
+            assert streams_of(path) == ["h264"]
+    finally:
+        process.kill()
+        process.wait()
+
+
+class WhipServer(http.server.ThreadingHTTPServer):
+    """Hands offers to a browser page and gives its answers back; `refuse` is a status to give instead."""
+
+    def __init__(self, browser):
+        super().__init__(("127.0.0.1", 0), WhipHandler)
+        self.browser, self.refuse, self.deleted, self.offers = browser, 0, 0, 0
+        self.address = f"http://127.0.0.1:{self.server_port}/whip/secret"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class WhipHandler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *unused):
+        pass
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<video autoplay muted></video>")
+
+    def do_POST(self):
+        offer = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.server.offers += 1
+        if self.headers["Authorization"] != "Bearer let me in" or self.server.refuse:
+            self.send_error(self.server.refuse or 401)
+            return
+        assert self.headers["Content-Type"] == "application/sdp"
+        answer = self.server.browser.later("""
+            const [offer, done] = arguments;
+            const pc = new RTCPeerConnection();
+            window.picture = {async facts() {
+              for (const s of (await pc.getStats()).values()) if (s.type === 'inbound-rtp') return s;
+            }};
+            pc.ontrack = (e) => document.querySelector('video').srcObject = new MediaStream([e.track]);
+            (async () => {
+              await pc.setRemoteDescription({type: 'offer', sdp: offer});
+              await pc.setLocalDescription(await pc.createAnswer());
+              while (pc.iceGatheringState !== 'complete') await new Promise((r) => setTimeout(r, 20));
+              done(pc.localDescription.sdp);
+            })().catch((e) => done('error: ' + e));""", offer)
+        self.send_response(201)
+        self.send_header("Content-Type", "application/sdp")
+        self.send_header("Location", "/whip/resource/1")
+        self.end_headers()
+        self.wfile.write(answer.encode())
+
+    def do_DELETE(self):
+        if self.path == "/whip/resource/1":
+            self.server.deleted += 1
+        self.send_response(200)
+        self.end_headers()
+
+
+def whip():
+    """WHIP: refused at first, then answered by a browser, which sees the picture; DELETE at the end"""
+    with Browser() as browser:
+        server = WhipServer(browser)
+        browser.open(server.address)
+        server.refuse = 503
+        with Live("--whip", server.address, "--whip-token", "let me in") as live:
+            live.ready()
+            eventually(lambda: "503" in output(live, "whip").get("reason", ""), "it says why")
+            server.refuse = 0
+            eventually(lambda: output(live, "whip")["state"] == "sending", "it sends", 40)
+            browser.watches()
+            assert "secret" not in json.dumps(live.stats())
+            assert live.stop() == 0
+        assert server.deleted == 1, server.deleted
+        server.shutdown()
+
+
+def nowhere():
+    """nobody there: all three say so and try again, the stream goes on, and it stops at once when told to"""
+    tcp, udp = free_port(), free_port(socket.SOCK_DGRAM)
+    with Live("--rtmp", f"rtmp://127.0.0.1:{tcp}/live/x", "--srt", f"srt://127.0.0.1:{udp}?mode=caller", "--whip",
+              f"http://127.0.0.1:{tcp}/") as live:
+        live.ready()
+        eventually(lambda: all(o["attempts"] > 1 and o.get("reason") for o in live.stats()["outputs"]
+                               if o["name"] != "srt"), "they try again")
+        live.flows()
+        assert live.stop() == 0
+
+
+def stalled():
+    """a server that stops reading is given up, and the stream does not wait for it"""
+    port = free_port()
+    server = Nginx(port)
+    try:
+        with Live("--rtmp", f"rtmp://127.0.0.1:{port}/live/x", "--bitrate", "8000") as live:
+            live.ready()
+            eventually(lambda: output(live, "rtmp")["state"] == "sending", "it sends")
+            server.process.send_signal(signal.SIGSTOP)
+            live.flows()
+            memory = live.memory()
+            live.flows()
+            assert live.memory() - memory < 20e6
+            server.process.send_signal(signal.SIGCONT)
+            live.flows()
+    finally:
+        server.stop()
+
+
+try:
+    run([rtmp, srt, whip, nowhere, stalled])
+finally:
+    shutil.rmtree(folder, ignore_errors=True)
