@@ -2,6 +2,7 @@
 // Frames in CUDA memory, on a stand-in for the driver that refuses and counts what a real one would.
 #include <dlfcn.h>
 #include <gst/app/gstappsink.h>
+#include <gst/cuda/gstcudabufferpool.h>
 #include <gst/cuda/gstcudaloader.h>
 #include <gst/cuda/gstcudautils.h>
 
@@ -141,6 +142,14 @@ TEST_F(Cuda, EveryFormatFromAnEngineOnTheDevice) {
   }
 }
 
+/// An engine without kernels for CUDA memory still plays.
+TEST_F(Cuda, EngineThatRefusesCudaMemoryIsUploadedFrom) {
+  NEEDS_NVCODEC();
+  const Played played = play("model=fake:cuda=2", in_cuda("NV12"));
+  expect_nine_frames(played);
+  EXPECT_EQ(played.memory_path, "cuda-upload");
+}
+
 TEST_F(Cuda, DownstreamSharesTheEnginesContext) {
   NEEDS_NVCODEC();
   const Played played = play("model=fake:cuda=1", in_cuda("NV12"));
@@ -161,6 +170,40 @@ TEST_F(Cuda, ForeignContextCostsOneCopyOneWarningAndIsCounted) {
   EXPECT_EQ(played.warnings, 1);
   EXPECT_EQ(ask("fake_cuda_copies_on_device") - copies, 2 * 9);  // two planes
   gst_context_unref(context);
+  gst_object_unref(foreign);
+}
+
+/// As an encoder that was opened before the source: it knows no context but its own, and offers a pool of it.
+GstPadProbeReturn offer_own_pool(GstPad*, GstPadProbeInfo* info, gpointer context) {
+  GstQuery* query = GST_PAD_PROBE_INFO_QUERY(info);
+  if (GST_QUERY_TYPE(query) != GST_QUERY_ALLOCATION) return GST_PAD_PROBE_OK;
+  GstBufferPool* pool = gst_cuda_buffer_pool_new(GST_CUDA_CONTEXT(context));
+  gst_query_add_allocation_pool(query, pool, 64 * 48 * 3 / 2, 2, 0);
+  gst_query_add_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr);
+  gst_object_unref(pool);
+  return GST_PAD_PROBE_HANDLED;
+}
+
+TEST_F(Cuda, DownstreamsPoolIsUsedAlsoOfAnotherContext) {
+  ASSERT_TRUE(gst_cuda_load_library());
+  GstCudaContext* foreign = gst_cuda_context_new(0);
+  {
+    Source source("model=fake:cuda=1", "video/x-raw(memory:CUDAMemory),format=NV12");
+    gst_pad_add_probe(
+        source.harness()->sinkpad,
+        static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM | GST_PAD_PROBE_TYPE_PUSH),
+        offer_own_pool, foreign, nullptr);
+    source.play();
+    for (uint32_t i = 0; i < 3; ++i) {
+      const BufferPtr buffer(source.pull());
+      ASSERT_TRUE(buffer);
+      GstMemory* memory = gst_buffer_peek_memory(buffer.get(), 0);
+      ASSERT_TRUE(gst_is_cuda_memory(memory));
+      EXPECT_EQ(GST_CUDA_MEMORY_CAST(memory)->context, foreign);
+      EXPECT_EQ(look_at(buffer.get(), source.info()).number, i);
+    }
+    EXPECT_GE(stat(source.element(), "context-copies"), 3u);
+  }
   gst_object_unref(foreign);
 }
 

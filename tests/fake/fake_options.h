@@ -23,8 +23,8 @@ struct Options {
   uint64_t throw_at = kNever;  ///< … throws
   uint64_t end_at = kNever;    ///< … says FC_ENDED
   uint32_t blank = 0;          ///< frames are not painted, for measurements
-  uint32_t cuda = 0;           ///< runs on the device unless it is told not to; writes CUDA memory
-  uint32_t throw_open = 0;     ///< fc_engine_open() throws
+  uint32_t cuda = 0;  ///< runs on the device unless it is told not to; 1: writes CUDA memory, 2: refuses to
+  uint32_t throw_open = 0;  ///< fc_engine_open() throws
 };
 
 /// False and a sentence if `text` is not of that form.

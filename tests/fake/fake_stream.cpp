@@ -35,7 +35,7 @@ std::string unknown_words_of(const std::string& prompt) {
 /// As a kernel could: in the primary context only. Asks the stand-in driver of tests/fake_cuda.
 bool may_write(const fc_engine& engine, const fc_planes& planes) {
   void* driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
-  if (!engine.on_cuda || driver == nullptr) return false;
+  if (!engine.on_cuda || engine.options.cuda == 2 || driver == nullptr) return false;
   auto* is_primary = reinterpret_cast<int (*)(const void*)>(dlsym(driver, "fake_cuda_is_primary"));
   dlclose(driver);
   return is_primary != nullptr && is_primary(planes.plane[0]) != 0;
