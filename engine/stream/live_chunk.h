@@ -26,6 +26,8 @@ struct LiveChunk {
   std::array<std::shared_ptr<const Condition>, max_branches> conditions;
   uint64_t prompt_ticket = 0;
   at::Tensor estimate;  // x0 as foretold at the step that the KV policy compares, [C, F, h, w]
+  std::array<at::Tensor, max_branches>
+      tail;  // newest tail residual, if the policy wants it beside its own kind
   double flops = 0;
   bool must_compute = true;        // R1 at first, R5 later, or nothing to reuse
   std::vector<uint8_t> decisions;  // one a step done
@@ -52,6 +54,7 @@ struct LiveChunk {
     uint64_t bytes = 0;
     for (const auto& list : residuals)
       for (const at::Tensor& one : list) bytes += one.nbytes();
+    for (const at::Tensor& one : tail) bytes += one.defined() ? one.nbytes() : 0;
     return bytes;
   }
 };

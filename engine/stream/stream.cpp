@@ -88,6 +88,7 @@ void Stream::begin_tick() {
     for (const auto& chunk : live_) {  // kept velocities hold the old guidance
       chunk->must_compute = true;
       chunk->residuals = {};
+      chunk->tail = {};
       reuse_->residuals_dropped(chunk->index);
     }
   tick_guidance_ = guidance_;

@@ -104,7 +104,9 @@ class Stream {
     bool operator[](size_t branch) const { return branch == 0 ? conditional : unconditional; }
   };
   Branches needed_branches(const StepInfo& info);
-  at::Tensor guided(const StepInfo& info, Branches ran, const std::array<at::Tensor, max_branches>& velocity);
+  at::Tensor mixed(const std::array<at::Tensor, max_branches>& velocity) const;
+  at::Tensor guided(const StepInfo& info, Branches ran, std::array<at::Tensor, max_branches> velocity);
+  at::Tensor reuse_tail(const Task& task);
   bool writes_history(int step) const;
   void integrate(Task& task, const at::Tensor& velocity);
   at::Tensor noise(LiveChunk& chunk);

@@ -105,6 +105,7 @@ at::Tensor Stream::compute_velocity(Task& task) {
       else
         keep_residual(chunk, branch, residual);
     }
+    if (reuse_->keeps_tail()) chunk.tail[branch] = tokens - begun;
     if (last < layers) tokens = run_blocks(task, branch, tokens, last, layers);
     velocity[branch] = model_->transformer->head(task.embedded, tokens);
   }
@@ -138,6 +139,7 @@ at::Tensor Stream::run_blocks(const Task& task, size_t branch, const at::Tensor&
 at::Tensor Stream::reuse_velocity(const Task& task) {
   const LiveChunk& chunk = *task.chunk;
   const std::vector<double> factors = reuse_->prediction(task.question.info);
+  if (task.decision.tail) return reuse_tail(task);
   if (reuse_->kind() == ReuseKind::velocity) return chunk.combined(0, factors);
   if (reuse_->kind() == ReuseKind::output_delta) return chunk.latent + chunk.combined(0, factors);
   const int layers = model_->transformer->shape().layers;
@@ -150,7 +152,20 @@ at::Tensor Stream::reuse_velocity(const Task& task) {
       tokens = run_blocks(task, branch, tokens, layers - last, layers);
     velocity[branch] = model_->transformer->head(task.embedded, tokens);
   }
-  return guided(task.question.info, {}, velocity);
+  return mixed(velocity);
+}
+
+// A branch that has left nothing is one whose weight is zero.
+at::Tensor Stream::reuse_tail(const Task& task) {
+  std::array<at::Tensor, max_branches> velocity;
+  Branches have;
+  have.unconditional = task.chunk->tail[1].defined();
+  have.conditional = task.chunk->tail[0].defined();
+  for (size_t branch = 0; branch < kv_.size(); ++branch)
+    if (have[branch])
+      velocity[branch] =
+          model_->transformer->head(task.embedded, task.begun[branch] + task.chunk->tail[branch]);
+  return mixed(velocity);
 }
 
 // A branch of weight zero is left out, exactly; one that the guidance policy can rebuild, approximately.
@@ -165,15 +180,21 @@ Stream::Branches Stream::needed_branches(const StepInfo& info) {
   return {};
 }
 
-at::Tensor Stream::guided(const StepInfo& info, Branches ran,
-                          const std::array<at::Tensor, max_branches>& velocity) {
+// The guided velocity of what the branches computed or rebuilt.
+at::Tensor Stream::mixed(const std::array<at::Tensor, max_branches>& velocity) const {
   if (kv_.size() == 1 || tick_guidance_ == 1) return velocity[0];
   if (tick_guidance_ == 0) return velocity[1];
-  if (ran.conditional && ran.unconditional && guidance_policy_)
+  return velocity[1] + tick_guidance_ * (velocity[0] - velocity[1]);
+}
+
+// The same of a computed step; tells the guidance policy, or asks it for the branch that was left out.
+at::Tensor Stream::guided(const StepInfo& info, Branches ran, std::array<at::Tensor, max_branches> velocity) {
+  const bool both = kv_.size() == max_branches && tick_guidance_ != 1 && tick_guidance_ != 0;
+  if (both && !ran.unconditional)
+    velocity[1] = guidance_policy_->unconditional(info, velocity[0]);
+  else if (both && guidance_policy_)
     guidance_policy_->computed(info, velocity[0], velocity[1]);
-  const at::Tensor unconditional =
-      ran.unconditional ? velocity[1] : guidance_policy_->unconditional(info, velocity[0]);
-  return unconditional + tick_guidance_ * (velocity[0] - unconditional);
+  return mixed(velocity);
 }
 
 void Stream::integrate(Task& task, const at::Tensor& velocity) {

@@ -301,6 +301,36 @@ TEST(XChunk, ANewPromptIsNotMadeOfTheOldOne) {
   EXPECT_EQ(stream.next()->decisions, std::vector<uint8_t>(8, 1));
 }
 
+TEST(MixCache, TakesTurnsBetweenStepAndBlocksAndKeepsItsInterval) {
+  const auto model = tiny_model();
+  Stream always(model, config("mixcache:warmup=2,longest=2,calm=10,rough=10", 10));
+  const auto decisions = always.next()->decisions;
+  // The interval is 1 until a second full step has been compared with the first, then 2.
+  EXPECT_EQ(std::vector<uint8_t>(decisions.begin(), decisions.begin() + 7),
+            (std::vector<uint8_t>{1, 1, 0, 0, 1, 0, 0}));
+
+  // Whole steps only and blocks only are different videos; so is the mixture.
+  const auto video = [&](const std::string& spec) { return latents(model, config(spec, 10), 2); };
+  const std::string base = "mixcache:warmup=2,repeat_penalty=1,block_impact=";
+  const auto blocks = video(base + "0"), steps = video(base + "100");
+  EXPECT_FALSE(identical(blocks, steps));
+  const auto mixture =
+      video("mixcache:warmup=2,repeat_penalty=100,block_impact=1,longest=4,calm=10,rough=10");
+  EXPECT_FALSE(identical(mixture, blocks));
+  EXPECT_FALSE(identical(mixture, steps));
+}
+
+TEST(MixCache, SurvivesGuidanceThatGoesAndComes) {
+  const auto model = tiny_model();
+  StreamConfig c = config("mixcache+cfg_cache:start=0.2", 10);
+  c.guidance = 3;
+  Stream stream(model, c);
+  for (const double guidance : {1.0, 3.0, 0.0, 2.0}) {
+    stream.tune(-1, guidance);
+    EXPECT_TRUE(stream.next()->latent.isfinite().all().item<bool>()) << guidance;
+  }
+}
+
 // The policy looks at the x0 estimate of a step against the final latent; a budget of three chunks is full
 // after them.
 TEST(DecoPrune, RunsInAStreamAndKeepsToItsBudget) {

@@ -72,6 +72,7 @@ struct Decision {
   bool forced = false;  // a rule decided (warm-up, last step, must_compute, unsafe metric), not the distance
   double distance = 0;  // what this step added, after any polynomial; 0 where not measured
   double accumulated = 0;  // the accumulator after the decision
+  bool tail = false;  // a reuse applies the tail residual, whatever the policy's kind; only with keeps_tail()
 };
 
 // Not thread-safe: one policy object a stream.
@@ -84,6 +85,8 @@ class ReusePolicy {
   // For tail_residual: how many blocks run on every step before and after what is reused.
   virtual int first_blocks() const { return 0; }
   virtual int last_blocks() const { return 0; }
+  // True: the stream also keeps the newest tail residual, so that a decision may ask for it.
+  virtual bool keeps_tail() const { return false; }
   // True: a reused step applies what the last chunk that computed the same step left, not what its own chunk
   // computed before. Such a policy may reuse a chunk's first steps.
   virtual bool across_chunks() const { return false; }

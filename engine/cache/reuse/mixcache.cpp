@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// MixCache-style reuse, a reconstruction: neither the code of MixCache (arXiv 2508.12691) nor its tables are
+// published. Of two granularities, the whole step (hold the velocity) and the blocks behind the first (hold
+// their residual), the one with the smaller change times impact is taken, and one that was just taken counts
+// five times as much. The distance between full steps adapts to how much the velocity changed over the last
+// one. The third granularity of the paper, guidance, is the policy behind the plus: "mixcache+cfg_cache".
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "cache/registry.h"
+#include "cache/reuse/distance.h"
+
+namespace flowcache {
+namespace {
+
+struct MixConfig {
+  int warmup = 0, longest = 4;
+  double block_impact = 0.3, repeat_penalty = 5;
+  double calm = 0.05,
+         rough = 0.15;  // change of the velocity below which the interval grows, above which it shrinks
+};
+
+class MixCache final : public ReusePolicy {
+ public:
+  explicit MixCache(const MixConfig& config) : config_(config) {}
+  Tap taps() const override { return Tap::latent | Tap::first_blocks | Tap::velocity; }
+  ReuseKind kind() const override { return ReuseKind::velocity; }
+  int first_blocks() const override { return 1; }
+  bool keeps_tail() const override { return true; }
+
+  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override {
+    std::vector<Decision> decisions;
+    for (const ChunkStep& step : tick) decisions.push_back(decide_one(step, threshold));
+    return decisions;
+  }
+
+  void computed(const ChunkStep& step, const at::Tensor& velocity) override {
+    State& state = chunks_[step.info.chunk];
+    if (state.velocity.comparable(velocity)) {
+      const double change = relative_change(velocity, state.velocity.value());
+      state.interval += (change < config_.calm) - !(change <= config_.rough);
+      state.interval = std::clamp(state.interval, 1, config_.longest);
+    }
+    state.velocity.keep(velocity);
+  }
+
+  void end_chunk(int64_t chunk) override { chunks_.erase(chunk); }
+  void reset() override { chunks_.clear(); }
+  uint64_t state_bytes() const override {
+    uint64_t bytes = 0;
+    for (const auto& [chunk, state] : chunks_)
+      bytes += state.latent.bytes() + state.blocks.bytes() + state.velocity.bytes();
+    return bytes;
+  }
+
+ private:
+  enum class Taken { full, step, block };
+  struct State {
+    KeptFeature latent;            // of the step before
+    KeptFeature blocks, velocity;  // of the last full step
+    int interval = 1;              // reused steps allowed between two full ones
+    int since_full = 0;
+    Taken last = Taken::full;
+  };
+
+  Decision decide_one(const ChunkStep& step, double threshold) {
+    const StepInfo& info = step.info;
+    State& state = chunks_[info.chunk];
+    const at::Tensor &latent = step.features.latent, &blocks = step.features.first_blocks;
+    const int warmup = config_.warmup > 0 ? config_.warmup : static_cast<int>(std::ceil(0.2 * info.steps));
+    Decision decision{.action = Action::compute, .forced = true};
+    if (!info.must_compute && info.step >= warmup && info.step < info.steps - 1 &&
+        state.since_full < state.interval && state.latent.comparable(latent) &&
+        state.blocks.comparable(blocks)) {
+      const double whole = relative_change(latent, state.latent.value());
+      const double tail = config_.block_impact * relative_change(blocks, state.blocks.value());
+      const double least = std::min(whole, tail);
+      const bool safe = std::isfinite(whole) && std::isfinite(tail) && least >= 0;
+      const auto weighed = [&](double change, Taken kind) {
+        return state.last == kind ? change * config_.repeat_penalty : change;
+      };
+      decision = {.action = safe && least < threshold ? Action::reuse : Action::compute,
+                  .forced = !safe,
+                  .distance = least,
+                  .accumulated = least};
+      decision.tail = weighed(tail, Taken::block) < weighed(whole, Taken::step);
+    }
+    const bool reuse = decision.action == Action::reuse;
+    state.last = !reuse ? Taken::full : decision.tail ? Taken::block : Taken::step;
+    state.since_full = reuse ? state.since_full + 1 : 0;
+    if (!reuse) state.blocks.keep(blocks);
+    state.latent.keep(latent);
+    return decision;
+  }
+
+  MixConfig config_;
+  std::map<int64_t, State> chunks_;
+};
+
+OptionSpec number(std::string name, std::string help, double value, double max) {
+  return {.name = std::move(name), .help = std::move(help), .value = value, .min = 0, .max = max};
+}
+
+}  // namespace
+
+namespace reuse {
+
+PolicyEntry<ReusePolicy> mixcache() {
+  const MixConfig d;
+  return {
+      .name = "mixcache",
+      .summary =
+          "holds whole steps or the blocks behind the first, whichever changes less (a reconstruction)",
+      .paper = "MixCache, arXiv 2508.12691",
+      .threshold = 0.15,
+      .options = {{.name = "warmup",
+                   .help = "steps of a chunk computed before any is reused; 0: a fifth of them",
+                   .value = 0,
+                   .min = 0,
+                   .max = 1000,
+                   .whole = true},
+                  {.name = "longest",
+                   .help = "reused steps in a row at most",
+                   .value = 4,
+                   .min = 1,
+                   .max = 1000,
+                   .whole = true},
+                  number("block_impact", "what a change of the first block weighs against one of the latent",
+                         d.block_impact, 100),
+                  number("repeat_penalty", "factor on the granularity that was taken last", d.repeat_penalty,
+                         100),
+                  number("calm", "change of the velocity below which more steps may be reused in a row",
+                         d.calm, 10),
+                  number("rough", "change of the velocity above which fewer may", d.rough, 10)},
+      .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
+        return std::make_unique<MixCache>(MixConfig{.warmup = options.integer("warmup"),
+                                                    .longest = options.integer("longest"),
+                                                    .block_impact = options.number("block_impact"),
+                                                    .repeat_penalty = options.number("repeat_penalty"),
+                                                    .calm = options.number("calm"),
+                                                    .rough = options.number("rough")});
+      }};
+}
+
+}  // namespace reuse
+}  // namespace flowcache

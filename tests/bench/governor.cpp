@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// bench-governor [CHUNKS]: cache=auto before, under and after a load of its own threads; one line a chunk.
+#include <atomic>
+#include <clocale>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+#include "flowcache.h"
+
+namespace {
+
+void check(fc_status status) {
+  if (status == FC_OK) return;
+  std::fprintf(stderr, "bench-governor: %s\n", fc_last_error());
+  std::exit(1);
+}
+
+// Threads that do nothing but take time from the others.
+class Load {
+ public:
+  explicit Load(unsigned threads) {
+    for (unsigned i = 0; i < threads; ++i)
+      threads_.emplace_back([this] {
+        while (!stop_) {
+        }
+      });
+  }
+  ~Load() {
+    stop_ = true;
+    for (auto& thread : threads_) thread.join();
+  }
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> threads_;
+};
+
+void run(fc_stream* stream, const char* phase, int chunks) {
+  for (int i = 0; i < chunks; ++i) {
+    fc_chunk* chunk = nullptr;
+    check(fc_stream_next(stream, &chunk));
+    fc_chunk_info info{};
+    info.size = sizeof info;
+    check(fc_chunk_describe(chunk, &info));
+    fc_stream_stats stats{};
+    stats.size = sizeof stats;
+    check(fc_stream_get_stats(stream, &stats));
+    std::printf("%-7s chunk %3llu  %6.1f ms of %.0f  computed %2u of %u  level %u%s\n", phase,
+                static_cast<unsigned long long>(info.chunk), 1e3 * info.seconds, 1e3 * stats.deadline_seconds,
+                info.steps_computed, info.steps_computed + info.steps_reused, stats.governor_level,
+                info.seconds > stats.deadline_seconds ? "  late" : "");
+    fc_chunk_unref(chunk);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::setlocale(LC_ALL, "C");
+  const int chunks = argc > 1 ? std::max(1, std::atoi(argv[1])) : 20;
+  fc_engine_config engine_config{};
+  engine_config.size = sizeof engine_config;
+  fc_stream_config config{};
+  config.size = sizeof config;
+  config.prompt = "orange fire";
+  config.cache = "auto";
+  config.cache_threshold = config.guidance_scale = FC_AUTO;
+  fc_engine* engine = nullptr;
+  fc_stream* stream = nullptr;
+  check(fc_engine_open(&engine_config, nullptr, nullptr, &engine));
+  check(fc_stream_open(engine, &config, &stream));
+  run(stream, "alone", 2 * chunks);
+  {
+    const Load load(std::thread::hardware_concurrency());
+    run(stream, "loaded", chunks);
+  }
+  run(stream, "after", chunks);
+  fc_stream_close(stream);
+  fc_engine_unref(engine);
+  return 0;
+}
