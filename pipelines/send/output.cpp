@@ -104,7 +104,8 @@ gboolean Output::on_tick(gpointer user) {
   if (self->finishing_since_ && now - self->finishing_since_ > finish_us) {
     self->end(self->config_.name + ": the other side did not take the end of the stream within 5 s");
   } else if (!self->pipeline_) {
-    if (now - self->since_ > pause_us) self->start();
+    // since_ is 0 until start() was first called: before that the generator is not there yet.
+    if (self->since_ && now - self->since_ > pause_us) self->start();
   } else if (self->relay_.stalled() > stall_limit) {
     self->lost("the other side has taken nothing for 10 s");
   } else if (!self->on_air_ && g_atomic_int_get(&self->passed_) >= buffers_on_air) {

@@ -3,7 +3,8 @@
 # For tests with a real peer: source it after tap.sh. The scripts in pipelines/ then run on the fake engine (tests/fake).
 
 export FLOWCACHE_READY=1 FLOWCACHE_ENGINE=$BUILD_DIR/tests/fake/libflowcache-fake.so
-export FLOWCACHE_FAKE=width=160,height=96,chunk_ms=20
+# Loading takes its time, as a real model's does.
+export FLOWCACHE_FAKE=width=160,height=96,chunk_ms=20,load_ms=600
 
 # The scripts work with build/; anywhere else there is nothing to test them with.
 scripts_or_skip() {
