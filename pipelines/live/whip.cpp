@@ -77,8 +77,14 @@ void Whip::close() {
   if (resource_.empty()) return;
   const auto message = request("DELETE", resource_);
   resource_.clear();
-  if (message)
-    soup_session_send_async(session_.get(), message.get(), G_PRIORITY_DEFAULT, nullptr, nullptr, nullptr);
+  if (!message) return;
+  const auto finished = [](GObject* session, GAsyncResult* result, gpointer hold) {
+    const ObjectPtr<GInputStream> answer(soup_session_send_finish(SOUP_SESSION(session), result, nullptr));
+    delete static_cast<std::shared_ptr<void>*>(hold);
+  };
+  // Not given up when the program ends.
+  soup_session_send_async(session_.get(), message.get(), G_PRIORITY_DEFAULT, nullptr, finished,
+                          new std::shared_ptr<void>(hold_exit()));
 }
 
 ObjectPtr<SoupMessage> Whip::request(const char* method, const std::string& url) const {

@@ -15,7 +15,11 @@ from browser import Browser
 from program import Live, Skip, eventually, need, run
 
 folder = tempfile.mkdtemp(prefix="flowcache-outputs-")
-RTMP_MODULE = "/usr/lib/nginx/modules/ngx_rtmp_module.so"
+# test.sh unpacks nginx into deps/; an installed one does as well.
+NGINX = os.path.join(os.environ["SOURCE_DIR"], "deps/nginx")
+if not os.path.exists(NGINX):
+    NGINX = ""
+RTMP_MODULE = NGINX + "/usr/lib/nginx/modules/ngx_rtmp_module.so"
 
 
 def free_port(kind=socket.SOCK_STREAM):
@@ -28,7 +32,7 @@ class Nginx:
     """nginx with its RTMP module."""
 
     def __init__(self, port):
-        program = need("nginx", "nginx")
+        program = need(NGINX + "/usr/sbin/nginx", "nginx")
         if not os.path.exists(RTMP_MODULE):
             raise Skip("libnginx-mod-rtmp is not installed")
         self.file = os.path.join(folder, "nginx.conf")

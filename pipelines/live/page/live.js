@@ -167,7 +167,7 @@ function draw() {
 async function showFacts() {
   const facts = await picture.facts().catch(() => null);
   $("picture-facts").textContent = facts && facts.width
-    ? `${facts.width}×${facts.height}, ${Math.round(facts.framesPerSecond || 0)} fps, ${facts.framesDecoded} frames` : "";
+    ? `${facts.width}×${facts.height}, ${Math.round(facts.framesPerSecond || 0)} fps` : "";
   document.body.dataset.frames = facts ? facts.framesDecoded : 0; // for tests
 }
 
