@@ -87,6 +87,23 @@ std::string model_folder(const char* model) {
       "the model that ships was not found: pass a folder, or set FLOWCACHE_MODEL to one with a model.json");
 }
 
+// [n, 3, H, W] fp32 in 0..1; undefined for none.
+at::Tensor prefix_of(const fc_stream_config& c) {
+  if (!c.prefix) return {};
+  if (c.prefix_frames < 1 || c.prefix_frames > 4096 || c.prefix_width < 1 || c.prefix_width > 8192 ||
+      c.prefix_height < 1 || c.prefix_height > 8192)
+    throw Error(FC_ERROR_ARGUMENT, "a prefix of " + std::to_string(c.prefix_frames) + " frames of " +
+                                       std::to_string(c.prefix_width) + "x" +
+                                       std::to_string(c.prefix_height) +
+                                       " is outside 1..4096 frames of 1..8192 pixels a side");
+  const c10::InferenceMode inference;
+  return at::from_blob(const_cast<uint8_t*>(c.prefix), {c.prefix_frames, c.prefix_height, c.prefix_width, 3},
+                       at::kByte)
+      .permute({0, 3, 1, 2})
+      .to(at::kFloat)
+      .div_(255);
+}
+
 std::string joined(const std::vector<std::string>& words) {
   std::string all;
   for (const auto& word : words) all += (all.empty() ? "" : ", ") + word;
@@ -112,6 +129,7 @@ flowcache::StreamConfig stream_config(const fc_stream_config* config) {
     throw Error(FC_ERROR_ARGUMENT, "clean_context=" + std::to_string(c.clean_context) + " is outside 0..2");
   options.clean_context = static_cast<int>(c.clean_context) - 1;
   options.guidance = or_default(c.guidance_scale, "guidance_scale");
+  options.prefix = prefix_of(c);
   return options;
 }
 

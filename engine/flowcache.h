@@ -170,6 +170,11 @@ typedef struct fc_stream_config {
   double guidance_scale;       /* 0..50; 1 = one branch only; FC_AUTO: model's */
   uint32_t clean_context;      /* keys and values of finished chunks: 0 the model's way, 1 those of the last step, 2 from
                                   one more pass over the clean chunk */
+  const uint8_t* prefix;       /* an image or a video that the stream goes on from: frames of 8-bit RGB, one after the
+                                  other without padding, read during fc_stream_open() only; NULL: none. Needs a model
+                                  whose VAE has its encoder. A video's own frames do not come out again; an image does */
+  uint32_t prefix_frames;      /* 1..4096, as many as the VAE can group: see models/README.md */
+  uint32_t prefix_width, prefix_height; /* the model's size; anything else is FC_ERROR_ARGUMENT */
 } fc_stream_config;
 
 /* Opens a stream at its chunk 0. Allocates the KV buffer, once. On success *stream is owned by the caller.

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/frame_reader.h"
 #include "cli/frame_writer.h"
 #include "cli/handles.h"
 
@@ -19,6 +20,7 @@ struct Arguments {
   double seconds = 10, threshold = FC_AUTO, guidance = FC_AUTO;
   uint64_t seed = 0, kv_budget = 0;
   uint32_t steps = 0, lag = 0;
+  std::string prefix;
 };
 
 fc_stream* interruptible = nullptr;  // for the signal handler only
@@ -58,6 +60,14 @@ OwnedStream open_stream(fc_engine* engine, const Arguments& a) {
   config.steps = a.steps;
   config.lag = a.lag;
   config.guidance_scale = a.guidance;
+  Frames prefix;
+  if (!a.prefix.empty()) {
+    prefix = read_frames(a.prefix);
+    config.prefix = prefix.rgb.data();
+    config.prefix_frames = prefix.count;
+    config.prefix_width = prefix.width;
+    config.prefix_height = prefix.height;
+  }
   fc_stream* stream = nullptr;
   check(fc_stream_open(engine, &config, &stream));
   if (const char* unknown = fc_stream_unknown_words(stream); *unknown)
@@ -127,6 +137,8 @@ Command add_generate(CLI::App& app) {
   command->add_option("--lag", a->lag, "Steps between the starts of two chunks, 1..steps");
   command->add_option("--guidance-scale", a->guidance, "Classifier-free guidance, 0..50; 1 is off")
       ->check(CLI::Range(0.0, 50.0));
+  command->add_option("--prefix", a->prefix,
+                      "Go on from FILE.png, or from the PNG files of a folder in their order");
   command->add_option("--negative-prompt", a->negative, "What guidance leads away from");
   return [a] { return run(*a); };
 }
