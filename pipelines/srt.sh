@@ -43,7 +43,8 @@ own_option() {
 parse_arguments "$@"
 [[ ${#arguments[@]} -eq 1 ]] || die "exactly one address is wanted, not ${#arguments[@]}" "see $0 --help"
 url=${arguments[0]}
-[[ $url =~ ^srt://([^:/?]*):([0-9]{1,5})$ ]] || die "$url is not srt://[HOST]:PORT"
+[[ $url =~ ^srt://([^:/?]*):([0-9]{1,5})$ && ${BASH_REMATCH[2]} -ge 1 && ${BASH_REMATCH[2]} -le 65535 ]] ||
+  die "$url is not srt://[HOST]:PORT with a port from 1 to 65535"
 host=${BASH_REMATCH[1]} port=${BASH_REMATCH[2]}
 if [[ -n $host ]]; then
   # auto-reconnect=false: a receiver that is gone is an error, and --retry decides.

@@ -11,7 +11,7 @@ constexpr gint64 pause_us = 2 * G_USEC_PER_SEC;    // between attempts
 constexpr gint64 steady_us = 10 * G_USEC_PER_SEC;  // on air for so long: failures are counted from 0 again
 constexpr gint64 finish_us = 5 * G_USEC_PER_SEC;   // for the last bytes to leave
 constexpr GstClockTime stall_limit = 10 * GST_SECOND;  // nothing taken for so long: as good as gone
-constexpr int buffers_on_air = 20;                     // a sink that is not connected holds up the first
+constexpr int buffers_on_air = 8;  // FLV headers pass unsent; the first of the others waits for a connection
 
 std::string last_line(const char* text) {
   std::string line = text ? text : "";

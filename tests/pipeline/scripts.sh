@@ -27,6 +27,20 @@ for script in pipelines/*.sh; do
   refuses "$script: unknown option" "unknown option --bogus" "$script" --bogus
 done
 
+refuses "rtmp.sh: no RTMP address" "is not rtmp://" pipelines/rtmp.sh http://127.0.0.1/live
+refuses "rtmp.sh: no key" "is not rtmp://" pipelines/rtmp.sh rtmp://127.0.0.1/
+refuses "rtmp.sh: --retry" "whole number" pipelines/rtmp.sh --retry often rtmp://127.0.0.1/live/key
+for url in srt://127.0.0.1 srt://:0 srt://:65536 udp://127.0.0.1:1 ""; do
+  refuses "srt.sh: '$url'" "is not srt://" pipelines/srt.sh "$url"
+done
+refuses "srt.sh: a short passphrase" "SRT wants 10 to 79" pipelines/srt.sh --passphrase short srt://:9000
+refuses "srt.sh: two addresses" "exactly one address" pipelines/srt.sh srt://:1 srt://:2
+refuses "rtsp.sh: a port beyond all" "is not a port" pipelines/rtsp.sh 70000
+refuses "udp.sh: no port" "is not HOST:PORT" pipelines/udp.sh 127.0.0.1
+refuses "file.sh: no such folder" "does not exist" pipelines/file.sh "$WORK/none/x.mp4"
+refuses "file.sh: no such sound" "no such file" pipelines/file.sh --audio "$WORK/none.wav" "$WORK/x.mp4"
+refuses "pipewire.sh: a name with a space" "may have letters" pipelines/pipewire.sh "a name"
+
 if command -v shellcheck >/dev/null; then
   check "shellcheck" shellcheck -x demo.sh test.sh .ci/run tools/*.sh pipelines/*.sh tests/pipeline/*.sh
 else
