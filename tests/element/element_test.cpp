@@ -134,9 +134,14 @@ Source::~Source() {
   gst_object_unref(bus_);
 }
 
-bool Source::tick() {
+bool Source::tick(bool only_with_frames) {
   GstClockID next = nullptr;
   if (!gst_test_clock_peek_next_pending_id(clock_, &next)) return false;
+  // In this order: what waits now either has its frame, or finds one as soon as it wakes up.
+  if (only_with_frames && stat(element_, "ring-level") == 0) {
+    gst_clock_id_unref(next);
+    return false;
+  }
   const GstClockTime time = MAX(gst_clock_id_get_time(next), gst_clock_get_time(GST_CLOCK(clock_)));
   gst_clock_id_unref(next);
   gst_test_clock_set_time(clock_, time);
@@ -148,8 +153,7 @@ bool Source::tick() {
 GstBuffer* Source::pull(bool wait_for_ring) {
   for (int i = 0; i < 10000; ++i) {
     if (GstBuffer* buffer = gst_harness_try_pull(harness_)) return buffer;
-    const bool may_crank = !wait_for_ring || stat(element_, "ring-level") > 0;
-    if (!may_crank || !tick()) g_usleep(1000);
+    if (!tick(wait_for_ring)) g_usleep(1000);
   }
   return nullptr;
 }

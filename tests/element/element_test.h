@@ -75,8 +75,9 @@ class Source {
   /// Lets time pass as the element needs it until a buffer comes; null after ten seconds. `wait_for_ring`:
   /// only lets time pass while frames are ready, so that no underrun is made by the test itself.
   GstBuffer* pull(bool wait_for_ring = true);
-  /// Lets time pass up to the next thing that waits for it; false if nothing does.
-  bool tick();
+  /// Lets time pass up to the next thing that waits for it; false if nothing does. only_with_frames: nor if
+  /// no frame is ready.
+  bool tick(bool only_with_frames = false);
   /// The PTS of the next `n` buffers.
   std::vector<GstClockTime> pull_times(int n);
   GstVideoInfo info() const;

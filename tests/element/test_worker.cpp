@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The worker's thread against everybody who talks to it at once. All locks are the C++ library's, so that
+// ThreadSanitizer sees all of them (sanitize.sh thread).
+#include <atomic>
+#include <thread>
+
+#include "../../gst-plugin/frame_worker.h"
+#include "element_test.h"
+
+using namespace element_test;
+using flowcache::gst::EngineLibrary;
+using flowcache::gst::Frame;
+using flowcache::gst::FrameWorker;
+using flowcache::gst::PromptChange;
+using flowcache::gst::PromptReceipt;
+
+namespace {
+
+class Counter : public flowcache::gst::FrameWorkerListener {
+ public:
+  void load_progress(const char*, double) override {}
+  void loaded(const std::string&, const std::string&) override { ++loads; }
+  void load_cancelled() override {}
+  void prompt_received(const PromptReceipt&) override { ++receipts; }
+  void stream_reset() override { ++resets; }
+  void change_refused(const char*, const std::string&) override { ++refusals; }
+  void chunk_finished(const fc_chunk_info&, const fc_stream_stats&) override { ++chunks; }
+  void failed(fc_status, const std::string&, bool) override { ++failures; }
+  uint64_t now() override { return 0; }
+  void ring_changed() override {}
+
+  std::atomic<int> loads{0}, receipts{0}, resets{0}, refusals{0}, chunks{0}, failures{0};
+};
+
+const EngineLibrary& library() {
+  std::string error;
+  const EngineLibrary* opened = EngineLibrary::open(&error);
+  if (opened == nullptr) g_error("%s", error.c_str());
+  return *opened;
+}
+
+/// Takes frames until `more` says no; false if a frame was out of order.
+bool consume(FrameWorker& worker, const std::function<bool()>& more) {
+  uint64_t before = 0;
+  while (more()) {
+    Frame frame;
+    if (worker.peek(&frame) != FrameWorker::RingState::Ready) {
+      std::this_thread::yield();
+      continue;
+    }
+    const uint64_t number = frame.chunk->info().chunk * frame.chunk->info().frames + frame.index;
+    if (number != 0 && number < before) return false;  // 0: a reset
+    before = number;
+    std::vector<uint8_t> pixels(64 * 48 * 4);
+    fc_planes planes{};
+    planes.size = sizeof planes;
+    planes.plane[0] = pixels.data();
+    planes.stride[0] = 64 * 4;
+    std::string error;
+    if (frame.chunk->write(frame.index, planes, &error) != FC_OK) return false;
+    worker.advance(frame);
+  }
+  return true;
+}
+
+TEST(Worker, EverybodyAtOnce) {
+  Counter counter;
+  flowcache::gst::StreamOptions options;
+  options.prompt = "fire";
+  options.cache = "auto";
+  options.guidance_scale = 3;
+  options.script = {{0, "first"}, {5, "second"}, {9, "third"}};
+  FrameWorker worker({&library(), "fake", "", 0}, options, 2, &counter);
+  worker.start();
+  constexpr int kRounds = 200;
+  std::atomic<int> talking{3};
+  std::thread prompts([&] {
+    for (int i = 0; i < kRounds; ++i) {
+      worker.change_prompt(PromptChange{"snow", i % 2 == 0 ? FC_NEXT_CHUNK : uint64_t(i), 0});
+      worker.change_negative_prompt("smoke");
+      std::this_thread::yield();
+    }
+    --talking;
+  });
+  std::thread numbers([&] {
+    for (int i = 0; i < kRounds; ++i) {
+      worker.tune(0.1 + i * 0.001, FC_AUTO);
+      worker.set_deadline(0.1);
+      worker.frames_ready();
+      worker.engine();
+      std::this_thread::yield();
+    }
+    --talking;
+  });
+  std::thread resets([&] {
+    for (int i = 0; i < 20; ++i) {
+      worker.reset(i);
+      g_usleep(500);
+    }
+    --talking;
+  });
+  const bool in_order = consume(worker, [&] { return talking > 0 || counter.resets < 20; });
+  prompts.join();
+  numbers.join();
+  resets.join();
+  EXPECT_TRUE(consume(worker, [&, last = counter.chunks.load()] { return counter.chunks < last + 4; }));
+  worker.stop();
+  EXPECT_TRUE(in_order);
+  EXPECT_EQ(counter.loads, 1);
+  EXPECT_EQ(counter.resets, 20);
+  EXPECT_EQ(counter.refusals, 0);
+  EXPECT_EQ(counter.failures, 0);
+  EXPECT_GE(counter.receipts, kRounds);
+}
+
+/// Stopped at any point of its life, also while it loads or makes a chunk.
+TEST(Worker, StopsAtAnyTime) {
+  for (int i = 0; i < 50; ++i) {
+    Counter counter;
+    FrameWorker worker({&library(), "fake:load_ms=4,chunk_ms=3", "", 0}, {}, 2, &counter);
+    worker.start();
+    g_usleep(i * 200);
+    worker.stop();
+    EXPECT_EQ(counter.failures, 0);
+  }
+  EXPECT_EQ(fake().live_streams(), 0);
+  EXPECT_EQ(fake().live_chunks(), 0);
+}
+
+}  // namespace
