@@ -156,7 +156,7 @@ def flow(frames):
     return (-4 * (dx * dt).sum() / dx.pow(2).sum().clamp(min=1e-9)).item()
 
 
-def words(stream, count=4):
+def words(stream, count):
     """What speed, density and direction do: mean motion, sharpness (clouds: brightness) and flow of the third chunk."""
     def third(text, seed):
         stream.start(text, seed)
@@ -198,6 +198,7 @@ def main():
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--chunks", type=int, default=1000, help="length of the drift test; 0 leaves it out")
     parser.add_argument("--drift-prompt", action="append", help="colour and scene, once or more (default: orange fire)")
+    parser.add_argument("--seeds", type=int, default=4, help="streams per word in the test of words")
     parser.add_argument("--cache", help="reuse policy (default: the model's); none computes all")
     parser.add_argument("--lag", type=int, default=0, help="steps between chunk starts (default: the model's)")
     parser.add_argument("--only", choices=["decoder", "seams", "words", "follow", "drift"])
@@ -218,7 +219,7 @@ def main():
         if wanted("seams"):
             seams(stream, decoder)
         if wanted("words"):
-            words(stream)
+            words(stream, args.seeds)
         if wanted("follow") and args.prompts:
             net, (scene, color) = train_classifier(args.work, args.classifier_steps)
             print(f"classifier on held-out rendered chunks: scene {100 * scene:.1f} %, colour {100 * color:.1f} %", flush=True)
