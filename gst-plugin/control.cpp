@@ -83,6 +83,10 @@ void change_negative_prompt(GstFlowCacheSrc* source, const std::string& text) {
 
 void handle_qos(GstFlowCacheSrc* source, GstClockTimeDiff late) {
   SourceState& state = *source->state;
+  {
+    std::lock_guard lock(state.mutex);
+    if (!state.settings.qos) return;  // sinks send one for every frame
+  }
   const StatisticsSnapshot now = state.statistics.snapshot();
   if (now.stream.chunks == 0) return;  // it is not known yet whether there is a deadline
   const bool governed = now.stream.deadline_seconds > 0;
@@ -91,7 +95,7 @@ void handle_qos(GstFlowCacheSrc* source, GstClockTimeDiff late) {
   bool warn = false;
   {
     std::lock_guard lock(state.mutex);
-    if (!state.settings.qos || !state.worker) return;
+    if (!state.worker) return;
     if (governed && state.qos.frame_shown(late)) worker = state.worker;
     // At its easiest the engine's own choice is the same, and follows it if it changes.
     deadline = state.qos.tightened() ? state.qos.deadline() : 0;
