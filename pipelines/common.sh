@@ -124,7 +124,8 @@ print_pipeline() {
 }
 
 # run_pipeline WHAT WORD…: prints it; unless --dry-run, runs it and says in a sentence how it ended. A signal to the script
-# ends the pipeline in order: files are finished. gst-launch-1.0 gets it from here alone, since a second would cut it off.
+# ends the pipeline in order: files are finished. gst-launch-1.0 gets it from here alone, since a second would cut it off, and is
+# told when the script is killed.
 run_pipeline() {
   local what=$1 log status=0 child stopping=0 tee_fd tee_pid
   shift
@@ -134,7 +135,7 @@ run_pipeline() {
   log=$(mktemp)
   exec {tee_fd}> >(tee -i "$log" >&2)
   tee_pid=$!
-  setsid gst-launch-1.0 -e "$@" 2>&"$tee_fd" &
+  setpriv --pdeathsig INT setsid gst-launch-1.0 -e "$@" 2>&"$tee_fd" &
   child=$!
   exec {tee_fd}>&-
   trap 'stopping=1; kill -INT "$child" 2>/dev/null || true' INT TERM HUP

@@ -9,8 +9,8 @@ usage() {
 pipelines/pipewire.sh [OPTIONS] [NAME]
 
 Makes generated video a camera of that name (default flowcache) for programs that read PipeWire, for example through the
-camera portal. It needs the pipewiresink of PipeWire 1.0 or later: the one before crashes when a reader links. There,
-pipelines/v4l2.sh makes a camera that PipeWire shows as well.
+camera portal. They may come and go, but with PipeWire before 1.0
+let it play before the first of them links.
 
 TEXT
   common_options
@@ -22,11 +22,10 @@ name=${arguments[0]:-flowcache}
 [[ $name =~ ^[A-Za-z0-9_.-]+$ ]] || die "the name '$name' may have letters, digits, '_', '.' and '-' only"
 if [[ $dry_run -eq 0 ]]; then
   has_element pipewiresink || die "GStreamer has no pipewiresink here: install gstreamer1.0-pipewire"
-  version=$(gst-inspect-1.0 pipewiresink | awk '$1 == "Version" { print $2 }')
-  [[ $version != 0.* ]] || die "pipewiresink $version crashes when a reader links; 1.0 or later is wanted" "use pipelines/v4l2.sh here"
   runtime=${PIPEWIRE_RUNTIME_DIR:-${XDG_RUNTIME_DIR:-/run/user/$(id -u)}}
   [[ -S $runtime/${PIPEWIRE_REMOTE:-pipewire-0} ]] ||
     die "no PipeWire answers at $runtime/${PIPEWIRE_REMOTE:-pipewire-0}" "is it running, and is this its session?"
 fi
+# drop-allocation=true: with buffers of its own pool in the stream, PipeWire 0.3.65's sink crashes when a reader links.
 run_pipeline "PipeWire node $name" "${source[@]}" ! "${live_queue[@]}" ! videoconvert ! video/x-raw,format=RGBx \
-  ! pipewiresink mode=provide "stream-properties=\"props,media.class=Video/Source,media.role=Camera,node.name=$name,node.description=$name\""
+  ! identity drop-allocation=true ! pipewiresink mode=provide "stream-properties=\"props,media.class=Video/Source,media.role=Camera,node.name=$name,node.description=$name\""

@@ -78,6 +78,42 @@ else
   skip "RTSP" "libgstrtspserver-1.0-dev was not installed when this was built"
 fi
 
+# A PipeWire of the test's own, without a session manager: the test links the reader itself.
+pipewire_reads() {
+  timeout 15 gst-launch-1.0 -q pipewiresrc num-buffers=40 ! videoconvert ! video/x-raw,format=RGB \
+    ! filesink location="$WORK/pipewire.raw" &
+  local reader=$! result=0
+  until_true pw-link camera:out_0 gst-launch-1.0:in_0 && wait "$reader" || result=$?
+  return "$result"
+}
+if command -v pipewire >/dev/null && command -v pw-link >/dev/null && gst-inspect-1.0 pipewiresink >/dev/null 2>&1; then
+  cat >"$WORK/pipewire.conf" <<'CONF'
+context.properties = { core.daemon = true core.name = pipewire-0 mem.mlock-all = false }
+context.spa-libs = { support.* = support/libspa-support }
+context.modules = [
+  { name = libpipewire-module-protocol-native } { name = libpipewire-module-spa-node-factory }
+  { name = libpipewire-module-client-node } { name = libpipewire-module-access }
+  { name = libpipewire-module-adapter } { name = libpipewire-module-link-factory }
+]
+context.objects = [ { factory = spa-node-factory args = { factory.name = support.node.driver node.name = driver
+  node.group = pipewire.dummy priority.driver = 20000 } } ]
+CONF
+  export PIPEWIRE_RUNTIME_DIR=$WORK
+  start pipewire pipewire -c "$WORK/pipewire.conf"
+  until_true test -S "$WORK/pipewire-0" || true
+  start camera pipelines/pipewire.sh camera
+  camera=$pid
+  says "the PipeWire camera plays" camera "^New clock"
+  until_true bash -c 'pw-link -o | grep -q camera:out_0' || true
+  check "a reader sees the PipeWire camera" pipewire_reads
+  check "pictures that move" picture alive "$WORK/pipewire.raw" 160 96
+  check "another comes after it has left" pipewire_reads
+  stop "$camera" && status=0 || status=$?
+  check "a signal ends the camera well" test "$status" -eq 0
+else
+  skip "the PipeWire camera" "pipewire, pipewire-bin or gstreamer1.0-pipewire is not installed"
+fi
+
 port=$(free_port)
 start udp pipelines/udp.sh "127.0.0.1:$port"
 udp=$pid

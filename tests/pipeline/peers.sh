@@ -37,9 +37,15 @@ start() {
   cleanup+=("kill -KILL $pid 2>/dev/null || true")
 }
 
-# stop PID [SIGNAL]: and waits; the status is the process's own.
+# stop PID [SIGNAL]: and waits; the status is the process's own. What does not end within 20 seconds is killed.
 stop() {
+  local i
   kill "-${2:-TERM}" "$1" 2>/dev/null || true
+  for ((i = 0; i < 200; ++i)); do
+    kill -0 "$1" 2>/dev/null || break
+    sleep 0.1
+  done
+  kill -KILL "$1" 2>/dev/null || true
   wait "$1" 2>/dev/null
 }
 
