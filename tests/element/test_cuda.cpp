@@ -1,118 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Frames in CUDA memory, on a stand-in for the driver that refuses and counts what a real one would.
-#include <dlfcn.h>
-#include <gst/app/gstappsink.h>
-#include <gst/cuda/gstcudabufferpool.h>
-#include <gst/cuda/gstcudaloader.h>
-#include <gst/cuda/gstcudautils.h>
+#include "cuda_test.h"
 
-#include "../fake_cuda/fake_cuda.h"
-#include "element_test.h"
-
-using namespace element_test;
+using namespace cuda_test;
 
 namespace {
-
-/// The stand-ins, loaded before anybody looks for the real ones, and so taken for them.
-struct Driver {
-  void* cuda = dlopen(FLOWCACHE_BUILD_DIR "/tests/fake_cuda/libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
-  void* cuvid = dlopen(FLOWCACHE_BUILD_DIR "/tests/fake_cuda/libnvcuvid.so.1", RTLD_NOW | RTLD_GLOBAL);
-
-  template <typename Function>
-  Function* get(const char* name) const {
-    return reinterpret_cast<Function*>(dlsym(cuda, name));
-  }
-};
-const Driver driver;
-
-int ask(const char* name) {
-  return driver.get<int()>(name)();
-}
-
-class Cuda : public testing::Test {
- protected:
-  void SetUp() override {
-    ASSERT_NE(driver.cuda, nullptr);
-    contexts_ = ask("fake_cuda_live_contexts");
-    ASSERT_EQ(ask("fake_cuda_live_allocations"), 0);
-  }
-  /// Nothing is left over, and nothing was done that a driver would refuse.
-  void TearDown() override {
-    EXPECT_EQ(ask("fake_cuda_live_allocations"), 0);
-    EXPECT_EQ(ask("fake_cuda_live_contexts"), contexts_);
-    EXPECT_EQ(ask("fake_cuda_misuses"), 0) << driver.get<const char*()>("fake_cuda_first_misuse")();
-  }
-
-  int contexts_ = 0;
-};
-
-bool have(const char* element) {
-  GstElementFactory* factory = gst_element_factory_find(element);
-  if (factory == nullptr) return false;
-  gst_object_unref(factory);
-  return true;
-}
-
-#define NEEDS_NVCODEC()      \
-  if (!have("cudadownload")) \
-  GTEST_SKIP() << "no cudadownload: gstreamer1.0-plugins-bad is built without nvcodec"
-
-struct Played {
-  std::vector<Seen> frames;
-  std::string memory_path;
-  guint64 context_copies = 0;
-  int contexts = 0, warnings = 0;
-};
-
-/// Plays a pipeline whose source is named s and whose sink is an appsink named k.
-Played play(const std::string& source_options, const std::string& rest, GstContext* context = nullptr) {
-  const std::string line = "flowcachesrc name=s is-live=false num-buffers=9 prompt=fire " + source_options +
-                           " ! " + rest + " ! appsink name=k sync=false";
-  GError* error = nullptr;
-  GstElement* pipeline = gst_parse_launch(line.c_str(), &error);
-  if (error != nullptr) g_error("%s", error->message);
-  if (context != nullptr) gst_element_set_context(pipeline, context);
-  GstElement* source = gst_bin_get_by_name(GST_BIN(pipeline), "s");
-  GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
-  gst_element_set_state(pipeline, GST_STATE_PLAYING);
-  Played played;
-  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), 20 * GST_SECOND)) {
-    played.frames.push_back(look_at(sample));
-    played.contexts = ask("fake_cuda_live_contexts");
-    gst_sample_unref(sample);
-  }
-  GstStructure* stats = nullptr;
-  g_object_get(source, "stats", &stats, nullptr);
-  played.memory_path = gst_structure_get_string(stats, "memory-path");
-  gst_structure_free(stats);
-  played.context_copies = stat(source, "context-copies");
-  GstBus* bus = gst_element_get_bus(pipeline);
-  while (GstMessage* message = gst_bus_pop_filtered(bus, GST_MESSAGE_WARNING)) {
-    ++played.warnings;
-    gst_message_unref(message);
-  }
-  gst_object_unref(bus);
-  gst_element_set_state(pipeline, GST_STATE_NULL);
-  gst_object_unref(sink);
-  gst_object_unref(source);
-  gst_object_unref(pipeline);
-  return played;
-}
-
-void expect_nine_frames(const Played& played) {
-  ASSERT_EQ(played.frames.size(), 9u);
-  for (uint32_t i = 0; i < 9; ++i) {
-    EXPECT_EQ(played.frames[i].number, i);
-    EXPECT_EQ(played.frames[i].hash, hash_of("fire"));
-  }
-}
-
-constexpr const char* kDownload = "cudadownload ! ";
-
-std::string in_cuda(const std::string& format) {
-  return "video/x-raw(memory:CUDAMemory),format=" + format + " ! " + kDownload +
-         "video/x-raw,format=" + format;
-}
 
 TEST_F(Cuda, EveryFormatFromAnEngineOnTheCpu) {
   NEEDS_NVCODEC();
@@ -150,76 +42,6 @@ TEST_F(Cuda, EngineThatRefusesCudaMemoryIsUploadedFrom) {
   EXPECT_EQ(played.memory_path, "cuda-upload");
 }
 
-TEST_F(Cuda, DownstreamSharesTheEnginesContext) {
-  NEEDS_NVCODEC();
-  const Played played = play("model=fake:cuda=1", in_cuda("NV12"));
-  EXPECT_EQ(played.contexts, contexts_ + 1);
-}
-
-TEST_F(Cuda, ForeignContextCostsOneCopyOneWarningAndIsCounted) {
-  NEEDS_NVCODEC();
-  ASSERT_TRUE(gst_cuda_load_library());
-  GstCudaContext* foreign = gst_cuda_context_new(0);
-  ASSERT_NE(foreign, nullptr);
-  GstContext* context = gst_context_new_cuda_context(foreign);
-  const int copies = ask("fake_cuda_copies_on_device");
-  const Played played = play("model=fake:cuda=1", in_cuda("NV12"), context);
-  expect_nine_frames(played);
-  EXPECT_EQ(played.memory_path, "cuda-copy");
-  EXPECT_EQ(played.context_copies, 9u);
-  EXPECT_EQ(played.warnings, 1);
-  EXPECT_EQ(ask("fake_cuda_copies_on_device") - copies, 2 * 9);  // two planes
-  gst_context_unref(context);
-  gst_object_unref(foreign);
-}
-
-/// As an encoder that was opened before the source: it knows no context but its own, and offers a pool of it.
-GstPadProbeReturn offer_own_pool(GstPad*, GstPadProbeInfo* info, gpointer context) {
-  GstQuery* query = GST_PAD_PROBE_INFO_QUERY(info);
-  if (GST_QUERY_TYPE(query) != GST_QUERY_ALLOCATION) return GST_PAD_PROBE_OK;
-  GstBufferPool* pool = gst_cuda_buffer_pool_new(GST_CUDA_CONTEXT(context));
-  gst_query_add_allocation_pool(query, pool, 64 * 48 * 3 / 2, 2, 0);
-  gst_query_add_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr);
-  gst_object_unref(pool);
-  return GST_PAD_PROBE_HANDLED;
-}
-
-TEST_F(Cuda, DownstreamsPoolIsUsedAlsoOfAnotherContext) {
-  ASSERT_TRUE(gst_cuda_load_library());
-  GstCudaContext* foreign = gst_cuda_context_new(0);
-  {
-    Source source("model=fake:cuda=1", "video/x-raw(memory:CUDAMemory),format=NV12");
-    gst_pad_add_probe(
-        source.harness()->sinkpad,
-        static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM | GST_PAD_PROBE_TYPE_PUSH),
-        offer_own_pool, foreign, nullptr);
-    source.play();
-    for (uint32_t i = 0; i < 3; ++i) {
-      const BufferPtr buffer(source.pull());
-      ASSERT_TRUE(buffer);
-      GstMemory* memory = gst_buffer_peek_memory(buffer.get(), 0);
-      ASSERT_TRUE(gst_is_cuda_memory(memory));
-      EXPECT_EQ(GST_CUDA_MEMORY_CAST(memory)->context, foreign);
-      EXPECT_EQ(look_at(buffer.get(), source.info()).number, i);
-    }
-    EXPECT_GE(stat(source.element(), "context-copies"), 3u);
-  }
-  gst_object_unref(foreign);
-}
-
-TEST_F(Cuda, ForeignContextIsNothingToAnEngineOnTheCpu) {
-  NEEDS_NVCODEC();
-  GstCudaContext* foreign = gst_cuda_context_new(0);
-  GstContext* context = gst_context_new_cuda_context(foreign);
-  const Played played = play("model=fake", in_cuda("NV12"), context);
-  expect_nine_frames(played);
-  EXPECT_EQ(played.memory_path, "cuda-upload");
-  EXPECT_EQ(played.context_copies, 0u);
-  EXPECT_EQ(played.warnings, 0);
-  gst_context_unref(context);
-  gst_object_unref(foreign);
-}
-
 TEST_F(Cuda, SystemMemoryWhereAnythingGoes) {
   for (const char* rest : {"identity", "videoconvert ! video/x-raw,format=RGBA", "video/x-raw"}) {
     const Played played = play("model=fake:cuda=1", rest);
@@ -233,49 +55,6 @@ TEST_F(Cuda, CudaIsPreferredByWhoeverNamesIt) {
   const Played played = play("model=fake:cuda=1", "cudadownload ! video/x-raw");
   expect_nine_frames(played);
   EXPECT_EQ(played.memory_path, "cuda");
-}
-
-TEST_F(Cuda, ModelOnTheCpuMakesNoContextForNobody) {
-  Source source("model=fake device=cpu");
-  source.play();
-  ASSERT_TRUE(BufferPtr(source.pull()));
-  EXPECT_EQ(ask("fake_cuda_live_contexts"), contexts_);
-}
-
-TEST_F(Cuda, TwentyRestartsLeaveNothing) {
-  NEEDS_NVCODEC();
-  for (int i = 0; i < 20; ++i) {
-    ASSERT_EQ(run_to_end("flowcachesrc model=fake:cuda=1 is-live=false num-buffers=3 ! "
-                         "video/x-raw(memory:CUDAMemory) ! cudadownload ! fakesink"),
-              "");
-    ASSERT_EQ(ask("fake_cuda_live_contexts"), contexts_);
-    ASSERT_EQ(ask("fake_cuda_live_allocations"), 0);
-  }
-}
-
-/// One element through READY again and again: what it holds between is its context only.
-TEST_F(Cuda, RestartsOfOneElement) {
-  Source source("model=fake:cuda=1", "video/x-raw(memory:CUDAMemory)");
-  for (int i = 0; i < 5; ++i) {
-    source.play();
-    ASSERT_TRUE(BufferPtr(source.pull()));
-    gst_element_set_state(source.element(), GST_STATE_READY);
-    while (BufferPtr left{gst_harness_try_pull(source.harness())}) {
-    }
-  }
-}
-
-/// A buffer that outlives the element keeps the context that its memory lives in.
-TEST_F(Cuda, BufferMayOutliveTheElement) {
-  BufferPtr kept;
-  {
-    Source source("model=fake:cuda=1", "video/x-raw(memory:CUDAMemory)");
-    source.play();
-    kept.reset(source.pull());
-    ASSERT_TRUE(kept);
-  }
-  EXPECT_EQ(ask("fake_cuda_live_contexts"), contexts_ + 1);
-  EXPECT_GE(ask("fake_cuda_live_allocations"), 1);
 }
 
 bool have_gl() {
