@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "doorway.h"
 
+#include <sys/socket.h>
+
 namespace flowcache::live {
 namespace {
 
@@ -72,7 +74,10 @@ void Doorway::accept(GSocketConnection* connection) {
     g_io_stream_close(G_IO_STREAM(connection), nullptr, nullptr);
     return;
   }
-  g_socket_set_keepalive(g_socket_connection_get_socket(connection), TRUE);
+  GSocket* socket = g_socket_connection_get_socket(connection);
+  g_socket_set_keepalive(socket, TRUE);
+  // So much may wait in the kernel for somebody who does not read, before it is noticed.
+  g_socket_set_option(socket, SOL_SOCKET, SO_SNDBUF, 64 * 1024, nullptr);
   Open& open = open_[key];
   open.doorway = this;
   open.connection = connection;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "peer.h"
 
+#include "sdp.h"
+
 #define GST_USE_UNSTABLE_API
 #include <gst/sdp/sdp.h>
 #include <gst/video/video.h>
@@ -95,13 +97,7 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
   if (!pipeline_) return false;
   webrtc_ = child(pipeline_.get(), "webrtc");
   if (!config.stun.empty()) g_object_set(webrtc_, "stun-server", config.stun.c_str(), nullptr);
-  if (!config.address.empty()) {
-    GObject* ice = nullptr;
-    gboolean added = FALSE;
-    g_object_get(webrtc_, "ice-agent", &ice, nullptr);
-    g_signal_emit_by_name(ice, "add-local-ip-address", config.address.c_str(), &added);
-    g_object_unref(ice);
-  }
+  restrict_ice(config.address);
   GstWebRTCRTPTransceiver* transceiver = nullptr;
   g_signal_emit_by_name(webrtc_, "get-transceiver", 0, &transceiver);
   // Lost packets are sent again, so that losses cost one viewer a moment and the others no key frame.
@@ -117,6 +113,23 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
   gst_element_set_state(pipeline_.get(), GST_STATE_PLAYING);
   create_offer();
   return true;
+}
+
+/// Nothing of ours is reachable beyond `address`; and no router is asked to open a port, as libnice does
+/// unasked.
+void Peer::restrict_ice(const std::string& address) {
+  GObject *ice = nullptr, *agent = nullptr;
+  g_object_get(webrtc_, "ice-agent", &ice, nullptr);
+  const ObjectPtr<GObject> ice_owner(ice);
+  if (g_object_class_find_property(G_OBJECT_GET_CLASS(ice), "agent") != nullptr) {
+    g_object_get(ice, "agent", &agent, nullptr);
+  }
+  const ObjectPtr<GObject> agent_owner(agent);
+  if (agent != nullptr && g_object_class_find_property(G_OBJECT_GET_CLASS(agent), "upnp") != nullptr) {
+    g_object_set(agent, "upnp", FALSE, nullptr);
+  }
+  gboolean added = FALSE;
+  if (!address.empty()) g_signal_emit_by_name(ice, "add-local-ip-address", address.c_str(), &added);
 }
 
 void Peer::offer_h264(gpointer transceiver) {
@@ -183,40 +196,6 @@ void Peer::offer_created(GstPromise* promise) {
   gst_webrtc_session_description_free(offer);
   offered_ = true;
   if (events_.offer) events_.offer(text.get());
-}
-
-std::string problem_of_answer(const std::string& sdp) {
-  if (sdp.size() > Peer::most_sdp) {
-    return "an SDP of " + std::to_string(sdp.size()) + " bytes is longer than " +
-           std::to_string(Peer::most_sdp);
-  }
-  GstSDPMessage* message = nullptr;
-  if (sdp.rfind("v=0", 0) != 0 || gst_sdp_message_new_from_text(sdp.c_str(), &message) != GST_SDP_OK) {
-    return "that is no SDP";
-  }
-  const std::unique_ptr<GstSDPMessage, Release<gst_sdp_message_free>> owner(message);
-  if (gst_sdp_message_medias_len(message) != 1)
-    return "the answer has to have exactly one m= line, the offer's";
-  const GstSDPMedia* media = gst_sdp_message_get_media(message, 0);
-  if (g_strcmp0(gst_sdp_media_get_media(media), "video") != 0)
-    return "the answer's m= line is not about video";
-  if (gst_sdp_media_get_port(media) == 0) return "the other side does not take this codec";
-  if (g_strcmp0(gst_sdp_media_get_proto(media), "UDP/TLS/RTP/SAVPF") != 0) {
-    return "the answer's protocol is not UDP/TLS/RTP/SAVPF";
-  }
-  for (const char* name : {"ice-ufrag", "ice-pwd", "fingerprint"}) {
-    if (gst_sdp_media_get_attribute_val(media, name) == nullptr &&
-        gst_sdp_message_get_attribute_val(message, name) == nullptr) {
-      return std::string("the answer has no a=") + name;
-    }
-  }
-  const char* setup = gst_sdp_media_get_attribute_val(media, "setup");
-  if (setup == nullptr) setup = gst_sdp_message_get_attribute_val(message, "setup");
-  if (g_strcmp0(setup, "active") != 0 && g_strcmp0(setup, "passive") != 0) {
-    return "the answer's a=setup is neither active nor passive";
-  }
-  if (gst_sdp_media_get_attribute_val(media, "rtpmap") == nullptr) return "the answer has no a=rtpmap";
-  return "";
 }
 
 std::string Peer::answer(const std::string& sdp) {

@@ -2,7 +2,7 @@
 // One WebRTC connection that sends the picture: to a browser, or to a WHIP server. A pipeline of its own that
 // is fed from a tap once the connection stands. We offer, the other side answers.
 //
-// Main loop only. Messages of the other side are checked before webrtcbin sees them.
+// Main loop only. Messages of the other side are checked (sdp.h) before webrtcbin sees them.
 #pragma once
 
 #include <functional>
@@ -32,7 +32,7 @@ struct PeerEvents {
 
 class Peer : public std::enable_shared_from_this<Peer> {
  public:
-  static constexpr size_t most_sdp = 32 * 1024, most_candidate = 512, most_candidates = 64;
+  static constexpr unsigned most_candidates = 64;
 
   /// Null and a sentence if an element is missing. An offer follows.
   static std::shared_ptr<Peer> make(Tap& tap, const PeerConfig& config, PeerEvents events,
@@ -52,6 +52,7 @@ class Peer : public std::enable_shared_from_this<Peer> {
  private:
   Peer(Tap& tap, PeerEvents events) : tap_(tap), events_(std::move(events)) {}
   bool open(const PeerConfig& config, std::string* error);
+  void restrict_ice(const std::string& address);
   void offer_h264(gpointer transceiver);
   void connect_signals();
   void create_offer();
@@ -68,8 +69,5 @@ class Peer : public std::enable_shared_from_this<Peer> {
   bool offered_ = false, answered_ = false, failed_ = false;
   unsigned candidates_ = 0;
 };
-
-/// Empty, or why this is no answer to our offer of one video track. Pure.
-std::string problem_of_answer(const std::string& sdp);
 
 }  // namespace flowcache::live

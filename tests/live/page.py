@@ -116,6 +116,20 @@ def plots():
         assert colours > 2, (name, colours)
 
 
+def loopback():
+    """no socket of the program is bound to anything but 127.0.0.1"""
+    folder = f"/proc/{live.process.pid}/fd"
+    mine = {os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder) if os.path.islink(os.path.join(folder, fd))}
+    bound = []
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        with open(f"/proc/net/{table}", encoding="ascii") as lines:
+            for fields in (line.split() for line in list(lines)[1:]):
+                if f"socket:[{fields[9]}]" in mine:
+                    bound.append((table, fields[1]))
+    assert [b for b in bound if b[0] == "udp"], "the picture comes by UDP"
+    assert not [b for b in bound if not b[1].startswith("0100007F:")], bound
+
+
 def second():
     """a second viewer sees the same; one that is killed disturbs nobody, and its place becomes free"""
     with Browser() as other:
@@ -198,7 +212,7 @@ def colours():
 
 
 try:
-    run([moves, follows, queued, keyboard, h264, refused, plots, second, reload, cut, full, token, colours])
+    run([moves, follows, queued, keyboard, h264, refused, plots, loopback, second, reload, cut, full, token, colours])
 finally:
     if browser:
         browser.__exit__()
