@@ -148,6 +148,19 @@ Choice choose(std::span<const PolicyEntry<Policy>> entries, std::string_view spe
 
 }  // namespace
 
+OptionSpec count_option(std::string name, std::string help, double value, double min, double max) {
+  return {.name = std::move(name),
+          .help = std::move(help),
+          .value = value,
+          .min = min,
+          .max = max,
+          .whole = true};
+}
+
+OptionSpec switch_option(std::string name, std::string help, bool value) {
+  return count_option(std::move(name), std::move(help), value ? 1 : 0, 0, 1);
+}
+
 std::string_view policy_name(std::string_view spec) {
   return spec.substr(0, spec.find_first_of(":+"));
 }

@@ -27,6 +27,10 @@ struct OptionSpec {
   bool text = false;                   // any text, by default none; kept with the words
 };
 
+// A whole number min..max, and a switch that is 0 or 1.
+OptionSpec count_option(std::string name, std::string help, double value, double min = 0, double max = 1000);
+OptionSpec switch_option(std::string name, std::string help, bool value);
+
 // Options after parsing: every option of the policy is present.
 struct Options {
   std::map<std::string, double, std::less<>> numbers;

@@ -117,6 +117,8 @@ void check_cache(const Fields& cache) {
   cache.string("kv", 63, "window");
   cache.number("threshold", 0, 10, 0.0);
   cache.integer("history_chunks", 1, 100000, 1);
+  if (const std::string on_cut = cache.string("on_cut", 63, "keep"); on_cut != "keep" && on_cut != "forget")
+    cache.fail("on_cut", "keep or forget");
   cache.integer("warmup", 0, 1000, 0);
 }
 

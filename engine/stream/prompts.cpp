@@ -76,6 +76,7 @@ ChunkPrompt Prompts::take(int64_t chunk) {
     current_.at_chunk = chunk;
     queued_.erase(queued_.begin());
     result.changed = true;
+    result.cut = !blend_from_.defined();
   }
   next_chunk_ = chunk + 1;
   result.ticket = current_.ticket;

@@ -23,6 +23,7 @@ struct ChunkPrompt {
   at::Tensor features;  // [n, text_dim]
   uint64_t ticket = 0;
   bool changed = false;  // differs from the chunk before: conditions must be rebuilt
+  bool cut = false;      // a new prompt begins here, without a blend
 };
 
 // Thread-safe: prompts come from any thread while one thread asks for chunks in ascending order.

@@ -31,6 +31,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
     kv_.push_back(
         std::make_unique<KvStore>(resolved.kv_geometry, resolved.budget_tokens, resolved.kv.make()));
   clean_context_ = config.clean_context < 0 ? model_->package.clean_context : config.clean_context == 1;
+  forgets_on_cut_ = model_->package.cache.value("on_cut", "keep") == "forget";
   estimate_step_ = kv_.front()->policy().needs_change(schedule_.steps());
   prompts_ = std::make_unique<Prompts>(*model_->text, config.prompt);
   if (resolved.branches == max_branches) {
@@ -123,6 +124,11 @@ void Stream::admit(int64_t index) {
   chunk->latent = noise(*chunk);
   const ChunkPrompt prompt = prompts_->take(index);
   if (prompt.changed || !condition_) condition_ = model_->transformer->condition(prompt.features);
+  if (prompt.cut && forgets_on_cut_) {
+    bool dropped = false;
+    for (const auto& kv : kv_) dropped |= kv->forget_history();
+    if (dropped) context_changed();
+  }
   if (prompt.changed && reuse_->across_chunks()) {  // R7: computed for another prompt
     across_.assign(across_.size(), {});
     reuse_->residuals_dropped(index);
@@ -170,11 +176,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   result->threshold = threshold_;
   result->flops = chunk.flops;
   live_.pop_front();  // `chunk` ends here
-  if (dropped)
-    for (const auto& other : live_) {
-      reuse_->context_changed(other->index);
-      other->must_compute |= reuse_->recompute_on_context_change();
-    }
+  if (dropped) context_changed();
 
   const std::lock_guard lock(stats_mutex_);
   ++stats_.chunks;
@@ -199,6 +201,14 @@ at::Tensor Stream::token_change(const LiveChunk& chunk) const {
       .unfold(2, shape.patch_width, shape.patch_width)
       .mean({3, 4})
       .flatten();
+}
+
+// R5: what the chunks in flight attend is no longer what they were computed with.
+void Stream::context_changed() {
+  for (const auto& other : live_) {
+    reuse_->context_changed(other->index);
+    other->must_compute |= reuse_->recompute_on_context_change();
+  }
 }
 
 bool Stream::move_to_history(const LiveChunk& chunk) {

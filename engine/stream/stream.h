@@ -112,6 +112,7 @@ class Stream {
   at::Tensor noise(LiveChunk& chunk);
   void govern(double chunk_seconds);
   std::shared_ptr<Chunk> finish(LiveChunk& chunk);
+  void context_changed();
   bool move_to_history(const LiveChunk& chunk);
   at::Tensor token_change(const LiveChunk& chunk) const;
   void check_cancelled();
@@ -138,6 +139,7 @@ class Stream {
   size_t next_task_ = 0;
   bool tick_open_ = false;
   bool clean_context_ = false;
+  bool forgets_on_cut_ = false;  // a cut to another prompt begins without history
   int estimate_step_ = -1;  // whose x0 estimate the KV policy wants; -1: none
   std::string ended_;       // why the stream cannot go on; "" while it can
   std::deque<std::unique_ptr<LiveChunk>> live_;

@@ -348,6 +348,23 @@ TEST(KvStore, ResetKeepsTheAllocationAndNothingElse) {
   }
 }
 
+TEST(KvStore, ForgettingHistoryLeavesTheChunksInFlight) {
+  Stream s("window", 36, small(2));
+  for (int64_t c = 0; c < 3; ++c) {
+    s.admit(c);
+    s.compute(c);
+    if (c > 0) s.finish(c - 1);
+  }
+  EXPECT_TRUE(s.store.forget_history());
+  EXPECT_FALSE(s.store.forget_history());
+  EXPECT_EQ(s.store.history_tokens(), 0);
+  EXPECT_EQ(s.tokens(s.append(2, 0).k), range(24, 36));
+  s.admit(3);
+  EXPECT_EQ(s.tokens(s.append(3, 1).k, 1), range(24, 48));
+  s.finish(2);
+  expect_intact(s.store, 2);
+}
+
 TEST(KvStore, OneHeadOneQueryHead) {
   KvGeometry geometry = small();
   geometry.kv_heads = 1;

@@ -292,6 +292,31 @@ TEST(XChunk, ReusesTheSameStepOfAnEarlierChunk) {
   for (int i = 0; i < 6; ++i) EXPECT_EQ(several.next()->decisions.front(), 1) << i;
 }
 
+// After a cut that forgets, a chunk is what it would be at the beginning of a video of its own; RoPE only
+// sees distances. A blend, and a model that keeps, see the old video.
+TEST(Cut, BeginsWithoutHistoryWhereTheModelSaysSo) {
+  const auto model = tiny_model();
+  const auto same_noise = [](Stream& stream) {
+    stream.replace_noise([](int64_t, int64_t) { return draw_noise(9, 0, 0, {16, 3, 6, 8}, at::kCPU); });
+  };
+  StreamConfig c = config("none");
+  c.prompt = "snow";
+  Stream alone(model, c);
+  same_noise(alone);
+  const at::Tensor wanted = alone.next()->latent;
+  const auto third_chunk = [&](const char* on_cut, uint32_t blend) {
+    model->package.cache["on_cut"] = on_cut;
+    Stream stream(model, config("none"));
+    same_noise(stream);
+    stream.next(), stream.next();
+    stream.prompts().change("snow", FC_NEXT_CHUNK, blend);
+    return (stream.next()->latent - wanted).abs().max().item<double>();
+  };
+  EXPECT_LT(third_chunk("forget", 0), 1e-3);
+  EXPECT_GT(third_chunk("keep", 0), 1e-2);
+  EXPECT_GT(third_chunk("forget", 2), 1e-2);
+}
+
 TEST(XChunk, ANewPromptIsNotMadeOfTheOldOne) {
   const auto model = tiny_model();
   Stream stream(model, config("xchunk:angle=2,most_in_a_row=0", 10));

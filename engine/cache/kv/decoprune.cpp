@@ -65,14 +65,6 @@ class DecoPrune final : public KvPolicy {
 namespace kv {
 
 PolicyEntry<KvPolicy> decoprune() {
-  const auto chunks = [](std::string name, std::string help, double value) {
-    return OptionSpec{.name = std::move(name),
-                      .help = std::move(help),
-                      .value = value,
-                      .min = 0,
-                      .max = 1000,
-                      .whole = true};
-  };
   return {
       .name = "decoprune",
       .summary =
@@ -88,8 +80,8 @@ PolicyEntry<KvPolicy> decoprune() {
                    .value = 0.1,
                    .min = 0,
                    .max = 1000},
-                  chunks("sink_chunks", "first chunks of the video, kept whole", 1),
-                  chunks("recent_chunks", "newest chunks, kept whole", 1)},
+                  count_option("sink_chunks", "first chunks of the video, kept whole", 1),
+                  count_option("recent_chunks", "newest chunks, kept whole", 1)},
       .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
         return std::make_unique<DecoPrune>(options.number("probe"), options.number("threshold"),
                                            options.integer("sink_chunks"), options.integer("recent_chunks"));

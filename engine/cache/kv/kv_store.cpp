@@ -75,6 +75,7 @@ struct KvStore::Impl {
   at::Tensor ask_policy(int layer);
   void check_slots(const at::Tensor& slots, int layer, int64_t kept) const;
   void shrink();
+  void keep(const std::vector<at::Tensor>& slots);
 };
 
 void KvStore::Impl::allocate() {
@@ -159,6 +160,11 @@ void KvStore::Impl::shrink() {
     slots.push_back(ask_policy(layer));
     check_slots(slots.back(), layer, slots.front().size(-1));
   }
+  keep(slots);
+}
+
+// Closes history up to these slots of each layer.
+void KvStore::Impl::keep(const std::vector<at::Tensor>& slots) {
   const int64_t tail = static_cast<int64_t>(window.size()) * geometry.tokens_per_chunk;
   for (int layer = 0; layer < geometry.layers; ++layer) {
     compact_rows(buffer[layer], slots[layer], history, tail, scratch);
@@ -233,6 +239,14 @@ bool KvStore::finish(int64_t chunk, const at::Tensor& change) {
   s.history = total;
   if (total <= s.budget) return false;
   s.shrink();
+  return true;
+}
+
+bool KvStore::forget_history() {
+  Impl& s = *impl_;
+  if (s.history == 0) return false;
+  s.keep(std::vector<at::Tensor>(s.geometry.layers, at::empty({0}, at::kLong)));
+  s.policy->begin(s.geometry.tokens_per_frame, s.geometry.tokens_per_chunk, s.budget);
   return true;
 }
 

@@ -56,6 +56,8 @@ class KvStore {
   // undefined.
   bool finish(int64_t chunk, const at::Tensor& change = {});
   const KvPolicy& policy() const;
+  // Drops the history; the chunks in flight stay and no longer attend it. Returns true if there was any.
+  bool forget_history();
   // Drops everything, keeps the allocation.
   void reset();
 

@@ -107,28 +107,19 @@ class PackKv final : public KvPolicy {
 namespace kv {
 
 PolicyEntry<KvPolicy> packcache() {
-  return {.name = "packcache",
-          .summary = "each older frame keeps half as many tokens as the next, anchors keep all",
-          .paper = "PackCache, arXiv 2601.04359",
-          .options = {{.name = "window",
-                       .help = "frames or chunks that share the budget",
-                       .value = 12,
-                       .min = 1,
-                       .max = 1000,
-                       .whole = true},
-                      {.name = "unit", .help = "what ages as a whole", .words = {"frame", "chunk"}},
-                      {.name = "anchor_frames",
-                       .help = "first latent frames of the video, kept whole",
-                       .value = 0,
-                       .min = 0,
-                       .max = 10000,
-                       .whole = true},
-                      positions_option()},
-          .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
-            return std::make_unique<PackKv>(options.integer("window"), options.word("unit") == "chunk",
-                                            options.integer("anchor_frames"),
-                                            options.word("positions") == "relative");
-          }};
+  return {
+      .name = "packcache",
+      .summary = "each older frame keeps half as many tokens as the next, anchors keep all",
+      .paper = "PackCache, arXiv 2601.04359",
+      .options = {count_option("window", "frames or chunks that share the budget", 12, 1),
+                  {.name = "unit", .help = "what ages as a whole", .words = {"frame", "chunk"}},
+                  count_option("anchor_frames", "first latent frames of the video, kept whole", 0, 0, 10000),
+                  positions_option()},
+      .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
+        return std::make_unique<PackKv>(options.integer("window"), options.word("unit") == "chunk",
+                                        options.integer("anchor_frames"),
+                                        options.word("positions") == "relative");
+      }};
 }
 
 }  // namespace kv

@@ -37,12 +37,8 @@ PolicyEntry<KvPolicy> window() {
   return {.name = "window",
           .summary = "the most recent frames that the budget holds, after an optional attention sink",
           .paper = "Self-Forcing, arXiv 2506.08009; LongLive, arXiv 2509.22622",
-          .options = {{.name = "sink_frames",
-                       .help = "first latent frames of the video that are never dropped",
-                       .value = 0,
-                       .min = 0,
-                       .max = 10000,
-                       .whole = true},
+          .options = {count_option("sink_frames", "first latent frames of the video that are never dropped",
+                                   0, 0, 10000),
                       positions_option()},
           .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
             return std::make_unique<WindowKv>(

@@ -9,7 +9,7 @@
 namespace flowcache {
 namespace {
 
-class Automatic final : public ReusePolicy {
+class Automatic final : public PerChunkPolicy {
  public:
   Automatic(int floor, int ceiling, double power) : floor_(floor), ceiling_(ceiling), power_(power) {}
   Tap taps() const override { return Tap::none; }
@@ -21,23 +21,19 @@ class Automatic final : public ReusePolicy {
   }
   void allow(int computed) override { allowed_ = computed; }
 
-  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override {
-    std::vector<Decision> decisions;
-    for (const ChunkStep& step : tick) {
-      const StepInfo& info = step.info;
-      const auto [own, first] = computed_.try_emplace(info.chunk, allowed_);
-      const bool compute = !(threshold > 0) || info.must_compute || first || info.step >= info.steps - 1 ||
-                           on_ramp(info.step, info.steps, own->second, power_);
-      decisions.push_back({.action = compute ? Action::compute : Action::reuse, .forced = compute});
-    }
-    return decisions;
-  }
-
   void end_chunk(int64_t chunk) override { computed_.erase(chunk); }
   void reset() override { computed_.clear(); }
   uint64_t state_bytes() const override { return 0; }
 
  private:
+  Decision decide_one(const ChunkStep& step, double threshold) override {
+    const StepInfo& info = step.info;
+    const auto [own, first] = computed_.try_emplace(info.chunk, allowed_);
+    const bool compute = !(threshold > 0) || info.must_compute || first || info.step >= info.steps - 1 ||
+                         on_ramp(info.step, info.steps, own->second, power_);
+    return {.action = compute ? Action::compute : Action::reuse, .forced = compute};
+  }
+
   int floor_, ceiling_;
   double power_;
   int allowed_ = 1000;               // before the governor speaks: everything
@@ -54,18 +50,8 @@ PolicyEntry<ReusePolicy> automatic() {
           .threshold = 1,
           .options = with_prediction(
               {
-                  {.name = "floor",
-                   .help = "computed steps a chunk that it never goes below",
-                   .value = 3,
-                   .min = 2,
-                   .max = 1000,
-                   .whole = true},
-                  {.name = "ceiling",
-                   .help = "computed steps a chunk that it never exceeds; 0: all steps",
-                   .value = 0,
-                   .min = 0,
-                   .max = 1000,
-                   .whole = true},
+                  count_option("floor", "computed steps a chunk that it never goes below", 3, 2),
+                  count_option("ceiling", "computed steps a chunk that it never exceeds; 0: all steps", 0),
                   {.name = "power",
                    .help = "1 spaces them evenly, more crowds them at the start",
                    .value = 1.5,

@@ -16,12 +16,6 @@ double mean_difference(const at::Tensor& a, const at::Tensor& b) {
 
 }  // namespace
 
-std::vector<Decision> EasyCache::decide(std::span<const ChunkStep> tick, double threshold) {
-  std::vector<Decision> decisions;
-  for (const ChunkStep& step : tick) decisions.push_back(decide_one(step, threshold));
-  return decisions;
-}
-
 Decision EasyCache::decide_one(const ChunkStep& step, double threshold) {
   const StepInfo& info = step.info;
   State& state = chunks_[info.chunk];
@@ -66,12 +60,7 @@ PolicyEntry<ReusePolicy> easycache() {
           .paper = "EasyCache, arXiv 2507.02860",
           .threshold = 0.05,
           .options = with_prediction({
-              {.name = "warmup",
-               .help = "steps of a chunk computed before any is reused; 0: a fifth of them",
-               .value = 0,
-               .min = 0,
-               .max = 1000,
-               .whole = true},
+              count_option("warmup", "steps of a chunk computed before any is reused; 0: a fifth of them", 0),
               residual_option({"output_delta", "velocity"}),
           }),
           .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {

@@ -14,13 +14,12 @@ struct EasyCacheConfig {
   ReuseKind residual = ReuseKind::output_delta;
 };
 
-class EasyCache final : public ReusePolicy {
+class EasyCache final : public PerChunkPolicy {
  public:
   explicit EasyCache(EasyCacheConfig config) : config_(config) {}
 
   Tap taps() const override { return Tap::latent | Tap::velocity; }
   ReuseKind kind() const override { return config_.residual; }
-  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override;
   void computed(const ChunkStep& step, const at::Tensor& velocity) override;
   void end_chunk(int64_t chunk) override { chunks_.erase(chunk); }
   void reset() override { chunks_.clear(); }
@@ -34,7 +33,7 @@ class EasyCache final : public ReusePolicy {
     double output_magnitude = 0;  // mean |output|
     double rate = -1;             // mean change of output / mean change of input; negative: not known yet
   };
-  Decision decide_one(const ChunkStep& step, double threshold);
+  Decision decide_one(const ChunkStep& step, double threshold) override;
 
   EasyCacheConfig config_;
   std::map<int64_t, State> chunks_;

@@ -16,19 +16,13 @@ struct FirstBlockConfig {
   int most_in_a_row = 0, most = 0;  // reused steps; 0: no limit
 };
 
-class FirstBlock final : public ReusePolicy {
+class FirstBlock final : public PerChunkPolicy {
  public:
   explicit FirstBlock(const FirstBlockConfig& config) : config_(config) {}
   Tap taps() const override { return Tap::first_blocks; }
   ReuseKind kind() const override { return ReuseKind::tail_residual; }
   int first_blocks() const override { return config_.first; }
   int last_blocks() const override { return config_.last; }
-
-  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override {
-    std::vector<Decision> decisions;
-    for (const ChunkStep& step : tick) decisions.push_back(decide_one(step, threshold));
-    return decisions;
-  }
 
   void end_chunk(int64_t chunk) override { chunks_.erase(chunk); }
   void reset() override { chunks_.clear(); }
@@ -44,7 +38,7 @@ class FirstBlock final : public ReusePolicy {
     int in_a_row = 0, total = 0;
   };
 
-  Decision decide_one(const ChunkStep& step, double threshold) {
+  Decision decide_one(const ChunkStep& step, double threshold) override {
     const StepInfo& info = step.info;
     State& state = chunks_[info.chunk];
     const at::Tensor& change = step.features.first_blocks;
@@ -74,15 +68,6 @@ class FirstBlock final : public ReusePolicy {
   std::map<int64_t, State> chunks_;
 };
 
-OptionSpec count(std::string name, std::string help, double value, double min) {
-  return {.name = std::move(name),
-          .help = std::move(help),
-          .value = value,
-          .min = min,
-          .max = 1000,
-          .whole = true};
-}
-
 }  // namespace
 
 namespace reuse {
@@ -95,11 +80,11 @@ PolicyEntry<ReusePolicy> first_block() {
           .paper = "DBCache, cache-dit; first-block cache, ParaAttention",
           .threshold = 0.12,
           .options = with_prediction({
-              count("first_blocks", "Fn: blocks that run on every step before the decision", 1, 1),
-              count("last_blocks", "Bn: blocks that run on every step after the reused part", 0, 0),
-              count("warmup", "steps of a chunk computed before any is reused", 2, 0),
-              count("most_in_a_row", "consecutive reused steps at most; 0: no limit", 3, 0),
-              count("most", "reused steps a chunk at most; 0: no limit", 0, 0),
+              count_option("first_blocks", "Fn: blocks that run on every step before the decision", 1, 1),
+              count_option("last_blocks", "Bn: blocks that run on every step after the reused part", 0, 0),
+              count_option("warmup", "steps of a chunk computed before any is reused", 2, 0),
+              count_option("most_in_a_row", "consecutive reused steps at most; 0: no limit", 3, 0),
+              count_option("most", "reused steps a chunk at most; 0: no limit", 0, 0),
           }),
           .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
             return predicted(std::make_unique<FirstBlock>(

@@ -6,13 +6,6 @@
 
 namespace flowcache {
 
-std::vector<Decision> FlowCacheReuse::decide(std::span<const ChunkStep> tick, double threshold) {
-  std::vector<Decision> decisions;
-  decisions.reserve(tick.size());
-  for (const ChunkStep& step : tick) decisions.push_back(decide_one(step, threshold));
-  return decisions;
-}
-
 Decision FlowCacheReuse::decide_one(const ChunkStep& step, double threshold) {
   const StepInfo& info = step.info;
   State& state = chunks_[info.chunk];
@@ -50,12 +43,7 @@ PolicyEntry<ReusePolicy> flowcache() {
       .paper = "FlowCache: Caching for autoregressive video diffusion, arXiv 2602.10825",
       .threshold = 0.2,
       .options = with_prediction({
-          {.name = "warmup",
-           .help = "steps of a chunk computed before any is reused",
-           .value = 3,
-           .min = 0,
-           .max = 1000,
-           .whole = true},
+          count_option("warmup", "steps of a chunk computed before any is reused", 3),
           {.name = "feature",
            .help = "what is compared: embedded latent, or timestep modulation",
            .words = {"tokens", "modulation"}},
@@ -63,12 +51,7 @@ PolicyEntry<ReusePolicy> flowcache() {
            .help = "what is applied again",
            .words = {"velocity", "latent_increment", "token_residual"}},
           {.name = "metric", .help = "precision of the distance", .words = {"fp32", "bf16"}},
-          {.name = "protect_last",
-           .help = "1: compute the last step of each chunk",
-           .value = 1,
-           .min = 0,
-           .max = 1,
-           .whole = true},
+          switch_option("protect_last", "1: compute the last step of each chunk", true),
           {.name = "polynomial",
            .help = "TeaCache polynomial applied to the distance",
            .words = polynomial_names()},

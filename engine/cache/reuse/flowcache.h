@@ -22,13 +22,12 @@ struct FlowCacheConfig {
   UnsafeDistance unsafe = UnsafeDistance::compute;
 };
 
-class FlowCacheReuse final : public ReusePolicy {
+class FlowCacheReuse final : public PerChunkPolicy {
  public:
   explicit FlowCacheReuse(FlowCacheConfig config) : config_(std::move(config)) {}
 
   Tap taps() const override { return config_.feature; }
   ReuseKind kind() const override { return config_.residual; }
-  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override;
   void end_chunk(int64_t chunk) override { chunks_.erase(chunk); }
   void reset() override { chunks_.clear(); }
   uint64_t state_bytes() const override;
@@ -38,7 +37,7 @@ class FlowCacheReuse final : public ReusePolicy {
     Accumulator accumulator;
     KeptFeature previous;  // of the step before, computed or reused
   };
-  Decision decide_one(const ChunkStep& step, double threshold);
+  Decision decide_one(const ChunkStep& step, double threshold) override;
 
   FlowCacheConfig config_;
   std::map<int64_t, State> chunks_;

@@ -8,13 +8,8 @@
 
 namespace flowcache {
 
-std::vector<Decision> Forecast::decide(std::span<const ChunkStep> tick, double threshold) {
-  std::vector<Decision> decisions;
-  for (const ChunkStep& step : tick) decisions.push_back(decide_one(step.info, threshold));
-  return decisions;
-}
-
-Decision Forecast::decide_one(const StepInfo& info, double threshold) {
+Decision Forecast::decide_one(const ChunkStep& step, double threshold) {
+  const StepInfo& info = step.info;
   State& state = chunks_[info.chunk];
   const bool tired = config_.most_skipped > 0 && state.skipped >= config_.most_skipped;
   const bool learned = config_.learn_start && start_curvature_ != unknown;
@@ -75,24 +70,10 @@ PolicyEntry<ReusePolicy> forecast() {
           .threshold = 0.02,
           .options = with_prediction(
               {
-                  {.name = "warmup",
-                   .help = "steps that the first chunk computes before any is reused",
-                   .value = 3,
-                   .min = 0,
-                   .max = 1000,
-                   .whole = true},
-                  {.name = "learn_start",
-                   .help = "1: later chunks begin with what a chunk before them measured",
-                   .value = 1,
-                   .min = 0,
-                   .max = 1,
-                   .whole = true},
-                  {.name = "most_skipped",
-                   .help = "consecutive reused steps at most; 0: no limit",
-                   .value = 0,
-                   .min = 0,
-                   .max = 1000,
-                   .whole = true},
+                  count_option("warmup", "steps that the first chunk computes before any is reused", 3),
+                  switch_option("learn_start", "1: later chunks begin with what a chunk before them measured",
+                                true),
+                  count_option("most_skipped", "consecutive reused steps at most; 0: no limit", 0),
               },
               /*order=*/1, /*correct=*/1),
           .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {

@@ -22,13 +22,12 @@ struct ForecastConfig {
   int most_skipped = 0;     // consecutive reused steps at most; 0: no limit
 };
 
-class Forecast final : public ReusePolicy {
+class Forecast final : public PerChunkPolicy {
  public:
   explicit Forecast(ForecastConfig config) : config_(config) {}
 
   Tap taps() const override { return Tap::velocity; }
   ReuseKind kind() const override { return ReuseKind::velocity; }
-  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override;
   void computed(const ChunkStep& step, const at::Tensor& velocity) override;
   void residuals_dropped(int64_t chunk) override { chunks_.erase(chunk); }
   void end_chunk(int64_t chunk) override { chunks_.erase(chunk); }
@@ -48,7 +47,7 @@ class Forecast final : public ReusePolicy {
     double curvature = unknown;  // relative error of the extrapolation per squared noise level
     int skipped = 0;
   };
-  Decision decide_one(const StepInfo& info, double threshold);
+  Decision decide_one(const ChunkStep& step, double threshold) override;
   double foretold_error(const State& state, const StepInfo& info) const;
 
   ForecastConfig config_;

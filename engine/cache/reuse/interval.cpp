@@ -18,18 +18,8 @@ std::unique_ptr<ReusePolicy> make(const Options& options) {
 std::vector<OptionSpec> options(int interval, int start, int order) {
   return with_prediction(
       {
-          {.name = "interval",
-           .help = "steps from one computation to the next",
-           .value = static_cast<double>(interval),
-           .min = 1,
-           .max = 100,
-           .whole = true},
-          {.name = "start",
-           .help = "steps computed before the first is reused",
-           .value = static_cast<double>(start),
-           .min = 0,
-           .max = 1000,
-           .whole = true},
+          count_option("interval", "steps from one computation to the next", interval, 1, 100),
+          count_option("start", "steps computed before the first is reused", start),
           residual_option(),
       },
       order);

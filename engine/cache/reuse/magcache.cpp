@@ -19,13 +19,8 @@ std::vector<double> resample_curve(const std::vector<double>& curve, int steps) 
   return own;
 }
 
-std::vector<Decision> MagCache::decide(std::span<const ChunkStep> tick, double threshold) {
-  std::vector<Decision> decisions;
-  for (const ChunkStep& step : tick) decisions.push_back(decide_one(step.info, threshold));
-  return decisions;
-}
-
-Decision MagCache::decide_one(const StepInfo& info, double threshold) {
+Decision MagCache::decide_one(const ChunkStep& step, double threshold) {
+  const StepInfo& info = step.info;
   const bool begun = chunks_.contains(info.chunk);
   State& state = chunks_[info.chunk];
   if (static_cast<int>(curve_.size()) != info.steps) curve_ = resample_curve(curve_, info.steps);
@@ -88,12 +83,7 @@ PolicyEntry<ReusePolicy> magcache() {
            .help = "magnitude ratios: measured on the first chunk, or published ones",
            .words = curves},
           {.name = "curve_file", .help = "JSON array of magnitude ratios, instead of curve", .text = true},
-          {.name = "most_skipped",
-           .help = "K: consecutive reused steps at most",
-           .value = 2,
-           .min = 0,
-           .max = 1000,
-           .whole = true},
+          count_option("most_skipped", "K: consecutive reused steps at most", 2),
           {.name = "retention",
            .help = "R: share of a chunk's steps computed at first",
            .value = 0.2,

@@ -19,14 +19,13 @@ struct MagCacheConfig {
   ReuseKind residual = ReuseKind::velocity;
 };
 
-class MagCache final : public ReusePolicy {
+class MagCache final : public PerChunkPolicy {
  public:
   explicit MagCache(MagCacheConfig config) : config_(std::move(config)), curve_(config_.curve) {}
 
   // `threshold` is E, the error that may add up.
   Tap taps() const override { return config_.curve.empty() ? Tap::velocity : Tap::none; }
   ReuseKind kind() const override { return config_.residual; }
-  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override;
   void computed(const ChunkStep& step, const at::Tensor& velocity) override;
   void end_chunk(int64_t chunk) override;
   void reset() override;
@@ -42,7 +41,7 @@ class MagCache final : public ReusePolicy {
     std::vector<double> measured;
     KeptFeature velocity;
   };
-  Decision decide_one(const StepInfo& info, double threshold);
+  Decision decide_one(const ChunkStep& step, double threshold) override;
 
   MagCacheConfig config_;
   std::vector<double> curve_;

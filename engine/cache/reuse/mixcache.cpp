@@ -21,19 +21,13 @@ struct MixConfig {
          rough = 0.15;  // change of the velocity below which the interval grows, above which it shrinks
 };
 
-class MixCache final : public ReusePolicy {
+class MixCache final : public PerChunkPolicy {
  public:
   explicit MixCache(const MixConfig& config) : config_(config) {}
   Tap taps() const override { return Tap::latent | Tap::first_blocks | Tap::velocity; }
   ReuseKind kind() const override { return ReuseKind::velocity; }
   int first_blocks() const override { return 1; }
   bool keeps_tail() const override { return true; }
-
-  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override {
-    std::vector<Decision> decisions;
-    for (const ChunkStep& step : tick) decisions.push_back(decide_one(step, threshold));
-    return decisions;
-  }
 
   void computed(const ChunkStep& step, const at::Tensor& velocity) override {
     State& state = chunks_[step.info.chunk];
@@ -64,7 +58,7 @@ class MixCache final : public ReusePolicy {
     Taken last = Taken::full;
   };
 
-  Decision decide_one(const ChunkStep& step, double threshold) {
+  Decision decide_one(const ChunkStep& step, double threshold) override {
     const StepInfo& info = step.info;
     State& state = chunks_[info.chunk];
     const at::Tensor &latent = step.features.latent, &blocks = step.features.first_blocks;
@@ -114,25 +108,14 @@ PolicyEntry<ReusePolicy> mixcache() {
           "holds whole steps or the blocks behind the first, whichever changes less (a reconstruction)",
       .paper = "MixCache, arXiv 2508.12691",
       .threshold = 0.15,
-      .options = {{.name = "warmup",
-                   .help = "steps of a chunk computed before any is reused; 0: a fifth of them",
-                   .value = 0,
-                   .min = 0,
-                   .max = 1000,
-                   .whole = true},
-                  {.name = "longest",
-                   .help = "reused steps in a row at most",
-                   .value = 4,
-                   .min = 1,
-                   .max = 1000,
-                   .whole = true},
-                  number("block_impact", "what a change of the first block weighs against one of the latent",
-                         d.block_impact, 100),
-                  number("repeat_penalty", "factor on the granularity that was taken last", d.repeat_penalty,
-                         100),
-                  number("calm", "change of the velocity below which more steps may be reused in a row",
-                         d.calm, 10),
-                  number("rough", "change of the velocity above which fewer may", d.rough, 10)},
+      .options =
+          {count_option("warmup", "steps of a chunk computed before any is reused; 0: a fifth of them", 0),
+           count_option("longest", "reused steps in a row at most", 4, 1),
+           number("block_impact", "what a change of the first block weighs against one of the latent",
+                  d.block_impact, 100),
+           number("repeat_penalty", "factor on the granularity that was taken last", d.repeat_penalty, 100),
+           number("calm", "change of the velocity below which more steps may be reused in a row", d.calm, 10),
+           number("rough", "change of the velocity above which fewer may", d.rough, 10)},
       .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
         return std::make_unique<MixCache>(MixConfig{.warmup = options.integer("warmup"),
                                                     .longest = options.integer("longest"),

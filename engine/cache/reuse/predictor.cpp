@@ -151,22 +151,14 @@ std::unique_ptr<ReusePolicy> predicted(std::unique_ptr<ReusePolicy> policy, cons
 }
 
 std::vector<OptionSpec> with_prediction(std::vector<OptionSpec> options, int order, int correct) {
-  options.push_back({.name = "order",
-                     .help = "reused steps: 0 hold, 1 extrapolate linearly, 2 quadratically",
-                     .value = static_cast<double>(order),
-                     .min = 0,
-                     .max = 3,
-                     .whole = true});
+  options.push_back(
+      count_option("order", "reused steps: 0 hold, 1 extrapolate linearly, 2 quadratically", order, 0, 3));
   options.push_back({.name = "along",
                      .help = "extrapolate over the noise level or the step number",
                      .words = {"sigma", "step"}});
   options.push_back({.name = "gain", .help = "of the extrapolation", .value = 1, .min = 0, .max = 2});
-  options.push_back({.name = "correct",
-                     .help = "1: after a computation, repair what the predictions before it got wrong",
-                     .value = static_cast<double>(correct),
-                     .min = 0,
-                     .max = 1,
-                     .whole = true});
+  options.push_back(switch_option(
+      "correct", "1: after a computation, repair what the predictions before it got wrong", correct != 0));
   return options;
 }
 

@@ -30,12 +30,7 @@ PolicyEntry<ReusePolicy> ramp() {
       .threshold = 1,
       .options = with_prediction(
           {
-              {.name = "computed",
-               .help = "steps of a chunk that run the network",
-               .value = 7,
-               .min = 2,
-               .max = 1000,
-               .whole = true},
+              count_option("computed", "steps of a chunk that run the network", 7, 2),
               {.name = "power",
                .help = "1 spaces them evenly, more crowds them at the start",
                .value = 1.5,

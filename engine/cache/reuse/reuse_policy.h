@@ -135,4 +135,18 @@ class ReusePolicy {
   virtual uint64_t state_bytes() const = 0;
 };
 
+// A policy whose decision about a chunk looks at no other chunk of the tick.
+class PerChunkPolicy : public ReusePolicy {
+ public:
+  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) final {
+    std::vector<Decision> decisions;
+    decisions.reserve(tick.size());
+    for (const ChunkStep& step : tick) decisions.push_back(decide_one(step, threshold));
+    return decisions;
+  }
+
+ private:
+  virtual Decision decide_one(const ChunkStep& step, double threshold) = 0;
+};
+
 }  // namespace flowcache

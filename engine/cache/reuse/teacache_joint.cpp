@@ -107,12 +107,7 @@ PolicyEntry<ReusePolicy> teacache_joint() {
       .paper = "Timestep Embedding Tells: TeaCache, arXiv 2411.19108",
       .threshold = 0.2,
       .options = with_prediction({
-          {.name = "warmup",
-           .help = "first ticks of the stream, always computed",
-           .value = 5,
-           .min = 0,
-           .max = 1000,
-           .whole = true},
+          count_option("warmup", "first ticks of the stream, always computed", 5),
           {.name = "align",
            .help =
                "when chunks enter or leave: compare each with itself, or by position as in the paper's code",

@@ -12,7 +12,7 @@
 namespace flowcache {
 namespace {
 
-class XChunk final : public ReusePolicy {
+class XChunk final : public PerChunkPolicy {
  public:
   XChunk(int first_blocks, double angle, int most_in_a_row)
       : first_(first_blocks), angle_(angle), most_in_a_row_(most_in_a_row) {}
@@ -20,12 +20,6 @@ class XChunk final : public ReusePolicy {
   ReuseKind kind() const override { return ReuseKind::tail_residual; }
   int first_blocks() const override { return first_; }
   bool across_chunks() const override { return true; }
-
-  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override {
-    std::vector<Decision> decisions;
-    for (const ChunkStep& step : tick) decisions.push_back(decide_one(step, threshold));
-    return decisions;
-  }
 
   // What a step of an earlier chunk computed under other conditions says nothing about the next one.
   void residuals_dropped(int64_t) override { reset(); }
@@ -45,7 +39,7 @@ class XChunk final : public ReusePolicy {
     int in_a_row = 0;      // chunks that have reused it since
   };
 
-  Decision decide_one(const ChunkStep& step, double threshold) {
+  Decision decide_one(const ChunkStep& step, double threshold) override {
     if (static_cast<int>(steps_.size()) != step.info.steps) steps_.resize(step.info.steps);
     Step& state = steps_[step.info.step];
     const at::Tensor& change = step.features.first_blocks;
@@ -88,19 +82,10 @@ PolicyEntry<ReusePolicy> xchunk() {
           "for few-step models",
       .paper = "X-Cache, arXiv 2604.20289",
       .threshold = 0.3,
-      .options = {{.name = "first_blocks",
-                   .help = "blocks that run on every step and tell how alike two chunks are",
-                   .value = 1,
-                   .min = 1,
-                   .max = 1000,
-                   .whole = true},
+      .options = {count_option("first_blocks",
+                               "blocks that run on every step and tell how alike two chunks are", 1, 1),
                   {.name = "angle", .help = "1 - cosine at most", .value = 0.1, .min = 0, .max = 2},
-                  {.name = "most_in_a_row",
-                   .help = "chunks in a row that may reuse a step; 0: no limit",
-                   .value = 2,
-                   .min = 0,
-                   .max = 1000,
-                   .whole = true}},
+                  count_option("most_in_a_row", "chunks in a row that may reuse a step; 0: no limit", 2)},
       .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
         return std::make_unique<XChunk>(options.integer("first_blocks"), options.number("angle"),
                                         options.integer("most_in_a_row"));
