@@ -24,7 +24,7 @@ NOTES = [
     "weights are those of config.model, upcast to fp32; noise [chunks,16,3,h,w], latents [16,3*chunks,h,w]",
     "sigma = shift*u/(1+(shift-1)*u), u from 1 to 0 in equal steps; timestep 1000*sigma; x += v*(sigma_next-sigma)",
     "after its last step a chunk runs once more at timestep 0; that forward's K and V are the history of later chunks",
-    "history: the last history_chunks chunks; RoPE counts absolute latent frames; no reuse, no guidance",
+    "history: the last history_chunks chunks, none for the first chunk of a new prompt; RoPE counts absolute latent frames; no reuse, no guidance",
     "latents are the transformer's: times decoder.config.latent_scale they are the decoder's",
     "frames: of the first chunk, round(255*clamp(frame,0,1)); they may differ by one level",
     "text: ids before padding; words that are neither known, synonyms nor one edit from one word are in unknown"]

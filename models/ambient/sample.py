@@ -45,13 +45,15 @@ def generate(dit, prompts, steps=24, shift=1.5, history=3, seed=0, noise=None, t
     """One chunk per prompt, one in flight -> (latents [1,16,3n,h,w], forwards run).
 
     After its last step a chunk runs once more at timestep 0; the keys and values of that forward are what later
-    chunks see, at most `history` chunks of them. noise: [n,16,3,h,w] instead of the seed's. threshold > 0 reuses a
+    chunks see, at most `history` chunks of them; a new prompt begins without any. noise: [n,16,3,h,w] instead of the seed's. threshold > 0 reuses a
     velocity while the relative L1 distance of the embedded latents, summed since it was computed, stays below it
     (never in the first `warmup` steps nor the last). trace: a list that gets the velocity of every forward.
     """
     gen, sigma, past, out, runs = torch.Generator().manual_seed(seed), sigmas(steps, shift), [], [], 0
     nothing = dit.text(torch.zeros(1, 1, text.MAX_IDS, dtype=torch.long))
     for c, prompt in enumerate(prompts):
+        if c and prompt != prompts[c - 1]:
+            past = []
         context = dit.text(torch.tensor([[text.encode(prompt)]]))
         x = torch.randn(1, CHANNELS, 3, *GRID, generator=gen) if noise is None else noise[c:c + 1]
         join = lambda layer: tuple(torch.cat([p[layer][i] for p in past], 1) for i in (0, 1))
