@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "case.h"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
 
 namespace golden {
 
-Case::Case(const std::filesystem::path& folder) : folder_(folder) {
+Case::Case(const std::filesystem::path& folder, double bf16_bound)
+    : folder_(folder), bf16_bound_(bf16_bound) {
   std::ifstream file(folder / "case.json");
   if (!file) throw std::runtime_error("no case.json in " + folder.string());
   json_ = nlohmann::json::parse(file);
@@ -42,6 +44,14 @@ void Case::compare(const at::Tensor& got, const std::string& want_name, Toleranc
     return fail(why.str());
   }
   const at::Tensor a = got.to(at::kCPU, at::kDouble), b = want.to(at::kDouble);
+  if (bf16_bound_ > 0 && want.is_floating_point()) {
+    const double distance = (a - b).norm().item<double>() / std::max(b.norm().item<double>(), 1e-12);
+    largest_error_ = std::max(largest_error_, distance);
+    if (distance <= bf16_bound_) return;
+    std::ostringstream why;
+    why << want_name << ": distance " << distance << " exceeds " << bf16_bound_;
+    return fail(why.str());
+  }
   const at::Tensor error = (a - b).abs();
   const at::Tensor excess = error - (tolerance.atol + tolerance.rtol * b.abs());
   if (error.numel() == 0) return;

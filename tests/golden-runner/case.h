@@ -23,7 +23,9 @@ struct Tolerance {
 
 class Case {
  public:
-  explicit Case(const std::filesystem::path& folder);
+  // bf16_bound: compute in bf16, and hold every floating tensor to this distance |got - want| / |want| of
+  // norms instead of the case's tolerance. 0: fp32.
+  explicit Case(const std::filesystem::path& folder, double bf16_bound = 0);
 
   const std::filesystem::path& folder() const { return folder_; }
   const std::string& kind() const { return kind_; }
@@ -31,6 +33,8 @@ class Case {
   const nlohmann::json& calls() const { return json_.at("calls"); }
   const nlohmann::json& json() const { return json_; }
   const WeightMap& weights() const { return weights_; }
+  // What networks are built with.
+  at::ScalarType compute() const { return bf16_bound_ > 0 ? at::kBFloat16 : at::kFloat; }
   // A tensor of tensors.safetensors; throws if it is missing.
   const at::Tensor& tensor(const std::string& name) const;
   bool has(const std::string& name) const { return tensors_.contains(name); }
@@ -47,7 +51,7 @@ class Case {
   void check(bool holds, const std::string& what);
 
   bool ok() const { return failures_.empty() && comparisons_ > 0; }
-  double largest_error() const { return largest_error_; }
+  double largest_error() const { return largest_error_; }  // of an element; in bf16, of a tensor's norm
   int comparisons() const { return comparisons_; }
   std::string failures() const;
 
@@ -55,6 +59,7 @@ class Case {
   std::filesystem::path folder_;
   nlohmann::json json_;
   std::string kind_;
+  double bf16_bound_ = 0;
   WeightMap tensors_, weights_;
   int comparisons_ = 0;
   double largest_error_ = 0;
