@@ -20,15 +20,14 @@ int64_t count(const WeightSpec& spec) {
 
 class RandomText final : public TextEncoder {
  public:
-  RandomText(int64_t dim, at::Device device) : dim_(dim), device_(device) {}
+  RandomText(int64_t rows, int64_t dim, at::Device device) : rows_(rows), dim_(dim), device_(device) {}
   TextFeatures encode(std::string_view prompt) const override {
     auto generator = at::make_generator<at::CPUGeneratorImpl>(std::hash<std::string_view>{}(prompt));
-    return {at::randn({prompt_tokens, dim_}, generator, at::TensorOptions().dtype(at::kFloat)).to(device_),
-            {}};
+    return {at::randn({rows_, dim_}, generator, at::TensorOptions().dtype(at::kFloat)).to(device_), {}};
   }
 
  private:
-  int64_t dim_;
+  int64_t rows_, dim_;
   at::Device device_;
 };
 
@@ -72,7 +71,8 @@ std::unique_ptr<TextEncoder> make_random_text(const ModelPackage& package, at::D
   const nlohmann::json config = package.transformer.value("config", nlohmann::json::object());
   const nlohmann::json model = config.value("model_config", config);
   const int64_t dim = config.value("text_dim", model.value("caption_channels", int64_t{4096}));
-  return std::make_unique<RandomText>(dim, device);
+  const int64_t most = config.value("text_len", model.value("caption_max_length", prompt_tokens));
+  return std::make_unique<RandomText>(std::min(prompt_tokens, most), dim, device);
 }
 
 }  // namespace flowcache

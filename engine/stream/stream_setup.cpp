@@ -99,6 +99,12 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
       config.threshold >= 0 ? config.threshold : default_threshold(package.cache, resolved.reuse));
   resolved.guidance =
       check_guidance(config.guidance >= 0 ? config.guidance : package.sampler.value("guidance_scale", 1.0));
+  if (package.family == "magi" && resolved.guidance != 1)
+    throw Error(
+        FC_ERROR_ARGUMENT,
+        "guidance_scale=" + number(resolved.guidance) +
+            ": MAGI-1 is guided by the text_scales and prev_chunk_scales of its config (base models) or "
+            "not at all (distilled): leave guidance_scale at 1");
   resolved.branches = resolved.guidance == 1 ? 1 : 2;
 
   resolved.sampler = make_sampler(package.sampler, config.steps);

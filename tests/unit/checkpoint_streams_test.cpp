@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "networks/text/t5.h"
+#include "package/preflight.h"
 #include "stream/stream.h"
 #include "temp_folder.h"
 
@@ -84,17 +85,23 @@ WeightMap random_magi_vae(int64_t dim) {
                                    {"decoder.pos_embed", {1, 4097, dim}},
                                    {"decoder.last_layer.weight", {3, dim / 256, 3, 3, 3}},
                                    {"decoder.last_layer.bias", {3}}};
+  specs.push_back({"encoder.cls_token", {1, 1, dim}});
+  specs.push_back({"encoder.pos_embed", {1, 4097, dim}});
   const auto add = [&](const std::string& name, std::vector<int64_t> weight) {
-    specs.push_back({"decoder." + name + ".weight", weight});
-    specs.push_back({"decoder." + name + ".bias", {weight[0]}});
+    specs.push_back({name + ".weight", weight});
+    specs.push_back({name + ".bias", {weight[0]}});
   };
-  add("proj_in", {dim, 16});
-  add("norm", {dim});
-  add("blocks.0.norm2", {dim});
-  add("blocks.0.attn.qkv", {3 * dim, dim});
-  add("blocks.0.attn.proj", {dim, dim});
-  add("blocks.0.mlp.fc1", {4 * dim, dim});
-  add("blocks.0.mlp.fc2", {dim, 4 * dim});
+  add("decoder.proj_in", {dim, 16});
+  add("encoder.patch_embed.proj", {dim, 3, 4, 8, 8});
+  add("encoder.last_layer", {32, dim});
+  for (const std::string half : {"decoder.", "encoder."}) {
+    add(half + "norm", {dim});
+    add(half + "blocks.0.norm2", {dim});
+    add(half + "blocks.0.attn.qkv", {3 * dim, dim});
+    add(half + "blocks.0.attn.proj", {dim, dim});
+    add(half + "blocks.0.mlp.fc1", {4 * dim, dim});
+    add(half + "blocks.0.mlp.fc2", {dim, 4 * dim});
+  }
   return random(specs);
 }
 
@@ -179,6 +186,111 @@ TEST(CheckpointStreams, Magi) {
   EXPECT_EQ(stats.chunks_in_flight, 4);
 }
 
+namespace {
+
+std::shared_ptr<const LoadedModel> load(const std::string& folder) {
+  return LoadedModel::load({.model = folder, .device = "cpu", .precision = "fp32", .threads = 1}, nullptr);
+}
+
+json read_model(const TempFolder& folder) {
+  return json::parse(std::ifstream(folder.path / "model.json"));
+}
+
+}  // namespace
+
+TEST(CheckpointStreams, MagiGoesOnFromAnImageAndFromAVideo) {
+  const c10::InferenceMode inference;
+  at::manual_seed(3);
+  const TempFolder folder;
+  write_magi(folder);
+  const auto model = load(folder.path.string());
+  StreamConfig config;
+  config.prompt = "a slow green aurora";
+  const auto first = [&](const at::Tensor& frames) {
+    config.prefix = frames;
+    Stream stream(model, config);
+    return stream.next();
+  };
+  const auto image = first(at::rand({1, 3, 32, 48})), video = first(at::rand({28, 3, 32, 48}));
+  EXPECT_EQ(image->frames.size(0), 24);  // the image among them
+  EXPECT_EQ(video->frames.size(0), 20);  // 7 latent frames: a chunk, and one of the next
+  EXPECT_TRUE(video->latent.isfinite().all().item<bool>());
+  EXPECT_NE(test::message_of([&] { first(at::rand({6, 3, 32, 48})); }).find("6 frames"), std::string::npos);
+  EXPECT_NE(test::message_of([&] {
+              first(at::rand({4, 3, 48, 32}));
+            }).find("32x48, the model's video is 48x32"),
+            std::string::npos);
+}
+
+TEST(CheckpointStreams, MagiBaseRunsItsThreeBranches) {
+  const c10::InferenceMode inference;
+  at::manual_seed(4);
+  const TempFolder folder;
+  write_magi(folder);
+  json model = read_model(folder);
+  const auto chunk = [&](int passes, double text_scale) {
+    model["transformer"]["config"]["engine_config"] = {{"distill", false}};
+    model["transformer"]["config"]["runtime_config"] = {
+        {"cfg_number", passes}, {"text_scales", {text_scale, text_scale, text_scale, 0.0, 0.0}}};
+    model["clean_context"] = true;
+    folder.write("model.json", model.dump());
+    Stream stream(load(folder.path.string()), {.prompt = "fire", .cache = "none"});
+    return std::pair(stream.next()->latent, stream.stats().kv_allocated);
+  };
+  const auto [plain, one] = chunk(1, 7.5);
+  const auto [guided, two] = chunk(3, 7.5);
+  EXPECT_TRUE(guided.isfinite().all().item<bool>());
+  EXPECT_FALSE(guided.allclose(plain, 1e-3, 1e-3));
+  EXPECT_FALSE(guided.allclose(chunk(3, 2.0).first, 1e-3, 1e-3));
+  EXPECT_EQ(two, 2 * one);                                               // the keys of two passes
+  EXPECT_EQ(kv_bytes_per_chunk(read_package(folder.path), 4) * 5, two);  // four in flight, one of history
+}
+
+TEST(CheckpointStreams, ATextEncoderRemembersAndUnloads) {
+  const c10::InferenceMode inference;
+  at::manual_seed(5);
+  const TempFolder folder;
+  write_magi(folder);
+  json model = read_model(folder);
+  model["text"]["unload"] = true;
+  folder.write("model.json", model.dump());
+  const auto loaded = load(folder.path.string());
+  const at::Tensor first = loaded->text->encode("a slow green aurora").embedding;
+  // Its weights are gone and so is their file: what was encoded is remembered, what was not cannot be.
+  std::filesystem::remove(folder.path / "text.safetensors");
+  EXPECT_TRUE(loaded->text->encode("a slow green aurora").embedding.equal(first));
+  EXPECT_NE(test::message_of([&] { loaded->text->encode("another prompt"); }).find("text.safetensors"),
+            std::string::npos);
+}
+
+TEST(CheckpointStreams, RandomWeightsNeedNoFile) {
+  const c10::InferenceMode inference;
+  const TempFolder folder;
+  write_skyreels(folder);
+  for (const char* file : {"transformer.safetensors", "vae.safetensors", "text.safetensors", "spiece.model"})
+    std::filesystem::remove(folder.path / file);
+  EXPECT_NE(test::message_of([&] { load(folder.path.string()); }).find("4 files"), std::string::npos);
+  Stream stream(load("random:" + folder.path.string()), {.prompt = "fire"});
+  EXPECT_TRUE(stream.next()->frames.isfinite().all().item<bool>());
+}
+
+TEST(CheckpointStreams, ALoraOfAnotherModelIsRefused) {
+  const c10::InferenceMode inference;
+  const TempFolder folder;
+  write_magi(folder);
+  json model = read_model(folder);
+  model["transformer"]["loras"] = {{{"file", "style.safetensors"}, {"scale", 0.5}}};
+  folder.write("model.json", model.dump());
+  EXPECT_NE(
+      test::message_of([&] { load(folder.path.string()); }).find("style.safetensors (transformer.loras)"),
+      std::string::npos);
+  write_safetensors(folder.path / "style.safetensors",
+                    {{"diffusion_model.blocks.0.self_attn.q.lora_A.weight", at::ones({2, 64})},
+                     {"diffusion_model.blocks.0.self_attn.q.lora_B.weight", at::ones({64, 2})}});
+  EXPECT_NE(test::message_of([&] { load(folder.path.string()); }).find("no blocks.0.self_attn.q.weight"),
+            std::string::npos);
+}
+
 TEST(CheckpointStreams, WrongPartsAreNamed) {
   const c10::InferenceMode inference;
   const auto load = [](const TempFolder& folder) {
@@ -202,5 +314,18 @@ TEST(CheckpointStreams, WrongPartsAreNamed) {
     const std::string message = load(folder);
     EXPECT_NE(message.find("x_embedder.weight"), std::string::npos);       // missing
     EXPECT_NE(message.find("patch_embedding.weight"), std::string::npos);  // not MAGI-1's
+    EXPECT_NE(message.find("belong to family \"wan or skyreels\""), std::string::npos);
+  }
+  {
+    const TempFolder folder;
+    write_skyreels(folder);
+    WeightMap weights = read_safetensors(folder.path / "transformer.safetensors");
+    weights["blocks.0.extra"] = at::zeros({1});
+    write_safetensors(folder.path / "transformer.safetensors.new", weights);
+    std::filesystem::rename(folder.path / "transformer.safetensors.new",
+                            folder.path / "transformer.safetensors");
+    const std::string message = load(folder);
+    EXPECT_NE(message.find("1 unexpected"), std::string::npos) << message;
+    EXPECT_NE(message.find("blocks.0.extra"), std::string::npos);
   }
 }

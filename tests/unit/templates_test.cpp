@@ -7,7 +7,7 @@
 #include "cache/registry.h"
 #include "networks/decoders/magi_vae.h"
 #include "networks/decoders/wan_vae.h"
-#include "networks/magi.h"
+#include "networks/magi_stream.h"
 #include "networks/text/t5.h"
 #include "networks/wan/config.h"
 #include "package/model.h"
@@ -52,12 +52,14 @@ TEST_P(Template, DescribesNetworksThatFitTogether) {
   const ModelPackage one = package();
   const nlohmann::json config = one.transformer.at("config");
   const T5Config text = T5Config::from_json(one.text.at("config"));
-  int64_t layers = 0, text_dim = 0, kv_width = 0;
+  int64_t layers = 0, text_dim = 0, kv_width = 0, passes = 1;
   if (one.family == "magi") {
     const MagiConfig magi = MagiConfig::from_json(config);
     layers = magi.layers;
     text_dim = magi.caption_channels;
     kv_width = magi.kv_heads * magi.head_dim;
+    passes = MagiPasses::from_json(config).guided ? 2 : 1;  // of those with keys to keep
+    EXPECT_EQ(magi.distilled, passes == 1);
     EXPECT_EQ(magi.steps, one.sampler.at("steps").get<int>());
     EXPECT_NO_THROW(MagiVaeConfig::from_json(one.decoder.at("config")));
   } else {
@@ -71,11 +73,11 @@ TEST_P(Template, DescribesNetworksThatFitTogether) {
   }
   EXPECT_EQ(text.dim, text_dim);
   const int64_t tokens = one.latent_frames_per_chunk * (one.latent_height / 2) * (one.latent_width / 2);
-  EXPECT_EQ(kv_bytes_per_chunk(one, 2), static_cast<uint64_t>(4 * layers * kv_width * tokens));
+  EXPECT_EQ(kv_bytes_per_chunk(one, 2), static_cast<uint64_t>(4 * passes * layers * kv_width * tokens));
 }
 
 TEST(Templates, AreThere) {
-  EXPECT_GE(templates().size(), 9U);
+  EXPECT_GE(templates().size(), 11U);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Template, testing::ValuesIn(templates()), [](const auto& info) {
