@@ -35,10 +35,10 @@ struct MemoryNeed {
 uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element);
 
 // What loading the model and running one stream takes: transformer, text encoder, decoder, KV budget, KV of
-// the chunks in flight, working memory. A text encoder that stays on the CPU beside a model on a GPU is a need of the
-// host's; one that is unloaded after each prompt is nobody's: it comes and goes before the stream's own memory is
-// touched, and if it does not fit then, the error says so. Opens no weights; sizes of files that are missing are
-// FC_ERROR_NOT_FOUND.
+// the chunks in flight, working memory. A text encoder that stays on the CPU beside a model on a GPU is a
+// need of the host's; one that is unloaded after each prompt is nobody's: it comes and goes before the
+// stream's own memory is touched, and if it does not fit then, the error says so. Opens no weights; sizes of
+// files that are missing are FC_ERROR_NOT_FOUND.
 std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPlan& plan);
 
 // Bytes that this process may still take: the least of MemAvailable and what its control groups leave.
