@@ -30,6 +30,7 @@ void Governor::reset() {
   allowed_ = std::min(ceiling_, 2 * floor_);  // nothing is known yet: fair quality, soon there
   step_seconds_ = other_seconds_ = 0;
   calm_ = since_rise_ = 0;
+  risen_ = false;
   patience_ = first_patience;
 }
 
@@ -41,7 +42,8 @@ void Governor::observe(double step_seconds, double other_seconds) {
   const double affordable = step_seconds_ > 0 ? (deadline_ - other_seconds_) / step_seconds_ : ceiling_;
   const int wanted = static_cast<int>(std::clamp(std::floor(affordable), double(floor_), double(ceiling_)));
   if (wanted < allowed_) {
-    if (since_rise_ <= 2 * patience_) patience_ = std::min(most_patience, 2 * patience_);
+    if (risen_ && since_rise_ <= 2 * patience_) patience_ = std::min(most_patience, 2 * patience_);
+    risen_ = false;  // further falls belong to the same slow spell
     allowed_ = wanted;
     calm_ = 0;
     return;
@@ -55,6 +57,7 @@ void Governor::observe(double step_seconds, double other_seconds) {
   calm_ = 0;
   if (since_rise_ > 4 * patience_) patience_ = std::max(first_patience, patience_ / 2);
   since_rise_ = 0;
+  risen_ = true;
 }
 
 }  // namespace flowcache

@@ -39,6 +39,7 @@ class Governor {
   int calm_ = 0;                                 // chunks in a row with room for one more step
   int patience_ = 0;                             // calm chunks needed for a rise
   int since_rise_ = 0;                           // chunks since the last rise
+  bool risen_ = false;                           // the last change was a rise
 };
 
 }  // namespace flowcache

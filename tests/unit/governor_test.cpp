@@ -93,6 +93,16 @@ TEST(Governor, AFlutteringLoadEndsInASteadyNumber) {
   EXPECT_LE(largest, 1);
 }
 
+TEST(Governor, ComesBackSoonAfterOneSlowSpell) {
+  Governor governor(3, 24);
+  governor.deadline(1);
+  run(governor, 300, [](int) { return 0.03; });
+  run(governor, 20, [](int c) { return 0.03 + 0.01 * c; });  // slower and slower: many falls, one spell
+  EXPECT_LT(governor.allowed(), 8);
+  const auto after = run(governor, 200, [](int) { return 0.03; });
+  EXPECT_EQ(after.back(), 24);
+}
+
 TEST(Governor, ResetForgetsTheMeasurements) {
   Governor governor(3, 24);
   governor.deadline(1);
