@@ -68,6 +68,7 @@ def main():
     parser.add_argument("--plugin", default=ROOT / "build" / "gst-plugin", help="folder of the plugin")
     parser.add_argument("--model", help="folder with model.json (default: the one that ships)")
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     grid, labels = [], []
     for scene, (names, colors) in SCENES.items():
         grid.append([frames(25, args.plugin, args.model, prompt=f"{c} {names[0]}", seed=1)[24] for c in colors])

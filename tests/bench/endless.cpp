@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// bench-endless [--chunks 500] [--prompt TEXT] [--cache POLICY] [--threads N]
+// bench-endless [--chunks 500] [--prompt TEXT] [--cache POLICY] [--kv-cache POLICY] [--threads N]
 //
 // One stream of the model that ships for many chunks, every frame written out: does anything grow, and how
 // steady is the time per chunk? Prints ratios; the first chunks, while the history fills, are left out of
@@ -23,6 +23,7 @@ struct Options {
   uint32_t threads = 0;
   const char* prompt = "slow green aurora over mountains";
   const char* cache = nullptr;
+  const char* kv_cache = nullptr;
 };
 
 double resident_megabytes() {
@@ -129,6 +130,8 @@ bool parse(int argc, char** argv, Options& options) {
       options.prompt = argv[i + 1];
     else if (name == "--cache")
       options.cache = argv[i + 1];
+    else if (name == "--kv-cache")
+      options.kv_cache = argv[i + 1];
     else
       return false;
   }
@@ -145,7 +148,9 @@ int main(int argc, char** argv) {
   }
   Options options;
   if (!parse(argc, argv, options)) {
-    std::fprintf(stderr, "bench-endless [--chunks N > 40] [--prompt TEXT] [--cache POLICY] [--threads N]\n");
+    std::fprintf(stderr,
+                 "bench-endless [--chunks N > 40] [--prompt TEXT] [--cache POLICY] [--kv-cache POLICY] "
+                 "[--threads N]\n");
     return 2;
   }
   fc_engine_config engine_config{};
@@ -155,6 +160,7 @@ int main(int argc, char** argv) {
   stream_config.size = sizeof stream_config;
   stream_config.prompt = options.prompt;
   stream_config.cache = options.cache;
+  stream_config.kv_cache = options.kv_cache;
   stream_config.cache_threshold = FC_AUTO;
   stream_config.guidance_scale = FC_AUTO;
   stream_config.seed = 1;
