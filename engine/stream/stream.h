@@ -106,7 +106,7 @@ class Stream {
   Branches needed_branches(const StepInfo& info);
   at::Tensor mixed(const std::array<at::Tensor, max_branches>& velocity) const;
   at::Tensor guided(const StepInfo& info, Branches ran, std::array<at::Tensor, max_branches> velocity);
-  at::Tensor reuse_tail(const Task& task);
+  at::Tensor kept_tokens(const Task& task, size_t branch) const;
   bool writes_history(int step) const;
   void integrate(Task& task, const at::Tensor& velocity);
   at::Tensor noise(LiveChunk& chunk);
@@ -140,8 +140,8 @@ class Stream {
   bool tick_open_ = false;
   bool clean_context_ = false;
   bool forgets_on_cut_ = false;  // a cut to another prompt begins without history
-  int estimate_step_ = -1;  // whose x0 estimate the KV policy wants; -1: none
-  std::string ended_;       // why the stream cannot go on; "" while it can
+  int estimate_step_ = -1;       // whose x0 estimate the KV policy wants; -1: none
+  std::string ended_;            // why the stream cannot go on; "" while it can
   std::deque<std::unique_ptr<LiveChunk>> live_;
   std::function<at::Tensor(int64_t, int64_t)> noise_;
   ComputedHook watch_;

@@ -138,34 +138,27 @@ at::Tensor Stream::run_blocks(const Task& task, size_t branch, const at::Tensor&
 
 at::Tensor Stream::reuse_velocity(const Task& task) {
   const LiveChunk& chunk = *task.chunk;
-  const std::vector<double> factors = reuse_->prediction(task.question.info);
-  if (task.decision.tail) return reuse_tail(task);
-  if (reuse_->kind() == ReuseKind::velocity) return chunk.combined(0, factors);
-  if (reuse_->kind() == ReuseKind::output_delta) return chunk.latent + chunk.combined(0, factors);
-  const int layers = model_->transformer->shape().layers;
+  if (!task.decision.tail && !keeps_branches(reuse_->kind())) {
+    const at::Tensor kept = chunk.combined(0, reuse_->prediction(task.question.info));
+    return reuse_->kind() == ReuseKind::output_delta ? chunk.latent + kept : kept;
+  }
+  const int layers = model_->transformer->shape().layers, last = reuse_->last_blocks();
   std::array<at::Tensor, max_branches> velocity;
   for (size_t branch = 0; branch < kv_.size(); ++branch) {
-    const at::Tensor& begun = task.begun[0].defined() ? task.begun[branch] : task.embedded.tokens;
-    at::Tensor tokens =
-        begun + (reuse_->across_chunks() ? across_[task.step][branch] : chunk.combined(branch, factors));
-    if (const int last = reuse_->last_blocks(); last > 0)
-      tokens = run_blocks(task, branch, tokens, layers - last, layers);
+    const at::Tensor residual = kept_tokens(task, branch);
+    if (!residual.defined()) continue;  // left out when it was computed: its weight is zero
+    at::Tensor tokens = (task.begun[0].defined() ? task.begun[branch] : task.embedded.tokens) + residual;
+    if (last > 0) tokens = run_blocks(task, branch, tokens, layers - last, layers);
     velocity[branch] = model_->transformer->head(task.embedded, tokens);
   }
   return mixed(velocity);
 }
 
-// A branch that has left nothing is one whose weight is zero.
-at::Tensor Stream::reuse_tail(const Task& task) {
-  std::array<at::Tensor, max_branches> velocity;
-  Branches have;
-  have.unconditional = task.chunk->tail[1].defined();
-  have.conditional = task.chunk->tail[0].defined();
-  for (size_t branch = 0; branch < kv_.size(); ++branch)
-    if (have[branch])
-      velocity[branch] =
-          model_->transformer->head(task.embedded, task.begun[branch] + task.chunk->tail[branch]);
-  return mixed(velocity);
+// What a reused step adds to the tokens of a branch.
+at::Tensor Stream::kept_tokens(const Task& task, size_t branch) const {
+  if (task.decision.tail) return task.chunk->tail[branch];
+  if (reuse_->across_chunks()) return across_[task.step][branch];
+  return task.chunk->combined(branch, reuse_->prediction(task.question.info));
 }
 
 // A branch of weight zero is left out, exactly; one that the guidance policy can rebuild, approximately.

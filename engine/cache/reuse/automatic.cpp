@@ -52,11 +52,7 @@ PolicyEntry<ReusePolicy> automatic() {
               {
                   count_option("floor", "computed steps a chunk that it never goes below", 3, 2),
                   count_option("ceiling", "computed steps a chunk that it never exceeds; 0: all steps", 0),
-                  {.name = "power",
-                   .help = "1 spaces them evenly, more crowds them at the start",
-                   .value = 1.5,
-                   .min = 1,
-                   .max = 4},
+                  power_option(),
               },
               /*order=*/1, /*correct=*/1),
           .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {

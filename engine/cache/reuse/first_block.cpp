@@ -81,10 +81,10 @@ PolicyEntry<ReusePolicy> first_block() {
           .threshold = 0.12,
           .options = with_prediction({
               count_option("first_blocks", "Fn: blocks that run on every step before the decision", 1, 1),
-              count_option("last_blocks", "Bn: blocks that run on every step after the reused part", 0, 0),
-              count_option("warmup", "steps of a chunk computed before any is reused", 2, 0),
-              count_option("most_in_a_row", "consecutive reused steps at most; 0: no limit", 3, 0),
-              count_option("most", "reused steps a chunk at most; 0: no limit", 0, 0),
+              count_option("last_blocks", "Bn: blocks that run on every step after the reused part", 0),
+              count_option("warmup", "steps of a chunk computed before any is reused", 2),
+              count_option("most_in_a_row", "consecutive reused steps at most; 0: no limit", 3),
+              count_option("most", "reused steps a chunk at most; 0: no limit", 0),
           }),
           .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
             return predicted(std::make_unique<FirstBlock>(

@@ -21,6 +21,14 @@ bool on_ramp(int step, int steps, int computed, double power) {
   return false;
 }
 
+OptionSpec power_option() {
+  return {.name = "power",
+          .help = "1 spaces them evenly, more crowds them at the start",
+          .value = 1.5,
+          .min = 1,
+          .max = 4};
+}
+
 namespace reuse {
 
 PolicyEntry<ReusePolicy> ramp() {
@@ -31,11 +39,7 @@ PolicyEntry<ReusePolicy> ramp() {
       .options = with_prediction(
           {
               count_option("computed", "steps of a chunk that run the network", 7, 2),
-              {.name = "power",
-               .help = "1 spaces them evenly, more crowds them at the start",
-               .value = 1.5,
-               .min = 1,
-               .max = 4},
+              power_option(),
           },
           /*order=*/1, /*correct=*/1),
       .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {

@@ -3,16 +3,12 @@
 
 namespace flowcache {
 
-std::vector<Decision> StaticMask::decide(std::span<const ChunkStep> tick, double threshold) {
-  std::vector<Decision> decisions;
-  for (const ChunkStep& step : tick) {
-    const StepInfo& info = step.info;
-    const bool first = begun_.insert(info.chunk).second;
-    const bool compute = !(threshold > 0) || info.must_compute || first || info.step == 0 ||
-                         info.step >= info.steps - 1 || mask_(info.step, info.steps);
-    decisions.push_back({.action = compute ? Action::compute : Action::reuse, .forced = compute});
-  }
-  return decisions;
+Decision StaticMask::decide_one(const ChunkStep& step, double threshold) {
+  const StepInfo& info = step.info;
+  const bool first = begun_.insert(info.chunk).second;
+  const bool compute = !(threshold > 0) || info.must_compute || first || info.step == 0 ||
+                       info.step >= info.steps - 1 || mask_(info.step, info.steps);
+  return {.action = compute ? Action::compute : Action::reuse, .forced = compute};
 }
 
 OptionSpec residual_option(std::vector<std::string> words) {

@@ -10,7 +10,7 @@
 
 namespace flowcache {
 
-class StaticMask final : public ReusePolicy {
+class StaticMask final : public PerChunkPolicy {
  public:
   // Computes step `step` of `steps`? Step 0 and the last step are computed whatever it says.
   using Mask = std::function<bool(int step, int steps)>;
@@ -18,12 +18,13 @@ class StaticMask final : public ReusePolicy {
   StaticMask(Mask mask, ReuseKind kind) : mask_(std::move(mask)), kind_(kind) {}
   Tap taps() const override { return Tap::none; }
   ReuseKind kind() const override { return kind_; }
-  std::vector<Decision> decide(std::span<const ChunkStep> tick, double threshold) override;
   void end_chunk(int64_t chunk) override { begun_.erase(chunk); }
   void reset() override { begun_.clear(); }
   uint64_t state_bytes() const override { return 0; }
 
  private:
+  Decision decide_one(const ChunkStep& step, double threshold) override;
+
   Mask mask_;
   ReuseKind kind_;
   std::set<int64_t> begun_;  // chunks that have computed something to reuse
