@@ -30,8 +30,8 @@ TEXT
 
 retry_options() {
   cat <<'TEXT'
-  --retry N      when the other side goes away, try again up to N times, two seconds apart, while the generator goes on;
-                 then, or at once with 0, end with a message (default 30)
+  --retry N      when the other side goes away, try again up to N times, after 1, 2, 4 … 15 seconds, while the generator
+                 goes on; then, or at once with 0, end with a message (default 30)
 TEXT
 }
 

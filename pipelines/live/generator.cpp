@@ -15,9 +15,15 @@ std::string branch(const std::string& encoder, const std::string& name) {
   return " split. ! queue max-size-buffers=4 max-size-bytes=0 max-size-time=0 leaky=downstream"
          " ! valve name=" +
          name + "-valve drop=true drop-mode=forward-sticky-events ! videoconvert ! " + encoder +
-         " ! appsink name=" + name +
-         " sync=false async=false max-buffers=8 drop=true enable-last-sample=false";
+         " ! appsink name=" + name + " max-buffers=8 drop=true";
 }
+
+// Most RTMP servers want a sound track, so silence goes with the picture.
+constexpr const char* sound_branch =
+    " audiotestsrc is-live=true wave=silence samplesperbuffer=1024 ! valve name=sound-valve drop=true"
+    " drop-mode=forward-sticky-events ! audio/x-raw,rate=48000,channels=2 ! audioconvert ! avenc_aac "
+    "bitrate=64000"
+    " ! appsink name=sound max-buffers=64 drop=true";
 
 bool exists(const char* element) {
   const GstPtr<GstElementFactory> factory(gst_element_factory_find(element));
@@ -62,10 +68,12 @@ Generator::~Generator() {
 bool Generator::start(std::string* error) {
   const GstPtr<GstClock> clock(gst_system_clock_obtain());
   base_time_ = gst_clock_get_time(clock.get());
-  pipeline_ = make_pipeline("flowcachesrc name=source report-chunks=true ! tee name=split" +
-                                branch(vp8_encoder(options_.bitrate), "vp8") +
-                                branch(h264_encoder(options_.bitrate), "h264"),
-                            base_time_, error);
+  const bool with_sound = !options_.rtmp.empty() || !options_.srt.empty();
+  pipeline_ =
+      make_pipeline("flowcachesrc name=source report-chunks=true ! tee name=split" +
+                        branch(vp8_encoder(options_.bitrate), "vp8") +
+                        branch(h264_encoder(options_.bitrate), "h264") + (with_sound ? sound_branch : ""),
+                    base_time_, error);
   if (!pipeline_) return false;
   source_ = child(pipeline_.get(), "source");
   policy_ = options_.cache;
@@ -75,6 +83,8 @@ bool Generator::start(std::string* error) {
   if (!policy_.empty()) g_object_set(source_, "cache", policy_.c_str(), nullptr);
   vp8_ = std::make_unique<Tap>(child(pipeline_.get(), "vp8"), child(pipeline_.get(), "vp8-valve"));
   h264_ = std::make_unique<Tap>(child(pipeline_.get(), "h264"), child(pipeline_.get(), "h264-valve"));
+  if (with_sound)
+    sound_ = std::make_unique<Tap>(child(pipeline_.get(), "sound"), child(pipeline_.get(), "sound-valve"));
   const GstPtr<GstPad> pad(gst_element_get_static_pad(source_, "src"));
   gst_pad_add_probe(pad.get(), GST_PAD_PROBE_TYPE_BUFFER, on_buffer, this, nullptr);
   const GstPtr<GstBus> bus(gst_element_get_bus(pipeline_.get()));
@@ -86,14 +96,6 @@ bool Generator::start(std::string* error) {
 GstClockTime Generator::running_time() const {
   const GstPtr<GstClock> clock(gst_system_clock_obtain());
   return gst_clock_get_time(clock.get()) - base_time_;
-}
-
-GstClockTime Generator::latency() const {
-  GstQuery* query = gst_query_new_latency();
-  GstClockTime least = 0;
-  if (gst_element_query(pipeline_.get(), query)) gst_query_parse_latency(query, nullptr, &least, nullptr);
-  gst_query_unref(query);
-  return least;
 }
 
 bool Generator::flowing() const {

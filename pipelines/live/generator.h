@@ -6,7 +6,7 @@
 #pragma once
 
 #include "options.h"
-#include "tap.h"
+#include "push.h"
 
 namespace flowcache::live {
 
@@ -36,10 +36,10 @@ class Generator {
 
   Tap& vp8() { return *vp8_; }
   Tap& h264() { return *h264_; }
+  /// For RTMP and SRT: H.264 and silent AAC.
+  Streams streams() { return {pipeline_.get(), h264_.get(), sound_.get()}; }
   GstClockTime base_time() const { return base_time_; }
   GstClockTime running_time() const;
-  /// How much later than its timestamp a frame comes out of a tap.
-  GstClockTime latency() const;
   /// Frames of a chunk as seen at the pad; 0 before the first.
   unsigned frames_per_chunk() const { return frames_per_chunk_; }
   /// Frames have left the source within the last five seconds.
@@ -71,7 +71,7 @@ class Generator {
   GeneratorListener& listener_;
   GstPtr<GstElement> pipeline_;
   GstElement* source_ = nullptr;  // the pipeline's
-  std::unique_ptr<Tap> vp8_, h264_;
+  std::unique_ptr<Tap> vp8_, h264_, sound_;
   GstClockTime base_time_ = 0;
   std::string policy_, policy_before_, policy_problem_;
   bool changing_ = false;

@@ -36,8 +36,9 @@ bool Live::start() {
     std::fprintf(stderr, "error: %s\n", error.c_str());
     return false;
   }
-  outputs_.open(options_, generator_,
-                [this](const std::string& level, const std::string& text) { notice(level, text); });
+  outputs_.make(
+      options_, generator_,
+      {[this](const std::string& level, const std::string& text) { notice(level, text); }, nullptr});
   const bool six = options_.bind.find(':') != std::string::npos;
   const std::string host = six ? "[" + options_.bind + "]" : options_.bind;
   std::printf("http://%s:%u/%s\n", host.c_str(), server_.port(), options_.token.empty() ? "" : "#token=…");
@@ -59,6 +60,7 @@ int Live::run() {
 void Live::on_report(const GstStructure* report) {
   feed_.report(report, seconds(generator_.running_time()));
   if (gst_structure_has_name(report, "flowcache-chunk")) {
+    outputs_.start();
     double milliseconds = 0;
     gst_structure_get_double(report, "milliseconds", &milliseconds);
     metrics_.chunk_finished(milliseconds);

@@ -1,107 +1,60 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "outputs.h"
 
-#include <algorithm>
-
 namespace flowcache::live {
 namespace {
 
-constexpr unsigned longest_delay = 15;             // seconds
-constexpr gint64 patience = 10 * G_USEC_PER_SEC;   // with a side that takes nothing
-constexpr gint64 good_after = 5 * G_USEC_PER_SEC;  // then the next failure begins with a short delay
+/// As a value that gst-launch-1.0 reads.
+std::string quoted(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return quoted + "\"";
+}
 
-/// scheme://host:port of an address.
-std::string without_secrets(const std::string& address) {
-  GUri* uri = g_uri_parse(address.c_str(), G_URI_FLAGS_NONE, nullptr);
-  if (uri == nullptr) return "";
-  const char* host = g_uri_get_host(uri);
-  std::string shown = std::string(g_uri_get_scheme(uri)) + "://" + (host == nullptr ? "" : host);
-  if (g_uri_get_port(uri) > 0) shown.append(":").append(std::to_string(g_uri_get_port(uri)));
-  g_uri_unref(uri);
-  return shown;
+std::string rtmp_line(const std::string& url) {
+  return "appsrc name=video ! h264parse ! flvmux name=mux streamable=true ! rtmp2sink name=sink sync=false "
+         "location=" +
+         quoted(url) + " appsrc name=audio ! aacparse ! mux.";
+}
+
+std::string srt_line(const std::string& url) {
+  // auto-reconnect=false: a receiver that is gone is an error, after which all begins with a key frame.
+  return "appsrc name=video ! h264parse config-interval=-1 ! mpegtsmux name=mux alignment=7 ! srtsink "
+         "name=sink"
+         " sync=false wait-for-connection=false auto-reconnect=false uri=" +
+         quoted(url) + " appsrc name=audio ! aacparse ! mux.";
 }
 
 }  // namespace
 
-Output::Output(std::string name, const std::string& address, Tell tell)
-    : name_(std::move(name)), shown_(without_secrets(address)), tell_(std::move(tell)) {}
-
-Output::~Output() {
-  for (const guint source : {timer_, watch_}) {
-    if (source != 0) g_source_remove(source);
-  }
+void Outputs::make(const Options& options, Generator& generator, const Output::Events& events) {
+  const auto push = [&](const char* name, const std::string& url, const std::string& line) {
+    all_.push_back(std::make_unique<Push>(Output::Config{name, url}, events, line, generator.streams()));
+  };
+  if (!options.rtmp.empty()) push("rtmp", options.rtmp, rtmp_line(options.rtmp));
+  if (!options.srt.empty()) push("srt", options.srt, srt_line(options.srt));
+  if (!options.whip.empty()) all_.push_back(make_whip(options, generator, events));
 }
 
-Json Output::status() const {
-  const auto [taken, lost] = frames();
-  Json status = {{"name", name_},   {"to", shown_}, {"state", state_},
-                 {"frames", taken}, {"lost", lost}, {"attempts", attempts_}};
-  if (!reason_.empty()) status["reason"] = reason_;
-  return status;
-}
-
-void Output::attempt() {
-  timer_ = 0;
-  ++attempts_;
-  state_ = "connecting";
-  last_frames_ = 0;
-  last_progress_ = g_get_monotonic_time();
-  if (const std::string problem = open(); !problem.empty()) {
-    broken(problem);
-    return;
-  }
-  if (watch_ == 0) {
-    watch_ = g_timeout_add(
-        1000,
-        [](gpointer self) -> gboolean {
-          static_cast<Output*>(self)->look();
-          return G_SOURCE_CONTINUE;
-        },
-        this);
-  }
-}
-
-void Output::started() {
-  if (state_ == "sending") return;
-  state_ = "sending";
-  reason_.clear();
-  tell_("info", name_ + ": sending to " + shown_);
-  if (last_frames_ == 0) last_progress_ = g_get_monotonic_time();
-}
-
-void Output::look() {
-  if (state_ == "waiting") return;
-  const guint64 now_frames = frames().first;
-  const gint64 now = g_get_monotonic_time();
-  if (now_frames > last_frames_) {
-    last_frames_ = now_frames;
-    last_progress_ = now;
-    if (state_ == "sending") delay_ = 1;
-  } else if (now - last_progress_ > patience) {
-    broken("the other side has taken nothing for ten seconds");
-  }
-}
-
-void Output::broken(const std::string& reason) {
-  if (state_ == "waiting") return;
-  state_ = "waiting";
-  reason_ = reason;
-  close();
-  tell_("warning", name_ + ": " + shown_ + ": " + reason + "; next try in " + std::to_string(delay_) + " s");
-  timer_ = after(delay_ * 1000, [this] { attempt(); });
-  delay_ = std::min(longest_delay, delay_ * 2);
-}
-
-void Outputs::open(const Options& options, Generator& generator, const Output::Tell& tell) {
-  if (!options.rtmp.empty()) all_.push_back(make_rtmp(options.rtmp, generator, tell));
-  if (!options.srt.empty()) all_.push_back(make_srt(options.srt, generator, tell));
-  if (!options.whip.empty()) all_.push_back(make_whip(options, generator, tell));
+void Outputs::start() {
   for (const auto& output : all_) output->start();
 }
 
 Json Outputs::status() const {
   Json status = Json::array();
-  for (const auto& output : all_) status.push_back(output->status());
+  for (const auto& output : all_) {
+    const OutputFrames frames = output->frames();
+    status.push_back({{"name", output->name()},
+                      {"to", output->shown_address()},
+                      {"state", output->state_name()},
+                      {"frames", frames.sent},
+                      {"lost", frames.dropped},
+                      {"attempts", output->attempts()}});
+    if (!output->reason().empty()) status.back()["reason"] = output->reason();
+  }
   return status;
 }
 

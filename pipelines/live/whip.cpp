@@ -14,20 +14,21 @@ constexpr guint seconds_to_connect = 15;
 
 class Whip : public Output {
  public:
-  Whip(const Options& options, Generator& generator, const Tell& tell)
-      : Output("whip", options.whip, tell),
+  Whip(const Options& options, Generator& generator, const Events& events)
+      : Output({"whip", options.whip}, events),
         url_(options.whip),
         token_(options.whip_token),
         stun_(options.stun),
         generator_(generator),
         session_(soup_session_new_with_options("timeout", 10u, "max-conns", 2, nullptr)) {}
-  ~Whip() override { close(); }
+  ~Whip() override { Whip::close(); }
 
  protected:
   std::string open() override;
   void close() override;
-  std::pair<guint64, guint64> frames() const override {
-    return peer_ ? std::pair{peer_->frames(), peer_->dropped()} : std::pair<guint64, guint64>{0, 0};
+  OutputFrames frames() const override {
+    if (!peer_) return before_;
+    return {before_.sent + peer_->frames(), before_.dropped + peer_->dropped(), 0};
   }
 
  private:
@@ -47,6 +48,7 @@ class Whip : public Output {
   Generator& generator_;
   ObjectPtr<SoupSession> session_;
   std::shared_ptr<Peer> peer_;
+  OutputFrames before_;  // of earlier attempts
   std::shared_ptr<Whip*> attempt_;
   std::string resource_;  // where to DELETE; empty: nowhere
   bool posted_ = false;
@@ -66,12 +68,13 @@ std::string Whip::open() {
                      &error);
   after(seconds_to_connect * 1000, [weak = std::weak_ptr(attempt_)] {
     const auto self = weak.lock();
-    if (self && !(*self)->sending()) (*self)->broken("no connection after fifteen seconds");
+    if (self && (*self)->state() != State::Sending) (*self)->broken("no connection after fifteen seconds");
   });
   return peer_ ? "" : error;
 }
 
 void Whip::close() {
+  before_ = frames();
   attempt_.reset();
   peer_.reset();
   if (resource_.empty()) return;
@@ -167,8 +170,9 @@ void Whip::on_body(GObject* stream, GAsyncResult* result, gpointer data) {
 
 }  // namespace
 
-std::unique_ptr<Output> make_whip(const Options& options, Generator& generator, const Output::Tell& tell) {
-  return std::make_unique<Whip>(options, generator, tell);
+std::unique_ptr<Output> make_whip(const Options& options, Generator& generator,
+                                  const Output::Events& events) {
+  return std::make_unique<Whip>(options, generator, events);
 }
 
 }  // namespace flowcache::live

@@ -1,114 +1,139 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// flowcache-send: one generator, one output that may go away and come back. What pipelines/rtmp.sh and srt.sh
-// run.
+// flowcache-send: one generation, one output that may go away and come back. What pipelines/rtmp.sh and
+// srt.sh run.
 //
-//   flowcache-send NAME RETRIES GENERATOR OUTPUT
+//   flowcache-send ADDRESS RETRIES GENERATOR OUTPUT
 //
-// GENERATOR and OUTPUT are descriptions as gst-launch-1.0 reads them; relay.h says what they must contain.
-// The generator runs from start to end whatever becomes of the output. Ctrl-C ends both in order. Exit status
-// 0 if the generator came to its end and the output took it, 1 otherwise, with a sentence.
+// ADDRESS is for messages. GENERATOR and OUTPUT are descriptions as gst-launch-1.0 reads them: the one ends
+// in an appsink "video" and, if there is sound, one "audio"; push.h says what the other has to be. The
+// generator runs from start to end whatever becomes of the output. Ctrl-C ends both in order. Exit status 0
+// if the generator came to its end and the output took it, 1 otherwise, with a sentence.
 #include <glib-unix.h>
-#include <gst/gst.h>
 
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
 #include <string>
-#include <utility>
 
-#include "output.h"
-#include "relay.h"
+#include "push.h"
 
+namespace flowcache {
 namespace {
 
-struct Session {
-  GMainLoop* loop = nullptr;
-  GstElement* generator = nullptr;
-  Output* output = nullptr;
-  int status = 0;
-  bool interrupted = false, playing = false;
+class Send {
+ public:
+  explicit Send(const char* address, unsigned retries) : config_{"", address, retries} {}
+  ~Send();
+  /// False and a sentence if a description is wrong.
+  bool start(const char* generator, const char* output);
+  /// What main() returns.
+  int run();
+
+ private:
+  static gboolean on_signal(gpointer self);
+  static gboolean on_bus(GstBus*, GstMessage* message, gpointer self);
+  void quit(const std::string& error);
+
+  const Output::Config config_;
+  GMainLoop* const loop_ = g_main_loop_new(nullptr, FALSE);
+  GstPtr<GstElement> generator_;
+  std::unique_ptr<Tap> video_, sound_;
+  std::unique_ptr<Push> push_;
+  bool interrupted_ = false;
+  int status_ = 0;
 };
 
-void quit(Session* session, const std::string& error) {
-  if (!error.empty()) {
-    std::fprintf(stderr, "error: %s\n", error.c_str());
-    session->status = 1;
+Send::~Send() {
+  push_.reset();
+  if (generator_) {
+    const GstPtr<GstBus> bus(gst_element_get_bus(generator_.get()));
+    gst_bus_remove_watch(bus.get());
+    gst_element_set_state(generator_.get(), GST_STATE_NULL);
   }
-  g_main_loop_quit(session->loop);
+  wait_for_stops(3000);
+  video_.reset();
+  sound_.reset();
+  g_main_loop_unref(loop_);
 }
 
-gboolean on_signal(gpointer user) {
-  auto* session = static_cast<Session*>(user);
-  if (session->interrupted) {
-    quit(session, "interrupted twice");
-    return G_SOURCE_CONTINUE;
+bool Send::start(const char* generator, const char* output) {
+  std::string error;
+  const GstPtr<GstClock> clock(gst_system_clock_obtain());
+  generator_ = make_pipeline(generator, gst_clock_get_time(clock.get()), &error);
+  if (!generator_) {
+    quit(error);
+    return false;
   }
-  session->interrupted = true;
-  if (!session->playing) quit(session, "interrupted before the first frame");
-  gst_element_send_event(session->generator, gst_event_new_eos());
+  const GstPtr<GstElement> sound(gst_bin_get_by_name(GST_BIN(generator_.get()), "audio"));
+  video_ = std::make_unique<Tap>(child(generator_.get(), "video"), nullptr, [this] {
+    if (push_) push_->start();
+  });
+  if (sound) sound_ = std::make_unique<Tap>(sound.get(), nullptr);
+  const Output::Events events{
+      [](const std::string&, const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); },
+      [this](const std::string& why) { quit(why); }};
+  push_ =
+      std::make_unique<Push>(config_, events, output, Streams{generator_.get(), video_.get(), sound_.get()});
+  const GstPtr<GstBus> bus(gst_element_get_bus(generator_.get()));
+  gst_bus_add_watch(bus.get(), on_bus, this);
+  gst_element_set_state(generator_.get(), GST_STATE_PLAYING);  // a failure is told on the bus
+  return true;
+}
+
+int Send::run() {
+  g_unix_signal_add(SIGINT, on_signal, this);
+  g_unix_signal_add(SIGTERM, on_signal, this);
+  g_main_loop_run(loop_);
+  std::fprintf(stderr, "%llu frames generated, %llu sent, connected %u times\n",
+               static_cast<unsigned long long>(video_->frames()),
+               static_cast<unsigned long long>(push_->frames().sent), push_->connections());
+  return status_;
+}
+
+void Send::quit(const std::string& error) {
+  if (!error.empty()) {
+    std::fprintf(stderr, "error: %s\n", error.c_str());
+    status_ = 1;
+  }
+  g_main_loop_quit(loop_);
+}
+
+gboolean Send::on_signal(gpointer data) {
+  auto* self = static_cast<Send*>(data);
+  if (self->interrupted_) {
+    self->quit("interrupted twice");
+  } else if (self->video_->frames() == 0) {
+    self->quit("interrupted before the first frame");
+  } else {
+    gst_element_send_event(self->generator_.get(), gst_event_new_eos());
+  }
+  self->interrupted_ = true;
   return G_SOURCE_CONTINUE;
 }
 
-gboolean on_generator(GstBus*, GstMessage* message, gpointer user) {
-  auto* session = static_cast<Session*>(user);
+gboolean Send::on_bus(GstBus*, GstMessage* message, gpointer data) {
+  auto* self = static_cast<Send*>(data);
   switch (GST_MESSAGE_TYPE(message)) {
     case GST_MESSAGE_ERROR:
-      quit(session, error_text(message));
+      self->quit(error_text(message));
       break;
     case GST_MESSAGE_EOS:
-      session->output->finish();
+      self->push_->finish();
       break;
     case GST_MESSAGE_LATENCY:
-      gst_bin_recalculate_latency(GST_BIN(session->generator));
+      gst_bin_recalculate_latency(GST_BIN(self->generator_.get()));
       break;
-    case GST_MESSAGE_STATE_CHANGED: {
-      GstState state;
-      gst_message_parse_state_changed(message, nullptr, &state, nullptr);
-      if (GST_MESSAGE_SRC(message) == GST_OBJECT(session->generator) && state == GST_STATE_PLAYING &&
-          !std::exchange(session->playing, true))
-        session->output->start();
-      break;
-    }
     default:
       break;
   }
   return G_SOURCE_CONTINUE;
 }
 
-int run(const char* name, unsigned retries, const char* generator_text, const char* output_text) {
-  g_autoptr(GError) error = nullptr;
-  Session session;
-  session.generator = gst_parse_launch_full(generator_text, nullptr, GST_PARSE_FLAG_FATAL_ERRORS, &error);
-  if (!session.generator) return std::fprintf(stderr, "error: %s\n", error->message), 1;
-  gst_object_ref_sink(session.generator);
-  session.loop = g_main_loop_new(nullptr, FALSE);
-  {
-    Relay relay(session.generator);
-    Output output({name, output_text, retries}, relay, [&](const std::string& why) { quit(&session, why); });
-    session.output = &output;
-    g_autoptr(GstBus) bus = gst_element_get_bus(session.generator);
-    gst_bus_add_watch(bus, on_generator, &session);
-    g_unix_signal_add(SIGINT, on_signal, &session);
-    g_unix_signal_add(SIGTERM, on_signal, &session);
-    gst_element_set_state(session.generator, GST_STATE_PLAYING);
-    g_main_loop_run(session.loop);
-    gst_bus_remove_watch(bus);
-    gst_element_set_state(session.generator, GST_STATE_NULL);
-    const RelayCounts counts = relay.counts();
-    std::fprintf(stderr, "%llu frames generated, %llu sent, %llu dropped, connected %u times\n",
-                 static_cast<unsigned long long>(counts.generated),
-                 static_cast<unsigned long long>(counts.sent),
-                 static_cast<unsigned long long>(counts.dropped), output.connections());
-  }
-  gst_object_unref(session.generator);
-  g_main_loop_unref(session.loop);
-  return session.status;
-}
-
 }  // namespace
+}  // namespace flowcache
 
 int main(int argc, char** argv) {
   gst_init(&argc, &argv);
-  if (argc != 5) return std::fputs("flowcache-send NAME RETRIES GENERATOR OUTPUT\n", stderr), 2;
-  return run(argv[1], static_cast<unsigned>(std::strtoul(argv[2], nullptr, 10)), argv[3], argv[4]);
+  if (argc != 5) return std::fputs("flowcache-send ADDRESS RETRIES GENERATOR OUTPUT\n", stderr), 2;
+  flowcache::Send send(argv[1], static_cast<unsigned>(std::strtoul(argv[2], nullptr, 10)));
+  return send.start(argv[3], argv[4]) ? send.run() : 1;
 }

@@ -3,7 +3,7 @@
 
 #include <atomic>
 
-namespace flowcache::live {
+namespace flowcache {
 namespace {
 
 std::atomic<int> stopping{0};
@@ -25,6 +25,17 @@ std::string take_message(GError* error) {
   const std::string message = error != nullptr ? error->message : "unknown error";
   g_clear_error(&error);
   return message;
+}
+
+std::string error_text(GstMessage* message) {
+  GError* error = nullptr;
+  char* debug = nullptr;
+  gst_message_parse_error(message, &error, &debug);
+  const TextPtr owner(debug);
+  std::string why = debug != nullptr ? debug : "";
+  while (!why.empty() && why.back() == '\n') why.pop_back();
+  why.erase(0, why.rfind('\n') + 1);
+  return take_message(error) + (why.empty() ? "" : " (" + why + ")");
 }
 
 void on_main(Work work) {
@@ -81,4 +92,4 @@ GstElement* child(GstElement* pipeline, const char* name) {
   return found;
 }
 
-}  // namespace flowcache::live
+}  // namespace flowcache

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Owners for GLib's and GStreamer's objects, and the way back to the main loop.
 //
-// Threads of flowcache-live: one GMainLoop owns the server, every pipeline's changes and all state. Streaming
-// threads only pass encoded frames on (tap.h); what else they have to tell goes through on_main(). State
-// changes that may wait for a network or for the engine run on threads of GStreamer's (stop_later(),
-// Generator::change_policy()).
+// Threads of flowcache-live and flowcache-send: one GMainLoop owns every pipeline's changes and all state.
+// Streaming threads only pass encoded frames on (tap.h); what else they have to tell goes through on_main().
+// State changes that may wait for a network or for the engine run on threads of GStreamer's (stop_later(),
+// live's Generator::change_policy()).
 #pragma once
 
 #include <glib-object.h>
@@ -14,7 +14,7 @@
 #include <memory>
 #include <string>
 
-namespace flowcache::live {
+namespace flowcache {
 
 template <auto release>
 struct Release {
@@ -35,6 +35,8 @@ using TextPtr = std::unique_ptr<char, Release<g_free>>;
 
 /// The sentence of an error, which is freed.
 std::string take_message(GError* error);
+/// What an ERROR message says, with the last line of the element's own explanation.
+std::string error_text(GstMessage* message);
 
 /// Runs `work` in the main loop, later. Any thread.
 void on_main(std::function<void()> work);
@@ -55,4 +57,4 @@ void wait_for_stops(guint milliseconds);
 /// The child of that name; it exists. Borrowed as long as the pipeline lives.
 GstElement* child(GstElement* pipeline, const char* name);
 
-}  // namespace flowcache::live
+}  // namespace flowcache

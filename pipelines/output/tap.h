@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One encoded track of a generator that never stops, handed to any number of pipelines that come and go, each
+// with an appsrc. Nobody can hold up the encoder: who does not keep up loses frames until the next key frame.
+#pragma once
+
+#include <gst/app/app.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "handles.h"
+
+namespace flowcache {
+
+class Tap {
+ public:
+  /// So much may wait in a consumer, beyond what its pipeline holds back for the sake of latency.
+  static constexpr GstClockTime most_waiting = 2 * GST_SECOND;
+
+  /// One pipeline that is fed. Any thread may read its figures.
+  class Consumer {
+   public:
+    guint64 sent() const { return sent_; }
+    guint64 dropped() const { return dropped_; }
+    /// How long it has been full, in microseconds; 0: it takes what comes.
+    gint64 stalled() const;
+    /// What its muxer or sink has to wait for frames, when the generator's latency has changed. Main loop.
+    void set_latency(GstClockTime latency);
+
+   private:
+    friend class Tap;
+    GstPtr<GstElement> source_;
+    std::shared_ptr<const Consumer> picture_;
+    bool needs_keyframe_ = true;  // streaming thread only
+    std::atomic<guint64> sent_{0}, dropped_{0};
+    std::atomic<GstClockTime> latency_{0};
+    std::atomic<gint64> full_since_{0};
+  };
+
+  /// Both belong to a pipeline that outlives the tap; `valve` may be null. The valve is closed while nobody
+  /// listens, so that the encoder rests. `first` is called once in the main loop, when the first frame is
+  /// here.
+  Tap(GstElement* appsink, GstElement* valve, std::function<void()> first = nullptr);
+  ~Tap();
+  Tap(const Tap&) = delete;
+  Tap& operator=(const Tap&) = delete;
+
+  /// From now on frames go to `appsrc`, beginning with a key frame, with running times as timestamps. A sound
+  /// track names the consumer of its picture, before which nothing of it goes out. Main loop.
+  std::shared_ptr<Consumer> attach(GstElement* appsrc, GstClockTime latency = 0,
+                                   std::shared_ptr<const Consumer> picture = nullptr);
+  /// No frame is on its way any more when this returns. Main loop.
+  void detach(const std::shared_ptr<Consumer>& consumer);
+  /// At most one key frame a second, however many ask. Any thread.
+  void request_keyframe() { keyframe_wanted_ = true; }
+  /// Frames that came out of the encoder.
+  guint64 frames() const { return frames_; }
+
+ private:
+  static GstFlowReturn new_sample(GstAppSink* sink, gpointer self);
+  void pass_on(GstSample* sample);
+  bool takes(Consumer& consumer, bool key);
+  void send_wanted_keyframe();
+
+  GstElement* const sink_;
+  GstElement* const valve_;
+  std::function<void()> first_;
+  mutable std::mutex mutex_;  // consumers_; held while pushing into appsrc, which never waits
+  std::vector<std::shared_ptr<Consumer>> consumers_;
+  std::atomic<guint64> frames_{0};
+  std::atomic<bool> keyframe_wanted_{false};
+  gint64 last_keyframe_ = 0;  // streaming thread only
+};
+
+}  // namespace flowcache
