@@ -154,7 +154,7 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
       return !progress || progress(user, stage, fraction) == 0;
     });
     made->device = made->model->device.str();
-    made->precision = made->model->compute == at::kFloat ? "fp32" : "bf16";
+    made->precision = flowcache::name_of({made->model->compute, made->model->weights});
     flowcache::log(FC_LOG_INFO,
                    "loaded " + made->model->package.name + " on " + made->device + " in " + made->precision);
     flowcache::warn_of_spinning_threads(made->model->device);
@@ -246,6 +246,7 @@ fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk) {
     checked(chunk, "chunk") = nullptr;
     auto made = std::make_unique<fc_chunk>();
     made->chunk = checked(stream, "stream").stream->next();
+    flowcache::wait_for_device(made->chunk->frames);  // any thread may look at them now
     *chunk = made.release();
   });
 }
@@ -294,11 +295,8 @@ fc_status fc_chunk_write(const fc_chunk* chunk, uint32_t frame, const fc_planes*
     if (frame >= c.frames.size(0))
       throw Error(FC_ERROR_ARGUMENT, "frame " + std::to_string(frame) + " does not exist: the chunk has " +
                                          std::to_string(c.frames.size(0)));
-    if (p.memory == FC_MEMORY_CUDA)
-      throw Error(FC_ERROR_DEVICE, "planes in CUDA memory cannot be written from a model on " +
-                                       c.frames.device().str() + "; use host memory");
     const c10::InferenceMode inference;
-    flowcache::color_convert(c.frames[frame].to(at::kCPU), p);
+    flowcache::color_convert(c.frames[frame], p);
   });
 }
 

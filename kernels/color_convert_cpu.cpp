@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <ATen/Parallel.h>
 
-#include <string>
 #include <vector>
 
 #include "color_convert.h"
-#include "error.h"
 #include "vectorise.h"
 
 namespace flowcache {
@@ -65,37 +63,6 @@ FC_VECTORISED void chroma_row(Rows sum, int64_t width, uint8_t* u, uint8_t* v, i
   }
 }
 
-void check(const fc_planes& planes, int64_t width) {
-  if (planes.memory != FC_MEMORY_HOST)
-    throw Error(FC_ERROR_DEVICE,
-                "this engine runs on the CPU and writes host memory only: pass FC_MEMORY_HOST planes");
-  const uint32_t w = static_cast<uint32_t>(width), chroma = (w + 1) / 2;
-  uint32_t need[3] = {};
-  switch (planes.format) {
-    case FC_FORMAT_RGBA:
-      need[0] = 4 * w;
-      break;
-    case FC_FORMAT_NV12:
-      need[0] = w;
-      need[1] = 2 * chroma;
-      break;
-    case FC_FORMAT_I420:
-      need[0] = w;
-      need[1] = need[2] = chroma;
-      break;
-    default:
-      throw Error(FC_ERROR_ARGUMENT, "unknown pixel format " + std::to_string(planes.format) +
-                                         ": use FC_FORMAT_RGBA, FC_FORMAT_NV12 or FC_FORMAT_I420");
-  }
-  for (int i = 0; i < 3 && need[i] > 0; ++i) {
-    const std::string name = "plane " + std::to_string(i);
-    if (!planes.plane[i]) throw Error(FC_ERROR_ARGUMENT, name + " is NULL: the format needs it");
-    if (planes.stride[i] < need[i])
-      throw Error(FC_ERROR_ARGUMENT, name + " has a stride of " + std::to_string(planes.stride[i]) +
-                                         " bytes: a row needs " + std::to_string(need[i]));
-  }
-}
-
 void yuv(const at::Tensor& frame, const fc_planes& planes, int64_t row_pair, Rows sum, float* sums) {
   const int64_t height = frame.size(1), width = frame.size(2), plane = height * width;
   const float* data = frame.const_data_ptr<float>();
@@ -115,11 +82,7 @@ void yuv(const at::Tensor& frame, const fc_planes& planes, int64_t row_pair, Row
 
 }  // namespace
 
-void color_convert(const at::Tensor& frame, const fc_planes& planes) {
-  if (frame.dim() != 3 || frame.size(0) != 3 || frame.size(1) < 1 || frame.size(2) < 1)
-    throw Error(FC_ERROR_INTERNAL, "color_convert wants a frame [3, H, W]");
-  check(planes, frame.size(2));
-  const at::Tensor host = frame.to(at::kCPU, at::kFloat).contiguous();
+void color_convert_on_cpu(const at::Tensor& host, const fc_planes& planes) {
   const int64_t height = host.size(1), width = host.size(2), plane = height * width;
   if (planes.format == FC_FORMAT_RGBA) {
     at::parallel_for(0, height, 64, [&](int64_t begin, int64_t end) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "color_convert_cuda.h"
+#include <map>
+#include <mutex>
 
+#include "color_convert_cuda.h"
 #include "color_convert_pixel.h"
 
 namespace {
@@ -52,6 +54,23 @@ Planes planes_of(const fc_planes& planes) {
   return p;
 }
 
+/// Of the current device; made once and kept.
+cudaError_t own_stream(cudaStream_t* stream) {
+  static std::mutex mutex;
+  static std::map<int, cudaStream_t> streams;
+  int device = 0;
+  if (const cudaError_t error = cudaGetDevice(&device)) return error;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = streams.find(device);
+  if (found != streams.end()) {
+    *stream = found->second;
+    return cudaSuccess;
+  }
+  const cudaError_t error = cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking);
+  if (error == cudaSuccess) streams.emplace(device, *stream);
+  return error;
+}
+
 }  // namespace
 
 extern "C" int fc_cuda_color_convert(const float* data, int width, int height, const fc_planes* planes,
@@ -61,7 +80,10 @@ extern "C" int fc_cuda_color_convert(const float* data, int width, int height, c
   const bool rgba = planes->format == FC_FORMAT_RGBA;
   const int columns = rgba ? width : (width + 1) / 2, rows = rgba ? height : (height + 1) / 2;
   const dim3 block(32, 8), grid((columns + 31) / 32, (rows + 7) / 8);
-  const auto on = static_cast<cudaStream_t>(stream);
+  auto on = static_cast<cudaStream_t>(stream);
+  if (on == nullptr) {
+    if (const cudaError_t error = own_stream(&on)) return error;
+  }
   if (rgba) {
     write_rgba<<<grid, block, 0, on>>>(frame, to);
   } else {

@@ -4,6 +4,8 @@
 // work without a current context, contexts that are gone, pops that do not match, copies out of bounds.
 #pragma once
 
+#include <cstddef>
+
 extern "C" {
 
 /// What a test can ask. Look them up with dlsym(); all counts are of the process.
@@ -15,6 +17,8 @@ int fake_cuda_copies_to_device();
 int fake_cuda_copies_on_device();
 /// Whether device memory starts or lies at this address in the primary context.
 int fake_cuda_is_primary(const void* pointer);
+/// As a kernel: whether these bytes are device memory of the current context. If not, a misuse.
+int fake_cuda_may_touch(const void* pointer, size_t bytes);
 /// OpenGL is on this device (1), or on none that it knows (0: as it begins).
 void fake_cuda_put_gl_on_device(int on);
 /// Allocations fail from now on (1), or not (0).

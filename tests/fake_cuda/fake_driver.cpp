@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The calls that libgstcuda 1.22 loads, and the two about the primary context that the plugin loads itself.
-// GStreamer 1.24 and later load more, but can do without them.
+// The calls that libgstcuda 1.22 loads, those about the primary context that the plugin loads itself, and
+// those that the engine loads for planes in CUDA memory. GStreamer 1.24 and later load more, but can do
+// without them.
 #include <cuda.h>
 #include <cudaGL.h>
 
@@ -127,6 +128,10 @@ CUresult cuCtxPopCurrent_v2(CUcontext* context) {
   stack().pop_back();
   return CUDA_SUCCESS;
 }
+CUresult cuCtxGetCurrent(CUcontext* context) {
+  *context = stack().empty() ? nullptr : stack().back();
+  return CUDA_SUCCESS;
+}
 CUresult cuCtxEnablePeerAccess(CUcontext, unsigned) {
   return CUDA_SUCCESS;
 }
@@ -168,6 +173,27 @@ CUresult cuMemFree_v2(CUdeviceptr pointer) {
 }
 CUresult cuMemFreeHost(void* pointer) {
   return release(reinterpret_cast<uintptr_t>(pointer), "cuMemFreeHost");
+}
+CUresult cuMemGetInfo_v2(size_t* free, size_t* total) {
+  if (current("cuMemGetInfo") == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+  *total = size_t{1} << 30;
+  *free = *total - bytes_on_device();
+  return CUDA_SUCCESS;
+}
+CUresult cuPointerGetAttribute(void* value, CUpointer_attribute attribute, CUdeviceptr pointer) {
+  const Allocation* allocation = allocation_at(static_cast<uintptr_t>(pointer));
+  if (allocation == nullptr)
+    return CUDA_ERROR_INVALID_VALUE;  // what a driver says of pointers it does not know
+  switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_CONTEXT:
+      *static_cast<CUcontext*>(value) = allocation->context;
+      return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+      *static_cast<unsigned*>(value) = allocation->on_device ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
+      return CUDA_SUCCESS;
+    default:
+      return CUDA_ERROR_INVALID_VALUE;
+  }
 }
 CUresult cuMemcpy2D_v2(const CUDA_MEMCPY2D* c) {
   return copy(c, "cuMemcpy2D");

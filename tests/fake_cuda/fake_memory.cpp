@@ -64,6 +64,22 @@ CUresult release(uintptr_t pointer, const char* call) {
   return misuse(CUDA_ERROR_INVALID_VALUE, (std::string(call) + " of memory that is not allocated").c_str());
 }
 
+const Allocation* allocation_at(uintptr_t pointer) {
+  std::lock_guard lock(books().mutex);
+  auto after = books().allocations.upper_bound(pointer);
+  if (after == books().allocations.begin()) return nullptr;
+  const auto& [start, allocation] = *std::prev(after);
+  return pointer < start + allocation.size ? &allocation : nullptr;
+}
+
+size_t bytes_on_device() {
+  std::lock_guard lock(books().mutex);
+  size_t bytes = 0;
+  for (const auto& [start, allocation] : books().allocations)
+    bytes += allocation.on_device ? allocation.size : 0;
+  return bytes;
+}
+
 bool is_on_device(uintptr_t pointer, size_t bytes) {
   std::lock_guard lock(books().mutex);
   auto after = books().allocations.upper_bound(pointer);
@@ -104,6 +120,16 @@ int fake_cuda_is_primary(const void* pointer) {
   if (!fake_cuda::is_on_device(address, 1)) return 0;
   std::lock_guard lock(books().mutex);
   return std::prev(books().allocations.upper_bound(address))->second.context == books().primary;
+}
+int fake_cuda_may_touch(const void* pointer, size_t bytes) {
+  const auto address = reinterpret_cast<uintptr_t>(pointer);
+  CUcontext context = fake_cuda::current("a kernel");
+  if (context != nullptr && fake_cuda::is_on_device(address, bytes) &&
+      fake_cuda::allocation_at(address)->context == context) {
+    return 1;
+  }
+  fake_cuda::misuse(CUDA_ERROR_ILLEGAL_ADDRESS, "a kernel beyond the memory of its context");
+  return 0;
 }
 void fake_cuda_fail_allocations(int fail) {
   books().fail_allocations = fail != 0;

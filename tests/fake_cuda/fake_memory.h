@@ -43,6 +43,9 @@ CUcontext current(const char* call);
 
 CUresult allocate(void** pointer, size_t size, bool on_device, const char* call);
 CUresult release(uintptr_t pointer, const char* call);
+/// The allocation that holds this byte; null if none does. Valid until it is released.
+const Allocation* allocation_at(uintptr_t pointer);
+size_t bytes_on_device();
 /// Whether this many bytes from here on are inside one allocation on the device.
 bool is_on_device(uintptr_t pointer, size_t bytes);
 

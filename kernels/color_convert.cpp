@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Which way a frame goes into which planes.
+#include "color_convert.h"
+
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "cuda_driver.h"
+#include "cuda_kernels.h"
+#include "error.h"
+
+namespace flowcache {
+namespace {
+
+// Of the planes of a format: bytes of a row, and rows; 0 where there is no such plane.
+struct PlaneSize {
+  uint32_t row_bytes = 0, rows = 0;
+};
+
+std::array<PlaneSize, 3> sizes_of(fc_format format, int64_t width, int64_t height) {
+  const auto w = static_cast<uint32_t>(width), h = static_cast<uint32_t>(height);
+  const uint32_t chroma = (w + 1) / 2, half = (h + 1) / 2;
+  switch (format) {
+    case FC_FORMAT_RGBA:
+      return {{{4 * w, h}, {}, {}}};
+    case FC_FORMAT_NV12:
+      return {{{w, h}, {2 * chroma, half}, {}}};
+    case FC_FORMAT_I420:
+      return {{{w, h}, {chroma, half}, {chroma, half}}};
+  }
+  throw Error(FC_ERROR_ARGUMENT, "unknown pixel format " + std::to_string(format) +
+                                     ": use FC_FORMAT_RGBA, FC_FORMAT_NV12 or FC_FORMAT_I420");
+}
+
+void check(const fc_planes& planes, const std::array<PlaneSize, 3>& sizes) {
+  if (planes.memory != FC_MEMORY_HOST && planes.memory != FC_MEMORY_CUDA)
+    throw Error(FC_ERROR_ARGUMENT, "unknown kind of memory " + std::to_string(planes.memory) +
+                                       ": use FC_MEMORY_HOST or FC_MEMORY_CUDA");
+  for (size_t i = 0; i < sizes.size() && sizes[i].rows > 0; ++i) {
+    const std::string name = "plane " + std::to_string(i);
+    if (!planes.plane[i]) throw Error(FC_ERROR_ARGUMENT, name + " is NULL: the format needs it");
+    if (planes.stride[i] < sizes[i].row_bytes)
+      throw Error(FC_ERROR_ARGUMENT, name + " has a stride of " + std::to_string(planes.stride[i]) +
+                                         " bytes: a row needs " + std::to_string(sizes[i].row_bytes));
+  }
+}
+
+// The one context that all planes are in.
+void* context_of(const CudaDriver& driver, const fc_planes& planes, const std::array<PlaneSize, 3>& sizes) {
+  void* common = nullptr;
+  for (size_t i = 0; i < sizes.size() && sizes[i].rows > 0; ++i) {
+    void* context = driver.context_of(planes.plane[i]);
+    if (!context)
+      throw Error(FC_ERROR_ARGUMENT, "plane " + std::to_string(i) +
+                                         " is not in CUDA memory: allocate it on the device, or pass "
+                                         "FC_MEMORY_HOST planes");
+    if (common && context != common)
+      throw Error(FC_ERROR_DEVICE, "the planes are in different CUDA contexts: allocate them in one");
+    common = context;
+  }
+  return common;
+}
+
+// Converted on the host, so that the upload is of the format's bytes and not of twelve a pixel.
+void upload(const at::Tensor& frame, const fc_planes& planes, const std::array<PlaneSize, 3>& sizes) {
+  const CudaDriver& driver = CudaDriver::get();
+  const CurrentCudaContext current(driver, context_of(driver, planes, sizes));
+  fc_planes host{};
+  host.size = sizeof host;
+  host.format = planes.format;
+  std::array<std::vector<uint8_t>, 3> bytes;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    bytes[i].resize(size_t{sizes[i].row_bytes} * sizes[i].rows);
+    host.plane[i] = bytes[i].data();
+    host.stride[i] = sizes[i].row_bytes;
+  }
+  color_convert_on_cpu(frame, host);
+  for (size_t i = 0; i < sizes.size() && sizes[i].rows > 0; ++i) {
+    constexpr int kHost = 1, kDevice = 2;  // of CUmemorytype
+    CudaCopy2d copy;
+    copy.source_memory = kHost;
+    copy.source_host = host.plane[i];
+    copy.source_pitch = host.stride[i];
+    copy.target_memory = kDevice;
+    copy.target_device = reinterpret_cast<uint64_t>(planes.plane[i]);
+    copy.target_pitch = planes.stride[i];
+    copy.width_bytes = sizes[i].row_bytes;
+    copy.height = sizes[i].rows;
+    if (const int error = driver.copy_2d(&copy))
+      throw Error(FC_ERROR_DEVICE, "plane " + std::to_string(i) + " cannot be uploaded (" +
+                                       driver.name_of(error) + "): its memory must hold " +
+                                       std::to_string(sizes[i].rows) + " rows of " +
+                                       std::to_string(planes.stride[i]) + " bytes");
+  }
+}
+
+void convert_on_cuda(const at::Tensor& frame, const fc_planes& planes,
+                     const std::array<PlaneSize, 3>& sizes) {
+  const CudaDriver& driver = CudaDriver::get();
+  const CudaKernels& kernels = CudaKernels::get();
+  const at::Tensor source =
+      frame.scalar_type() == at::kFloat ? frame.contiguous() : frame.to(at::kFloat).contiguous();
+  // The kernel does not wait for what LibTorch computes.
+  if (!source.is_same(frame)) wait_for_device(source);
+  void* context = context_of(driver, planes, sizes);
+  if (driver.context_of(source.const_data_ptr()) != context)
+    throw Error(FC_ERROR_DEVICE, "the planes are in another CUDA context than the frames on " +
+                                     frame.device().str() +
+                                     ": allocate them in the device's primary context, which LibTorch uses");
+  const CurrentCudaContext current(driver, context);
+  const int error = kernels.color_convert(source.const_data_ptr<float>(), static_cast<int>(source.size(2)),
+                                          static_cast<int>(source.size(1)), &planes, nullptr);
+  if (error != 0)
+    throw Error(FC_ERROR_DEVICE, "the GPU cannot convert a frame: CUDA error " + std::to_string(error) +
+                                     "; its memory or the planes' may be gone");
+}
+
+}  // namespace
+
+void wait_for_device(const at::Tensor& tensor) {
+  if (tensor.is_cpu()) return;
+  const c10::impl::VirtualGuardImpl device(tensor.device().type());
+  device.getStream(tensor.device()).synchronize();
+}
+
+void color_convert(const at::Tensor& frame, const fc_planes& planes) {
+  if (frame.dim() != 3 || frame.size(0) != 3 || frame.size(1) < 1 || frame.size(2) < 1)
+    throw Error(FC_ERROR_INTERNAL, "color_convert wants a frame [3, H, W]");
+  const auto sizes = sizes_of(planes.format, frame.size(2), frame.size(1));
+  check(planes, sizes);
+  if (planes.memory == FC_MEMORY_CUDA && frame.is_cuda()) return convert_on_cuda(frame, planes, sizes);
+  const at::Tensor host = frame.to(at::kCPU, at::kFloat).contiguous();
+  if (planes.memory == FC_MEMORY_CUDA) return upload(host, planes, sizes);
+  color_convert_on_cpu(host, planes);
+}
+
+}  // namespace flowcache
