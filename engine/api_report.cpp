@@ -43,9 +43,9 @@ json words(const ModelPackage& package) {
 // From the configs alone where a file is missing.
 json memory(const ModelPackage& package, const std::string& device, const std::string& precision) {
   const bool gpu = device == "gpu" || choose_device(device).is_cuda();
-  const at::ScalarType compute =
-      choose_precision(precision, gpu ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU));
-  MemoryPlan plan = default_plan(package, c10::elementSize(compute), !gpu);
+  const Precision chosen = choose_precision(precision, gpu ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU));
+  MemoryPlan plan =
+      default_plan(package, c10::elementSize(chosen.weights), c10::elementSize(chosen.compute), !gpu);
   const auto present = [&](const PackageFile& file) { return file.present; };
   const auto all = package_files(package);
   if (package.random_weights || !std::all_of(all.begin(), all.end(), present)) {

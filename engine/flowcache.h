@@ -128,7 +128,8 @@ typedef struct {
   size_t size;
   const char* model;     /* folder with model.json; NULL: fc_default_model() */
   const char* device;    /* "auto" (NULL), "cpu", "cuda", "cuda:1". "cuda" without a driver is an error, never the CPU */
-  const char* precision; /* "auto" (NULL), "fp32", "bf16": of the transformer's matrix products */
+  const char* precision; /* "auto" (NULL), "fp32", "bf16": of the transformer's matrix products; "fp8": bf16, and its
+                            matrices are kept in 8 bits, half the memory */
   uint32_t threads;      /* CPU threads for one stream's arithmetic; 0: all cores */
   uint64_t memory_limit; /* bytes the preflight may plan with; 0: what the device has free */
 } fc_engine_config;
@@ -141,7 +142,7 @@ FC_API fc_status fc_engine_open(const fc_engine_config* config, fc_progress_func
 FC_API void fc_engine_unref(fc_engine* engine); /* any thread; NULL is fine */
 /* As fc_model_describe(), of the loaded model. Any thread. */
 FC_API fc_status fc_engine_describe(fc_engine* engine, fc_model_info* info);
-/* "cpu" or "cuda:0", and "fp32" or "bf16". Valid for the life of the engine. Any thread. */
+/* "cpu" or "cuda:0", and "fp32", "bf16" or "fp8". Valid for the life of the engine. Any thread. */
 FC_API const char* fc_engine_device(fc_engine* engine);
 FC_API const char* fc_engine_precision(fc_engine* engine);
 

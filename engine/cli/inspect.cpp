@@ -125,7 +125,7 @@ Command add_inspect(CLI::App& app) {
       ->add_option("--device", a->device,
                    "What to plan memory for: auto, cpu, cuda, or gpu for one that is not here")
       ->capture_default_str();
-  command->add_option("--precision", a->precision, "auto, fp32, bf16")->capture_default_str();
+  command->add_option("--precision", a->precision, "auto, fp32, bf16, fp8")->capture_default_str();
   command->add_flag("--load", a->load, "Also load the weights and check every key");
   return [a] { return run(*a); };
 }

@@ -56,7 +56,7 @@ const Table<std::unique_ptr<FrameEncoder>(const json&, const WeightMap&, at::Sca
         {"taehv", make_encoder<TaehvEncoder, TaehvEncoderConfig>},
         {"wan_vae", make_encoder<WanVaeEncoder, WanVaeConfig>},
 };
-const Table<std::unique_ptr<Transformer>(const json&, WeightMap, at::ScalarType, at::Device)> transformers = {
+const Table<std::unique_ptr<Transformer>(const json&, WeightMap, Precision, at::Device)> transformers = {
     {"magi", make_magi},
     {"skyreels", make_skyreels},
     {"wan", make_wan},
@@ -117,11 +117,11 @@ void check_family(const ModelPackage& package, const WeightMap& weights) {
 
 }  // namespace
 
-std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, at::ScalarType compute,
+std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, Precision precision,
                                               at::Device device) {
   const auto& make = choose(transformers, package.family, package, "family");
   const auto build = [&](WeightMap weights) {
-    return make(config_of(package.transformer), std::move(weights), compute, device);
+    return make(config_of(package.transformer), std::move(weights), precision, device);
   };
   if (package.random_weights) return build(random_weights(wanted_by(build)));
   WeightMap weights = with_loras(package);

@@ -6,6 +6,7 @@
 
 #include "networks/decoders/decoder.h"
 #include "networks/decoders/frame_encoder.h"
+#include "networks/matrix.h"
 #include "networks/text/text_encoder.h"
 #include "networks/transformer.h"
 #include "package/model.h"
@@ -15,7 +16,7 @@ namespace flowcache {
 // Each reads the section's weights and builds what "family" or "kind" names. FC_ERROR_MODEL for an unknown
 // one (the message lists those that exist), for a config that is out of range, and for weights that do not
 // fit; NOT_FOUND for a missing file. A package of random weights reads no file.
-std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, at::ScalarType compute,
+std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, Precision precision,
                                               at::Device device);
 std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarType compute, at::Device device);
 // The other half of the decoder's files.

@@ -39,23 +39,24 @@ at::Tensor run_packed(const at::Tensor& x, const at::Tensor& weight, const at::T
 
 }  // namespace
 
-Linear::Linear(const at::Tensor& weight, const at::Tensor& bias, at::ScalarType compute, at::Device device,
+Linear::Linear(const at::Tensor& weight, const at::Tensor& bias, Precision precision, at::Device device,
                int64_t rows)
-    : weight_(weight.to(device, compute, false, true).contiguous()), out_(weight.size(0)) {
-  if (bias.defined()) bias_ = bias.to(device, compute, false, true);
-  if (!device.is_cpu() || !pack_operator() || !run_operator()) return;
+    : weight_(weight, precision, device), out_(weight.size(0)) {
+  if (bias.defined()) bias_ = bias.to(device, precision.compute, false, true);
+  if (!device.is_cpu() || weight_.scale.defined() || !pack_operator() || !run_operator()) return;
   try {  // tried once: a processor without the instructions refuses bf16 here
-    const at::Tensor packed = pack_operator()->call(weight_, c10::SymInt(rows));
-    run_packed(at::zeros({rows, weight.size(1)}, weight_.options()), packed, bias_, Activation::gelu_tanh);
-    weight_ = packed;
+    const at::Tensor packed = pack_operator()->call(weight_.values, c10::SymInt(rows));
+    run_packed(at::zeros({rows, weight.size(1)}, weight_.values.options()), packed, bias_,
+               Activation::gelu_tanh);
+    weight_.values = packed;
     packed_ = true;
   } catch (const c10::Error&) {
   }
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x, Activation activation) const {
-  if (packed_) return run_packed(x, weight_, bias_, activation);
-  const at::Tensor y = at::linear(x, weight_, bias_);
+  if (packed_) return run_packed(x, weight_.values, bias_, activation);
+  const at::Tensor y = at::linear(x, weight_.restored(), bias_);
   return activation == Activation::gelu_tanh ? at::gelu(y, "tanh") : y;
 }
 

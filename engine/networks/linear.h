@@ -2,7 +2,7 @@
 // A linear layer whose weight is laid out once for the processor it runs on.
 #pragma once
 
-#include <ATen/ATen.h>
+#include "networks/matrix.h"
 
 namespace flowcache {
 
@@ -12,9 +12,9 @@ enum class Activation { none, gelu_tanh };
 class Linear {
  public:
   Linear() = default;
-  // weight [out, in], bias [out] or undefined; copied to `compute` and `device`. rows: how many input rows to
-  // expect at once, a hint for the layout.
-  Linear(const at::Tensor& weight, const at::Tensor& bias, at::ScalarType compute, at::Device device,
+  // weight [out, in], bias [out] or undefined; copied to `device`. rows: how many input rows to expect at
+  // once, a hint for the layout. A weight in 8 bits is restored at every call.
+  Linear(const at::Tensor& weight, const at::Tensor& bias, Precision precision, at::Device device,
          int64_t rows = 64);
 
   // x [rows, in] of the compute type -> [rows, out] of the compute type.
@@ -23,7 +23,8 @@ class Linear {
   int64_t out_features() const { return out_; }
 
  private:
-  at::Tensor weight_, bias_;
+  Matrix weight_;
+  at::Tensor bias_;
   int64_t out_ = 0;
   bool packed_ = false;
 };

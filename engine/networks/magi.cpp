@@ -70,19 +70,21 @@ struct MagiTransformer::Net {
                             int layer) const {
     const int64_t angles = rope.size(1) / 2;
     const at::Tensor sines = rope.narrow(1, 0, angles), cosines = rope.narrow(1, angles, angles);
-    const auto project = [&](const at::Tensor& weight, const Norm& norm, int64_t heads) {
-      const at::Tensor x = normalise(split_heads(at::linear(normed, weight), heads), norm, config.eps);
+    const auto project = [&](const Matrix& weight, const Norm& norm, int64_t heads) {
+      const at::Tensor x =
+          normalise(split_heads(at::linear(normed, weight.restored()), heads), norm, config.eps);
       return rotate(x, sines, cosines).to(dtype).transpose(0, 1).contiguous();
     };
     const at::Tensor q = project(b.q, b.q_norm, config.heads), k = project(b.k, b.k_norm, config.kv_heads);
-    const at::Tensor v = split_heads(at::linear(normed, b.v), config.kv_heads).transpose(0, 1).contiguous();
+    const at::Tensor v =
+        split_heads(at::linear(normed, b.v.restored()), config.kv_heads).transpose(0, 1).contiguous();
     const KeyValue all = kv.append(layer, q, {k, v});
     return attend(q, all.k, all.v);
   }
 
   at::Tensor text_attention(const Block& b, const at::Tensor& normed, const KeyValue& text) const {
-    const at::Tensor q =
-        normalise(split_heads(at::linear(normed, b.q_text), config.heads), b.q_norm_text, config.eps);
+    const at::Tensor q = normalise(split_heads(at::linear(normed, b.q_text.restored()), config.heads),
+                                   b.q_norm_text, config.eps);
     return attend(q.transpose(0, 1), text.k, text.v);
   }
 
@@ -98,13 +100,13 @@ struct MagiTransformer::Net {
         at::cat({self_attention(b, normed, rope, kv, layer), text_attention(b, normed, text)}, -1);
     // The published code interleaves the two halves in 8 pieces, whatever the number of heads.
     const at::Tensor mixed = both.view({h.size(0), 2, 8, -1}).transpose(1, 2).reshape({h.size(0), -1});
-    const at::Tensor a = at::linear(mixed, b.projection).to(at::kFloat);
+    const at::Tensor a = at::linear(mixed, b.projection.restored()).to(at::kFloat);
     at::Tensor x =
         (normalise(gates.narrow(0, 0, config.hidden) * a, b.post_attention, config.eps) + h).to(dtype);
-    at::Tensor m = at::linear(normalise(x, b.norm_ffn, config.eps), b.fc1);
+    at::Tensor m = at::linear(normalise(x, b.norm_ffn, config.eps), b.fc1.restored());
     m = config.gated_ffn ? at::silu(m.narrow(-1, 0, config.ffn)) * m.narrow(-1, config.ffn, config.ffn)
                          : at::gelu(m);
-    m = at::linear(m, b.fc2).to(at::kFloat);
+    m = at::linear(m, b.fc2.restored()).to(at::kFloat);
     return (normalise(gates.narrow(0, config.hidden, config.hidden) * m, b.post_ffn, config.eps) + x)
         .to(dtype);
   }
@@ -132,20 +134,20 @@ TransformerShape shape_of(const MagiConfig& c) {
 
 }  // namespace
 
-MagiTransformer::MagiTransformer(const MagiConfig& config, const WeightMap& weights, at::ScalarType dtype,
+MagiTransformer::MagiTransformer(const MagiConfig& config, const WeightMap& weights, Precision precision,
                                  at::Device device, const std::string& what)
-    : net_(std::make_unique<Net>(Net{config, shape_of(config), dtype, device, {}})) {
+    : net_(std::make_unique<Net>(Net{config, shape_of(config), precision.compute, device, {}})) {
   Parameters parameters;
   net_->weights.declare(config, parameters);
-  parameters.load(weights, dtype, device, what);
+  parameters.load(weights, precision, device, what);
   net_->weights.finish();
 }
 
-MagiTransformer::MagiTransformer(const MagiConfig& config, at::ScalarType dtype, at::Device device)
-    : net_(std::make_unique<Net>(Net{config, shape_of(config), dtype, device, {}})) {
+MagiTransformer::MagiTransformer(const MagiConfig& config, Precision precision, at::Device device)
+    : net_(std::make_unique<Net>(Net{config, shape_of(config), precision.compute, device, {}})) {
   Parameters parameters;
   net_->weights.declare(config, parameters);
-  parameters.load_random(dtype, device);
+  parameters.load_random(precision, device);
   net_->weights.finish();
 }
 
@@ -172,7 +174,7 @@ std::shared_ptr<const Condition> MagiTransformer::condition(const at::Tensor& fe
   result->time_offset = at::linear(w.null_caption.select(0, -2), w.text_condition, w.text_condition_bias);
   const at::Tensor tokens = caption_tokens(features);
   for (const Block& b : w.blocks) {
-    const at::Tensor kv = split_heads(at::linear(tokens, b.kv_text), config.kv_heads);
+    const at::Tensor kv = split_heads(at::linear(tokens, b.kv_text.restored()), config.kv_heads);
     const at::Tensor k = normalise(kv.narrow(-1, 0, config.head_dim), b.k_norm_text, config.eps);
     const at::Tensor v = kv.narrow(-1, config.head_dim, config.head_dim);
     result->text.push_back({k.transpose(0, 1).contiguous(), v.transpose(0, 1).contiguous()});

@@ -43,10 +43,10 @@ class MagiTransformer final : public Transformer {
  public:
   // Throws FC_ERROR_MODEL with every missing, unexpected or misshaped key; `what` names the file. Embedders,
   // head, q/k norms and post norms compute in fp32 as published, the rest in `dtype`.
-  MagiTransformer(const MagiConfig& config, const WeightMap& weights, at::ScalarType dtype, at::Device device,
+  MagiTransformer(const MagiConfig& config, const WeightMap& weights, Precision precision, at::Device device,
                   const std::string& what);
   // Random weights, to exercise a shape without a checkpoint.
-  MagiTransformer(const MagiConfig& config, at::ScalarType dtype, at::Device device);
+  MagiTransformer(const MagiConfig& config, Precision precision, at::Device device);
   ~MagiTransformer() override;
 
   const TransformerShape& shape() const override;

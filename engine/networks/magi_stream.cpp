@@ -61,10 +61,10 @@ class HalfView final : public KvView {
 class MagiStream final : public Transformer {
  public:
   MagiStream(const MagiConfig& config, const MagiPasses& passes, const WeightMap& weights,
-             at::ScalarType compute, at::Device device)
+             Precision precision, at::Device device)
       : config_(config),
         passes_(passes),
-        magi_(config, weights, compute, device, "magi transformer"),
+        magi_(config, weights, precision, device, "magi transformer"),
         shape_(magi_.shape()),
         clean_(magi_.null_condition(passes.guided)),
         unconditional_(passes.guided ? clean_ : nullptr) {
@@ -222,10 +222,10 @@ double magi_time_interval(double t, int steps, const std::string& shortcut) {
   return part < 0.25 ? 2 : 1;
 }
 
-std::unique_ptr<Transformer> make_magi(const nlohmann::json& config, WeightMap weights,
-                                       at::ScalarType compute, at::Device device) {
+std::unique_ptr<Transformer> make_magi(const nlohmann::json& config, WeightMap weights, Precision precision,
+                                       at::Device device) {
   return std::make_unique<MagiStream>(MagiConfig::from_json(config), MagiPasses::from_json(config), weights,
-                                      compute, device);
+                                      precision, device);
 }
 
 }  // namespace flowcache

@@ -44,7 +44,7 @@ double magi_progress(double t);
 double magi_time_interval(double t, int steps, const std::string& shortcut);
 
 // Same errors as MagiTransformer.
-std::unique_ptr<Transformer> make_magi(const nlohmann::json& config, WeightMap weights,
-                                       at::ScalarType compute, at::Device device);
+std::unique_ptr<Transformer> make_magi(const nlohmann::json& config, WeightMap weights, Precision precision,
+                                       at::Device device);
 
 }  // namespace flowcache

@@ -13,7 +13,7 @@ struct Norm {
 struct Block {
   at::Tensor ada_weight, ada_bias;  // condition -> two gates
   Norm norm_attention, q_norm, k_norm, q_norm_text, k_norm_text, post_attention, norm_ffn, post_ffn;
-  at::Tensor q, q_text, k, v, kv_text, projection, fc1, fc2;
+  Matrix q, q_text, k, v, kv_text, projection, fc1, fc2;
 };
 
 struct Weights {

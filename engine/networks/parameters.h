@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "networks/matrix.h"
 #include "package/safetensors.h"
 
 namespace flowcache {
@@ -21,41 +22,52 @@ class Parameters {
   void want(const std::string& name, std::vector<int64_t> shape, at::Tensor& slot,
             std::optional<at::ScalarType> dtype = {}) {
     specs_.push_back({name, std::move(shape), false});
-    slots_.push_back({&slot, dtype});
+    slots_.push_back({&slot, nullptr, dtype});
+  }
+  // A matrix that may be kept in fewer bits than it is computed with.
+  void want(const std::string& name, std::vector<int64_t> shape, Matrix& slot) {
+    specs_.push_back({name, std::move(shape), false});
+    slots_.push_back({nullptr, &slot, {}});
   }
   // A key that a file may have and that is not read.
   void allow(const std::string& name, std::vector<int64_t> shape) {
     specs_.push_back({name, std::move(shape), true});
-    slots_.push_back({nullptr, {}});
+    slots_.push_back({});
   }
   const std::vector<WeightSpec>& specs() const { return specs_; }
 
   // Copies every tensor to `device`. Throws FC_ERROR_MODEL with all that does not fit; `what` names the file.
-  void load(const WeightMap& weights, at::ScalarType dtype, at::Device device, const std::string& what) {
+  void load(const WeightMap& weights, Precision precision, at::Device device, const std::string& what) {
     check_weights(weights, specs_, what);
     for (size_t i = 0; i < slots_.size(); ++i)
-      if (slots_[i].tensor)
-        *slots_[i].tensor =
-            weights.at(specs_[i].name).to(device, slots_[i].dtype.value_or(dtype), false, true).contiguous();
+      if (slots_[i].tensor || slots_[i].matrix)
+        fill(slots_[i], weights.at(specs_[i].name), precision, device);
   }
 
   // The same with random values of a trained network's order of magnitude, to exercise a shape without a
   // checkpoint.
-  void load_random(at::ScalarType dtype, at::Device device) {
+  void load_random(Precision precision, at::Device device) {
     for (size_t i = 0; i < slots_.size(); ++i) {
-      if (!slots_[i].tensor) continue;
+      if (!slots_[i].tensor && !slots_[i].matrix) continue;
       // Drawn as fp32, so that the same seed gives the same network in every precision.
       const at::Tensor drawn =
           at::randn(specs_[i].shape, at::TensorOptions().device(device).dtype(at::kFloat));
-      *slots_[i].tensor = drawn.mul_(0.02).to(slots_[i].dtype.value_or(dtype));
+      fill(slots_[i], drawn.mul_(0.02), precision, device);
     }
   }
 
  private:
   struct Slot {
-    at::Tensor* tensor;
+    at::Tensor* tensor = nullptr;
+    Matrix* matrix = nullptr;
     std::optional<at::ScalarType> dtype;
   };
+  static void fill(const Slot& slot, const at::Tensor& value, Precision precision, at::Device device) {
+    if (slot.matrix)
+      *slot.matrix = Matrix(value, precision, device);
+    else
+      *slot.tensor = value.to(device, slot.dtype.value_or(precision.compute), false, true).contiguous();
+  }
   std::vector<WeightSpec> specs_;
   std::vector<Slot> slots_;
 };

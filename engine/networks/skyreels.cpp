@@ -61,7 +61,7 @@ at::Tensor embed_frame_rate(const WeightMap& weights, int64_t dim, int64_t fps, 
 }  // namespace
 
 std::unique_ptr<Transformer> make_skyreels(const nlohmann::json& config, WeightMap weights,
-                                           at::ScalarType compute, at::Device device) {
+                                           Precision precision, at::Device device) {
   nlohmann::json wan_config = config;
   bool with_rate = false;
   int64_t fps = 24;
@@ -85,7 +85,7 @@ std::unique_ptr<Transformer> make_skyreels(const nlohmann::json& config, WeightM
     if (own) rate.insert(*it);
     it = own ? weights.erase(it) : std::next(it);
   }
-  auto wan = make_wan(wan_config, std::move(weights), compute, device);
+  auto wan = make_wan(wan_config, std::move(weights), precision, device);
   const int64_t dim = wan->shape().dim;
   return std::make_unique<SkyReels>(std::move(wan),
                                     with_rate ? embed_frame_rate(rate, dim, fps, device) : at::Tensor());

@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "networks/matrix.h"
 #include "networks/transformer.h"
 #include "package/safetensors.h"
 
@@ -15,6 +16,6 @@ namespace flowcache {
 // embedded, and "fps" (24 where absent) which: 16, or anything else for 24. Buffers that the FlowCache fork
 // saves among the weights are ignored.
 std::unique_ptr<Transformer> make_skyreels(const nlohmann::json& config, WeightMap weights,
-                                           at::ScalarType compute, at::Device device);
+                                           Precision precision, at::Device device);
 
 }  // namespace flowcache

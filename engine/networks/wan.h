@@ -6,19 +6,20 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "networks/matrix.h"
 #include "networks/transformer.h"
 #include "package/safetensors.h"
 
 namespace flowcache {
 
 // config: the checkpoint's config.json. weights: the checkpoint's keys, any floating type; copied to
-// `device`. compute: fp32 or bf16, the type of matrix products, keys and values. Whatever it is, the running
-// tokens, norms, modulation, embeddings and head are fp32; a chunk's tokens are [L, dim] fp32. On the CPU
-// blocks() splits the rows over the calling thread's at::parallel_for threads: bit-identical results for the
-// same number of threads. Attends with scaled_dot_product_attention elsewhere.
-// Throws FC_ERROR_MODEL: a config field out of range or a variant that is not built, and all keys that do not
-// fit.
-std::unique_ptr<Transformer> make_wan(const nlohmann::json& config, WeightMap weights, at::ScalarType compute,
+// `device`. precision.compute: fp32 or bf16, of matrix products, keys and values; precision.weights: the same
+// or fp8, of what the blocks multiply with. Whatever it is, the running tokens, norms, modulation, embeddings
+// and head are fp32; a chunk's tokens are [L, dim] fp32. On the CPU blocks() splits the rows over the calling
+// thread's at::parallel_for threads: bit-identical results for the same number of threads. Attends with
+// scaled_dot_product_attention elsewhere. Throws FC_ERROR_MODEL: a config field out of range or a variant
+// that is not built, and all keys that do not fit.
+std::unique_ptr<Transformer> make_wan(const nlohmann::json& config, WeightMap weights, Precision precision,
                                       at::Device device);
 
 // Sinusoid of timesteps: [n] -> [n, dim] fp32, [cos | sin] of t * 10000^(-j / (dim / 2)), computed in double.

@@ -71,7 +71,8 @@ uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element) {
   return 2 * element * passes * layers * (dim / heads * kv_heads) * tokens_per_chunk(package, config);
 }
 
-MemoryPlan default_plan(const ModelPackage& package, uint64_t element, bool device_is_host) {
+MemoryPlan default_plan(const ModelPackage& package, uint64_t weight_bytes, uint64_t kv_bytes,
+                        bool device_is_host) {
   const std::string file = (package.folder / "model.json").string();
   const Fields sampler(package.sampler, file, "sampler");
   const auto steps = package.sampler.contains("denoising_step_list")
@@ -80,7 +81,8 @@ MemoryPlan default_plan(const ModelPackage& package, uint64_t element, bool devi
   int64_t lag = sampler.integer("lag", 0, 1000, 0);
   if (lag == 0 || lag > steps) lag = steps;
   MemoryPlan plan;
-  plan.compute_bytes = plan.kv_bytes = element;
+  plan.weight_bytes = weight_bytes;
+  plan.kv_bytes = kv_bytes;
   plan.chunks_in_flight = static_cast<uint64_t>((steps + lag - 1) / lag);
   plan.branches = sampler.number("guidance_scale", 0, 50, 1.0) == 1 ? 1 : 2;
   plan.device_is_host = device_is_host;
@@ -115,7 +117,7 @@ std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPl
   const uint64_t text_bytes =
       text.boolean("unload", false) ? 0 : weights(plan.text_bytes, package.text) * (wide ? 2 : 1);
   return {
-      {"transformer", weights(plan.transformer_bytes, package.transformer) * plan.compute_bytes / 2},
+      {"transformer", weights(plan.transformer_bytes, package.transformer) * plan.weight_bytes / 2},
       {"text encoder", text_bytes, text_on_host},
       {"decoder", weights(plan.decoder_bytes, package.decoder) * 2},
       {"KV budget of history", plan.kv_budget ? plan.kv_budget : history * chunk},
@@ -143,8 +145,9 @@ void check_memory(const std::vector<MemoryNeed>& needs, uint64_t available, cons
                         megabytes(available) + ":";
   for (const MemoryNeed& need : needs)
     message += " " + need.what + " " + megabytes(need.bytes) + (&need == &needs.back() ? "" : ",");
-  throw Error(FC_ERROR_MEMORY,
-              message + "; lower kv-budget, choose precision bf16 or a smaller model, or free memory");
+  throw Error(
+      FC_ERROR_MEMORY,
+      message + "; lower kv-budget, choose precision bf16 or fp8, or a smaller model, or free memory");
 }
 
 }  // namespace flowcache

@@ -11,9 +11,9 @@
 namespace flowcache {
 
 struct MemoryPlan {
-  uint64_t compute_bytes = 4;  // of one weight of the transformer as it is computed with: fp32 4, bf16 2
-  uint64_t kv_bytes = 4;       // of one key or value
-  uint64_t kv_budget = 0;      // bytes for finished chunks, all branches; 0: the model's history_chunks
+  uint64_t weight_bytes = 4;  // of one weight of the transformer as it is kept: fp32 4, bf16 2, fp8 1
+  uint64_t kv_bytes = 4;      // of one key or value
+  uint64_t kv_budget = 0;     // bytes for finished chunks, all branches; 0: the model's history_chunks
   uint64_t chunks_in_flight = 1;
   uint64_t branches = 1;  // 2 with classifier-free guidance
   bool device_is_host = true;
@@ -22,7 +22,8 @@ struct MemoryPlan {
 };
 
 // A plan with what the model itself says of window and guidance.
-MemoryPlan default_plan(const ModelPackage& package, uint64_t element, bool device_is_host);
+MemoryPlan default_plan(const ModelPackage& package, uint64_t weight_bytes, uint64_t kv_bytes,
+                        bool device_is_host);
 
 struct MemoryNeed {
   std::string what;

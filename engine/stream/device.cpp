@@ -57,12 +57,18 @@ at::Device choose_device(const std::string& name) {
   return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(std::stoi(index)));
 }
 
-at::ScalarType choose_precision(const std::string& name, at::Device device) {
+Precision choose_precision(const std::string& name, at::Device device) {
   if (name == "fp32") return at::kFloat;
   if (name == "bf16") return at::kBFloat16;
+  if (name == "fp8") return {at::kBFloat16, at::kFloat8_e4m3fn};
   if (!name.empty() && name != "auto")
-    throw Error(FC_ERROR_ARGUMENT, "precision \"" + name + "\" is unknown; use auto, fp32 or bf16");
+    throw Error(FC_ERROR_ARGUMENT, "precision \"" + name + "\" is unknown; use auto, fp32, bf16 or fp8");
   return device.is_cuda() ? at::kBFloat16 : at::kFloat;
+}
+
+const char* name_of(Precision precision) {
+  if (precision.weights == at::kFloat8_e4m3fn) return "fp8";
+  return precision.compute == at::kFloat ? "fp32" : "bf16";
 }
 
 void warn_of_spinning_threads(at::Device device) {

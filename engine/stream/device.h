@@ -6,15 +6,20 @@
 
 #include <string>
 
+#include "networks/matrix.h"
+
 namespace flowcache {
 
 // "auto" or "": the first NVIDIA GPU if a driver and LibTorch's CUDA libraries answer, else the CPU. "cpu",
 // "cuda", "cuda:N" are taken at their word: FC_ERROR_DEVICE says why a GPU that was asked for cannot be had.
 at::Device choose_device(const std::string& name);
 
-// "auto" or "": bf16 where the device multiplies it faster than fp32, else fp32. "fp32", "bf16".
+// "auto" or "": bf16 where the device multiplies it faster than fp32, else fp32. "fp32", "bf16"; "fp8":
+// computes in bf16 with the transformer's matrices kept in 8 bits, for what does not fit otherwise.
 // FC_ERROR_ARGUMENT for anything else.
-at::ScalarType choose_precision(const std::string& name, at::Device device);
+Precision choose_precision(const std::string& name, at::Device device);
+// "fp32", "bf16" or "fp8".
+const char* name_of(Precision precision);
 
 // Why no GPU is used, for people: "no NVIDIA driver: libcuda.so.1: cannot open …"; "" if one can be.
 std::string why_no_cuda();

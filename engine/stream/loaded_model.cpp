@@ -20,7 +20,9 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   auto model = std::make_shared<LoadedModel>();
   model->package = read_package(options.model);
   model->device = choose_device(options.device);
-  model->compute = choose_precision(options.precision, model->device);
+  const Precision precision = choose_precision(options.precision, model->device);
+  model->compute = precision.compute;
+  model->weights = precision.weights;
   model->threads = options.threads;
   model->memory_limit = options.memory_limit;
   report("check", 0.05);
@@ -31,7 +33,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   report("load", 0.1);
   model->text = make_text_encoder(model->package, model->device);
   report("load", 0.2);
-  model->transformer = make_transformer(model->package, model->compute, model->device);
+  model->transformer = make_transformer(model->package, precision, model->device);
   report("load", 0.7);
   model->decoder = make_decoder(model->package, model->compute, model->device);
   report("ready", 1.0);
@@ -39,7 +41,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
 }
 
 std::vector<MemoryNeed> LoadedModel::memory_needs() const {
-  MemoryPlan plan = default_plan(package, c10::elementSize(compute), device.is_cpu());
+  MemoryPlan plan = default_plan(package, c10::elementSize(weights), c10::elementSize(compute), device.is_cpu());
   if (package.random_weights) {
     const WeightSizes sizes = weight_sizes(package);
     plan.transformer_bytes = sizes.transformer;

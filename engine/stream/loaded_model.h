@@ -28,7 +28,7 @@ using Progress = std::function<bool(const char* stage, double fraction)>;
 struct LoadedModel {
   ModelPackage package;
   at::Device device = at::kCPU;
-  at::ScalarType compute = at::kFloat;
+  at::ScalarType compute = at::kFloat, weights = at::kFloat;  // the two halves of a Precision
   uint32_t threads = 0;
   uint64_t memory_limit = 0;
   std::unique_ptr<Transformer> transformer;

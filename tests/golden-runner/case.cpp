@@ -8,8 +8,8 @@
 
 namespace golden {
 
-Case::Case(const std::filesystem::path& folder, double bf16_bound)
-    : folder_(folder), bf16_bound_(bf16_bound) {
+Case::Case(const std::filesystem::path& folder, flowcache::Precision precision, double bound)
+    : folder_(folder), precision_(precision), bound_(bound) {
   std::ifstream file(folder / "case.json");
   if (!file) throw std::runtime_error("no case.json in " + folder.string());
   json_ = nlohmann::json::parse(file);
@@ -44,12 +44,12 @@ void Case::compare(const at::Tensor& got, const std::string& want_name, Toleranc
     return fail(why.str());
   }
   const at::Tensor a = got.to(at::kCPU, at::kDouble), b = want.to(at::kDouble);
-  if (bf16_bound_ > 0 && want.is_floating_point()) {
+  if (bound_ > 0 && want.is_floating_point()) {
     const double distance = (a - b).norm().item<double>() / std::max(b.norm().item<double>(), 1e-12);
     largest_error_ = std::max(largest_error_, distance);
-    if (distance <= bf16_bound_) return;
+    if (distance <= bound_) return;
     std::ostringstream why;
-    why << want_name << ": distance " << distance << " exceeds " << bf16_bound_;
+    why << want_name << ": distance " << distance << " exceeds " << bound_;
     return fail(why.str());
   }
   const at::Tensor error = (a - b).abs();

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "networks/matrix.h"
 #include "package/safetensors.h"
 
 namespace golden {
@@ -23,9 +24,10 @@ struct Tolerance {
 
 class Case {
  public:
-  // bf16_bound: compute in bf16, and hold every floating tensor to this distance |got - want| / |want| of
-  // norms instead of the case's tolerance. 0: fp32.
-  explicit Case(const std::filesystem::path& folder, double bf16_bound = 0);
+  // bound: of a precision below fp32, holds every floating tensor to this distance |got - want| / |want| of
+  // norms instead of the case's tolerance.
+  explicit Case(const std::filesystem::path& folder, flowcache::Precision precision = at::kFloat,
+                double bound = 0);
 
   const std::filesystem::path& folder() const { return folder_; }
   const std::string& kind() const { return kind_; }
@@ -34,7 +36,7 @@ class Case {
   const nlohmann::json& json() const { return json_; }
   const WeightMap& weights() const { return weights_; }
   // What networks are built with.
-  at::ScalarType compute() const { return bf16_bound_ > 0 ? at::kBFloat16 : at::kFloat; }
+  flowcache::Precision precision() const { return precision_; }
   // A tensor of tensors.safetensors; throws if it is missing.
   const at::Tensor& tensor(const std::string& name) const;
   bool has(const std::string& name) const { return tensors_.contains(name); }
@@ -51,7 +53,7 @@ class Case {
   void check(bool holds, const std::string& what);
 
   bool ok() const { return failures_.empty() && comparisons_ > 0; }
-  double largest_error() const { return largest_error_; }  // of an element; in bf16, of a tensor's norm
+  double largest_error() const { return largest_error_; }  // of an element; below fp32, of a tensor's norm
   int comparisons() const { return comparisons_; }
   std::string failures() const;
 
@@ -59,7 +61,8 @@ class Case {
   std::filesystem::path folder_;
   nlohmann::json json_;
   std::string kind_;
-  double bf16_bound_ = 0;
+  flowcache::Precision precision_;
+  double bound_ = 0;
   WeightMap tensors_, weights_;
   int comparisons_ = 0;
   double largest_error_ = 0;

@@ -28,8 +28,8 @@ std::shared_ptr<const LoadedModel> self_forcing_model(const Case& test, const js
                             {"timestep_shift", config.at("timestep_shift")},
                             {"warp_denoising_step", config.at("warp_denoising_step")}};
   model->package.cache = {{"reuse", "none"}, {"kv", "full"}, {"history_chunks", call.at("chunks")}};
-  model->transformer = flowcache::make_wan(config, test.weights(), test.compute(), at::kCPU);
-  model->compute = test.compute();
+  model->transformer = flowcache::make_wan(config, test.weights(), test.precision(), at::kCPU);
+  model->compute = test.precision().compute;
   model->text = std::make_unique<GivenText>(test.tensor(call.at("text")));
   return model;
 }

@@ -30,7 +30,7 @@ void sinusoid_rope(Case& c) {
 }
 
 void bidirectional(Case& c) {
-  const auto wan = make_wan(c.config(), c.weights(), c.compute(), at::kCPU);
+  const auto wan = make_wan(c.config(), c.weights(), c.precision(), at::kCPU);
   for (const json& call : c.calls()) {
     const auto condition = wan->condition(c.tensor(call.at("text")));
     OwnKeys own;
@@ -46,7 +46,7 @@ std::unique_ptr<KvStore> make_store(Case& c, const Transformer& wan, const at::T
   const TransformerShape& shape = wan.shape();
   const int64_t frames = c.config().at("frames_per_chunk");
   KvGeometry geometry{.layers = shape.layers, .kv_heads = shape.kv_heads, .head_dim = shape.head_dim};
-  geometry.dtype = c.compute();
+  geometry.dtype = c.precision().compute;
   geometry.tokens_per_frame = shape.tokens_per_frame(latent.size(2), latent.size(3));
   geometry.tokens_per_chunk = geometry.tokens_per_frame * frames;
   const int64_t window = c.config().at("local_attn_size");
@@ -76,7 +76,7 @@ class Recorder final : public KvView {
 };
 
 void causal(Case& c) {
-  const auto wan = make_wan(c.config(), c.weights(), c.compute(), at::kCPU);
+  const auto wan = make_wan(c.config(), c.weights(), c.precision(), at::kCPU);
   const auto condition = wan->condition(c.tensor("in.text"));
   const int64_t chunks = c.calls().back().at("chunk").get<int64_t>() + 1;
   const auto store = make_store(c, *wan, c.tensor(c.calls().front().at("latent")), chunks);

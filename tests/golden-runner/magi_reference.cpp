@@ -75,8 +75,8 @@ std::string numbered(std::string pattern, int layer) {
 }
 
 std::unique_ptr<MagiTransformer> load_magi(Case& one) {
-  return std::make_unique<MagiTransformer>(MagiConfig::from_json(one.config()), one.weights(), one.compute(),
-                                           at::kCPU, one.folder().string());
+  return std::make_unique<MagiTransformer>(MagiConfig::from_json(one.config()), one.weights(),
+                                           one.precision(), at::kCPU, one.folder().string());
 }
 
 }  // namespace golden

@@ -9,28 +9,29 @@
 #include <set>
 
 #include "case.h"
+#include "stream/device.h"
 
 namespace {
 
 const char* const usage =
-    "golden-runner [--precision bf16 --bounds FILE] DIR…\n"
+    "golden-runner [--precision bf16|fp8 --bounds FILE] DIR…\n"
     "Runs every folder with a case.json below DIR and compares this engine with the numbers it holds.\n"
-    "With --precision bf16 the networks compute in bf16, and FILE, a JSON object, gives for each kind of "
-    "case the\n"
+    "With a precision the networks are built in it, and FILE, a JSON object, gives for each kind of case "
+    "the\n"
     "distance |got - want| / |want| that a tensor may have; kinds that are not in it are left out.\n"
     "Prints a line per case and `N passed, N failed, N unsupported`; exits with 1 if a case fails, 2 on bad "
     "use.\n";
 
 enum class Verdict { passed, failed, unsupported };
 
-// bounds: of the kinds that run in bf16; empty: everything in fp32.
+// bounds: of the kinds that run in `precision`; empty: everything in fp32.
 std::optional<Verdict> run(const std::filesystem::path& folder, const golden::Handlers& handlers,
-                           const std::map<std::string, double>& bounds) {
+                           flowcache::Precision precision, const std::map<std::string, double>& bounds) {
   const std::string name = folder.filename().string();
   try {
     const std::string kind = golden::Case(folder).kind();
     if (!bounds.empty() && !bounds.contains(kind)) return std::nullopt;
-    golden::Case one(folder, bounds.empty() ? 0 : bounds.at(kind));
+    golden::Case one(folder, precision, bounds.empty() ? 0 : bounds.at(kind));
     const auto handler = handlers.find(one.kind());
     if (handler == handlers.end()) {
       std::printf("unsupported  %-40s kind %s\n", name.c_str(), one.kind().c_str());
@@ -62,7 +63,7 @@ std::map<std::string, double> read_bounds(const std::string& file) {
 int main(int argc, char** argv) {
   std::set<std::filesystem::path> folders;
   std::map<std::string, double> bounds;
-  bool narrow = false;
+  std::string precision = "fp32";
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     const std::string value = i + 1 < argc ? argv[i + 1] : "";
@@ -70,10 +71,10 @@ int main(int argc, char** argv) {
       ++i;
       if (argument == "--bounds")
         bounds = read_bounds(value);
-      else if (value != "bf16" && value != "fp32")
-        return std::fprintf(stderr, "golden-runner: precision is fp32 or bf16\n%s", usage), 2;
+      else if (value != "fp32" && value != "bf16" && value != "fp8")
+        return std::fprintf(stderr, "golden-runner: precision is fp32, bf16 or fp8\n%s", usage), 2;
       else
-        narrow = value == "bf16";
+        precision = value;
       continue;
     }
     if (argument == "--help" || argument == "-h") return std::fputs(usage, stdout), 0;
@@ -87,8 +88,9 @@ int main(int argc, char** argv) {
   }
   if (folders.empty()) return std::fprintf(stderr, "golden-runner: no case.json found\n%s", usage), 2;
 
-  if (narrow == bounds.empty())
-    return std::fprintf(stderr, "golden-runner: --precision bf16 and --bounds go together\n%s", usage), 2;
+  if ((precision == "fp32") != bounds.empty())
+    return std::fprintf(stderr, "golden-runner: a precision below fp32 and --bounds go together\n%s", usage),
+           2;
   golden::Handlers handlers;
   golden::register_schedule(handlers);
   golden::register_wan(handlers);
@@ -104,7 +106,8 @@ int main(int argc, char** argv) {
 
   std::map<Verdict, int> count;
   for (const auto& folder : folders)
-    if (const auto verdict = run(folder, handlers, bounds)) ++count[*verdict];
+    if (const auto verdict = run(folder, handlers, flowcache::choose_precision(precision, at::kCPU), bounds))
+      ++count[*verdict];
   std::printf("%d passed, %d failed, %d unsupported\n", count[Verdict::passed], count[Verdict::failed],
               count[Verdict::unsupported]);
   return count[Verdict::failed] == 0 ? 0 : 1;

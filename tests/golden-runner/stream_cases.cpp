@@ -40,7 +40,7 @@ std::vector<at::Tensor> read_captions_of(const Case& one, const json& in) {
 at::Tensor guided_in_stream(const Case& one, const std::vector<MagiStreamChunk>& chunks) {
   json config = one.config();
   config["runtime_config"]["cfg_number"] = 3;
-  const auto model = make_magi(config, one.weights(), one.compute(), at::kCPU);
+  const auto model = make_magi(config, one.weights(), one.precision(), at::kCPU);
   const TransformerShape& shape = model->shape();
   const int64_t per_frame = shape.tokens_per_frame(chunks[0].x.size(2), chunks[0].x.size(3));
   const KvGeometry geometry{.layers = shape.layers,
@@ -49,7 +49,7 @@ at::Tensor guided_in_stream(const Case& one, const std::vector<MagiStreamChunk>&
                             .tokens_per_frame = per_frame,
                             .tokens_per_chunk = chunk_frames * per_frame,
                             .window_chunks = static_cast<int64_t>(chunks.size()),
-                            .dtype = one.compute()};
+                            .dtype = one.precision().compute};
   KvStore store(geometry, geometry.tokens_per_chunk, choose_kv("full").make());
   std::vector<at::Tensor> velocity;
   for (size_t i = 0; i < chunks.size(); ++i) {

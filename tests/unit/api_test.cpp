@@ -123,6 +123,18 @@ TEST(ApiWithoutModel, OpeningFailsWithASentence) {
   }
 }
 
+TEST(ApiWithoutModel, EveryPrecisionLoadsUnderItsName) {
+  for (const char* precision : {"fp32", "bf16", "fp8"}) {
+    auto config = sized<fc_engine_config>();
+    config.device = "cpu";
+    config.precision = precision;
+    fc_engine* engine = nullptr;
+    ASSERT_EQ(fc_engine_open(&config, nullptr, nullptr, &engine), FC_OK) << fc_last_error();
+    EXPECT_STREQ(fc_engine_precision(engine), precision);
+    fc_engine_unref(engine);
+  }
+}
+
 TEST(ApiWithoutModel, LoadingReportsProgressAndCanBeCancelled) {
   auto config = sized<fc_engine_config>();
   config.device = "cpu";

@@ -128,13 +128,32 @@ TEST(Weights, UnfitOnesSayWhatIsWanted) {
   }
 }
 
+TEST(Preflight, WeightsAndKeysAreCountedAsTheyAreKept) {
+  const TempFolder folder;
+  folder.write("model.json", checkpoint().dump());
+  const ModelPackage package = read_package(folder.path);
+  const auto bytes = [&](uint64_t weight, uint64_t kv, const char* what) {
+    MemoryPlan plan = default_plan(package, weight, kv, false);
+    plan.transformer_bytes = 1000;  // as 16-bit floats
+    plan.decoder_bytes = plan.text_bytes = 1;
+    for (const MemoryNeed& need : memory_needs(package, plan))
+      if (need.what == what) return need.bytes;
+    return uint64_t{0};
+  };
+  EXPECT_EQ(bytes(1, 2, "transformer"), 500U);
+  EXPECT_EQ(bytes(4, 4, "transformer"), 2000U);
+  EXPECT_GT(bytes(1, 2, "KV budget of history"), 0U);
+  EXPECT_EQ(bytes(1, 2, "KV budget of history"), bytes(2, 2, "KV budget of history"));
+  EXPECT_EQ(2 * bytes(1, 2, "KV of chunks in flight"), bytes(4, 4, "KV of chunks in flight"));
+}
+
 TEST(Preflight, ATextEncoderOnTheCpuIsNotTheDevices) {
   const TempFolder folder;
   json document = checkpoint();
   const auto text = [&](bool device_is_host) {
     folder.write("model.json", document.dump());
     const ModelPackage package = read_package(folder.path);
-    MemoryPlan plan = default_plan(package, 2, device_is_host);
+    MemoryPlan plan = default_plan(package, 2, 2, device_is_host);
     EXPECT_EQ(plan.chunks_in_flight, 5U);
     EXPECT_EQ(plan.branches, 2U);
     plan.transformer_bytes = plan.decoder_bytes = 1;

@@ -128,13 +128,14 @@ at::Tensor Wan::head(const Embedded& embedded, const at::Tensor& tokens) const {
 
 }  // namespace
 
-std::unique_ptr<Transformer> make_wan(const nlohmann::json& config, WeightMap weights, at::ScalarType compute,
+std::unique_ptr<Transformer> make_wan(const nlohmann::json& config, WeightMap weights, Precision precision,
                                       at::Device device) {
+  const at::ScalarType compute = precision.compute;
   if (compute != at::kFloat && compute != at::kBFloat16)
     throw Error(FC_ERROR_ARGUMENT,
                 std::string("wan computes in fp32 or bf16, not in ") + c10::toString(compute));
   const wan::Config parsed = wan::Config::from_json(config);
-  return std::make_unique<Wan>(parsed, wan::prepare(parsed, weights, compute, device), compute, device);
+  return std::make_unique<Wan>(parsed, wan::prepare(parsed, weights, precision, device), compute, device);
 }
 
 }  // namespace flowcache

@@ -7,13 +7,13 @@ namespace {
 
 class Reader {
  public:
-  Reader(const WeightMap& map, at::ScalarType compute, at::Device device)
-      : map_(map), compute_(compute), device_(device) {}
+  Reader(const WeightMap& map, Precision precision, at::Device device)
+      : map_(map), precision_(precision), device_(device) {}
 
   const at::Tensor& raw(const std::string& name) const { return map_.find(name)->second; }
   at::Tensor fp32(const std::string& name) const { return raw(name).to(device_, at::kFloat, false, true); }
   Linear linear(const std::string& name) const {
-    return make(raw(name + ".weight"), raw(name + ".bias"), compute_);
+    return make(raw(name + ".weight"), raw(name + ".bias"), precision_);
   }
   Linear linear_fp32(const std::string& name) const {
     return make(raw(name + ".weight").flatten(1), raw(name + ".bias"), at::kFloat);
@@ -24,15 +24,15 @@ class Reader {
       weight.push_back(raw(prefix + part + ".weight"));
       bias.push_back(raw(prefix + part + ".bias"));
     }
-    return make(at::cat(weight), at::cat(bias), compute_);
+    return make(at::cat(weight), at::cat(bias), precision_);
   }
 
  private:
-  Linear make(const at::Tensor& weight, const at::Tensor& bias, at::ScalarType type) const {
-    return Linear(weight, bias, type, device_);
+  Linear make(const at::Tensor& weight, const at::Tensor& bias, Precision precision) const {
+    return Linear(weight, bias, precision, device_);
   }
   const WeightMap& map_;
-  at::ScalarType compute_;
+  Precision precision_;
   at::Device device_;
 };
 
@@ -57,9 +57,9 @@ BlockWeights prepare_block(const Reader& read, const std::string& name) {
 
 }  // namespace
 
-Weights prepare(const Config& config, const WeightMap& map, at::ScalarType compute, at::Device device) {
+Weights prepare(const Config& config, const WeightMap& map, Precision precision, at::Device device) {
   check_weights(map, config.weights(), "wan transformer");
-  const Reader read(map, compute, device);
+  const Reader read(map, precision, device);
   Weights w;
   w.patch = read.linear_fp32("patch_embedding");
   w.text_in = read.linear_fp32("text_embedding.0");
