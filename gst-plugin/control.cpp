@@ -13,12 +13,8 @@ namespace {
 uint64_t chunk_at(const SourceState& state, GstClockTime running_time) {
   if (!GST_CLOCK_TIME_IS_VALID(running_time) || state.model.fps_d == 0) return FC_NEXT_CHUNK;
   const GstClockTime next = state.next_content_pts;
-  const guint64 ahead = running_time <= next
-                            ? 0
-                            : gst_util_uint64_scale_ceil(running_time - next, state.model.fps_n,
-                                                         GST_SECOND * state.model.fps_d);
-  const guint64 frame = state.next_content_frame + ahead;
-  return (frame + state.model.frames_per_chunk - 1) / state.model.frames_per_chunk;
+  const guint64 ahead = running_time <= next ? 0 : frame_at(state.model, running_time - next);
+  return chunk_from(state.model, state.next_content_frame + ahead);
 }
 
 gboolean set_prompt_action(GstFlowCacheSrc* source, const char* text, guint blend_chunks,
@@ -127,12 +123,18 @@ void set_qos(GstFlowCacheSrc* source, bool on) {
   if (worker) worker->set_deadline(0);
 }
 
+guint64 frame_at(const fc_model_info& model, GstClockTime time) {
+  return gst_util_uint64_scale_ceil(time, model.fps_n, GST_SECOND * model.fps_d);
+}
+
+guint64 chunk_from(const fc_model_info& model, guint64 frame) {
+  return frame / model.frames_per_chunk + (frame % model.frames_per_chunk != 0);
+}
+
 std::vector<ScriptedPrompt> scripted_prompts(const std::vector<Cue>& script, const fc_model_info& model) {
   std::vector<ScriptedPrompt> prompts;
   for (const Cue& cue : script) {
-    const guint64 frame = gst_util_uint64_scale_ceil(cue.start, model.fps_n, GST_SECOND * model.fps_d);
-    const guint64 whole = frame / model.frames_per_chunk;
-    prompts.push_back({whole + (frame % model.frames_per_chunk != 0), cue.text});
+    prompts.push_back({chunk_from(model, frame_at(model, cue.start)), cue.text});
   }
   return prompts;
 }

@@ -13,6 +13,11 @@ namespace flowcache::gst {
 bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend_chunks,
                    GstClockTime running_time);
 
+/// The first frame that begins at or after this time in the video, and the first chunk that begins at or
+/// after a frame.
+guint64 frame_at(const fc_model_info& model, GstClockTime time);
+guint64 chunk_from(const fc_model_info& model, guint64 frame);
+
 /// A script's cues by chunk: each holds from the first chunk on that begins at or after its start.
 std::vector<ScriptedPrompt> scripted_prompts(const std::vector<Cue>& script, const fc_model_info& model);
 

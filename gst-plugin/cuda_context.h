@@ -13,6 +13,10 @@ namespace flowcache::gst {
 /// or the driver old. It is released when the last memory has let go of the GstCudaContext.
 GstCudaContext* wrap_primary_context(int device_number);
 
+/// Bytes of a context's device that are in use, by whoever, and that it has. False if the driver does not
+/// say.
+bool device_memory_of(GstCudaContext* context, guint64* used, guint64* total);
+
 /// 0 for "" (automatic) and "cuda", N for "cuda:N".
 int cuda_device_number(const std::string& device);
 

@@ -13,6 +13,7 @@
 
 #include "cuda_context.h"
 #include "frame_planes.h"
+#include "frame_pool.h"
 #include "log.h"
 
 namespace flowcache::gst {
@@ -78,20 +79,6 @@ bool copy_planes(GstVideoFrame* from, GstVideoFrame* to, GstCudaContext* context
   return CuStreamSynchronize(nullptr) == CUDA_SUCCESS;
 }
 
-GstBufferPool* configured(GstBufferPool* pool, GstCaps* caps, guint* size, guint least, guint most) {
-  GstStructure* config = gst_buffer_pool_get_config(pool);
-  gst_buffer_pool_config_set_params(config, caps, *size, least, most);
-  gst_buffer_pool_config_add_option(config, GST_BUFFER_POOL_OPTION_VIDEO_META);
-  if (!gst_buffer_pool_set_config(pool, config)) {
-    gst_object_unref(pool);
-    return nullptr;
-  }
-  config = gst_buffer_pool_get_config(pool);  // with the size that the device's pitch makes of it
-  gst_buffer_pool_config_get_params(config, nullptr, size, nullptr, nullptr);
-  gst_structure_free(config);
-  return pool;
-}
-
 }  // namespace
 
 /// `context` is a slot that GStreamer's helpers fill themselves, calling set_context() again while they do.
@@ -117,7 +104,7 @@ bool CudaOutput::Handles::stage(const GstVideoInfo& info) {
   if (staging != nullptr) return true;
   GstCaps* caps = gst_video_info_to_caps(&info);
   guint size = static_cast<guint>(info.size);
-  staging_pool.reset(configured(gst_cuda_buffer_pool_new(primary), caps, &size, 1, 1));
+  staging_pool.reset(configured_pool(gst_cuda_buffer_pool_new(primary), caps, &size, 1, 1, true));
   gst_caps_unref(caps);
   return staging_pool && gst_buffer_pool_set_active(staging_pool.get(), TRUE) &&
          gst_buffer_pool_acquire_buffer(staging_pool.get(), &staging, nullptr) == GST_FLOW_OK;
@@ -175,10 +162,10 @@ GstBufferPool* CudaOutput::make_pool(GstBufferPool* offered, GstCaps* caps, guin
   PoolPtr theirs(offered);
   handles_->drop_staging();
   if (theirs && GST_IS_CUDA_BUFFER_POOL(theirs.get())) {
-    if (GstBufferPool* pool = configured(theirs.release(), caps, size, least, most)) return pool;
+    if (GstBufferPool* pool = configured_pool(theirs.release(), caps, size, least, most, true)) return pool;
   }
   if (handles_->context == nullptr) return nullptr;
-  return configured(gst_cuda_buffer_pool_new(handles_->context), caps, size, least, most);
+  return configured_pool(gst_cuda_buffer_pool_new(handles_->context), caps, size, least, most, true);
 }
 
 fc_status CudaOutput::write(GstElement* element, GstBuffer* buffer, const GstVideoInfo& info, bool on_device,
@@ -222,6 +209,14 @@ fc_status CudaOutput::write(GstElement* element, GstBuffer* buffer, const GstVid
 GstObject* CudaOutput::primary_context() const {
   std::lock_guard lock(handles_->mutex);
   return handles_->primary == nullptr ? nullptr : GST_OBJECT(gst_object_ref(handles_->primary));
+}
+
+bool CudaOutput::device_memory(guint64* used, guint64* total) const {
+  GstObject* primary = primary_context();
+  if (primary == nullptr) return false;
+  const bool known = device_memory_of(GST_CUDA_CONTEXT(primary), used, total);
+  gst_object_unref(primary);
+  return known;
 }
 
 guint64 CudaOutput::context_copies() const {

@@ -48,6 +48,8 @@ class CudaOutput {
 
   /// The engine's context, a GstCudaContext; null without one. Owned by the caller. Any thread.
   GstObject* primary_context() const;
+  /// Bytes in use, by all processes, and in all, on the engine's device. False without one. Any thread.
+  bool device_memory(guint64* used, guint64* total) const;
   /// How often a frame was copied into another context. Any thread.
   guint64 context_copies() const;
   /// The streams end: counters and what was staged are forgotten. / The element goes to NULL.

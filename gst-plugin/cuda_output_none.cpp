@@ -25,6 +25,9 @@ fc_status CudaOutput::write(GstElement*, GstBuffer*, const GstVideoInfo&, bool, 
 GstObject* CudaOutput::primary_context() const {
   return nullptr;
 }
+bool CudaOutput::device_memory(guint64*, guint64*) const {
+  return false;
+}
 guint64 CudaOutput::context_copies() const {
   return 0;
 }

@@ -21,6 +21,7 @@
 #include "control.h"
 #include "log.h"
 #include "messages.h"
+#include "prefix.h"
 #include "source_state.h"
 
 G_DEFINE_TYPE_WITH_CODE(GstFlowCacheSrc, gst_flow_cache_src, GST_TYPE_PUSH_SRC,
@@ -127,6 +128,7 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     const EngineKey key = engine_key(state.settings, state.library);
     if (state.engine && !(state.engine->key() == key)) unwanted = std::move(state.engine);
     state.timeline.reset(state.model.fps_n, state.model.fps_d);
+    state.timeline.set_offset(state.settings.timestamp_offset);
     state.latency.reset(state.timeline.frame_duration(), state.model.frames_per_chunk);
     state.qos.reset(state.timeline.frame_duration(), state.model.frames_per_chunk,
                     state.settings.chunks_ahead);
@@ -137,6 +139,17 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     state.messages = std::make_unique<WorkerMessages>(source);
     StreamOptions options = stream_options(state.settings);
     options.script = scripted_prompts(state.script, state.model);
+    if (const std::string& path = state.settings.prefix_location; !path.empty()) {
+      options.prefix = [path, width = state.model.width, height = state.model.height](
+                           const std::function<bool()>& go_on, std::string* error) {
+        return load_prefix(path, width, height, go_on, error);
+      };
+    }
+    state.end_frame = G_MAXUINT64;
+    if (state.settings.end_with_script && !state.script.empty()) {
+      state.end_frame = frame_at(state.model, end_of(state.script));
+      options.chunks = chunk_from(state.model, state.end_frame);
+    }
     worker = std::make_shared<FrameWorker>(key, std::move(options), state.settings.chunks_ahead,
                                            state.messages.get());
     state.worker = worker;

@@ -79,6 +79,7 @@ void FrameWorker::reset(std::optional<uint64_t> seed) {
     std::lock_guard lock(mutex_);
     seed_ = seed.value_or(seed_);
     ++generation_;
+    dropped_ += frames_in_ring();
     ring_.clear();
     next_index_ = 0;
     changes_.emplace_back(Reset{seed_});
@@ -106,11 +107,20 @@ void FrameWorker::advance(const Frame& frame) {
   wake_worker_.notify_all();
 }
 
-uint32_t FrameWorker::frames_ready() const {
-  std::lock_guard lock(mutex_);
+uint32_t FrameWorker::frames_in_ring() const {
   uint32_t frames = 0;
   for (const auto& chunk : ring_) frames += chunk->info().frames;
   return frames - next_index_;
+}
+
+uint32_t FrameWorker::frames_ready() const {
+  std::lock_guard lock(mutex_);
+  return frames_in_ring();
+}
+
+uint64_t FrameWorker::frames_dropped() const {
+  std::lock_guard lock(mutex_);
+  return dropped_;
 }
 
 std::shared_ptr<LoadedEngine> FrameWorker::engine() const {
@@ -176,7 +186,23 @@ bool FrameWorker::load() {
   return result.status == FC_OK;
 }
 
+bool FrameWorker::read_prefix(PrefixFrames* frames) {
+  if (!options_.prefix) return true;
+  const auto go_on = [this] {
+    std::lock_guard lock(mutex_);
+    return !stopping_;
+  };
+  std::string error;
+  *frames = options_.prefix(go_on, &error);
+  if (frames->count > 0) return true;
+  end(RingState::Failed, FC_ERROR_ARGUMENT, error);
+  if (!go_on()) listener_->load_cancelled();
+  return false;
+}
+
 bool FrameWorker::open_stream(fc_stream** stream) {
+  PrefixFrames prefix;
+  if (!read_prefix(&prefix)) return false;
   fc_stream_config config{};
   config.size = sizeof config;
   config.prompt = options_.prompt.c_str();
@@ -189,6 +215,10 @@ bool FrameWorker::open_stream(fc_stream** stream) {
   config.steps = options_.steps;
   config.lag = options_.lag;
   config.guidance_scale = options_.guidance_scale;
+  config.prefix = prefix.count > 0 ? prefix.rgb.data() : nullptr;
+  config.prefix_frames = prefix.count;
+  config.prefix_width = prefix.width;
+  config.prefix_height = prefix.height;
   const fc_status status = library_.stream_open(engine_->handle(), &config, stream);
   if (status != FC_OK) {
     end(RingState::Failed, status, last_error_of(library_));
@@ -215,11 +245,12 @@ void FrameWorker::make_chunks(fc_stream* stream) {
     bool room = false;
     {
       std::unique_lock lock(mutex_);
-      wake_worker_.wait(lock, [&] { return stopping_ || !changes_.empty() || ring_.size() < capacity_; });
+      const auto wanted = [&] { return ring_.size() < capacity_ && next_chunk_ < options_.chunks; };
+      wake_worker_.wait(lock, [&] { return stopping_ || !changes_.empty() || wanted(); });
       if (stopping_) return;
       changes.swap(changes_);
       generation = generation_;
-      room = ring_.size() < capacity_;
+      room = wanted();
     }
     for (const Change& change : changes) {
       std::visit([&](const auto& one) { apply(stream, one); }, change);
@@ -247,65 +278,10 @@ void FrameWorker::make_chunks(fc_stream* stream) {
 
 bool FrameWorker::push(std::shared_ptr<const Chunk> chunk, uint64_t generation) {
   std::lock_guard lock(mutex_);
+  if (generation != generation_) dropped_ += chunk->info().frames;
   if (generation != generation_ || chunk->info().frames == 0) return false;
   ring_.push_back(std::move(chunk));
   return true;
-}
-
-/// Hands over the cues that come within reach, and no more: encoding prompts takes time, and a script may be
-/// long.
-void FrameWorker::follow_script(fc_stream* stream) {
-  const uint64_t reach = next_chunk_ + in_flight_;
-  for (; next_cue_ < options_.script.size() && options_.script[next_cue_].chunk <= reach; ++next_cue_) {
-    const ScriptedPrompt& cue = options_.script[next_cue_];
-    apply(stream, PromptChange{cue.text, cue.chunk, options_.script_blend_chunks});
-  }
-}
-
-void FrameWorker::apply(fc_stream* stream, const PromptChange& change) {
-  fc_prompt_change request{};
-  request.size = sizeof request;
-  request.text = change.text.c_str();
-  request.at_chunk = change.at_chunk;
-  request.blend_chunks = change.blend_chunks;
-  uint64_t ticket = 0;
-  if (library_.stream_prompt(stream, &request, &ticket) != FC_OK) {
-    listener_->change_refused("prompt", last_error_of(library_));
-    return;
-  }
-  // Chunks in flight are begun, so "at once" and what is late may mean the one after them.
-  const uint64_t soon = next_chunk_ + in_flight_;
-  const uint64_t by_chunk = change.at_chunk == FC_NEXT_CHUNK ? soon : std::max(soon, change.at_chunk);
-  listener_->prompt_received(
-      {ticket, change.text, library_.stream_unknown_words(stream), change.blend_chunks, by_chunk});
-}
-
-void FrameWorker::apply(fc_stream* stream, const Tune& change) {
-  if (library_.stream_tune(stream, change.cache_threshold, change.guidance_scale) != FC_OK) {
-    listener_->change_refused("tune", last_error_of(library_));
-  }
-}
-
-void FrameWorker::apply(fc_stream* stream, const NegativePrompt& change) {
-  if (library_.stream_negative_prompt(stream, change.text.c_str()) != FC_OK) {
-    listener_->change_refused("negative-prompt", last_error_of(library_));
-  }
-}
-
-void FrameWorker::apply(fc_stream* stream, const Deadline& change) {
-  if (library_.stream_deadline(stream, change.seconds) != FC_OK) {
-    listener_->change_refused("qos", last_error_of(library_));
-  }
-}
-
-void FrameWorker::apply(fc_stream* stream, const Reset& change) {
-  if (library_.stream_reset(stream, change.seed) != FC_OK) {
-    listener_->change_refused("reset", last_error_of(library_));
-    return;
-  }
-  next_chunk_ = 0;
-  next_cue_ = 0;
-  listener_->stream_reset();
 }
 
 }  // namespace flowcache::gst

@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -23,6 +24,15 @@ struct ScriptedPrompt {
   std::string text;
 };
 
+/// What a stream goes on from: frames of 8-bit RGB without padding.
+struct PrefixFrames {
+  std::vector<uint8_t> rgb;
+  uint32_t count = 0, width = 0, height = 0;
+};
+/// Called once, on the worker's thread, when the model is loaded. Asks `go_on` while it reads. No frames:
+/// `error` says why.
+using PrefixReader = std::function<PrefixFrames(const std::function<bool()>& go_on, std::string* error)>;
+
 struct StreamOptions {
   std::string prompt, negative_prompt, cache, kv_cache;  ///< "" is the model's default
   uint64_t seed = 0, kv_budget = 0;
@@ -30,6 +40,8 @@ struct StreamOptions {
   uint32_t steps = 0, lag = 0;
   std::vector<ScriptedPrompt> script;  ///< by chunk; starts over with the stream
   uint32_t script_blend_chunks = 0;
+  PrefixReader prefix;           ///< empty: none
+  uint64_t chunks = UINT64_MAX;  ///< no more are made; a reset starts counting anew
 };
 
 /// A finished chunk; its frames can be written out from any thread.
@@ -120,6 +132,8 @@ class FrameWorker {
   void advance(const Frame& frame);
   RingState ring_state() const { return peek(nullptr); }
   uint32_t frames_ready() const;
+  /// Frames that were made and will not be shown, as a reset came between.
+  uint64_t frames_dropped() const;
 
   /// Null until loaded. Any thread.
   std::shared_ptr<LoadedEngine> engine() const;
@@ -142,6 +156,7 @@ class FrameWorker {
   void run() noexcept;
   void run_stream();
   bool load();
+  bool read_prefix(PrefixFrames* frames);
   bool open_stream(fc_stream** stream);
   void make_chunks(fc_stream* stream);
   void follow_script(fc_stream* stream);
@@ -151,6 +166,7 @@ class FrameWorker {
   void apply(fc_stream* stream, const Deadline& change);
   void apply(fc_stream* stream, const Reset& change);
   void post(Change change);
+  uint32_t frames_in_ring() const;  ///< under mutex_
   bool push(std::shared_ptr<const Chunk> chunk, uint64_t generation);
   void end(RingState state, fc_status status, const std::string& sentence);
 
@@ -177,6 +193,7 @@ class FrameWorker {
   uint32_t next_index_ = 0;  ///< of the oldest chunk
   std::deque<Change> changes_;
   uint64_t seed_;
+  uint64_t dropped_ = 0;     ///< frames
   uint64_t generation_ = 0;  ///< counts resets; a chunk of an older one is dropped
   fc_stream* stream_ = nullptr;
   std::shared_ptr<LoadedEngine> engine_;

@@ -8,6 +8,8 @@
 
 #include <mutex>
 
+#include "frame_pool.h"
+
 namespace flowcache::gst {
 
 /// GStreamer's helpers write into these slots themselves, and call set_context() again while they do.
@@ -45,15 +47,10 @@ bool GlOutput::prepare(GstElement* element) {
   return found != nullptr;
 }
 
-GstBufferPool* GlOutput::make_pool(GstCaps* caps, guint size, guint least, guint most) {
+GstBufferPool* GlOutput::make_pool(GstCaps* caps, guint* size, guint least, guint most) {
   std::lock_guard lock(handles_->mutex);
   if (handles_->context == nullptr) return nullptr;
-  GstBufferPool* pool = gst_gl_buffer_pool_new(handles_->context);
-  GstStructure* config = gst_buffer_pool_get_config(pool);
-  gst_buffer_pool_config_set_params(config, caps, size, least, most);
-  gst_buffer_pool_config_add_option(config, GST_BUFFER_POOL_OPTION_VIDEO_META);
-  gst_buffer_pool_set_config(pool, config);
-  return pool;
+  return configured_pool(gst_gl_buffer_pool_new(handles_->context), caps, size, least, most, true);
 }
 
 void GlOutput::release_context() {
@@ -100,7 +97,7 @@ GlOutput::~GlOutput() = default;
 bool GlOutput::prepare(GstElement*) {
   return false;
 }
-GstBufferPool* GlOutput::make_pool(GstCaps*, guint, guint, guint) {
+GstBufferPool* GlOutput::make_pool(GstCaps*, guint*, guint, guint) {
   return nullptr;
 }
 void GlOutput::release_context() {}

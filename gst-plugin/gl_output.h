@@ -21,8 +21,9 @@ class GlOutput {
   /// Finds a display and a context: the one of downstream, or an own one beside it. False, and a debug line,
   /// if this machine has none. Streaming thread.
   bool prepare(GstElement* element);
-  /// A pool of textures of these caps; null unless prepared. Owned by the caller. Streaming thread.
-  GstBufferPool* make_pool(GstCaps* caps, guint size, guint least, guint most);
+  /// A pool of textures of these caps; null unless prepared. Owned by the caller. `size` becomes a buffer's.
+  /// Streaming thread.
+  GstBufferPool* make_pool(GstCaps* caps, guint* size, guint least, guint most);
   /// Forgets the context (streams end), or display and context (the element goes to NULL).
   void release_context();
   void release();

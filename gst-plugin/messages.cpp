@@ -75,14 +75,20 @@ GstStructure* make_stats(SourceState& state) {
     model = state.model;
     capacity = state.settings.chunks_ahead * model.frames_per_chunk;
   }
+  guint64 gpu_used = 0, gpu_total = 0;
+  state.cuda.device_memory(&gpu_used, &gpu_total);
+  const guint64 steps = now.stream.steps_computed + now.stream.steps_reused;
+  const double reuse_ratio =
+      steps == 0 ? 0.0 : static_cast<double>(now.stream.steps_reused) / static_cast<double>(steps);
   const double native = model.fps_d == 0 ? 0.0 : static_cast<double>(model.fps_n) / model.fps_d;
   return gst_structure_new(
       "flowcache-stats", "fps", G_TYPE_DOUBLE, now.fps, "native-fps", G_TYPE_DOUBLE, native, "frames",
       G_TYPE_UINT64, now.frames, "repeated", G_TYPE_UINT64, now.repeated, "skipped", G_TYPE_UINT64,
-      now.skipped, "underruns", G_TYPE_UINT64, now.underruns, "chunks", G_TYPE_UINT64, now.stream.chunks,
-      "chunk-ms-p50", G_TYPE_DOUBLE, now.chunk_ms_p50, "chunk-ms-p95", G_TYPE_DOUBLE, now.chunk_ms_p95,
-      "chunk-ms-p99", G_TYPE_DOUBLE, now.chunk_ms_p99, "steps-computed", G_TYPE_UINT64,
-      now.stream.steps_computed, "steps-reused", G_TYPE_UINT64, now.stream.steps_reused, "cache-threshold",
+      now.skipped, "dropped", G_TYPE_UINT64, worker ? worker->frames_dropped() : guint64{0}, "underruns",
+      G_TYPE_UINT64, now.underruns, "chunks", G_TYPE_UINT64, now.stream.chunks, "chunk-ms-p50", G_TYPE_DOUBLE,
+      now.chunk_ms_p50, "chunk-ms-p95", G_TYPE_DOUBLE, now.chunk_ms_p95, "chunk-ms-p99", G_TYPE_DOUBLE,
+      now.chunk_ms_p99, "steps-computed", G_TYPE_UINT64, now.stream.steps_computed, "steps-reused",
+      G_TYPE_UINT64, now.stream.steps_reused, "reuse-ratio", G_TYPE_DOUBLE, reuse_ratio, "cache-threshold",
       G_TYPE_DOUBLE, now.stream.cache_threshold, "guidance-scale", G_TYPE_DOUBLE, now.stream.guidance_scale,
       "governor-level", G_TYPE_UINT, now.stream.governor_level, "deadline-ms", G_TYPE_DOUBLE,
       now.stream.deadline_seconds * 1e3, "kv-bytes", G_TYPE_UINT64, now.stream.kv_bytes, "kv-budget",
@@ -90,7 +96,8 @@ GstStructure* make_stats(SourceState& state) {
       "reuse-bytes", G_TYPE_UINT64, now.stream.reuse_bytes, "ring-level", G_TYPE_UINT,
       worker ? worker->frames_ready() : 0u, "ring-capacity", G_TYPE_UINT, capacity, "latency", G_TYPE_UINT64,
       jitter_budget(state), "memory-path", G_TYPE_STRING, name_of(state.memory_path), "context-copies",
-      G_TYPE_UINT64, state.cuda.context_copies(), "device", G_TYPE_STRING, now.device.c_str(), "precision",
+      G_TYPE_UINT64, state.cuda.context_copies(), "gpu-memory-used", G_TYPE_UINT64, gpu_used,
+      "gpu-memory-total", G_TYPE_UINT64, gpu_total, "device", G_TYPE_STRING, now.device.c_str(), "precision",
       G_TYPE_STRING, now.precision.c_str(), nullptr);
 }
 

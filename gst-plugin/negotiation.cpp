@@ -2,6 +2,7 @@
 // Caps come from the model's description, so they are known before its weights are loaded: a live source
 // negotiates in PAUSED. Size and rate are the model's own; scaling and converting are other elements' work.
 #include "caps_mismatch.h"
+#include "frame_pool.h"
 #include "log.h"
 #include "source_state.h"
 
@@ -182,33 +183,30 @@ gboolean negotiate(GstBaseSrc* base) {
 
 gboolean decide_allocation(GstBaseSrc* base, GstQuery* query) {
   SourceState& state = *FLOWCACHE_SRC(base)->state;
-  const GstVideoInfo& info = state.info;
   GstCaps* caps = nullptr;
   gst_query_parse_allocation(query, &caps, nullptr);
   GstBufferPool* pool = nullptr;
-  guint size = static_cast<guint>(info.size), least = 0, most = 0;
+  guint size = static_cast<guint>(state.info.size), least = 0, most = 0;
   const bool offered = gst_query_get_n_allocation_pools(query) > 0;
   if (offered) gst_query_parse_nth_allocation_pool(query, 0, &pool, &size, &least, &most);
-  size = MAX(size, static_cast<guint>(info.size));
-  if (memory_kind_of(caps) == MemoryKind::Gl) {
+  size = MAX(size, static_cast<guint>(state.info.size));
+  const MemoryKind memory = memory_kind_of(caps);
+  if (memory == MemoryKind::Gl) {
     gst_clear_object(&pool);
-    return use_pool(query, state.gl.make_pool(caps, size, least, most), size, least, most, offered);
-  }
-  if (memory_kind_of(caps) == MemoryKind::Cuda) {
+    pool = state.gl.make_pool(caps, &size, least, most);
+  } else if (memory == MemoryKind::Cuda) {
     pool = state.cuda.make_pool(pool, caps, &size, least, most);
-    return use_pool(query, pool, size, least, most, offered);
+  } else {
+    const bool video_meta = gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr);
+    if (pool != nullptr) pool = configured_pool(pool, caps, &size, least, most, video_meta);
+    if (pool == nullptr) {
+      pool = configured_pool(gst_video_buffer_pool_new(), caps, &size, least, most, video_meta);
+    }
   }
-  if (pool == nullptr) pool = gst_video_buffer_pool_new();
-
-  GstStructure* config = gst_buffer_pool_get_config(pool);
-  gst_buffer_pool_config_set_params(config, caps, size, least, most);
-  if (gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr)) {
-    gst_buffer_pool_config_add_option(config, GST_BUFFER_POOL_OPTION_VIDEO_META);
-  }
-  gst_buffer_pool_set_config(pool, config);
-  GST_DEBUG_OBJECT(base, "%s pool %" GST_PTR_FORMAT, offered ? "downstream's" : "own", pool);
-  use_pool(query, pool, size, least, most, offered);
-  return parent_class()->decide_allocation(base, query);
+  GST_DEBUG_OBJECT(base, "pool %" GST_PTR_FORMAT ", %s", pool, offered ? "downstream offered one" : "own");
+  if (!use_pool(query, pool, size, least, most, offered)) return FALSE;
+  // The base class would put an allocator of system memory into the others.
+  return memory != MemoryKind::System || parent_class()->decide_allocation(base, query);
 }
 
 }  // namespace flowcache::gst

@@ -95,6 +95,15 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
       case PROP_SCRIPT_LOCATION:
         s.script_location = text_of(value);
         break;
+      case PROP_END_WITH_SCRIPT:
+        s.end_with_script = g_value_get_boolean(value);
+        break;
+      case PROP_TIMESTAMP_OFFSET:
+        s.timestamp_offset = g_value_get_int64(value);
+        break;
+      case PROP_PREFIX_LOCATION:
+        s.prefix_location = text_of(value);
+        break;
       case PROP_SEED:
         s.seed = g_value_get_uint64(value);
         break;
@@ -171,6 +180,15 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
       break;
     case PROP_SCRIPT_LOCATION:
       set_text(s.script_location);
+      break;
+    case PROP_END_WITH_SCRIPT:
+      g_value_set_boolean(value, s.end_with_script);
+      break;
+    case PROP_TIMESTAMP_OFFSET:
+      g_value_set_int64(value, s.timestamp_offset);
+      break;
+    case PROP_PREFIX_LOCATION:
+      set_text(s.prefix_location);
       break;
     case PROP_SEED:
       g_value_set_uint64(value, s.seed);

@@ -76,6 +76,19 @@ void install_prompt_properties(GObjectClass* k) {
           "before the first",
           nullptr, kReady));
   g_object_class_install_property(
+      k, PROP_END_WITH_SCRIPT,
+      g_param_spec_boolean(
+          "end-with-script", "End with the script",
+          "End the stream where the last cue of `script-location` ends; FALSE: its prompt holds on", FALSE,
+          kReady));
+  g_object_class_install_property(
+      k, PROP_PREFIX_LOCATION,
+      g_param_spec_string("prefix-location", "Prefix",
+                          "Image or video file that the stream goes on from, scaled to the model's size, its "
+                          "frames one for one; "
+                          "needs a model whose VAE has its encoder (the model that ships has none)",
+                          nullptr, kReady));
+  g_object_class_install_property(
       k, PROP_NEGATIVE_PROMPT,
       g_param_spec_string("negative-prompt", "Negative prompt",
                           "What to steer away from, from the next chunk on; only for streams that were begun "
@@ -130,6 +143,13 @@ void install_stream_properties(GObjectClass* k) {
           "file source does",
           TRUE, kReady));
   g_object_class_install_property(
+      k, PROP_TIMESTAMP_OFFSET,
+      g_param_spec_int64(
+          "timestamp-offset", "Timestamp offset",
+          "Nanoseconds added to every timestamp, not before 0; when frames leave does not change: against "
+          "other sources that come early or late",
+          G_MININT64, G_MAXINT64, 0, kReady));
+  g_object_class_install_property(
       k, PROP_LATENCY,
       g_param_spec_uint64(
           "latency", "Jitter budget",
@@ -160,8 +180,8 @@ void install_stream_properties(GObjectClass* k) {
       k, PROP_STATS,
       g_param_spec_boxed(
           "stats", "Statistics",
-          "fps at the pad, chunk times (ms: p50, p95, p99), frames, repeats, skips, underruns, steps "
-          "computed and reused, KV bytes and budget, ring level, memory path, engine",
+          "fps at the pad, chunk times (ms: p50, p95, p99), frames, repeats, skips, drops, underruns, steps "
+          "computed and reused, KV bytes and budget, ring level, memory path, GPU memory, engine",
           GST_TYPE_STRUCTURE, static_cast<GParamFlags>(G_PARAM_READABLE | G_PARAM_STATIC_STRINGS)));
   g_object_class_install_property(
       k, PROP_STATS_INTERVAL,

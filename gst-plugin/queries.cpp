@@ -23,13 +23,14 @@ bool answer_latency(SourceState& state, GstQuery* query) {
   return true;
 }
 
-/// Only with num-buffers: otherwise the video has no end.
+/// Only with num-buffers or a script that ends it: otherwise the video has no end.
 bool answer_duration(GstBaseSrc* base, SourceState& state, GstQuery* query) {
   GstFormat format;
   gst_query_parse_duration(query, &format, nullptr);
   std::lock_guard lock(state.mutex);
-  if (base->num_buffers < 0 || state.model.fps_n == 0) return false;
-  const auto frames = static_cast<guint64>(base->num_buffers);
+  guint64 frames = state.end_frame;
+  if (base->num_buffers >= 0) frames = MIN(frames, static_cast<guint64>(base->num_buffers));
+  if (frames == G_MAXUINT64 || state.model.fps_n == 0) return false;
   if (format == GST_FORMAT_DEFAULT) {
     gst_query_set_duration(query, format, static_cast<gint64>(frames));
     return true;

@@ -31,6 +31,7 @@ std::string number(double value) {
 std::string type_of(GParamSpec* spec) {
   if (G_IS_PARAM_SPEC_UINT(spec)) return "uint, " + range(G_PARAM_SPEC_UINT(spec));
   if (G_IS_PARAM_SPEC_UINT64(spec)) return "uint64";
+  if (G_IS_PARAM_SPEC_INT64(spec)) return "int64";
   if (G_IS_PARAM_SPEC_DOUBLE(spec)) {
     return "double, " + number(G_PARAM_SPEC_DOUBLE(spec)->minimum) + " … " +
            number(G_PARAM_SPEC_DOUBLE(spec)->maximum);

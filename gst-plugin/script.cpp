@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "script.h"
 
-#include <glib/gstdio.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "file_reader.h"
 #include "settings.h"
 
 namespace flowcache::gst {
@@ -48,81 +46,25 @@ std::string without_tags(const std::string& text) {
   return plain;
 }
 
-/// filesrc ! subparse ! fakesink, owned.
-struct Reader {
-  GstElement* pipeline = nullptr;
-  GstElement* sink = nullptr;
-  std::vector<Cue> cues;
-
-  ~Reader() {
-    if (pipeline == nullptr) return;
-    gst_element_set_state(pipeline, GST_STATE_NULL);
-    gst_object_unref(sink);
-    gst_object_unref(pipeline);
-  }
-
-  static void take(GstElement*, GstBuffer* buffer, GstPad*, gpointer user) {
-    GstMapInfo map;
-    if (!GST_BUFFER_PTS_IS_VALID(buffer) || !gst_buffer_map(buffer, &map, GST_MAP_READ)) return;
-    const std::string text(reinterpret_cast<const char*>(map.data), map.size);
-    gst_buffer_unmap(buffer, &map);
-    static_cast<Reader*>(user)->cues.push_back({GST_BUFFER_PTS(buffer), plain_text(text)});
-  }
-};
-
-/// Empty, or what is wrong with the file before anybody reads it.
-std::string file_problem(const std::string& path) {
-  GStatBuf file{};
-  if (g_stat(path.c_str(), &file) != 0) return "cannot be opened: " + std::string(g_strerror(errno)) + ".";
-  if (!S_ISREG(file.st_mode)) return "is no regular file.";
-  if (file.st_size > kMaxScriptBytes) {
-    return "has " + std::to_string(file.st_size) + " bytes, the limit is " + std::to_string(kMaxScriptBytes) +
-           ": split it.";
-  }
-  return {};
+/// GstFakeSink's signal "handoff".
+void take(GstElement*, GstBuffer* buffer, GstPad*, std::vector<Cue>* cues) {
+  GstMapInfo map;
+  if (!GST_BUFFER_PTS_IS_VALID(buffer) || !gst_buffer_map(buffer, &map, GST_MAP_READ)) return;
+  const std::string text(reinterpret_cast<const char*>(map.data), map.size);
+  gst_buffer_unmap(buffer, &map);
+  const GstClockTime start = GST_BUFFER_PTS(buffer);
+  const GstClockTime length = GST_BUFFER_DURATION_IS_VALID(buffer) ? GST_BUFFER_DURATION(buffer) : 0;
+  cues->push_back({start, plain_text(text), start + length});
 }
 
-/// Runs the pipeline to its end; empty, or why it did not get there.
-std::string run(Reader& reader) {
-  GstBus* bus = gst_element_get_bus(reader.pipeline);
-  gst_element_set_state(reader.pipeline, GST_STATE_PLAYING);
-  GstMessage* message = gst_bus_timed_pop_filtered(
-      bus, kPatience, static_cast<GstMessageType>(GST_MESSAGE_EOS | GST_MESSAGE_ERROR));
-  std::string problem;
-  if (message == nullptr) {
-    problem = "took longer than 5 seconds to read.";
-  } else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
-    GError* error = nullptr;
-    gst_message_parse_error(message, &error, nullptr);
-    const bool unknown = g_error_matches(error, GST_STREAM_ERROR, GST_STREAM_ERROR_WRONG_TYPE);
-    problem = unknown ? "is neither SRT nor WebVTT." : std::string("cannot be read: ") + error->message;
-    g_clear_error(&error);
+std::string read_cues(const std::string& path, std::vector<Cue>* cues) {
+  FileReader reader;
+  std::string problem = file_problem(path, kMaxScriptBytes);
+  if (problem.empty()) {
+    problem = reader.open("filesrc name=file ! subparse ! fakesink name=sink", path, G_CALLBACK(take), cues);
   }
-  if (message != nullptr) gst_message_unref(message);
-  gst_object_unref(bus);
-  // Joins the streaming thread, so that nobody adds cues any more.
-  gst_element_set_state(reader.pipeline, GST_STATE_NULL);
+  if (problem.empty()) problem = reader.run("is neither SRT nor WebVTT.", kPatience, [] { return true; });
   return problem;
-}
-
-std::string open_reader(const std::string& path, Reader& reader) {
-  GstElement* source = gst_element_factory_make("filesrc", nullptr);
-  GstElement* parser = gst_element_factory_make("subparse", nullptr);
-  GstElement* sink = gst_element_factory_make("fakesink", nullptr);
-  if (source == nullptr || parser == nullptr || sink == nullptr) {
-    for (GstElement* one : {source, parser, sink}) {
-      if (one != nullptr) gst_object_unref(gst_object_ref_sink(one));
-    }
-    return "cannot be read: GStreamer's element subparse is missing; install gstreamer1.0-plugins-base.";
-  }
-  g_object_set(source, "location", path.c_str(), nullptr);
-  g_object_set(sink, "signal-handoffs", TRUE, "sync", FALSE, nullptr);
-  reader.pipeline = GST_ELEMENT(gst_object_ref_sink(gst_pipeline_new(nullptr)));
-  reader.sink = GST_ELEMENT(gst_object_ref(sink));
-  gst_bin_add_many(GST_BIN(reader.pipeline), source, parser, sink, nullptr);
-  gst_element_link_many(source, parser, sink, nullptr);
-  g_signal_connect(sink, "handoff", G_CALLBACK(Reader::take), &reader);
-  return {};
 }
 
 /// The first cue that cannot be a prompt.
@@ -136,6 +78,12 @@ std::string cue_problem(const std::vector<Cue>& cues) {
 }
 
 }  // namespace
+
+GstClockTime end_of(const std::vector<Cue>& script) {
+  GstClockTime end = 0;
+  for (const Cue& cue : script) end = std::max(end, cue.end);
+  return end;
+}
 
 std::string plain_text(const std::string& markup) {
   std::string plain;
@@ -154,21 +102,18 @@ std::string plain_text(const std::string& markup) {
 }
 
 std::vector<Cue> load_script(const std::string& path, std::string* error) {
-  Reader reader;
-  std::string problem = file_problem(path);
-  if (problem.empty()) problem = open_reader(path, reader);
-  if (problem.empty()) problem = run(reader);
-  std::erase_if(reader.cues, [](const Cue& cue) { return cue.text.empty(); });
-  if (problem.empty() && reader.cues.empty()) problem = "has no cues with text.";
-  if (problem.empty()) problem = cue_problem(reader.cues);
+  std::vector<Cue> cues;
+  std::string problem = read_cues(path, &cues);
+  std::erase_if(cues, [](const Cue& cue) { return cue.text.empty(); });
+  if (problem.empty() && cues.empty()) problem = "has no cues with text.";
+  if (problem.empty()) problem = cue_problem(cues);
   if (!problem.empty()) {
     g_autofree char* name = g_utf8_make_valid(path.c_str(), -1);
     *error = "The script \"" + std::string(name) + "\" " + problem + " " + kRemedy;
     return {};
   }
-  std::stable_sort(reader.cues.begin(), reader.cues.end(),
-                   [](const Cue& a, const Cue& b) { return a.start < b.start; });
-  return std::move(reader.cues);
+  std::stable_sort(cues.begin(), cues.end(), [](const Cue& a, const Cue& b) { return a.start < b.start; });
+  return cues;
 }
 
 }  // namespace flowcache::gst

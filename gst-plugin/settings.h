@@ -20,15 +20,16 @@ inline constexpr guint kDefaultChunksAhead = 2;
 inline constexpr size_t kMaxPromptBytes = 8192;
 
 struct Settings {
-  std::string model, device, cache, kv_cache, negative_prompt, script_location;
+  std::string model, device, cache, kv_cache, negative_prompt, script_location, prefix_location;
   std::string prompt = kDefaultPrompt;
   guint64 seed = 0, kv_budget = 0;
   double cache_threshold = kModelDefault, guidance_scale = kModelDefault;
   guint blend_chunks = 0;
-  gboolean report_chunks = FALSE, sei = FALSE, qos = FALSE;
+  gboolean report_chunks = FALSE, sei = FALSE, qos = FALSE, end_with_script = FALSE;
   guint steps = 0, lag = 0, threads = 0, chunks_ahead = kDefaultChunksAhead;
   GstClockTime latency = GST_CLOCK_TIME_NONE;  ///< NONE: measured
   GstClockTime stats_interval = 0;
+  GstClockTimeDiff timestamp_offset = 0;
   Underrun underrun = Underrun::Repeat;
 };
 

@@ -40,6 +40,7 @@ struct SourceState {
   LatencyEstimator latency;
   QosGovernor qos;
   bool qos_warned = false;                 ///< said that the cache policy has no deadline
+  guint64 end_frame = G_MAXUINT64;         ///< the first frame of the video that is not shown any more
   guint64 next_content_frame = 0;          ///< index in the video of the frame that comes next …
   GstClockTime next_content_pts = 0;       ///< … and when, if no underrun comes between
   const EngineLibrary* library = nullptr;  ///< from NULL->READY on

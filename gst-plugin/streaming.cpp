@@ -66,11 +66,11 @@ Wait wait_until(Turn& turn, const std::function<bool()>& ready, GstClockTime run
   }
 }
 
-void report_underrun(Turn& turn, guint64 skipped, GstClockTime due, GstClockTime late) {
+void report_underrun(Turn& turn, guint64 skipped, GstClockTime stamp, GstClockTime late) {
   turn.state.statistics.underrun(skipped);
   GST_DEBUG_OBJECT(turn.source, "underrun at %" GST_TIME_FORMAT ", %" GST_TIME_FORMAT " late",
-                   GST_TIME_ARGS(due), GST_TIME_ARGS(late));
-  post_underrun(GST_ELEMENT(turn.source), due, turn.state.timeline.frame_duration(), late,
+                   GST_TIME_ARGS(stamp), GST_TIME_ARGS(late));
+  post_underrun(GST_ELEMENT(turn.source), stamp, turn.state.timeline.frame_duration(), late,
                 turn.state.statistics.snapshot());
 }
 
@@ -78,7 +78,7 @@ void report_underrun(Turn& turn, guint64 skipped, GstClockTime due, GstClockTime
 /// on the grid, or moves the grid.
 Wait handle_underrun(Turn& turn, bool* repeated) {
   SourceState& state = turn.state;
-  const GstClockTime due = state.timeline.pts();
+  const GstClockTime due = state.timeline.pts(), stamp = state.timeline.stamp();
   if (turn.policy == Underrun::Repeat && state.last.chunk) {
     if (turn.frames_waiting()) return Wait::Ready;  // it came in the last moment
     *repeated = true;
@@ -97,7 +97,7 @@ Wait handle_underrun(Turn& turn, bool* repeated) {
     skipped = state.timeline.skip_to(now);
     state.discont = state.discont || skipped > 0;
   }
-  report_underrun(turn, skipped, due, now > due ? now - due : 0);
+  report_underrun(turn, skipped, stamp, now > due ? now - due : 0);
   return Wait::Ready;
 }
 
@@ -146,7 +146,7 @@ GstFlowReturn make_buffer(Turn& turn, const Frame& frame, GstBuffer** buffer) {
 }
 
 void stamp(SourceState& state, GstBuffer* buffer, bool repeated) {
-  GST_BUFFER_PTS(buffer) = state.timeline.pts();
+  GST_BUFFER_PTS(buffer) = state.timeline.stamp();
   GST_BUFFER_DTS(buffer) = GST_CLOCK_TIME_NONE;
   GST_BUFFER_DURATION(buffer) = state.timeline.duration();
   GST_BUFFER_OFFSET(buffer) = state.timeline.slot();
@@ -173,7 +173,7 @@ std::deque<PromptReceipt> settled_receipts(SourceState& state, const fc_chunk_in
 void report_prompt(Turn& turn, const Frame& frame) {
   if (frame.index != 0) return;
   const fc_chunk_info& chunk = frame.chunk->info();
-  const GstClockTime pts = turn.state.timeline.pts();
+  const GstClockTime pts = turn.state.timeline.stamp();
   for (const PromptReceipt& receipt : settled_receipts(turn.state, chunk)) {
     const bool applied = receipt.ticket == chunk.prompt_ticket;
     if (applied) send_tags(GST_ELEMENT(turn.source), receipt.text);
@@ -193,10 +193,10 @@ void report_chunk(Turn& turn, const Frame& frame) {
   {
     std::lock_guard lock(state.mutex);
     state.next_content_frame = chunk.chunk * chunk.frames + frame.index + 1;
-    state.next_content_pts = state.timeline.pts() + state.timeline.duration();
+    state.next_content_pts = state.timeline.stamp() + state.timeline.duration();
     report = state.settings.report_chunks && frame.index == 0;
   }
-  if (report) post_chunk(GST_ELEMENT(turn.source), chunk, state.timeline.pts());
+  if (report) post_chunk(GST_ELEMENT(turn.source), chunk, state.timeline.stamp());
 }
 
 void report_statistics(Turn& turn) {
@@ -222,6 +222,11 @@ bool wait_for_slot(Turn& turn) {
              turn, [] { return false; }, turn.state.timeline.pts()) == Wait::TimeReached;
 }
 
+bool script_is_over(SourceState& state) {
+  std::lock_guard lock(state.mutex);
+  return state.next_content_frame >= state.end_frame;
+}
+
 GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
   Turn turn(source);
   SourceState& state = turn.state;
@@ -231,7 +236,8 @@ GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
     state.discont = true;
     state.last = {};
   }
-  gst_object_sync_values(GST_OBJECT(source), state.timeline.pts());
+  gst_object_sync_values(GST_OBJECT(source), state.timeline.stamp());
+  if (script_is_over(state)) return GST_FLOW_EOS;
 
   Frame frame;
   bool repeated = false;
@@ -240,7 +246,7 @@ GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
   if (!state.timeline.anchored()) state.timeline.anchor(turn.clock != nullptr ? turn.running_time() : 0);
   flow = make_buffer(turn, frame, buffer);
   if (flow != GST_FLOW_OK) return flow;
-  const GstClockTime due = state.timeline.pts();
+  const GstClockTime pts = state.timeline.stamp();
   stamp(state, *buffer, repeated);
   annotate(*buffer, frame);
   if (turn.sei) add_sei(*buffer, frame);
@@ -251,7 +257,7 @@ GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
 
   state.statistics.frame_pushed(g_get_monotonic_time(), repeated);
   if (repeated) {
-    post_underrun(GST_ELEMENT(source), due, state.timeline.frame_duration(), turn.budget,
+    post_underrun(GST_ELEMENT(source), pts, state.timeline.frame_duration(), turn.budget,
                   state.statistics.snapshot());
   } else {
     report_prompt(turn, frame);
@@ -261,7 +267,7 @@ GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
   }
   report_statistics(turn);
   GST_LOG_OBJECT(source, "frame %" G_GUINT64_FORMAT " at %" GST_TIME_FORMAT "%s", state.timeline.slot(),
-                 GST_TIME_ARGS(due), repeated ? ", repeated" : "");
+                 GST_TIME_ARGS(pts), repeated ? ", repeated" : "");
   state.timeline.advance();
   return GST_FLOW_OK;
 }

@@ -18,6 +18,13 @@ GstClockTime Timeline::frame_duration() const {
   return gst_util_uint64_scale(GST_SECOND, fps_d_, fps_n_);
 }
 
+GstClockTime Timeline::stamp() const {
+  const GstClockTime due = pts(), most = GST_CLOCK_TIME_NONE - 1;
+  if (offset_ >= 0) return due > most - static_cast<GstClockTime>(offset_) ? most : due + offset_;
+  const GstClockTime back = -static_cast<GstClockTime>(offset_);  // also right for the smallest number
+  return due > back ? due - back : 0;
+}
+
 GstClockTime Timeline::time_of(guint64 slot) const {
   const GstClockTime since = gst_util_uint64_scale(slot - anchor_slot_, GST_SECOND * fps_d_, fps_n_);
   return (anchored() ? origin_ : 0) + since;

@@ -17,9 +17,14 @@ class Timeline {
   void anchor(GstClockTime running_time);
   /// The next slot gets a new anchor (after a flush).
   void unanchor() { origin_ = GST_CLOCK_TIME_NONE; }
+  /// Added to what buffers are stamped with; when frames are due does not move.
+  void set_offset(GstClockTimeDiff offset) { offset_ = offset; }
 
   guint64 slot() const { return slot_; }
+  /// When the current slot is due.
   GstClockTime pts() const { return time_of(slot_); }
+  /// The timestamp of its buffer; not before 0.
+  GstClockTime stamp() const;
   GstClockTime duration() const { return time_of(slot_ + 1) - time_of(slot_); }
   GstClockTime frame_duration() const;
   void advance() { ++slot_; }
@@ -35,6 +40,7 @@ class Timeline {
   guint fps_n_ = 1, fps_d_ = 1;
   guint64 slot_ = 0, anchor_slot_ = 0;
   GstClockTime origin_ = GST_CLOCK_TIME_NONE;
+  GstClockTimeDiff offset_ = 0;
 };
 
 }  // namespace flowcache::gst

@@ -59,6 +59,15 @@ inline bool have(const char* element) {
   if (!have("cudadownload")) \
   GTEST_SKIP() << "no cudadownload: gstreamer1.0-plugins-bad is built without nvcodec"
 
+/// `memory-path` of the statistics.
+inline std::string path_of(GstElement* source) {
+  GstStructure* stats = nullptr;
+  g_object_get(source, "stats", &stats, nullptr);
+  std::string path = gst_structure_get_string(stats, "memory-path");
+  gst_structure_free(stats);
+  return path;
+}
+
 struct Played {
   std::vector<Seen> frames;
   std::string memory_path;
@@ -84,10 +93,7 @@ inline Played play(const std::string& source_options, const std::string& rest,
     played.contexts = ask("fake_cuda_live_contexts");
     gst_sample_unref(sample);
   }
-  GstStructure* stats = nullptr;
-  g_object_get(source, "stats", &stats, nullptr);
-  played.memory_path = gst_structure_get_string(stats, "memory-path");
-  gst_structure_free(stats);
+  played.memory_path = path_of(source);
   played.context_copies = stat(source, "context-copies");
   GstBus* bus = gst_element_get_bus(pipeline);
   while (GstMessage* message = gst_bus_pop_filtered(bus, GST_MESSAGE_WARNING)) {

@@ -103,13 +103,7 @@ TEST_F(Cuda, RenegotiationOnTheFly) {
       before = GST_BUFFER_PTS(buffer.get());
     }
   };
-  const auto path = [&] {
-    GstStructure* stats = nullptr;
-    g_object_get(source.element(), "stats", &stats, nullptr);
-    const std::string name = gst_structure_get_string(stats, "memory-path");
-    gst_structure_free(stats);
-    return name;
-  };
+  const auto path = [&] { return path_of(source.element()); };
   take(3);
   EXPECT_EQ(path(), "system");
   gst_harness_set_sink_caps_str(source.harness(), "video/x-raw(memory:CUDAMemory),format=RGBA");
@@ -118,6 +112,48 @@ TEST_F(Cuda, RenegotiationOnTheFly) {
   gst_harness_set_sink_caps_str(source.harness(), "video/x-raw,format=I420");
   take(6);
   EXPECT_EQ(path(), "system");
+}
+
+TEST_F(Cuda, EveryMemoryAfterEveryOther) {
+  if (!have_gl()) GTEST_SKIP() << "no OpenGL on this machine";
+  const GlOnDevice gl;
+  struct Memory {
+    const char* caps;
+    const char* path;
+  };
+  const Memory memories[] = {{"video/x-raw,format=NV12", "system"},
+                             {"video/x-raw(memory:CUDAMemory),format=NV12", "cuda"},
+                             {"video/x-raw(memory:GLMemory),texture-target=2D,format=RGBA", "cuda-gl"},
+                             {"video/x-raw(memory:CUDAMemory),format=I420", "cuda"},
+                             {"video/x-raw,format=RGBA", "system"},
+                             {"video/x-raw(memory:GLMemory),texture-target=2D,format=RGBA", "cuda-gl"},
+                             {"video/x-raw,format=I420", "system"}};
+  Source source("model=fake:cuda=1,width=63,height=47 max-chunks-ahead=8", memories[0].caps);
+  source.play();
+  uint32_t number = 0;
+  for (const Memory& memory : memories) {
+    SCOPED_TRACE(memory.caps);
+    gst_harness_set_sink_caps_str(source.harness(), memory.caps);
+    for (int i = 0; i < 5; ++i) {  // one may be under way already
+      const BufferPtr buffer(source.pull());
+      ASSERT_TRUE(buffer);
+      EXPECT_EQ(GST_BUFFER_PTS(buffer.get()), number * kFrame);
+      if (i > 1) {
+        EXPECT_EQ(look_at(buffer.get(), source.info()).number, number);
+      }
+      ++number;
+    }
+    EXPECT_EQ(path_of(source.element()), memory.path);
+  }
+}
+
+TEST_F(Cuda, MemoryOfTheDeviceIsInTheStatistics) {
+  Source source("model=fake:cuda=1", "video/x-raw(memory:CUDAMemory)");
+  source.play();
+  const BufferPtr buffer(source.pull());
+  ASSERT_TRUE(buffer);
+  EXPECT_EQ(stat(source.element(), "gpu-memory-total"), guint64{1} << 30);
+  EXPECT_GT(stat(source.element(), "gpu-memory-used"), 0u);
 }
 
 TEST_F(Cuda, FailedAllocationIsOneErrorAndNoCrash) {

@@ -146,6 +146,33 @@ TEST(Faults, DownstreamThatStallsHoldsTheEngineAtTheRing) {
   gst_object_unref(pipeline);
 }
 
+/// The sink is taken out of the pipeline while frames flow.
+TEST(Faults, DownstreamThatGoesAwayIsAnErrorNotACrash) {
+  GstElement* pipeline =
+      gst_parse_launch("flowcachesrc name=s model=fake is-live=false ! fakesink name=k sync=false", nullptr);
+  GstElement* source = gst_bin_get_by_name(GST_BIN(pipeline), "s");
+  GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
+  gst_element_set_state(pipeline, GST_STATE_PLAYING);
+  ASSERT_TRUE(eventually([&] { return stat(source, "frames") > 3; }));
+  gst_element_unlink(source, sink);
+  gst_bin_remove(GST_BIN(pipeline), sink);
+  gst_element_set_state(sink, GST_STATE_NULL);
+  GstBus* bus = gst_element_get_bus(pipeline);
+  const MessagePtr error(gst_bus_timed_pop_filtered(bus, 10 * GST_SECOND, GST_MESSAGE_ERROR));
+  gst_object_unref(bus);
+  ASSERT_TRUE(error);
+  EXPECT_STREQ(GST_MESSAGE_SRC_NAME(error.get()), "s");
+  // And the engine rests: nothing is computed for nobody.
+  ASSERT_TRUE(eventually([&] { return stat(source, "ring-level") >= 5; }));
+  const guint64 chunks = stat(source, "chunks");
+  g_usleep(20000);
+  EXPECT_EQ(stat(source, "chunks"), chunks);
+  gst_element_set_state(pipeline, GST_STATE_NULL);
+  gst_object_unref(sink);
+  gst_object_unref(source);
+  gst_object_unref(pipeline);
+}
+
 TEST(Faults, NobodyLinkedIsAnErrorNotACrash) {
   EXPECT_NE(run_to_end("flowcachesrc model=fake ! tee"), "");
 }

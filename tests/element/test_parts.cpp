@@ -105,6 +105,24 @@ TEST(Timeline, ShiftMovesTheGrid) {
   EXPECT_EQ(t.pts(), 2 * kFrame + 5);
 }
 
+TEST(Timeline, OffsetOfAnySizeStaysInRange) {
+  Timeline timeline;
+  timeline.reset(16, 1);
+  timeline.anchor(5 * GST_SECOND);
+  const struct {
+    gint64 offset;
+    GstClockTime stamp;
+  } cases[] = {{0, 5 * GST_SECOND},  {7, 5 * GST_SECOND + 7}, {-7, 5 * GST_SECOND - 7},
+               {-6 * GST_SECOND, 0}, {G_MININT64, 0},         {G_MAXINT64, GstClockTime{G_MAXINT64} + 5 * GST_SECOND}};
+  for (const auto& one : cases) {
+    timeline.set_offset(one.offset);
+    EXPECT_EQ(timeline.stamp(), one.stamp) << one.offset;
+    EXPECT_EQ(timeline.pts(), 5 * GST_SECOND);
+  }
+  timeline.anchor(GST_CLOCK_TIME_NONE - 5);
+  EXPECT_EQ(timeline.stamp(), GST_CLOCK_TIME_NONE - 1);
+}
+
 TEST(Statistics, QuantilesByNearestRank) {
   double values[] = {5, 1, 4, 2, 3};
   EXPECT_EQ(quantile(values, 5, 0.5), 3);

@@ -180,6 +180,43 @@ TEST(Script, APromptInBetweenHoldsUntilTheNextCue) {
   EXPECT_EQ(rest.back(), hash_of("stars"));
 }
 
+/// The last cue ends at 3 s, after 48 frames: inside no chunk, and at 2.99 s, inside one.
+TEST(Script, EndsTheStreamIfAskedTo) {
+  for (const char* end : {"00:00:03,000", "00:00:02,990"}) {
+    const File file("1\n00:00:00,000 --> 00:00:01,000\nfire\n\n2\n00:00:01,000 --> " + std::string(end) +
+                    "\nsnow\n\n");
+    const std::string line =
+        "flowcachesrc name=s is-live=false end-with-script=true script-location=" + std::string(file.path()) +
+        " ! fakesink name=k sync=false";
+    GstElement* pipeline = gst_parse_launch(line.c_str(), nullptr);
+    GstElement* source = gst_bin_get_by_name(GST_BIN(pipeline), "s");
+    gst_element_set_state(pipeline, GST_STATE_PAUSED);
+    gst_element_get_state(pipeline, nullptr, nullptr, 10 * GST_SECOND);
+    gint64 duration = 0;
+    EXPECT_TRUE(gst_element_query_duration(source, GST_FORMAT_DEFAULT, &duration));
+    EXPECT_EQ(duration, 48);
+    EXPECT_EQ(run_to_end(pipeline), "");
+    EXPECT_EQ(stat(source, "frames"), 48u);
+    EXPECT_EQ(stat(source, "chunks"), 12u);  // and not one more is computed
+    gst_element_set_state(pipeline, GST_STATE_NULL);
+    gst_object_unref(source);
+    gst_object_unref(pipeline);
+  }
+}
+
+TEST(Script, EndOfALiveScriptIsNoUnderrun) {
+  const File file("1\n00:00:00,000 --> 00:00:00,500\nfire\n\n");
+  Source source("end-with-script=true");
+  g_object_set(source.element(), "script-location", file.path(), nullptr);
+  source.play();
+  EXPECT_EQ(source.pull_times(8).size(), 8u);
+  ASSERT_TRUE(eventually([&] {
+    source.tick();
+    return gst_harness_events_received(source.harness()) > 0 && GST_PAD_IS_EOS(source.harness()->sinkpad);
+  }));
+  EXPECT_EQ(stat(source.element(), "underruns"), 0u);
+}
+
 TEST(Script, StartsOverWithTheStream) {
   const File file(kSrt);
   Source source("max-chunks-ahead=1");

@@ -55,6 +55,32 @@ TEST(Time, DoTimestampChangesNothing) {
   }
 }
 
+/// Timestamps move, frames leave when they did: the clock stands where it would without the offset.
+TEST(Time, TimestampOffsetMovesTimestampsOnly) {
+  Source source("max-chunks-ahead=8 timestamp-offset=1000000000");
+  source.play();
+  for (int i = 0; i < 6; ++i) {
+    const BufferPtr buffer(source.pull());
+    ASSERT_TRUE(buffer);
+    EXPECT_EQ(GST_BUFFER_PTS(buffer.get()), GST_SECOND + i * kFrame);
+    EXPECT_EQ(GST_BUFFER_DURATION(buffer.get()), kFrame);
+    EXPECT_LE(gst_clock_get_time(GST_CLOCK(source.clock())), i * kFrame);
+  }
+  EXPECT_EQ(stat(source.element(), "underruns"), 0u);
+  const MessagePtr applied(source.element_message("flowcache-prompt", "applied"));
+  ASSERT_TRUE(applied);
+  guint64 pts = 0;
+  gst_structure_get_uint64(gst_message_get_structure(applied.get()), "pts", &pts);
+  EXPECT_EQ(pts, GST_SECOND);
+}
+
+TEST(Time, NegativeTimestampOffsetEndsAtZeroAndIsNoUnderrun) {
+  Source source("max-chunks-ahead=8 timestamp-offset=-125000000");
+  source.play();
+  EXPECT_EQ(source.pull_times(5), (std::vector<GstClockTime>{0, 0, 0, kFrame, 2 * kFrame}));
+  EXPECT_EQ(stat(source.element(), "underruns"), 0u);
+}
+
 TEST(Time, NotLiveRunsFreeFromZero) {
   Source source("is-live=false");
   source.play();

@@ -70,6 +70,12 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
   s->seed = config->seed;
   s->prompt = config->prompt == nullptr ? "" : config->prompt;
   s->unknown = unknown_words_of(s->prompt);
+  if (config->prefix != nullptr) {  // painted as a part of the prompt: its size and its last pixel
+    const size_t bytes = size_t{3} * config->prefix_width * config->prefix_height * config->prefix_frames;
+    s->prompt += " + " + std::to_string(config->prefix_frames) + "x" + std::to_string(config->prefix_width) +
+                 "x" + std::to_string(config->prefix_height) + ":" +
+                 std::to_string(config->prefix[bytes - 3]);
+  }
   s->stats.steps = config->steps != 0 ? config->steps : engine->options.steps;
   s->stats.kv_budget = config->kv_budget != 0 ? config->kv_budget : 1000000;
   s->stats.kv_allocated = s->stats.kv_budget;
