@@ -3,6 +3,7 @@
 
 #include <glib-unix.h>
 
+#include <algorithm>
 #include <cstdio>
 
 namespace flowcache::live {
@@ -122,6 +123,7 @@ Json Live::stats() {
 Json Live::viewers() const {
   size_t wanted = 0, connected = 0;
   guint64 frames = 0, lost = 0;
+  GstClockTime waiting = 0;
   for (const auto& session : server_.sessions()) {
     const Peer* viewer = session->viewer();
     if (viewer == nullptr) continue;
@@ -129,12 +131,10 @@ Json Live::viewers() const {
     connected += viewer->connected() ? 1 : 0;
     frames += viewer->frames();
     lost += viewer->dropped();
+    waiting = std::max(waiting, viewer->waiting());
   }
-  return {{"wanted", wanted},
-          {"connected", connected},
-          {"most", options_.max_viewers},
-          {"frames", frames},
-          {"lost", lost}};
+  return {{"wanted", wanted}, {"connected", connected}, {"most", options_.max_viewers},
+          {"frames", frames}, {"lost", lost},           {"waiting_ms", waiting / GST_MSECOND}};
 }
 
 std::string Live::metrics() {

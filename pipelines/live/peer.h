@@ -47,6 +47,7 @@ class Peer : public std::enable_shared_from_this<Peer> {
 
   bool connected() const { return consumer_ != nullptr; }
   guint64 frames() const { return consumer_ ? consumer_->sent() : 0; }
+  GstClockTime waiting() const { return consumer_ ? consumer_->waiting() : 0; }
   guint64 dropped() const { return consumer_ ? consumer_->dropped() : 0; }
 
  private:

@@ -28,7 +28,7 @@ class Whip : public Output {
   void close() override;
   OutputFrames frames() const override {
     if (!peer_) return before_;
-    return {before_.sent + peer_->frames(), before_.dropped + peer_->dropped(), 0};
+    return {before_.sent + peer_->frames(), before_.dropped + peer_->dropped(), peer_->waiting()};
   }
 
  private:
@@ -74,7 +74,7 @@ std::string Whip::open() {
 }
 
 void Whip::close() {
-  before_ = frames();
+  before_ = {frames().sent, frames().dropped};
   attempt_.reset();
   peer_.reset();
   if (resource_.empty()) return;

@@ -14,9 +14,10 @@ namespace flowcache {
 
 /// Video frames since the start, over all attempts.
 struct OutputFrames {
-  guint64 sent = 0;     ///< handed to the other side's pipeline
-  guint64 dropped = 0;  ///< not, while it was there
-  gint64 stalled = 0;   ///< microseconds without any being taken; 0: they are
+  guint64 sent = 0;          ///< handed to the other side's pipeline
+  guint64 dropped = 0;       ///< not, while it was there
+  GstClockTime waiting = 0;  ///< how much of the picture waits there now
+  gint64 stalled = 0;        ///< microseconds without any being taken; 0: they are
 };
 
 class Output {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "push.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace flowcache {
@@ -35,7 +36,6 @@ std::string Push::open() {
                     [](gpointer passed) { delete static_cast<Passed*>(passed); });
   const GstPtr<GstBus> bus(gst_element_get_bus(pipeline_.get()));
   gst_bus_add_watch(bus.get(), on_bus, this);
-  // Muxers wait for the picture as long as the generator says that it may be late.
   video_ = streams_.video->attach(child(pipeline_.get(), "video"), latency());
   if (streams_.sound != nullptr) {
     sound_ = streams_.sound->attach(child(pipeline_.get(), "audio"), latency(), video_);
@@ -45,7 +45,7 @@ std::string Push::open() {
 }
 
 void Push::close() {
-  before_ = {frames().sent, frames().dropped, 0};
+  before_ = {frames().sent, frames().dropped};
   if (video_) streams_.video->detach(std::exchange(video_, nullptr));
   if (sound_) streams_.sound->detach(std::exchange(sound_, nullptr));
   stop_later(std::move(pipeline_));
@@ -67,15 +67,14 @@ void Push::look() {
 
 OutputFrames Push::frames() const {
   if (!video_) return before_;
-  return {before_.sent + video_->sent(), before_.dropped + video_->dropped(), video_->stalled()};
+  return {before_.sent + video_->sent(), before_.dropped + video_->dropped(), video_->waiting(),
+          video_->stalled()};
 }
 
+/// Muxers wait that long for a track before they go on without it, and timestamps must not go back then.
 GstClockTime Push::latency() const {
-  GstQuery* query = gst_query_new_latency();
-  GstClockTime least = 0;
-  if (gst_element_query(streams_.generator, query)) gst_query_parse_latency(query, nullptr, &least, nullptr);
-  gst_query_unref(query);
-  return least;
+  const GstClockTime video = streams_.video->latency();
+  return streams_.sound == nullptr ? video : std::max(video, streams_.sound->latency());
 }
 
 gboolean Push::on_bus(GstBus*, GstMessage* message, gpointer data) {

@@ -22,6 +22,10 @@ GstBuffer* with_running_time(GstBuffer* buffer, const GstSegment* segment) {
 
 }  // namespace
 
+GstClockTime Tap::Consumer::waiting() const {
+  return gst_app_src_get_current_level_time(GST_APP_SRC(source_.get()));
+}
+
 gint64 Tap::Consumer::stalled() const {
   const gint64 since = full_since_;
   return since == 0 ? 0 : g_get_monotonic_time() - since;
@@ -70,6 +74,16 @@ void Tap::detach(const std::shared_ptr<Consumer>& consumer) {
     last = consumers_.empty();
   }
   if (last && valve_ != nullptr) g_object_set(valve_, "drop", TRUE, nullptr);
+}
+
+/// Asked above the sink, which says 0 itself since it does not wait for the clock.
+GstClockTime Tap::latency() const {
+  GstQuery* query = gst_query_new_latency();
+  const GstPtr<GstPad> pad(gst_element_get_static_pad(sink_, "sink"));
+  GstClockTime least = 0;
+  if (gst_pad_peer_query(pad.get(), query)) gst_query_parse_latency(query, nullptr, &least, nullptr);
+  gst_query_unref(query);
+  return least;
 }
 
 GstFlowReturn Tap::new_sample(GstAppSink* sink, gpointer data) {

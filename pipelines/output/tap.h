@@ -24,6 +24,8 @@ class Tap {
    public:
     guint64 sent() const { return sent_; }
     guint64 dropped() const { return dropped_; }
+    /// How much of the track waits in it.
+    GstClockTime waiting() const;
     /// How long it has been full, in microseconds; 0: it takes what comes.
     gint64 stalled() const;
     /// What its muxer or sink has to wait for frames, when the generator's latency has changed. Main loop.
@@ -55,6 +57,8 @@ class Tap {
   void detach(const std::shared_ptr<Consumer>& consumer);
   /// At most one key frame a second, however many ask. Any thread.
   void request_keyframe() { keyframe_wanted_ = true; }
+  /// How much later than its timestamp a frame may come here; 0 while that is not known yet.
+  GstClockTime latency() const;
   /// Frames that came out of the encoder.
   guint64 frames() const { return frames_; }
 

@@ -12,46 +12,10 @@ import tempfile
 import threading
 
 from browser import Browser
-from program import Live, Skip, eventually, need, run
+from peers import Nginx, free_port, output
+from program import Live, eventually, need, run
 
 folder = tempfile.mkdtemp(prefix="flowcache-outputs-")
-# test.sh unpacks nginx into deps/; an installed one does as well.
-NGINX = os.path.join(os.environ["SOURCE_DIR"], "deps/nginx")
-if not os.path.exists(NGINX):
-    NGINX = ""
-RTMP_MODULE = NGINX + "/usr/lib/nginx/modules/ngx_rtmp_module.so"
-
-
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Nginx:
-    """nginx with its RTMP module."""
-
-    def __init__(self, port):
-        program = need(NGINX + "/usr/sbin/nginx", "nginx")
-        if not os.path.exists(RTMP_MODULE):
-            raise Skip("libnginx-mod-rtmp is not installed")
-        self.file = os.path.join(folder, "nginx.conf")
-        with open(self.file, "w", encoding="ascii") as file:
-            file.write(f"""load_module {RTMP_MODULE};
-daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{}}
-rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}
-""")
-        self.process = subprocess.Popen([program, "-p", folder, "-c", self.file], stderr=subprocess.DEVNULL)
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
-
-def output(live, name):
-    return [o for o in live.stats()["outputs"] if o["name"] == name][0]
-
 
 def streams_of(source, seconds=4):
     """Codec names that ffprobe finds."""
@@ -63,7 +27,7 @@ def streams_of(source, seconds=4):
 def rtmp():
     """RTMP: nginx gets H.264 and AAC; killed and started again in mid-stream it gets them again"""
     port = free_port()
-    server = Nginx(port)
+    server = Nginx(folder, port)
     url = f"rtmp://127.0.0.1:{port}/live/secret"
     try:
         with Live("--rtmp", url) as live:
@@ -76,7 +40,7 @@ def rtmp():
             eventually(lambda: output(live, "rtmp")["state"] == "waiting", "the loss is noticed")
             assert output(live, "rtmp")["reason"]
             live.flows()
-            server = Nginx(port)
+            server = Nginx(folder, port)
             eventually(lambda: output(live, "rtmp")["state"] == "sending", "it sends again", 40)
             assert streams_of(url) == ["aac", "h264"]
     finally:
@@ -201,7 +165,7 @@ def nowhere():
 def stalled():
     """a server that stops reading is given up, and the stream does not wait for it"""
     port = free_port()
-    server = Nginx(port)
+    server = Nginx(folder, port)
     try:
         with Live("--rtmp", f"rtmp://127.0.0.1:{port}/live/x", "--bitrate", "8000") as live:
             live.ready()

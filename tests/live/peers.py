@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Servers of others that flowcache-live sends to, on 127.0.0.1."""
+
+import os
+import socket
+import subprocess
+
+from program import Skip, eventually, need
+
+SOURCE = os.environ["SOURCE_DIR"]
+# test.sh unpacks nginx into deps/; an installed one does as well.
+ROOT = os.path.join(SOURCE, "deps/nginx")
+if not os.path.exists(ROOT):
+    ROOT = ""
+RTMP_MODULE = ROOT + "/usr/lib/nginx/modules/ngx_rtmp_module.so"
+
+
+def free_port(kind=socket.SOCK_STREAM, address="127.0.0.1"):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((address, 0))
+        return probe.getsockname()[1]
+
+
+def answers(port, address="127.0.0.1"):
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
+
+
+class Nginx:
+    """nginx with its RTMP module; an application "live"."""
+
+    def __init__(self, folder, port):
+        program = need(ROOT + "/usr/sbin/nginx", "nginx")
+        if not os.path.exists(RTMP_MODULE):
+            raise Skip("libnginx-mod-rtmp is not installed")
+        file = os.path.join(folder, "nginx.conf")
+        with open(file, "w", encoding="ascii") as text:
+            text.write(f"""load_module {RTMP_MODULE};
+daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{}}
+rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}
+""")
+        self.process = subprocess.Popen([program, "-p", folder, "-c", file], stderr=subprocess.DEVNULL)
+        eventually(lambda: answers(port), "nginx listens")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def output(live, name):
+    return [o for o in live.stats()["outputs"] if o["name"] == name][0]
