@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "error.h"
+#include "networks/factory.h"
 #include "networks/text/t5.h"
 #include "package/preflight.h"
 #include "stream/stream.h"
@@ -220,6 +221,36 @@ TEST(CheckpointStreams, MagiGoesOnFromAnImageAndFromAVideo) {
               first(at::rand({4, 3, 48, 32}));
             }).find("32x48, the model's video is 48x32"),
             std::string::npos);
+}
+
+// Frames go the way of the whole VAE file, and leave what their latents would.
+TEST(CheckpointStreams, SkyReelsGoesOnFromAVideoThroughTheWanVae) {
+  const c10::InferenceMode inference;
+  at::manual_seed(6);
+  const TempFolder folder;
+  write_skyreels(folder);
+  json model = read_model(folder);
+  model["sampler"]["steps"] = model["sampler"]["lag"] = 2;  // one chunk in flight: what matters comes before
+  folder.write("model.json", model.dump());
+  StreamConfig config{.prompt = "fire", .cache = "none"};
+  config.prefix = at::rand({9, 3, 64, 96});
+  const auto first = [&] { return Stream(load(folder.path.string()), config).next(); };
+  EXPECT_NE(test::message_of([&] { first(); }).find("hold no encoder"), std::string::npos);
+
+  WeightMap vae = read_safetensors(golden / "wan-vae-decode-stream/weights.safetensors");
+  vae.merge(read_safetensors(golden / "wan-vae-encode/weights.safetensors"));
+  write_safetensors(folder.path / "whole.safetensors", vae);
+  std::filesystem::rename(folder.path / "whole.safetensors", folder.path / "vae.safetensors");
+  const auto chunk = first();
+  EXPECT_EQ(chunk->frames.size(0), 4);  // 3 latent frames: a chunk, and one of the next, which is not shown
+  const at::Tensor latents = make_frame_encoder(read_package(folder.path), at::kFloat, at::kCPU)
+                                 ->encode(config.prefix)
+                                 .transpose(0, 1);
+  EXPECT_EQ(latents.size(1), 3);
+  EXPECT_TRUE(chunk->latent.narrow(1, 0, 1).equal(latents.narrow(1, 2, 1)));
+  config.prefix = at::Tensor();
+  config.prefix_latents = latents;
+  EXPECT_TRUE(first()->latent.equal(chunk->latent));
 }
 
 TEST(CheckpointStreams, MagiBaseRunsItsThreeBranches) {
