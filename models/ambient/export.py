@@ -13,17 +13,6 @@ from dit import CONFIG
 
 PROMPTS = ["slow green aurora over mountains", "orange fire", "golden ocean at sunset", "red lava lamp", "fast blue stars",
            "dense blue snowfall at night", "pink clouds moving gently", "purple neon tunnel"]
-# Words that came late start at zero and are still short, so that their effect is weak though its direction is right: at
-# least this length (others have 7 to 9) makes it plain to see.
-LIFT = dict(sparse=2.8, dense=2.8)
-
-
-def lifted(table):
-    table = table.clone()
-    for word, length in LIFT.items():
-        row = table[text.IDS[word]]
-        row *= max(1.0, length / row.norm().clamp(min=1e-3).item())
-    return table
 
 
 def describe(latent_scale):
@@ -57,7 +46,7 @@ def save(folder, transformer, decoder, latent_scale, dtype=torch.bfloat16):
     table = "token_embedding.weight"
     pack = lambda tensors: {k: v.detach().cpu().to(dtype).contiguous() for k, v in tensors.items()}
     save_file(pack({k: v for k, v in transformer.items() if k != table}), folder / "transformer.safetensors")
-    save_file({table: lifted(transformer[table].detach().cpu().float()).contiguous()}, folder / "text.safetensors")
+    save_file({table: transformer[table].detach().cpu().float().contiguous()}, folder / "text.safetensors")
     save_file(pack({_shift(k, 1): v for k, v in decoder.items()}), folder / "decoder.safetensors")
     (folder / "model.json").write_text(json.dumps(describe(latent_scale), indent=1) + "\n")
 

@@ -17,14 +17,14 @@ COLORS = {  # colour word -> RGB, linear-ish, 0..1
     "green": (.12, .95, .35), "teal": (.08, .85, .80), "blue": (.12, .35, 1.0),
     "purple": (.60, .18, 1.0), "pink": (1.0, .35, .70), "white": (.92, .95, 1.0)}
 SCENES = {  # family -> (what people call it, colours it is drawn in)
-    "aurora": (["aurora", "northern lights", "polar lights"], ["green", "purple", "teal", "blue", "pink", "red"]),
-    "fire": (["fire", "flames", "bonfire"], ["orange", "red", "blue", "green", "purple", "golden"]),
-    "ocean": (["ocean", "sea", "waves"], ["golden", "blue", "pink", "orange", "teal", "purple"]),
-    "lava": (["lava lamp", "lava", "blobs"], ["red", "orange", "blue", "green", "purple", "pink"]),
-    "stars": (["stars", "starfield", "hyperspace"], ["white", "blue", "golden", "pink", "teal", "purple"]),
-    "snow": (["snow", "snowfall", "snowflakes"], ["white", "blue", "golden", "pink", "purple", "teal"]),
-    "clouds": (["clouds", "cloudy sky", "drifting clouds"], ["blue", "golden", "pink", "white", "orange", "purple"]),
-    "tunnel": (["tunnel", "neon tunnel", "vortex"], ["blue", "purple", "pink", "green", "orange", "teal"])}
+    "aurora": (["aurora", "northern lights", "polar lights"], ["green", "purple", "teal", "blue", "pink", "red", "orange"]),
+    "fire": (["fire", "flames", "bonfire"], ["orange", "red", "blue", "green", "purple", "golden", "white"]),
+    "ocean": (["ocean", "sea", "waves"], ["golden", "blue", "pink", "orange", "teal", "purple", "green"]),
+    "lava": (["lava lamp", "lava", "blobs"], ["red", "orange", "blue", "green", "purple", "pink", "white"]),
+    "stars": (["stars", "starfield", "hyperspace"], ["white", "blue", "golden", "pink", "teal", "purple", "red"]),
+    "snow": (["snow", "snowfall", "snowflakes"], ["white", "blue", "golden", "pink", "purple", "teal", "green"]),
+    "clouds": (["clouds", "cloudy sky", "drifting clouds"], ["blue", "golden", "pink", "white", "orange", "purple", "red"]),
+    "tunnel": (["tunnel", "neon tunnel", "vortex"], ["blue", "purple", "pink", "green", "orange", "teal", "golden"])}
 SPEEDS = {"slow": .5, "": 1.0, "fast": 2.0}
 DENSITIES = {  # family -> how many things (or, of clouds, how much) there is to see
     "lava": {"sparse": 4, "": 7, "dense": 11}, "stars": {"sparse": 12, "": 24, "dense": 36},

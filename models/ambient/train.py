@@ -26,12 +26,15 @@ import export
 import text
 from dit import DiT
 from optim import Optimizer
+from pasts import Pasts
 from render import SCENES, caption
 
 HERE = pathlib.Path(__file__).resolve().parent
 SAVE_EVERY, LOG_EVERY, HELD_OUT = 50, 25, clips.SHARD  # steps; steps; clips of the first shard
 TEACHER = .7  # share of the steps with a clean past, the rest have chunks of many noise levels in flight
-WARMUP, FLAT = 60, .8  # steps of rising rate; share of the time at the full rate, after it linear to zero
+OWN, DRAW_EVERY = .5, 5  # share of the clean pasts that the model drew itself; steps between two drawings
+ROUGH = .5  # weight of errors that change from frame to frame
+WARMUP, FLAT = 60, .25  # steps of rising rate; share of the time at the full rate, after it linear to zero
 
 
 class Stop(Exception):
@@ -125,31 +128,29 @@ def save(state, path):
 
 
 def loss_weights():
-    """Weight of each channel's and frame's error, [16,3,1,1], mean 1.
+    """Weight of each channel's error, [16,1,1,1], mean 1.
 
     The PCA lifts its later channels, so a plain mean would spend the training on details: of the error seen in pixels
-    70 % is in channel 0. The weight is half way (in the exponent) to that of the pixels. A chunk's first latent frame
-    counts double: where it misses, there is a jump between chunks.
+    70 % is in channel 0. The weight is half way (in the exponent) to that of the pixels.
     """
     channel = 1 / autoencoder.Encoder().scale
-    frame = torch.tensor([1.5, .75, .75])
-    return (channel / channel.mean()).view(-1, 1, 1, 1) * frame.view(1, -1, 1, 1)
+    return (channel / channel.mean()).view(-1, 1, 1, 1)
 
 
-def flow_loss(model, z, u, noise, ids, past_level=None, weights=1.0):
+def flow_loss(model, z, u, noise, ids, past=None, past_level=None, weights=1.0, rough=0.0):
     """Flow matching: the network predicts noise - data. Returns the loss of every chunk [B,chunks].
 
-    past_level [B,chunks-1]: teacher forcing with that little noise on the past; None: diffusion forcing.
+    past [B,16,frames of all chunks but the last,h,w] with past_level [B,chunks-1] of noise on it: teacher forcing;
+    None: diffusion forcing. rough: weight of the error's change from one latent frame to the next, in a chunk's first
+    frame of the error itself: where that misses, there is a jump between chunks.
     """
     spread = lambda level: level.repeat_interleave(clips.CHUNK, 1)[:, None, :, None, None]
-    past = ()
-    if past_level is not None:
-        k = clips.CHUNK * past_level.shape[1]
-        past = z[:, :, :k].lerp(torch.randn_like(z[:, :, :k]), spread(past_level)), past_level * 1000
+    clean = () if past is None else (past.lerp(torch.randn_like(past), spread(past_level)), past_level * 1000)
     with torch.autocast(z.device.type, torch.bfloat16):
-        velocity = model(z.lerp(noise, spread(u)), u * 1000, ids, *past)
-    error = (velocity.float() - (noise - z)).pow(2).unflatten(2, (clips.CHUNKS, clips.CHUNK)).transpose(1, 2)
-    return (error * weights).mean((2, 3, 4, 5))
+        velocity = model(z.lerp(noise, spread(u)), u * 1000, ids, *clean)
+    error = (velocity.float() - (noise - z)).unflatten(2, (clips.CHUNKS, clips.CHUNK)).transpose(1, 2)
+    change = error.diff(dim=3, prepend=torch.zeros_like(error[:, :, :, :1]))
+    return ((error.pow(2) + rough * change.pow(2)) * weights).mean((2, 3, 4, 5)) / (1 + 1.67 * rough)
 
 
 @torch.no_grad()
@@ -160,12 +161,21 @@ def held_out(model, latents, specs, scale, device):
         z, part = latents[i:i + 10] / scale, specs[i:i + 10]
         ids = torch.tensor([[text.encode(caption(*spec, rng=rng))] * clips.CHUNKS for spec in part], device=device)
         u = clips.independent_levels(rng, len(z)).to(device)
-        loss = flow_loss(model, z, u, torch.randn(z.shape, generator=gen).to(device), ids, torch.zeros_like(u[:, 1:]))
+        loss = flow_loss(model, z, u, torch.randn(z.shape, generator=gen).to(device), ids, z[:, :, :-clips.CHUNK],
+                         torch.zeros_like(u[:, 1:]))
         noisy = (u > .05).float()
         for (scene, *_), value in zip(part, (loss * noisy).sum(1) / noisy.sum(1).clamp(min=1)):
             total[scene].append(value.item())
     mean = lambda values: round(sum(values) / len(values), 4)
     return mean([v for values in total.values() for v in values]), {k: mean(v) for k, v in total.items() if v}
+
+
+def revive(table):
+    """Word vectors that a start hardly learned get the length of the others, so that they can be told apart."""
+    length = table.norm(dim=1)
+    usual = length[1:].median()
+    for row in (length[1:] < usual / 4).nonzero().flatten() + 1:
+        table[row] = torch.randn_like(table[row]) * usual / len(table[row]) ** .5
 
 
 class Training:
@@ -176,9 +186,10 @@ class Training:
         self.model = DiT(len(text.WORDS)).to(device).train()
         if state:
             self.model.load_state_dict(state)
+            revive(self.model.token_embedding.weight.data)
         self.average = copy.deepcopy(self.model)
         self.optimizer, self.step, self.elapsed, self.path = Optimizer(self.model), 0, 0.0, args.work / "checkpoint.pt"
-        self.weights = loss_weights().to(device)
+        self.weights, self.pasts = loss_weights().to(device), Pasts()
 
     def save(self):
         save(dict(model=self.model.state_dict(), average=self.average.state_dict(), optimizer=self.optimizer.state_dict(),
@@ -203,14 +214,23 @@ class Training:
 
     def advance(self, batches, rng):
         """One step; returns its loss. Chunks that are nearly clean hardly count."""
-        teach = rng.random() < TEACHER
-        z, ids = batches.draw(rng, max(1, self.args.batch * 3 // 5) if teach else self.args.batch)
-        z, past_level = z / self.scale, None
-        if teach:  # seven chunks a clip instead of four, so fewer clips
+        few = max(1, self.args.batch * 3 // 5)  # teacher forcing computes seven chunks a clip instead of four
+        if self.step % DRAW_EVERY == 0:
+            z, ids = batches.draw(rng, few)
+            self.pasts.extend(self.average, z / self.scale, ids)
+        if rng.random() < TEACHER:
+            if rng.random() < OWN:
+                z, past, ids = self.pasts.draw(rng, few)
+            else:
+                z, ids = batches.draw(rng, few)
+                z = z / self.scale
+                past = z[:, :, :-clips.CHUNK]
             u, past_level = clips.independent_levels(rng, len(z)).to(self.device), clips.past_levels(rng, len(z)).to(self.device)
         else:
+            z, ids = batches.draw(rng, self.args.batch)
+            z, past, past_level = z / self.scale, None, None
             u = clips.noise_levels(rng, len(z)).to(self.device)
-        loss = flow_loss(self.model, z, u, torch.randn_like(z), ids, past_level, self.weights)
+        loss = flow_loss(self.model, z, u, torch.randn_like(z), ids, past, past_level, self.weights, ROUGH)
         weight = (u > .05).float() * .9 + .1
         loss = (loss * weight).sum() / weight.sum()
         self.optimizer.zero_grad()
