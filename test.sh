@@ -30,7 +30,7 @@ for argument in "$@"; do
 done
 
 cd "$ROOT"
-flowcache_setup --packages "gstreamer1.0-plugins-base-apps xvfb xauth ffmpeg python3-gi gir1.2-gstreamer-1.0 chromium chromium-driver"
+flowcache_setup --packages "gstreamer1.0-plugins-base-apps xvfb xauth ffmpeg python3-gi gir1.2-gstreamer-1.0 chromium chromium-driver iproute2 nftables"
 unpack_packages nginx nginx libnginx-mod-rtmp
 python3 "$ROOT/tools/run_tests.py" "$BUILD" "$filter" || status=$?
 give_back "$BUILD"

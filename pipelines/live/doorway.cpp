@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "doorway.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 namespace flowcache::live {
 namespace {
+
+constexpr gint silence_ms = 15000;
 
 std::string key_of(GSocketAddress* address) {
   if (!G_IS_INET_SOCKET_ADDRESS(address)) return "";
@@ -78,6 +82,8 @@ void Doorway::accept(GSocketConnection* connection) {
   g_socket_set_keepalive(socket, TRUE);
   // So much may wait in the kernel for somebody who does not read, before it is noticed.
   g_socket_set_option(socket, SOL_SOCKET, SO_SNDBUF, 64 * 1024, nullptr);
+  // Who acknowledges nothing for so long is gone: its network is cut.
+  g_socket_set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, silence_ms, nullptr);
   Open& open = open_[key];
   open.doorway = this;
   open.connection = connection;

@@ -97,7 +97,7 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
   if (!pipeline_) return false;
   webrtc_ = child(pipeline_.get(), "webrtc");
   if (!config.stun.empty()) g_object_set(webrtc_, "stun-server", config.stun.c_str(), nullptr);
-  restrict_ice(config.address);
+  set_up_ice(config.address);
   GstWebRTCRTPTransceiver* transceiver = nullptr;
   g_signal_emit_by_name(webrtc_, "get-transceiver", 0, &transceiver);
   // Lost packets are sent again, so that losses cost one viewer a moment and the others no key frame.
@@ -115,9 +115,9 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
   return true;
 }
 
-/// Nothing of ours is reachable beyond `address`; and no router is asked to open a port, as libnice does
-/// unasked.
-void Peer::restrict_ice(const std::string& address) {
+/// Nothing of ours is reachable beyond `address`; no router is asked to open a port, as libnice does unasked;
+/// and who does not answer any more is noticed, which libnice leaves out unless it is asked to look.
+void Peer::set_up_ice(const std::string& address) {
   GObject *ice = nullptr, *agent = nullptr;
   g_object_get(webrtc_, "ice-agent", &ice, nullptr);
   const ObjectPtr<GObject> ice_owner(ice);
@@ -125,9 +125,13 @@ void Peer::restrict_ice(const std::string& address) {
     g_object_get(ice, "agent", &agent, nullptr);
   }
   const ObjectPtr<GObject> agent_owner(agent);
-  if (agent != nullptr && g_object_class_find_property(G_OBJECT_GET_CLASS(agent), "upnp") != nullptr) {
-    g_object_set(agent, "upnp", FALSE, nullptr);
-  }
+  const auto set = [agent](const char* property, gboolean value) {
+    if (agent == nullptr || g_object_class_find_property(G_OBJECT_GET_CLASS(agent), property) == nullptr)
+      return;
+    g_object_set(agent, property, value, nullptr);
+  };
+  set("upnp", FALSE);
+  set("keepalive-conncheck", TRUE);
   gboolean added = FALSE;
   if (!address.empty()) g_signal_emit_by_name(ice, "add-local-ip-address", address.c_str(), &added);
 }

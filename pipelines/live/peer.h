@@ -53,7 +53,7 @@ class Peer : public std::enable_shared_from_this<Peer> {
  private:
   Peer(Tap& tap, PeerEvents events) : tap_(tap), events_(std::move(events)) {}
   bool open(const PeerConfig& config, std::string* error);
-  void restrict_ice(const std::string& address);
+  void set_up_ice(const std::string& address);
   void offer_h264(gpointer transceiver);
   void connect_signals();
   void create_offer();

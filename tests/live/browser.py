@@ -3,6 +3,7 @@
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -13,17 +14,20 @@ from program import eventually, need
 
 
 class Browser:
-    """One window. Use as a context: the browser and its driver end with it."""
+    """One window. Use as a context: the browser and its driver end with it. On another host of the test (network.py):
+    `within` is the command that runs another there, `host` its address, `us` ours."""
 
-    def __init__(self, width=1280, height=900, dark=False):
+    def __init__(self, width=1280, height=900, dark=False, within=(), host="127.0.0.1", us="127.0.0.1"):
         chromium, driver = need("chromium", "chromium"), need("chromedriver", "chromium-driver")
         self.folder = tempfile.mkdtemp(prefix="flowcache-browser-")
-        self.driver = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        remote = [] if host == us else [f"--allowed-ips={us}", "--allowed-origins=*"]
+        self.driver = subprocess.Popen([*within, driver, "--port=0", *remote], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                        text=True)
         self.base = None
         for line in self.driver.stdout:
             if "started successfully on port" in line:
-                self.base = "http://127.0.0.1:" + line.split()[-1].strip(".")
+                self.port = int(line.split()[-1].strip("."))
+                self.base = f"http://{host}:{self.port}"
                 break
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
                      "--disable-extensions", "--disable-background-networking", "--mute-audio",
@@ -49,6 +53,18 @@ class Browser:
         self.driver.wait(20)
         self.driver.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def processes(self):
+        """The ids of the browser itself, known by its own folder."""
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as line:
+                    if f"--user-data-dir={self.folder}".encode() in line.read():
+                        found.append(int(name))
+            except OSError:
+                pass
+        return found
 
     def call(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()

@@ -64,6 +64,8 @@ def eventually(condition, what, seconds=30):
 class Live:
     """flowcache-live on the fake engine, or with fake=None on the one of this build."""
 
+    token = ""  # of every request, where one is wanted
+
     def __init__(self, *arguments, fake=FAKE, port="0"):
         self.folder = tempfile.mkdtemp(prefix="flowcache-live-")
         environment = dict(os.environ, OMP_WAIT_POLICY="passive",
@@ -120,6 +122,8 @@ class Live:
     def ask(self, path, body=None, headers=None, method=None):
         """(status, body) of a request; a dict as body goes as JSON."""
         headers = dict(headers or {})
+        if self.token:
+            headers.setdefault("Authorization", f"Bearer {self.token}")
         if isinstance(body, (dict, list)):
             body = json.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")

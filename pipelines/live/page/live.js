@@ -5,8 +5,8 @@ import { Picture } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
 const state = { stats: null, statsAt: 0, chunks: [], prompts: [], open: false };
-const chunksKept = 240;
-let socket = null, delay = 500, dirty = true, thresholdTimer = 0, holdThreshold = 0;
+const chunksKept = 240, silence = 8000; // milliseconds without a word from the server: it is out of reach
+let socket = null, heardAt = 0, delay = 500, dirty = true, thresholdTimer = 0, holdThreshold = 0;
 
 const token = () => new URLSearchParams(location.hash.slice(1)).get("token") || "";
 const picture = new Picture($("video"), send, (text) => {
@@ -31,27 +31,41 @@ function link(how, text) {
 async function connect() {
   const query = token() ? `?token=${encodeURIComponent(token())}` : "";
   // A WebSocket does not say why it was refused; this does.
-  const answer = await fetch("api/stats", { headers: token() ? { Authorization: `Bearer ${token()}` } : {} }).catch(() => null);
+  const answer = await fetch("api/stats", {
+    headers: token() ? { Authorization: `Bearer ${token()}` } : {}, signal: AbortSignal.timeout(silence),
+  }).catch(() => null);
   if (answer && answer.status === 401) {
     link("bad", "token wanted");
     $("ask-token").showModal();
     return;
   }
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws${query}`);
+  heardAt = performance.now();
   socket.onopen = () => {
     delay = 500;
     link("good", "live");
     picture.watch($("codec").value);
   };
   socket.onmessage = ({ data }) => heard(JSON.parse(data));
-  socket.onclose = ({ reason }) => {
-    picture.stop();
-    link("bad", reason || "disconnected");
-    $("curtain").hidden = false;
-    $("curtain").textContent = "no connection; trying again";
-    setTimeout(connect, delay);
-    delay = Math.min(8000, delay * 2);
-  };
+  socket.onclose = ({ reason }) => lost(reason || "disconnected");
+}
+
+function lost(why) {
+  if (socket) socket.onclose = socket.onmessage = null;
+  socket = null;
+  picture.stop();
+  link("bad", why);
+  $("curtain").hidden = false;
+  $("curtain").textContent = "no connection; trying again";
+  setTimeout(connect, delay);
+  delay = Math.min(8000, delay * 2);
+}
+
+// A cut network closes nothing: the server's figures, which come twice a second, tell that it is there.
+function checkSilence() {
+  if (!socket || performance.now() - heardAt < silence) return;
+  socket.close();
+  lost("out of reach");
 }
 
 const heardOf = {
@@ -100,6 +114,7 @@ const heardOf = {
 };
 
 function heard(message) {
+  heardAt = performance.now();
   const handler = heardOf[message.type];
   if (handler) handler(message);
   dirty = true;
@@ -224,5 +239,6 @@ window.addEventListener("resize", () => (dirty = true));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (dirty = true));
 window.picture = picture; // for tests and the curious
 setInterval(showFacts, 1000);
+setInterval(checkSilence, 1000);
 connect();
 draw();

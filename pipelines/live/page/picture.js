@@ -66,7 +66,7 @@ export class Picture {
     this.connection.addIceCandidate({ candidate: message.candidate, sdpMLineIndex: message.mline }).catch(() => {});
   }
 
-  // { framesDecoded, framesPerSecond, framesDropped, packetsLost, width, height, codec } or null.
+  // Of WebRTC's figures, with its names but for width, height and codec; or null.
   async facts() {
     if (!this.connection) return null;
     const report = await this.connection.getStats();
@@ -75,7 +75,8 @@ export class Picture {
         const codec = report.get(entry.codecId);
         return {
           framesDecoded: entry.framesDecoded, framesPerSecond: entry.framesPerSecond, packetsLost: entry.packetsLost,
-          framesDropped: entry.framesDropped, width: entry.frameWidth, height: entry.frameHeight,
+          framesDropped: entry.framesDropped, nackCount: entry.nackCount, ssrc: entry.ssrc,
+          retransmitted: entry.retransmittedPacketsReceived, keyFramesDecoded: entry.keyFramesDecoded, width: entry.frameWidth, height: entry.frameHeight,
           codec: codec ? codec.mimeType : "",
         };
       }
