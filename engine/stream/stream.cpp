@@ -85,13 +85,15 @@ std::shared_ptr<const Chunk> Stream::next() {
 }
 
 void Stream::begin_tick() {
-  if (guidance_changed_.exchange(false))
-    for (const auto& chunk : live_) {  // kept velocities hold the old guidance
+  if (guidance_changed_.exchange(false)) {
+    across_.assign(across_.size(), {});  // of the branches that weighed until now
+    for (const auto& chunk : live_) {    // kept velocities hold the old guidance
       chunk->must_compute = true;
       chunk->residuals = {};
       chunk->tail = {};
       reuse_->residuals_dropped(chunk->index);
     }
+  }
   tick_guidance_ = guidance_;
   const auto due = schedule_.tick(tick_++);
   tasks_.clear();

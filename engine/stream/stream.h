@@ -108,6 +108,7 @@ class Stream {
   at::Tensor guided(const StepInfo& info, Branches ran, std::array<at::Tensor, max_branches> velocity);
   at::Tensor kept_tokens(const Task& task, size_t branch) const;
   bool writes_history(int step) const;
+  bool weighs(size_t branch) const;
   void integrate(Task& task, const at::Tensor& velocity);
   at::Tensor noise(LiveChunk& chunk);
   void govern(double chunk_seconds);

@@ -11,13 +11,14 @@ void Stream::ask(Task& task) {
   LiveChunk& chunk = *task.chunk;
   if (prefix_) chunk.latent = prefix_->before_step(chunk.index, chunk.latent);
   StepInfo& info = task.question.info;
-  info = {chunk.index,
-          task.step,
-          schedule_.steps(),
-          table.timestep[task.step],
-          table.sigma[task.step],
-          table.sigma[task.step + 1],
-          chunk.must_compute || (reuse_->across_chunks() && !across_[task.step][0].defined())};
+  info = {
+      chunk.index,
+      task.step,
+      schedule_.steps(),
+      table.timestep[task.step],
+      table.sigma[task.step],
+      table.sigma[task.step + 1],
+      chunk.must_compute || (reuse_->across_chunks() && !across_[task.step][weighs(0) ? 0 : 1].defined())};
   info.must_compute |= writes_history(task.step);  // R1: these keys and values become history
   const Tap taps = reuse_->taps();
   StepFeatures& features = task.question.features;
@@ -29,14 +30,21 @@ void Stream::ask(Task& task) {
   }
   if (first_blocks) {
     for (size_t branch = 0; branch < kv_.size(); ++branch)
-      task.begun[branch] = run_blocks(task, branch, task.embedded.tokens, 0, reuse_->first_blocks());
-    features.first_blocks = task.begun[0] - task.embedded.tokens;
+      if (weighs(branch))
+        task.begun[branch] = run_blocks(task, branch, task.embedded.tokens, 0, reuse_->first_blocks());
+    features.first_blocks = task.begun[weighs(0) ? 0 : 1] - task.embedded.tokens;
   }
   if (wants(taps, Tap::latent)) features.latent = chunk.latent;
 }
 
 bool Stream::writes_history(int step) const {
   return !clean_context_ && step + 1 == schedule_.steps();
+}
+
+// Does the branch count in the guided velocity?
+bool Stream::weighs(size_t branch) const {
+  if (kv_.size() == 1 || tick_guidance_ == 1) return branch == 0;
+  return tick_guidance_ != 0 || branch == 1;
 }
 
 Embedded Stream::embed(const LiveChunk& chunk, double timestep) const {
@@ -90,13 +98,14 @@ at::Tensor Stream::compute_velocity(Task& task) {
   if (!task.embedded.tokens.defined()) task.embedded = embed(chunk, task.question.info.timestep);
   const int layers = model_->transformer->shape().layers;
   const bool tail = reuse_->kind() == ReuseKind::tail_residual;
-  const int first = task.begun[0].defined() ? reuse_->first_blocks() : 0;
   const int last = layers - (tail ? reuse_->last_blocks() : 0);
   const Branches branches = needed_branches(task.question.info);
   std::array<at::Tensor, max_branches> velocity;
   for (size_t branch = 0; branch < kv_.size(); ++branch) {
     if (!branches[branch]) continue;
-    const at::Tensor& begun = first > 0 ? task.begun[branch] : task.embedded.tokens;
+    const bool started = task.begun[branch].defined();
+    const at::Tensor& begun = started ? task.begun[branch] : task.embedded.tokens;
+    const int first = started ? reuse_->first_blocks() : 0;
     at::Tensor tokens = run_blocks(task, branch, begun, first, last);
     if (tail || reuse_->kind() == ReuseKind::token_residual) {
       const at::Tensor residual = tokens - (tail ? begun : task.embedded.tokens);
@@ -145,9 +154,9 @@ at::Tensor Stream::reuse_velocity(const Task& task) {
   const int layers = model_->transformer->shape().layers, last = reuse_->last_blocks();
   std::array<at::Tensor, max_branches> velocity;
   for (size_t branch = 0; branch < kv_.size(); ++branch) {
+    if (!weighs(branch)) continue;
     const at::Tensor residual = kept_tokens(task, branch);
-    if (!residual.defined()) continue;  // left out when it was computed: its weight is zero
-    at::Tensor tokens = (task.begun[0].defined() ? task.begun[branch] : task.embedded.tokens) + residual;
+    at::Tensor tokens = (task.begun[branch].defined() ? task.begun[branch] : task.embedded.tokens) + residual;
     if (last > 0) tokens = run_blocks(task, branch, tokens, layers - last, layers);
     velocity[branch] = model_->transformer->head(task.embedded, tokens);
   }
@@ -162,12 +171,12 @@ at::Tensor Stream::kept_tokens(const Task& task, size_t branch) const {
 }
 
 // A branch of weight zero is left out, exactly; one that the guidance policy can rebuild, approximately.
-// Where its keys and values become history, or the policy keeps a residual of each branch, every branch runs.
+// Where its keys and values become history every branch runs, and where the policy keeps a residual of each,
+// all that weigh.
 Stream::Branches Stream::needed_branches(const StepInfo& info) {
   if (kv_.size() == 1) return {true, false};
-  if (writes_history(info.step) || keeps_branches(reuse_->kind())) return {};
-  if (tick_guidance_ == 1) return {true, false};
-  if (tick_guidance_ == 0) return {false, true};
+  if (writes_history(info.step)) return {};
+  if (!weighs(0) || !weighs(1) || keeps_branches(reuse_->kind())) return {weighs(0), weighs(1)};
   if (guidance_policy_ && !info.must_compute && guidance_policy_->skips_unconditional(info))
     return {true, false};
   return {};
@@ -175,14 +184,14 @@ Stream::Branches Stream::needed_branches(const StepInfo& info) {
 
 // The guided velocity of what the branches computed or rebuilt.
 at::Tensor Stream::mixed(const std::array<at::Tensor, max_branches>& velocity) const {
-  if (kv_.size() == 1 || tick_guidance_ == 1) return velocity[0];
-  if (tick_guidance_ == 0) return velocity[1];
+  if (!weighs(1)) return velocity[0];
+  if (!weighs(0)) return velocity[1];
   return velocity[1] + tick_guidance_ * (velocity[0] - velocity[1]);
 }
 
 // The same of a computed step; tells the guidance policy, or asks it for the branch that was left out.
 at::Tensor Stream::guided(const StepInfo& info, Branches ran, std::array<at::Tensor, max_branches> velocity) {
-  const bool both = kv_.size() == max_branches && tick_guidance_ != 1 && tick_guidance_ != 0;
+  const bool both = weighs(0) && weighs(1);
   if (both && !ran.unconditional)
     velocity[1] = guidance_policy_->unconditional(info, velocity[0]);
   else if (both && guidance_policy_)

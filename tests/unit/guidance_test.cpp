@@ -77,6 +77,31 @@ TEST(Guidance, ABranchOfWeightZeroIsNotRun) {
   EXPECT_EQ(g.counting->total(), steps + clean_pass);
 }
 
+// The policies that keep something of every branch, too: first blocks, token residuals, a tail, other
+// chunks'.
+TEST(Guidance, ABranchOfWeightZeroIsNotRunByAnyPolicy) {
+  for (const char* cache : {"dbcache", "flowcache:residual=token_residual", "mixcache", "xchunk"}) {
+    Guided g;
+    const auto blocks = [&](double guidance) {
+      Stream stream(g.model, g.config(cache, guidance));
+      stream.tune(0, -1);  // nothing reused
+      double flops = 0;
+      for (int i = 0; i < 2; ++i) flops += stream.next()->flops;
+      return flops;
+    };
+    const double both = blocks(3), one = blocks(0);
+    EXPECT_LT(one, 0.62 * both) << cache;  // half, and the clean pass
+    EXPECT_GT(one, 0.5 * both) << cache;
+
+    Stream stream(g.model, g.config(cache, 3));
+    for (const double guidance : {1.0, 3.0, 0.0, 2.0}) {  // what was left out is there again when it weighs
+      stream.tune(-1, guidance);
+      for (int i = 0; i < 2; ++i)
+        EXPECT_TRUE(stream.next()->latent.isfinite().all().item<bool>()) << cache << ' ' << guidance;
+    }
+  }
+}
+
 // Leaving a branch out must not change a bit, now or after guidance is back.
 TEST(Guidance, LeavingOutAWeightOfZeroChangesNothing) {
   Guided g;
