@@ -258,6 +258,7 @@ typedef struct {
   const uint8_t* decisions; /* decisions[s]: 1 = step s computed, 0 = reused; steps_computed + steps_reused entries;
                                lives as long as the chunk */
   double flops;            /* floating-point operations of the network's blocks for this chunk; 0: not known */
+  uint32_t governor_level; /* computed steps that the deadline has cost this chunk; 0: full quality, or not governed */
 } fc_chunk_info;
 
 FC_API fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info);
@@ -276,7 +277,9 @@ typedef struct {
 } fc_planes;
 
 /* Converts frame `frame` (0..frames-1) straight into the caller's memory. Any thread; several at once.
- * Errors: ARGUMENT (frame, format, null plane, stride too small), DEVICE (CUDA memory on a CPU engine). */
+ * Planes in CUDA memory belong to the context that is current; frames on the CPU are uploaded into them.
+ * Errors: ARGUMENT (frame, format, null plane, stride too small, a plane that is not in the memory it claims), DEVICE (no
+ * driver or kernels, planes of another context than the frames'). */
 FC_API fc_status fc_chunk_write(const fc_chunk* chunk, uint32_t frame, const fc_planes* planes);
 FC_API fc_chunk* fc_chunk_ref(fc_chunk* chunk);  /* returns its argument; any thread */
 FC_API void fc_chunk_unref(fc_chunk* chunk);     /* any thread; NULL is fine */

@@ -29,7 +29,8 @@ struct LiveChunk {
   std::array<at::Tensor, max_branches>
       tail;  // newest tail residual, if the policy wants it beside its own kind
   double flops = 0;
-  bool must_compute = true;        // R1 at first, R5 later, or nothing to reuse
+  int governor_level = 0;    // when its first step ran, which is when the number of its steps is settled
+  bool must_compute = true;  // R1 at first, R5 later, or nothing to reuse
   std::vector<uint8_t> decisions;  // one a step done
 
   // The last computed residuals of the policy's kind, newest first, as many as it wants kept. Token

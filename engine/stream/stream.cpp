@@ -122,6 +122,7 @@ void Stream::admit(int64_t index) {
   chunk->index = index;
   // A chunk that others in flight attend must have written its keys and values.
   chunk->must_compute = !reuse_->across_chunks() || schedule_.chunks_in_flight() > 1;
+  if (governor_) chunk->governor_level = governor_->level();
   chunk->sampler = sampler_->begin_chunk();
   chunk->latent = noise(*chunk);
   const ChunkPrompt prompt = prompts_->take(index);
@@ -177,6 +178,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   result->decisions = std::move(chunk.decisions);
   result->threshold = threshold_;
   result->flops = chunk.flops;
+  result->governor_level = chunk.governor_level;
   live_.pop_front();  // `chunk` ends here
   if (dropped) context_changed();
 

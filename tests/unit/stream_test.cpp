@@ -368,5 +368,20 @@ TEST(DecoPrune, RunsInAStreamAndKeepsToItsBudget) {
   EXPECT_EQ(stream.stats().kv_bytes, stream.stats().kv_budget);
 }
 
+TEST(Stream, AChunkTellsWhatTheDeadlineCostIt) {
+  const auto model = test::tiny_model();
+  Stream stream(model, config("auto", 1, 0));
+  stream.deadline(1e-6);
+  int level = 0;
+  for (int i = 0; i < 6; ++i) {
+    const auto chunk = stream.next();
+    const auto computed = std::count(chunk->decisions.begin(), chunk->decisions.end(), 1);
+    EXPECT_EQ(computed + chunk->governor_level, static_cast<int>(chunk->decisions.size())) << i;
+    EXPECT_GE(chunk->governor_level, level) << i;  // nothing can meet it
+    level = chunk->governor_level;
+  }
+  EXPECT_GT(level, 0);
+}
+
 }  // namespace
 }  // namespace flowcache
