@@ -68,14 +68,17 @@ TEST_P(EveryLag, SameSeedSameVideoOtherSeedOtherVideo) {
 
 TEST_P(EveryLag, StreamsBesideItChangeNothing) {
   const auto model = tiny_model();
-  const auto alone = latents(model, config("flowcache", 0.3, GetParam()), 4);
-  std::vector<at::Tensor> beside[2];
-  std::thread threads[2];
-  for (int i = 0; i < 2; ++i)
-    threads[i] = std::thread([&, i] { beside[i] = latents(model, config("flowcache", 0.3, GetParam()), 4); });
-  for (auto& thread : threads) thread.join();
-  EXPECT_TRUE(identical(alone, beside[0]));
-  EXPECT_TRUE(identical(alone, beside[1]));
+  for (const auto& policy : reuse_policies()) {
+    if (policy.name == "auto") continue;  // what it computes depends on the clock
+    const StreamConfig same = config(policy.name, -1, GetParam());
+    const auto alone = latents(model, same, 3);
+    std::vector<at::Tensor> beside[2];
+    std::thread threads[2];
+    for (int i = 0; i < 2; ++i) threads[i] = std::thread([&, i] { beside[i] = latents(model, same, 3); });
+    for (auto& thread : threads) thread.join();
+    EXPECT_TRUE(identical(alone, beside[0])) << policy.name;
+    EXPECT_TRUE(identical(alone, beside[1])) << policy.name;
+  }
 }
 
 TEST_P(EveryLag, CancelLosesNothing) {
@@ -98,6 +101,17 @@ TEST_P(EveryLag, ResetReplaysFromTheStart) {
   stream.reset(5);
   EXPECT_EQ(stream.stats().chunks, 0u);
   EXPECT_TRUE(identical(first, latents(stream, 4)));
+}
+
+TEST_P(EveryLag, ResetReplaysFromTheStartWhateverThePolicy) {
+  const auto model = tiny_model();
+  for (const auto& policy : reuse_policies()) {
+    if (policy.name == "auto") continue;  // what it computes depends on the clock
+    Stream stream(model, config(policy.name, -1, GetParam()));
+    const auto first = latents(stream, 3);
+    stream.reset(5);
+    EXPECT_TRUE(identical(first, latents(stream, 3))) << policy.name;
+  }
 }
 
 TEST_P(EveryLag, CountsAddUpAndTheRulesHold) {
