@@ -5,36 +5,40 @@ A model that only ever sees rendered pasts does not know its own mistakes: in a 
 one before and adds to them. So part of the training shows it what it will see, and the rendered clip as what should
 follow (the observation is Self-Forcing's, arXiv 2506.08009; that the target stays the true clip is as in Stable Video
 Infinity, arXiv 2510.09212).
+
+The chunks are drawn from a half noisy rendered clip, not from noise alone: what is drawn then differs from the clip by
+mistakes only. Where all of it is drawn, the clip does not go on from it, and the model learns to jump at chunk borders.
 """
 import torch
 
 import clips
-from sample import sigmas
 
-STEPS, SHIFT = 6, 1.5  # of the sampler: fewer than when streaming, as mistakes are what is wanted
+STEPS = 4  # of the sampler: few, as mistakes are what is wanted
+LEVELS = .3, .7  # noise that a chunk begins with
 KEEP = 90  # clips; drawn ones are used a few times before newer ones replace them
 
 
 class Pasts:
-    """The clips drawn last: rendered latents z, the same with all chunks but the first drawn anew, prompts."""
+    """The clips drawn last: rendered latents, the same without the last chunk drawn anew, prompts."""
 
     def __init__(self):
         self.pool = []
 
     @torch.no_grad()
-    def extend(self, model, z, ids):
-        """z [B,16,frames,h,w] rendered, ids [B,chunks,T]: draws the chunks between the first and the last."""
-        own, kv, sigma = z[:, :, :-clips.CHUNK].clone(), None, sigmas(STEPS, SHIFT)
+    def extend(self, model, z, ids, rng):
+        """z [B,16,frames,h,w] rendered, ids [B,chunks,T]: draws all chunks but the last."""
+        own, kv = z[:, :, :-clips.CHUNK].clone(), None
         with torch.autocast(z.device.type, torch.bfloat16):
             for c in range(clips.CHUNKS - 1):
                 part, context = slice(clips.CHUNK * c, clips.CHUNK * (c + 1)), model.text(ids[:, c:c + 1])
                 run = lambda x, level: model.step(x, level * 1000, context, part.start, kv)
-                if c:
-                    x = torch.randn_like(own[:, :, part])
-                    for now, then in zip(sigma, sigma[1:]):
-                        x = x + run(x, now.item())[0].float() * (then - now)
-                    own[:, :, part] = x
-                clean = run(own[:, :, part], 0.0)[1]
+                first = rng.uniform(*LEVELS)
+                levels = [first * (1 - s / STEPS) for s in range(STEPS + 1)]
+                x = own[:, :, part].lerp(torch.randn_like(own[:, :, part]), levels[0])
+                for now, then in zip(levels, levels[1:]):
+                    x = x + run(x, now)[0].float() * (then - now)
+                own[:, :, part] = x
+                clean = run(x, 0.0)[1]
                 kv = clean if kv is None else [tuple(torch.cat(pair, 1) for pair in zip(*layer)) for layer in zip(kv, clean)]
         self.pool = (self.pool + list(zip(z, own, ids)))[-KEEP:]
 

@@ -33,7 +33,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SAVE_EVERY, LOG_EVERY, HELD_OUT = 50, 25, clips.SHARD  # steps; steps; clips of the first shard
 TEACHER = .7  # share of the steps with a clean past, the rest have chunks of many noise levels in flight
 OWN, DRAW_EVERY = .5, 5  # share of the clean pasts that the model drew itself; steps between two drawings
-ROUGH = .5  # weight of errors that change from frame to frame
+ROUGH = 2., .5, .5  # weight of errors that change from frame to frame, of a chunk's latent frames
 WARMUP, FLAT = 60, .25  # steps of rising rate; share of the time at the full rate, after it linear to zero
 
 
@@ -73,11 +73,12 @@ def parse():
     p.add_argument("--export", type=pathlib.Path, help="folder to export to at the end (default: WORK/export)")
     p.add_argument("--clips", type=int, default=1400, help="clips to render before training (default: 1400)")
     p.add_argument("--decoder-minutes", type=float, default=0, help="train the decoder first (default: 0, leave it)")
+    p.add_argument("--rate", type=float, default=1, help="peak of the learning rates, as a share of the usual (default: 1)")
     p.add_argument("--batch", type=int, default=10)
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--sheet-minutes", type=float, default=25, help="time between sample sheets (default: 25)")
     args = p.parse_args()
-    for name, low in (("minutes", 0), ("clips", 2 * clips.SHARD), ("batch", 1), ("threads", 1), ("decoder_minutes", 0)):
+    for name, low in (("minutes", 0), ("clips", 2 * clips.SHARD), ("batch", 1), ("threads", 1), ("decoder_minutes", 0), ("rate", 0)):
         if getattr(args, name) < low:
             p.error(f"--{name.replace('_', '-')} {getattr(args, name)}: at least {low} is needed")
     args.export = args.export or args.work / "export"
@@ -137,12 +138,12 @@ def loss_weights():
     return (channel / channel.mean()).view(-1, 1, 1, 1)
 
 
-def flow_loss(model, z, u, noise, ids, past=None, past_level=None, weights=1.0, rough=0.0):
+def flow_loss(model, z, u, noise, ids, past=None, past_level=None, weights=1.0, rough=(0., 0., 0.)):
     """Flow matching: the network predicts noise - data. Returns the loss of every chunk [B,chunks].
 
     past [B,16,frames of all chunks but the last,h,w] with past_level [B,chunks-1] of noise on it: teacher forcing;
-    None: diffusion forcing. rough: weight of the error's change from one latent frame to the next, in a chunk's first
-    frame of the error itself: where that misses, there is a jump between chunks.
+    None: diffusion forcing. rough: weight of the error's change from one latent frame to the next; in a chunk's first
+    one of the error itself, as where that misses there is a jump between chunks.
     """
     spread = lambda level: level.repeat_interleave(clips.CHUNK, 1)[:, None, :, None, None]
     clean = () if past is None else (past.lerp(torch.randn_like(past), spread(past_level)), past_level * 1000)
@@ -150,7 +151,8 @@ def flow_loss(model, z, u, noise, ids, past=None, past_level=None, weights=1.0, 
         velocity = model(z.lerp(noise, spread(u)), u * 1000, ids, *clean)
     error = (velocity.float() - (noise - z)).unflatten(2, (clips.CHUNKS, clips.CHUNK)).transpose(1, 2)
     change = error.diff(dim=3, prepend=torch.zeros_like(error[:, :, :, :1]))
-    return ((error.pow(2) + rough * change.pow(2)) * weights).mean((2, 3, 4, 5)) / (1 + 1.67 * rough)
+    rough = torch.tensor(rough, device=z.device).view(-1, 1, 1)
+    return ((error.pow(2) + rough * change.pow(2)) * weights).mean((2, 3, 4, 5)) / (1 + rough.mean())
 
 
 @torch.no_grad()
@@ -210,14 +212,14 @@ class Training:
 
     def rate(self):
         done = self.elapsed / (self.args.minutes * 60)
-        return min(1, (self.step + 1) / WARMUP) * (1 if done < FLAT else max(.01, (1 - done) / (1 - FLAT)))
+        return self.args.rate * min(1, (self.step + 1) / WARMUP) * (1 if done < FLAT else max(.01, (1 - done) / (1 - FLAT)))
 
     def advance(self, batches, rng):
         """One step; returns its loss. Chunks that are nearly clean hardly count."""
         few = max(1, self.args.batch * 3 // 5)  # teacher forcing computes seven chunks a clip instead of four
         if self.step % DRAW_EVERY == 0:
             z, ids = batches.draw(rng, few)
-            self.pasts.extend(self.average, z / self.scale, ids)
+            self.pasts.extend(self.average, z / self.scale, ids, rng)
         if rng.random() < TEACHER:
             if rng.random() < OWN:
                 z, past, ids = self.pasts.draw(rng, few)
