@@ -37,8 +37,8 @@ std::string bench_table(const std::vector<BenchResult>& results, const fc_model_
   size_t width = 20;
   for (const auto& r : results) width = std::max(width, r.what.name().size());
   char line[512];
-  std::snprintf(line, sizeof line, "%-*s %7s %6s %8s %8s %8s %9s %13s %7s %7s %7s %6s %7s %9s\n",
-                static_cast<int>(width), "case", "speedup", "x real", "p50 ms", "p95 ms", "p99 ms",
+  std::snprintf(line, sizeof line, "%-*s %7s %6s %7s %8s %8s %8s %9s %13s %7s %7s %7s %6s %7s %9s\n",
+                static_cast<int>(width), "case", "speedup", "x real", "in time", "p50 ms", "p95 ms", "p99 ms",
                 "first ms", "computed", "GFLOP", "PSNR", "worst", "SSIM", "flicker", "KV");
   std::string table = line;
   for (const auto& r : results) {
@@ -54,11 +54,12 @@ std::string bench_table(const std::vector<BenchResult>& results, const fc_model_
     else
       std::snprintf(quality, sizeof quality, "%7.2f %7.2f %6.4f %7.3f", s.psnr, s.worst_psnr, s.ssim,
                     s.flicker);
-    std::snprintf(line, sizeof line, "%-*s %6.2fx %6.2f %8.1f %8.1f %8.1f %9.1f %6llu/%-6llu %7.2f %s %9s\n",
-                  static_cast<int>(width), r.what.name().c_str(), s.speedup, s.realtime, 1e3 * s.p50,
-                  1e3 * s.p95, 1e3 * s.p99, 1e3 * s.first_chunk, static_cast<unsigned long long>(s.computed),
-                  static_cast<unsigned long long>(s.computed + s.reused), s.flops / 1e9, quality,
-                  megabytes(static_cast<double>(s.kv_bytes)).c_str());
+    std::snprintf(
+        line, sizeof line, "%-*s %6.2fx %6.2f %6.0f%% %8.1f %8.1f %8.1f %9.1f %6llu/%-6llu %7.2f %s %9s\n",
+        static_cast<int>(width), r.what.name().c_str(), s.speedup, s.realtime, 100 * s.deadline, 1e3 * s.p50,
+        1e3 * s.p95, 1e3 * s.p99, 1e3 * s.first_chunk, static_cast<unsigned long long>(s.computed),
+        static_cast<unsigned long long>(s.computed + s.reused), s.flops / 1e9, quality,
+        megabytes(static_cast<double>(s.kv_bytes)).c_str());
     table += line;
   }
   return table;
