@@ -139,14 +139,19 @@ void FrameWorker::run() noexcept {
 }
 
 void FrameWorker::end(RingState state, fc_status status, const std::string& sentence) {
-  bool loading = false;
+  bool loading = false, tell = false;
+  {
+    std::lock_guard lock(mutex_);
+    loading = loading_;
+    tell = state == RingState::Failed && !stopping_;  // later nobody wants to hear about it
+  }
+  // First the sentence, then the state: a streaming thread that saw the state first would return an error
+  // that says less, and be first on the bus.
+  if (tell) listener_->failed(status, sentence, loading);
   {
     std::lock_guard lock(mutex_);
     state_ = state;
-    loading = loading_;
-    if (stopping_) state = RingState::Ended;  // nobody wants to hear about it any more
   }
-  if (state == RingState::Failed) listener_->failed(status, sentence, loading);
   listener_->ring_changed();
 }
 

@@ -127,4 +127,23 @@ TEST(Worker, StopsAtAnyTime) {
   EXPECT_EQ(fake().live_chunks(), 0);
 }
 
+/// Who sees that the worker failed can rely on it that the reason has been told.
+TEST(Worker, TellsTheReasonBeforeItHasFailed) {
+  struct Listener : Counter {
+    void failed(fc_status status, const std::string& sentence, bool loading) override {
+      Counter::failed(status, sentence, loading);
+      seen = worker->peek(nullptr);
+    }
+    FrameWorker* worker = nullptr;
+    FrameWorker::RingState seen = FrameWorker::RingState::Failed;
+  } listener;
+  FrameWorker worker({&library(), "fake:fail_open=5", "", 0}, {}, 2, &listener);
+  listener.worker = &worker;
+  worker.start();
+  EXPECT_TRUE(eventually([&] { return worker.peek(nullptr) == FrameWorker::RingState::Failed; }));
+  EXPECT_EQ(listener.failures, 1);
+  worker.stop();
+  EXPECT_EQ(listener.seen, FrameWorker::RingState::Empty);
+}
+
 }  // namespace

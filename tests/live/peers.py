@@ -38,7 +38,7 @@ class Nginx:
             text.write(f"""load_module {RTMP_MODULE};
 daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{}}
-rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}
+rtmp {{ access_log off; server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}
 """)
         self.process = subprocess.Popen([program, "-p", folder, "-c", file], stderr=subprocess.DEVNULL)
         eventually(lambda: answers(port), "nginx listens")

@@ -35,7 +35,7 @@ master_process off;
 pid $WORK/nginx.pid;
 error_log $WORK/nginx-error.log info;
 events {}
-rtmp { server { listen 127.0.0.1:$port; application live { live on; wait_key on; } } }
+rtmp { access_log off; server { listen 127.0.0.1:$port; application live { live on; wait_key on; } } }
 CONF
 serve() {
   start nginx "$server/usr/sbin/nginx" -p "$WORK" -c "$WORK/nginx.conf" -e "$WORK/nginx-error.log"
