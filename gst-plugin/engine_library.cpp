@@ -140,6 +140,12 @@ const EngineLibrary* EngineLibrary::open(std::string* error) {
   return nullptr;
 }
 
+bool EngineLibrary::is_installed() {
+  for (const std::string& path : search_order())
+    if (g_file_test(path.c_str(), G_FILE_TEST_EXISTS)) return true;
+  return false;
+}
+
 std::string last_error_of(const EngineLibrary& library) {
   g_autofree char* valid = g_utf8_make_valid(library.last_error(), -1);
   return valid;

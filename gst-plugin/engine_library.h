@@ -45,6 +45,8 @@ struct EngineLibrary {
   /// (an installed libdir), then the loader's own search. nullptr on failure; `error` then lists every place
   /// tried and why it was not used.
   static const EngineLibrary* open(std::string* error);
+  /// Is there a file at one of these places, the loader's own left out? Opens nothing.
+  static bool is_installed();
 };
 
 /// The calling thread's last engine error as valid UTF-8.

@@ -5,6 +5,7 @@
 #include <gst/gst.h>
 
 #include <cstdio>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -91,18 +92,65 @@ void print_signals(GstElement* element) {
       " `reset` takes a seed and starts over at chunk 0. `request-stats` posts `flowcache-stats` at once.\n");
 }
 
-gboolean print_field(GQuark field, const GValue* value, gpointer) {
-  std::printf("| `%s` | %s |\n", g_quark_to_string(field), G_VALUE_TYPE_NAME(value));
+/// What a field of the statistics means; every field has a line here.
+const std::map<std::string, const char*>& meanings() {
+  static const std::map<std::string, const char*> texts = {
+      {"fps", "frames a second that left the pad lately, repeated ones included"},
+      {"native-fps", "the model's own rate"},
+      {"frames", "frames that left the pad"},
+      {"repeated", "of those, shown once more because none was ready (`underrun=repeat`)"},
+      {"skipped", "slots of the grid left out because none was ready (`underrun=skip`)"},
+      {"dropped", "finished frames that a `reset` threw away"},
+      {"underruns", "times that no frame was ready when its time came"},
+      {"chunks", "chunks finished by the engine"},
+      {"chunk-ms-p50", "milliseconds the engine took for a chunk, of the latest ones: median"},
+      {"chunk-ms-p95", "the same, 95th percentile"},
+      {"chunk-ms-p99", "the same, 99th percentile"},
+      {"steps-computed", "denoising steps that ran the network"},
+      {"steps-reused", "denoising steps that reused what was computed before"},
+      {"reuse-ratio", "reused steps of all steps, 0 … 1"},
+      {"cache-threshold", "the ε in force"},
+      {"guidance-scale", "the guidance in force"},
+      {"governor-level", "computed steps a chunk that the deadline costs now; 0: full quality, or not governed"},
+      {"deadline-ms", "milliseconds that a chunk may take; 0: not governed"},
+      {"kv-bytes", "bytes of keys and values of finished chunks now"},
+      {"kv-budget", "the most they may hold"},
+      {"kv-allocated", "bytes of the whole KV buffer, with the chunks in flight"},
+      {"reuse-bytes", "bytes of residuals and features that the reuse policy keeps"},
+      {"ring-level", "finished frames that wait for their time"},
+      {"ring-capacity", "how many may wait"},
+      {"latency", "nanoseconds that a frame may be late before it is an underrun; LATENCY says this and one frame"},
+      {"memory-path", "how frames get into buffers, see Memory"},
+      {"context-copies", "frames copied on the device because downstream uses another CUDA context"},
+      {"gpu-memory-used", "bytes in use on the device, by everybody; 0 without one"},
+      {"gpu-memory-total", "bytes that the device has; 0 without one"},
+      {"device", "where the model runs; empty until it is loaded"},
+      {"precision", "what it computes in; empty until it is loaded"},
+  };
+  return texts;
+}
+
+gboolean print_field(GQuark field, const GValue* value, gpointer complete) {
+  const auto found = meanings().find(g_quark_to_string(field));
+  if (found == meanings().end()) {
+    std::fprintf(stderr, "reference.cpp does not say what the field %s means\n", g_quark_to_string(field));
+    return *static_cast<gboolean*>(complete) = FALSE;
+  }
+  std::printf("| `%s` | %s | %s |\n", found->first.c_str(), G_VALUE_TYPE_NAME(value), found->second);
   return TRUE;
 }
 
-void print_statistics(GstElement* element) {
+/// False if a field has no meaning.
+bool print_statistics(GstElement* element) {
   std::printf(
-      "\n## Fields of `stats` and of the message `flowcache-stats`\n\n| field | type |\n| --- | --- |\n");
+      "\n## Fields of `stats` and of the message `flowcache-stats`\n\n"
+      "| field | type | meaning |\n| --- | --- | --- |\n");
   GstStructure* stats = nullptr;
   g_object_get(element, "stats", &stats, nullptr);
-  gst_structure_foreach(stats, print_field, nullptr);
+  gboolean complete = TRUE;
+  gst_structure_foreach(stats, print_field, &complete);
   gst_structure_free(stats);
+  return complete != FALSE;
 }
 
 constexpr const char* kRest = R"(
@@ -160,8 +208,8 @@ int main(int argc, char** argv) {
   std::printf("# flowcachesrc\n\nGenerated from the element by `flowcachesrc-reference`; do not edit.\n\n");
   print_properties(element);
   print_signals(element);
-  print_statistics(element);
+  const bool complete = print_statistics(element);
   std::fputs(kRest, stdout);
   gst_object_unref(element);
-  return 0;
+  return complete ? 0 : 1;
 }
