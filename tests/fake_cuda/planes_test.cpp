@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "color_convert.h"
+#include "cuda_kernels.h"
 #include "device_planes.h"
 #include "error.h"
 
@@ -127,6 +128,26 @@ TEST_F(CudaPlanesErrors, CallersContextStaysCurrent) {
   cuCtxGetCurrent(&current);
   EXPECT_EQ(current, mine.get());
   cuCtxPopCurrent(nullptr);
+}
+
+/// A process asks for the module once, so each case has a process of its own, begun anew.
+void ask_for_kernels(const char* module) {
+  setenv("FLOWCACHE_CUDA_KERNELS", module, 1);
+  try {
+    CudaKernels::get();
+  } catch (const Error& error) {
+    std::fputs(error.what(), stderr);
+    std::exit(error.status() == FC_ERROR_DEVICE ? 0 : 1);
+  }
+  std::exit(2);
+}
+
+TEST(CudaKernelsDeathTest, MissingOrWrongModuleIsNamed) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(ask_for_kernels("/no/such/module.so"), testing::ExitedWithCode(0),
+              "FC_MEMORY_HOST.*/no/such/module\\.so");
+  EXPECT_EXIT(ask_for_kernels("libc.so.6"), testing::ExitedWithCode(0),
+              "libc\\.so\\.6: has no fc_cuda_color_convert");
 }
 
 }  // namespace
