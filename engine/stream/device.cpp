@@ -4,6 +4,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/cpu/Utils.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -69,6 +70,12 @@ Precision choose_precision(const std::string& name, at::Device device) {
 const char* name_of(Precision precision) {
   if (precision.weights == at::kFloat8_e4m3fn) return "fp8";
   return precision.compute == at::kFloat ? "fp32" : "bf16";
+}
+
+void wait_for(at::Device device) {
+  if (device.is_cpu()) return;
+  const c10::impl::VirtualGuardImpl gpu(device.type());
+  gpu.synchronizeStream(gpu.getStream(device));
 }
 
 void warn_of_spinning_threads(at::Device device) {

@@ -27,6 +27,10 @@ std::string why_no_cuda();
 // Sets the calling thread's number of arithmetic threads (a thread-local setting of OpenMP). 0: all cores.
 void use_threads(uint32_t threads);
 
+// Waits for what the calling thread has given the device to do; nothing on the CPU. A time that is measured without it
+// is that of giving the orders.
+void wait_for(at::Device device);
+
 // Logs a warning if LibTorch's OpenMP threads spin at barriers: beside a video encoder that makes chunks
 // several times slower. libgomp reads OMP_WAIT_POLICY when it is loaded, so only the program can choose,
 // before it loads the engine.

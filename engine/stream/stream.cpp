@@ -170,6 +170,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   const Stopwatch watch;
   result->frames = model_->decoder->decode(chunk.latent.transpose(0, 1).contiguous(), *decoder_state_);
   if (prefix_) result->frames = prefix_->shown(chunk.index, result->frames);
+  wait_for(model_->device);  // the governor steers by these seconds
   const double decode_seconds = watch.seconds();
   result->latent = chunk.latent;
   result->index = chunk.index;

@@ -66,9 +66,9 @@ def load(work, device="cpu"):
 
 
 def load_pixels(work):
-    """Frames [M,PIXEL_FRAMES,3,H,W] uint8 kept for the decoder, and their scenes."""
+    """Frames [M,PIXEL_FRAMES,3,H,W] uint8 kept for the decoder, and their specs."""
     shards = [torch.load(p) for p in sorted(pathlib.Path(work).glob("clips-*.pt"))]
-    return torch.cat([s["pixels"] for s in shards]), [s["specs"][i][0] for s in shards for i in range(0, SHARD, PIXEL_EVERY)]
+    return torch.cat([s["pixels"] for s in shards]), [s["specs"][i] for s in shards for i in range(0, SHARD, PIXEL_EVERY)]
 
 
 def mirrored(z, matrix):

@@ -4,7 +4,8 @@
 
     models/ambient/decoder.py --work build/ambient-train --minutes 15
 
-and leaves WORK/decoder.pt, which train.py takes at its next export. Both can run at the same time.
+and leaves WORK/decoder.pt, which train.py takes at its next export. Both can run at the same time. Half of what it decodes
+is drawn by the transformer that ships, so that it learns to show the transformer's mistakes as little as it can.
 """
 import argparse
 import os
@@ -18,11 +19,15 @@ import torch
 import autoencoder
 import clips
 import export
-from render import SCENES, render
+import text
+from dit import DiT
+from pasts import redraw
+from render import SCENES, caption, render
 
 CROP, BATCH = 6, 4  # latent cells a side, crops a step
 WEIGHTS = dict(stars=4.0, snow=3.0, tunnel=1.5, fire=1.5)  # scenes of small bright things come up more often
 TEMPORAL = .05  # weight of the error of frame differences, see loss_of
+DRAWN, LEVELS, STEPS = .5, (.3, .6), 8  # share of crops that the transformer drew; noise it begins with; its steps
 
 
 def held_out(count=2, frames=24):
@@ -63,22 +68,36 @@ def loss_of(out, truth):
     return d.abs().mean() + 4 * d.pow(2).mean() + .5 * edges + TEMPORAL * (step(d) / (step(truth) + .002)).mean()
 
 
-def train(decoder, work, minutes, device, peak, log=print, check=lambda: None):
-    """Trains `decoder` in place; the rate rises for 30 steps, then falls to zero over the time."""
-    encode, (pixels, scenes) = autoencoder.Encoder(), clips.load_pixels(work)
-    latents, weights = [encode(v.float() / 255) for v in pixels], [WEIGHTS.get(s, 1.0) for s in scenes]
+@torch.no_grad()
+def drawn(model, scale, latents, specs, device, rng):
+    """The latents as the transformer draws them from half noise: the clip, with the small mistakes that change from
+    chunk to chunk. A decoder that has seen them shows the clip; one that has not shows the change as a jump."""
+    out = []
+    for i in range(0, len(latents), 10):
+        z = torch.stack(latents[i:i + 10]).to(device) / scale
+        ids = [[text.encode(caption(*spec, rng))] * (z.shape[2] // clips.CHUNK) for spec in specs[i:i + 10]]
+        out += list(redraw(model, z, torch.tensor(ids, device=device), rng, LEVELS, STEPS).cpu() * scale)
+    return out
+
+
+def train(decoder, work, minutes, device, peak, log=print, check=lambda: None, model=None, scale=1.0):
+    """Trains `decoder` in place; the rate rises for 30 steps, then falls to zero over the time. With a transformer
+    `model` and its scale, part of what is decoded is drawn by it."""
+    encode, (pixels, specs), rng = autoencoder.Encoder(), clips.load_pixels(work), random.Random()
+    latents, weights = [encode(v.float() / 255) for v in pixels], [WEIGHTS.get(spec[0], 1.0) for spec in specs]
+    own = drawn(model, scale, latents, specs, device, rng) if model else latents
     optimizer = torch.optim.AdamW(decoder.parameters(), weight_decay=0, betas=(.9, .99))
-    rng, start, step, smooth = random.Random(), time.time(), 0, None
+    start, step, smooth = time.time(), 0, None
     log(f"decoder before: PSNR and step ratio {quality(decoder)}")
     while (done := (time.time() - start) / 60 / minutes) < 1:
         check()
         for group in optimizer.param_groups:
             group["lr"] = peak * min(1, (step + 1) / 30) * max(.02, 1 - done)
         zs, vs = [], []
-        for i in rng.choices(range(len(scenes)), weights, k=BATCH):
+        for i in rng.choices(range(len(specs)), weights, k=BATCH):
             _, _, h, w = latents[i].shape
             a, b = rng.randrange(h - CROP + 1), rng.randrange(w - CROP + 1)
-            zs.append(latents[i][:, :, a:a + CROP, b:b + CROP])
+            zs.append((own if rng.random() < DRAWN else latents)[i][:, :, a:a + CROP, b:b + CROP])
             vs.append(pixels[i][:, :, a * 16:(a + CROP) * 16, b * 16:(b + CROP) * 16].float() / 255)
         z, v = torch.stack(zs).to(device), torch.stack(vs).to(device)
         with torch.autocast(device.type, torch.bfloat16):
@@ -107,12 +126,14 @@ def main():
     clips.keep_memory()
     if not clips.count(args.work):
         parser.error(f"--work {args.work} has no clips: run train.py with the same --work first")
-    decoder = autoencoder.Decoder()
+    decoder, model = autoencoder.Decoder(), DiT(len(text.WORDS)).eval()
     kept = args.work / "decoder.pt"
-    decoder.load_state_dict(torch.load(kept) if kept.exists() else export.load(args.start)[1])
+    state, exported, scale = export.load(args.start)
+    model.load_state_dict(state)
+    decoder.load_state_dict(torch.load(kept) if kept.exists() else exported)
     file = open(args.work / "decoder.log", "a")
     train(decoder, args.work, args.minutes, torch.device("cpu"), args.rate,
-          lambda line: [print(line, file=f, flush=True) for f in (file, None)])
+          lambda line: [print(line, file=f, flush=True) for f in (file, None)], model=model, scale=scale)
     torch.save(decoder.state_dict(), kept.with_suffix(".tmp"))
     kept.with_suffix(".tmp").rename(kept)
 

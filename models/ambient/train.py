@@ -314,7 +314,8 @@ def main():
             if decoder:
                 net.load_state_dict(decoder)
             args.decoder_minutes = args.decoder_minutes or max(1, args.minutes / 6)
-            decoder_training.train(net, args.work, args.decoder_minutes, device, 5e-4 if decoder else 2e-3, log, interrupt.check)
+            decoder_training.train(net, args.work, args.decoder_minutes, device, 5e-4 if decoder else 2e-3, log, interrupt.check,
+                                   run.average if state else None, run.scale)
             run.decoder = {k: v.cpu() for k, v in net.state_dict().items()}
             run.save()
         train_transformer(args, device, run, log, interrupt)
