@@ -22,16 +22,22 @@ constexpr const char* h264_caps =
     "x-rtp,media=video,encoding-name=H264,payload=96,clock-rate=90000,packetization-mode=(string)1";
 constexpr const char* offered_profile = "42e01f";
 
+/// Caps with an SSRC: only then does webrtcbin put it into the offer, and the payloader takes it from them. Media
+/// servers drop what they cannot name by it, and without it nobody knows what is sent again.
+std::string with_ssrc(const char* caps, guint ssrc) {
+  return caps + (",ssrc=(uint)" + std::to_string(ssrc));
+}
+
 /// The encoder's own level depends on the picture's size; browsers look for one of a few, of which 3.1 is
 /// offered. So webrtcbin is not asked what it takes, which is what it offered, and what arrives there is
 /// called that.
-GstPadProbeReturn name_as_offered(GstPad*, GstPadProbeInfo* info, gpointer) {
+GstPadProbeReturn name_as_offered(GstPad*, GstPadProbeInfo* info, gpointer ssrc) {
   if ((GST_PAD_PROBE_INFO_TYPE(info) & GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM) != 0) {
     GstQuery* query = GST_PAD_PROBE_INFO_QUERY(info);
     if (GST_QUERY_TYPE(query) != GST_QUERY_CAPS) return GST_PAD_PROBE_OK;
     GstCaps* filter = nullptr;
     gst_query_parse_caps(query, &filter);
-    CapsPtr taken(gst_caps_from_string(h264_caps));
+    CapsPtr taken(gst_caps_from_string(with_ssrc(h264_caps, GPOINTER_TO_UINT(ssrc)).c_str()));
     if (filter != nullptr)
       taken.reset(gst_caps_intersect_full(filter, taken.get(), GST_CAPS_INTERSECT_FIRST));
     gst_query_set_caps_result(query, taken.get());
@@ -90,8 +96,9 @@ std::shared_ptr<Peer> Peer::make(Tap& tap, const PeerConfig& config, PeerEvents 
 }
 
 bool Peer::open(const PeerConfig& config, std::string* error) {
-  pipeline_ = make_pipeline(std::string("appsrc name=source is-live=true format=time max-bytes=0 ! ") +
-                                (config.codec == Codec::H264 ? h264_line : vp8_line) +
+  const guint ssrc = g_random_int_range(1, G_MAXINT32);
+  const std::string payload = config.codec == Codec::H264 ? h264_line : with_ssrc(vp8_line, ssrc);
+  pipeline_ = make_pipeline("appsrc name=source is-live=true format=time max-bytes=0 ! " + payload +
                                 " ! webrtcbin name=webrtc bundle-policy=max-bundle",
                             config.base_time, error);
   if (!pipeline_) return false;
@@ -103,7 +110,7 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
   // Lost packets are sent again, so that losses cost one viewer a moment and the others no key frame.
   g_object_set(transceiver, "direction", GST_WEBRTC_RTP_TRANSCEIVER_DIRECTION_SENDONLY, "do-nack", TRUE,
                nullptr);
-  if (config.codec == Codec::H264) offer_h264(transceiver);
+  if (config.codec == Codec::H264) offer_h264(transceiver, ssrc);
   gst_object_unref(transceiver);
   const GstPtr<GstPad> pad(gst_element_get_static_pad(child(pipeline_.get(), "source"), "src"));
   gst_pad_add_probe(pad.get(), GST_PAD_PROBE_TYPE_EVENT_UPSTREAM, watch_keyframe_requests, &tap_, nullptr);
@@ -136,15 +143,15 @@ void Peer::set_up_ice(const std::string& address) {
   if (!address.empty()) g_signal_emit_by_name(ice, "add-local-ip-address", address.c_str(), &added);
 }
 
-void Peer::offer_h264(gpointer transceiver) {
-  const CapsPtr offered(gst_caps_from_string(h264_caps));
+void Peer::offer_h264(gpointer transceiver, guint ssrc) {
+  const CapsPtr offered(gst_caps_from_string(with_ssrc(h264_caps, ssrc).c_str()));
   gst_caps_set_simple(offered.get(), "profile-level-id", G_TYPE_STRING, offered_profile, nullptr);
   g_object_set(transceiver, "codec-preferences", offered.get(), nullptr);
   const GstPtr<GstPad> sink(gst_element_get_static_pad(webrtc_, "sink_0"));
   const GstPtr<GstPad> feeding(gst_pad_get_peer(sink.get()));
   const auto types = static_cast<GstPadProbeType>(
       GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM | GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM | GST_PAD_PROBE_TYPE_PUSH);
-  gst_pad_add_probe(feeding.get(), types, name_as_offered, nullptr, nullptr);
+  gst_pad_add_probe(feeding.get(), types, name_as_offered, GUINT_TO_POINTER(ssrc), nullptr);
 }
 
 Peer::~Peer() {

@@ -54,7 +54,7 @@ class Peer : public std::enable_shared_from_this<Peer> {
   Peer(Tap& tap, PeerEvents events) : tap_(tap), events_(std::move(events)) {}
   bool open(const PeerConfig& config, std::string* error);
   void set_up_ice(const std::string& address);
-  void offer_h264(gpointer transceiver);
+  void offer_h264(gpointer transceiver, guint ssrc);
   void connect_signals();
   void create_offer();
   void offer_created(GstPromise* promise);

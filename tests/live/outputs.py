@@ -12,6 +12,7 @@ import tempfile
 import threading
 
 from browser import Browser
+from janus import Janus, frames_of
 from peers import Nginx, free_port, output
 from program import Live, eventually, need, run
 
@@ -106,6 +107,7 @@ class WhipHandler(http.server.BaseHTTPRequestHandler):
             self.send_error(self.server.refuse or 401)
             return
         assert self.headers["Content-Type"] == "application/sdp"
+        assert "a=ssrc-group:FID " in offer, offer  # the stream and what is sent again have names
         answer = self.server.browser.later("""
             const [offer, done] = arguments;
             const pc = new RTCPeerConnection();
@@ -150,6 +152,24 @@ def whip():
         server.shutdown()
 
 
+def media_server():
+    """WHIP: Janus records what it gets, and all of it decodes"""
+    room = os.path.join(folder, "janus")
+    os.makedirs(room)
+    janus = Janus(room)
+    try:
+        with Live("--whip", janus.address) as live:
+            live.ready()
+            eventually(lambda: output(live, "whip")["frames"] >= 40, "it sends")
+            assert output(live, "whip")["attempts"] == 1, live.said()
+            assert live.stop() == 0
+        assert janus.deleted == 1, janus.deleted
+        codec, width, height, frames = frames_of(janus.recorded())
+        assert (codec, width, height) == ("h264", 320, 192) and frames >= 30, (codec, width, height, frames)
+    finally:
+        janus.stop()
+
+
 def nowhere():
     """nobody there: all three say so and try again, the stream goes on, and it stops at once when told to"""
     tcp, udp = free_port(), free_port(socket.SOCK_DGRAM)
@@ -182,6 +202,6 @@ def stalled():
 
 
 try:
-    run([rtmp, srt, whip, nowhere, stalled])
+    run([rtmp, srt, whip, media_server, nowhere, stalled])
 finally:
     shutil.rmtree(folder, ignore_errors=True)
