@@ -6,39 +6,150 @@ namespace flowcache::cli {
 
 inline const char* const bench_page = R"PAGE(<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<title>flowcache bench</title><style>
-:root{--bg:#fff;--fg:#1c2330;--dim:#667;--line:#d8dce4;--c:#1f6feb;--r:#e8edf5}
-@media(prefers-color-scheme:dark){:root{--bg:#12161d;--fg:#e4e8ef;--dim:#8b93a3;--line:#2c3442;--c:#6cb6ff;--r:#263041}}
-body{background:var(--bg);color:var(--fg);font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:1100px;padding:0 1rem}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:13px}td,th{padding:.3rem .5rem;text-align:right;border-bottom:1px solid var(--line)}
-td:first-child,th:first-child{text-align:left}svg{width:100%;height:auto;background:var(--bg)}text{fill:var(--fg);font-size:11px}.dim{color:var(--dim)}
-.axis{stroke:var(--line);fill:none}.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(240px,1fr));gap:1rem}h2{margin-top:2.2rem}
-</style></head><body><h1>flowcache bench</h1><p class="dim" id="what"></p>
-<table id="table"></table><h2>Speed against quality</h2><p class="dim">Right and up is better. PSNR against the uncached video of the same seed.</p><div id="scatter"></div>
-<h2>Drift</h2><p class="dim">PSNR by chunk index: a line that falls means errors build up in the history.</p><div id="drift"></div>
-<h2>Decisions</h2><p class="dim">First prompt. One row a chunk, one column a step: filled computed, pale reused.</p><div class="grid" id="maps"></div>
-<script>const D=/*DATA*/;
-const ns='http://www.w3.org/2000/svg',E=(t,a,p,x)=>{const e=document.createElementNS(ns,t);for(const k in a)e.setAttribute(k,a[k]);if(x!=null)e.textContent=x;p&&p.append(e);return e};
-const hue=i=>`hsl(${(i*67+210)%360} 65% 52%)`,ok=D.cases.filter(c=>c.summary);
-what.textContent=`${D.model.name} ${D.model.width}x${D.model.height}, ${D.prompts.length} prompts x ${D.chunks} chunks, seed ${D.seed}, flowcache ${D.version}`;
-const cols=[['case',c=>c.name],['speed-up',c=>c.summary.speedup.toFixed(2)+'x'],['x real time',c=>c.summary.video_realtime_factor.toFixed(2)],['deadline',c=>(100*c.summary.deadline_attainment).toFixed(0)+' %'],
-['p50 ms',c=>(1e3*c.summary.chunk_seconds.p50).toFixed(0)],['p95 ms',c=>(1e3*c.summary.chunk_seconds.p95).toFixed(0)],['p99 ms',c=>(1e3*c.summary.chunk_seconds.p99).toFixed(0)],
-['first ms',c=>(1e3*c.summary.time_to_first_chunk).toFixed(0)],['computed',c=>c.summary.steps_computed+'/'+(c.summary.steps_computed+c.summary.steps_reused)],
-['GFLOP',c=>(c.summary.flops_per_chunk/1e9).toFixed(2)],['PSNR dB',c=>c.name==c.reference?'-':c.summary.psnr.toFixed(2)],['SSIM',c=>c.name==c.reference?'-':c.summary.ssim.toFixed(4)],['flicker',c=>c.name==c.reference?'-':c.summary.flicker.toFixed(3)],['KV MB',c=>(c.summary.kv_bytes/1e6).toFixed(1)]];
-{const h=table.insertRow();cols.forEach(([n])=>{const t=document.createElement('th');t.textContent=n;h.append(t)});
-for(const c of D.cases){const r=table.insertRow();if(!c.summary){r.insertCell().textContent=c.name;const x=r.insertCell();x.colSpan=cols.length-1;x.textContent='not run: '+c.refused;continue}cols.forEach(([,f])=>r.insertCell().textContent=f(c))}}
-function plot(id,xs,ys,xl,yl,draw){const W=900,H=340,s=E('svg',{viewBox:`0 0 ${W} ${H}`,role:'img'});document.getElementById(id).append(s);
-const [x0,x1]=xs,[y0,y1]=ys,X=v=>60+(v-x0)/(x1-x0||1)*(W-90),Y=v=>H-40-(v-y0)/(y1-y0||1)*(H-60);
-E('path',{class:'axis',d:`M60 20V${H-40}H${W-30}`},s);for(let i=0;i<=5;i++){const a=x0+(x1-x0)*i/5,b=y0+(y1-y0)*i/5;E('text',{x:X(a)-8,y:H-24},s,+a.toFixed(2));E('text',{x:18,y:Y(b)+4},s,+b.toFixed(1))}
-E('text',{x:W-130,y:H-6},s,xl);E('text',{x:6,y:12},s,yl);draw(s,X,Y)}
-const cs=ok.filter(c=>c.name!=c.reference);
-if(cs.length){const sp=cs.map(c=>c.summary.speedup),ps=cs.map(c=>c.summary.psnr);
-plot('scatter',[Math.min(1,...sp),Math.max(...sp)*1.08],[Math.min(...ps)-1,Math.max(...ps)+1],'speed-up','PSNR dB',(s,X,Y)=>{const fam=[...new Set(cs.map(c=>c.cache))];
-fam.forEach((f,i)=>{const g=cs.filter(c=>c.cache==f).sort((a,b)=>a.summary.speedup-b.summary.speedup);E('path',{d:'M'+g.map(c=>X(c.summary.speedup)+' '+Y(c.summary.psnr)).join('L'),stroke:hue(i),fill:'none','stroke-opacity':.5},s);
-g.forEach(c=>{const p=E('circle',{cx:X(c.summary.speedup),cy:Y(c.summary.psnr),r:5,fill:hue(i)},s);E('title',{},p,c.name);E('text',{x:X(c.summary.speedup)+7,y:Y(c.summary.psnr)-5},s,c.name)})})});
-const dr=cs.flatMap(c=>c.summary.drift_psnr);plot('drift',[0,Math.max(1,D.chunks-1)],[Math.min(...dr)-1,Math.min(60,Math.max(...dr)+1)],'chunk','PSNR dB',(s,X,Y)=>cs.forEach((c,i)=>{const p=E('path',{d:'M'+c.summary.drift_psnr.map((v,k)=>X(k)+' '+Y(Math.min(v,60))).join('L'),stroke:hue(i),fill:'none','stroke-width':1.6},s);E('title',{},p,c.name)}))}
-for(const c of ok){const run=c.runs[0],n=run[0].decisions.length,d=document.createElement('div');d.innerHTML='<div class="dim"></div>';d.firstChild.textContent=c.name;const s=E('svg',{viewBox:`0 0 ${n*10} ${run.length*10}`});
-run.forEach((m,y)=>m.decisions.forEach((v,x)=>E('rect',{x:x*10,y:y*10,width:9,height:9,style:`fill:var(${v?'--c':'--r'})`},s)));d.append(s);maps.append(d)}
+<title>flowcache bench</title>
+<style>
+:root { --back: #fff; --ink: #1c2330; --faint: #667; --line: #d8dce4; --computed: #1f6feb; --reused: #e8edf5; }
+@media (prefers-color-scheme: dark) {
+  :root { --back: #12161d; --ink: #e4e8ef; --faint: #8b93a3; --line: #2c3442; --computed: #6cb6ff; --reused: #263041; }
+}
+body { background: var(--back); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem; }
+h2 { margin-top: 2.2rem; }
+.faint { color: var(--faint); }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 13px; }
+td, th { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid var(--line); }
+td:first-child, th:first-child { text-align: left; }
+td i { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .5em; }
+svg { width: 100%; height: auto; }
+text { fill: var(--ink); font-size: 11px; }
+.tick { fill: var(--faint); }
+.axis, .rule { stroke: var(--line); fill: none; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: 1rem; }
+</style></head>
+<body>
+<h1>flowcache bench</h1><p class="faint" id="what"></p>
+<div class="wide"><table id="table"></table></div>
+<h2>Speed against quality</h2><p class="faint">Right and up is better. PSNR against the uncached video of the same seed.</p><div id="scatter"></div>
+<h2>Drift</h2><p class="faint">PSNR by chunk index, at most 60 dB; colours as in the table. A line that falls means errors build up in the history.</p><div id="drift"></div>
+<h2>Decisions</h2><p class="faint">First prompt. One row a chunk, one column a step: filled computed, pale reused.</p><div class="grid" id="maps"></div>
+<script>
+const data = /*DATA*/;
+const ran = data.cases.filter((c) => c.summary), compared = ran.filter((c) => c.name != c.reference);
+const color = (c) => compared.includes(c) ? `hsl(${compared.indexOf(c) * 137 + 210} 62% 50%)` : 'var(--faint)';
+
+function add(parent, tag, attributes = {}, text) {
+  const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const name in attributes) node.setAttribute(name, attributes[name]);
+  if (text != null) node.textContent = text;
+  parent.append(node);
+  return node;
+}
+
+document.getElementById('what').textContent = `${data.model.name} ${data.model.width}x${data.model.height}, ` +
+  `${data.prompts.length} prompts x ${data.chunks} chunks, seed ${data.seed}, flowcache ${data.version}`;
+
+const drift = (c) => c.summary.drift_psnr.map((v) => Math.min(v, 60));  // beyond it no eye sees a difference
+const ms = (seconds) => (1e3 * seconds).toFixed(0), itself = (c) => c.name == c.reference;
+const columns = {
+  'case': (c) => c.name,
+  'speed-up': (c) => c.summary.speedup.toFixed(2) + 'x',
+  'x real time': (c) => c.summary.video_realtime_factor.toFixed(2),
+  'deadline': (c) => (100 * c.summary.deadline_attainment).toFixed(0) + ' %',
+  'p50 ms': (c) => ms(c.summary.chunk_seconds.p50),
+  'p95 ms': (c) => ms(c.summary.chunk_seconds.p95),
+  'p99 ms': (c) => ms(c.summary.chunk_seconds.p99),
+  'first ms': (c) => ms(c.summary.time_to_first_chunk),
+  'computed': (c) => c.summary.steps_computed + '/' + (c.summary.steps_computed + c.summary.steps_reused),
+  'GFLOP': (c) => (c.summary.flops_per_chunk / 1e9).toFixed(2),
+  'PSNR dB': (c) => itself(c) ? '-' : c.summary.psnr.toFixed(2),
+  'SSIM': (c) => itself(c) ? '-' : c.summary.ssim.toFixed(4),
+  'flicker': (c) => itself(c) ? '-' : c.summary.flicker.toFixed(3),
+  'drift dB': (c) => itself(c) ? '-' : (drift(c).at(-1) - drift(c)[0]).toFixed(1),
+  'KV MB': (c) => (c.summary.kv_bytes / 1e6).toFixed(1),
+};
+const table = document.getElementById('table'), head = table.createTHead().insertRow(), rows = table.createTBody();
+for (const name in columns) head.append(Object.assign(document.createElement('th'), { textContent: name }));
+for (const c of data.cases) {
+  const row = rows.insertRow();
+  if (!c.summary) {
+    row.insertCell().textContent = c.name;
+    Object.assign(row.insertCell(), { colSpan: Object.keys(columns).length - 1, textContent: 'not run: ' + c.refused });
+    continue;
+  }
+  for (const name in columns) row.insertCell().textContent = columns[name](c);
+  if (!itself(c)) {
+    const dot = document.createElement('i');
+    dot.style.background = color(c);
+    row.cells[0].prepend(dot);
+  }
+}
+
+// Round numbers that span [low, high] in about five steps.
+function ticks(low, high, whole) {
+  const rough = (high - low) / 5, ten = 10 ** Math.floor(Math.log10(rough));
+  const step = Math.max(whole ? 1 : 0, ten * [1, 2, 5, 10].find((n) => n * ten >= rough)), out = [];
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) out.push(+(i * step).toPrecision(6));
+  return out;
+}
+
+const W = 900, H = 360, LEFT = 48, RIGHT = W - 24, TOP = 24, BOTTOM = H - 44;
+function plot(id, xs, ys, xName, yName, whole) {
+  const svg = add(document.getElementById(id), 'svg', { viewBox: `0 0 ${W} ${H}`, role: 'img' });
+  const x = (v) => LEFT + (v - xs[0]) / (xs[1] - xs[0] || 1) * (RIGHT - LEFT);
+  const y = (v) => BOTTOM - (v - ys[0]) / (ys[1] - ys[0] || 1) * (BOTTOM - TOP);
+  for (const v of ticks(...ys)) {
+    add(svg, 'path', { class: 'rule', d: `M${LEFT} ${y(v)}H${RIGHT}` });
+    add(svg, 'text', { class: 'tick', x: LEFT - 8, y: y(v) + 4, 'text-anchor': 'end' }, v);
+  }
+  for (const v of ticks(...xs, whole)) add(svg, 'text', { class: 'tick', x: x(v), y: BOTTOM + 16, 'text-anchor': 'middle' }, v);
+  add(svg, 'path', { class: 'axis', d: `M${LEFT} ${TOP}V${BOTTOM}H${RIGHT}` });
+  add(svg, 'text', { class: 'tick', x: RIGHT, y: H - 8, 'text-anchor': 'end' }, xName);
+  add(svg, 'text', { class: 'tick', x: 4, y: 12 }, yName);
+  return { svg, x, y };
+}
+
+// A name beside its point: to the left of it near the right edge, and below or above where another name is already.
+function labels(svg) {
+  const taken = [];
+  return (x, y, text) => {
+    const wide = text.length * 5.8, left = x + 8 + wide > RIGHT + 20 ? x - 8 - wide : x + 8;
+    const free = (at) => taken.every((t) => left > t.right || left + wide < t.left || Math.abs(at - t.y) > 11);
+    const at = [4, -8, 16, -20, 28, -32].map((d) => y + d).find(free) ?? y + 4;
+    taken.push({ left, right: left + wide, y: at });
+    add(svg, 'text', { x: left, y: at, textLength: wide, lengthAdjust: 'spacingAndGlyphs' }, text);
+  };
+}
+
+if (compared.length) {
+  const speeds = compared.map((c) => c.summary.speedup), psnrs = compared.map((c) => c.summary.psnr);
+  const s = plot('scatter', [Math.min(1, ...speeds), Math.max(...speeds) * 1.08], [Math.min(...psnrs) - 1, Math.max(...psnrs) + 1], 'speed-up', 'PSNR dB');
+  const label = labels(s.svg);
+  for (const cache of new Set(compared.map((c) => c.cache))) {  // thresholds of one policy are joined
+    const line = compared.filter((c) => c.cache == cache).sort((a, b) => a.summary.speedup - b.summary.speedup);
+    const path = 'M' + line.map((c) => s.x(c.summary.speedup) + ' ' + s.y(c.summary.psnr)).join('L');
+    add(s.svg, 'path', { d: path, stroke: color(line[0]), fill: 'none', 'stroke-opacity': .5 });
+  }
+  for (const c of compared) {
+    const point = [s.x(c.summary.speedup), s.y(c.summary.psnr)];
+    add(add(s.svg, 'circle', { cx: point[0], cy: point[1], r: 5, fill: color(c) }), 'title', {}, c.name);
+    label(...point, c.name);
+  }
+  const all = compared.flatMap(drift);
+  const d = plot('drift', [0, Math.max(1, data.chunks - 1)], [Math.min(...all) - 1, Math.max(...all) + 1], 'chunk', 'PSNR dB', true);
+  for (const c of compared) {
+    const path = 'M' + drift(c).map((v, k) => d.x(k) + ' ' + d.y(v)).join('L');
+    add(add(d.svg, 'path', { d: path, stroke: color(c), fill: 'none', 'stroke-width': 1.8 }), 'title', {}, c.name);
+  }
+}
+
+for (const c of ran) {
+  const chunks = c.runs[0], steps = chunks[0].decisions.length, cell = document.createElement('div');
+  cell.append(Object.assign(document.createElement('div'), { className: 'faint', textContent: c.name }));
+  const svg = add(cell, 'svg', { viewBox: `0 0 ${steps * 10} ${chunks.length * 10}` });
+  chunks.forEach((chunk, y) => chunk.decisions.forEach((computed, x) => add(svg, 'rect',
+    { x: x * 10, y: y * 10, width: 9, height: 9, style: `fill: var(${computed ? '--computed' : '--reused'})` })));
+  document.getElementById('maps').append(cell);
+}
 </script></body></html>
 )PAGE";
 

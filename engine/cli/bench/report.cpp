@@ -31,15 +31,21 @@ nlohmann::json summary_json(const BenchSummary& s) {
           {"drift_psnr", s.drift}};
 }
 
+// What the last chunk is worse than the first, in dB; beyond 60 dB no eye sees a difference.
+double drift_of(const BenchSummary& s) {
+  if (s.drift.empty()) return 0;
+  return std::min(s.drift.back(), 60.0) - std::min(s.drift.front(), 60.0);
+}
+
 }  // namespace
 
 std::string bench_table(const std::vector<BenchResult>& results, const fc_model_info& model) {
   size_t width = 20;
   for (const auto& r : results) width = std::max(width, r.what.name().size());
   char line[512];
-  std::snprintf(line, sizeof line, "%-*s %7s %6s %7s %8s %8s %8s %9s %13s %7s %7s %7s %6s %7s %9s\n",
+  std::snprintf(line, sizeof line, "%-*s %7s %6s %7s %8s %8s %8s %9s %13s %7s %7s %7s %6s %7s %6s %9s\n",
                 static_cast<int>(width), "case", "speedup", "x real", "in time", "p50 ms", "p95 ms", "p99 ms",
-                "first ms", "computed", "GFLOP", "PSNR", "worst", "SSIM", "flicker", "KV");
+                "first ms", "computed", "GFLOP", "PSNR", "worst", "SSIM", "flicker", "drift", "KV");
   std::string table = line;
   for (const auto& r : results) {
     if (!r.refused.empty()) {
@@ -50,10 +56,10 @@ std::string bench_table(const std::vector<BenchResult>& results, const fc_model_
     const bool reference = &r == &results[r.reference];
     char quality[64];
     if (reference)
-      std::snprintf(quality, sizeof quality, "%7s %7s %6s %7s", "-", "-", "-", "-");
+      std::snprintf(quality, sizeof quality, "%7s %7s %6s %7s %6s", "-", "-", "-", "-", "-");
     else
-      std::snprintf(quality, sizeof quality, "%7.2f %7.2f %6.4f %7.3f", s.psnr, s.worst_psnr, s.ssim,
-                    s.flicker);
+      std::snprintf(quality, sizeof quality, "%7.2f %7.2f %6.4f %7.3f %6.1f", s.psnr, s.worst_psnr, s.ssim,
+                    s.flicker, drift_of(s));
     std::snprintf(
         line, sizeof line, "%-*s %6.2fx %6.2f %6.0f%% %8.1f %8.1f %8.1f %9.1f %6llu/%-6llu %7.2f %s %9s\n",
         static_cast<int>(width), r.what.name().c_str(), s.speedup, s.realtime, 100 * s.deadline, 1e3 * s.p50,
