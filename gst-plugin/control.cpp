@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "control.h"
 
+#include <gst/video/navigation.h>
+
 #include <utility>
 
 #include "log.h"
@@ -166,6 +168,25 @@ bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event) {
   gst_structure_get_uint(s, "blend-chunks", &blend_chunks);
   gst_structure_get_uint64(s, "at", &at);
   return set_prompt_action(source, prompt, blend_chunks, at);
+}
+
+bool handle_navigation(GstFlowCacheSrc* source, GstEvent* event) {
+  const char* key = nullptr;
+  if (gst_navigation_event_get_type(event) != GST_NAVIGATION_EVENT_KEY_PRESS ||
+      !gst_navigation_event_parse_key_event(event, &key) || key == nullptr)
+    return false;
+  SourceState& state = *source->state;
+  std::string prompt;
+  guint blend_chunks = 0;
+  {
+    std::lock_guard lock(state.mutex);
+    const auto found = state.keys.find(key);
+    if (found == state.keys.end()) return false;
+    prompt = found->second;
+    blend_chunks = state.settings.blend_chunks;
+  }
+  set_prompt_action(source, prompt.c_str(), blend_chunks, GST_CLOCK_TIME_NONE);
+  return true;
 }
 
 void install_signals(GObjectClass* object_class) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Ways to change what is shown while it plays: the property `prompt`, the action signals `set-prompt` and
-// `reset`, and the upstream event `flowcache/prompt`. All end here.
+// `reset`, the upstream event `flowcache/prompt`, and keys. All end here.
 #pragma once
 
 #include "source_state.h"
@@ -36,6 +36,9 @@ void change_negative_prompt(GstFlowCacheSrc* source, const std::string& text);
 /// Handles `flowcache/prompt` (prompt: string, blend-chunks: uint, at: uint64 running time) and
 /// `flowcache/reset` (seed: uint64). False if the event is another one, or says nothing.
 bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event);
+
+/// A key that is pressed and has a prompt in `key-prompts` shows it. False if there is none for it. Any thread.
+bool handle_navigation(GstFlowCacheSrc* source, GstEvent* event);
 
 void install_signals(GObjectClass* object_class);
 

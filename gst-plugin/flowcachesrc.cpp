@@ -101,10 +101,17 @@ bool prepare(GstFlowCacheSrc* source) {
       return false;
     }
   }
+  std::string problem;
+  KeyPrompts keys = parse_key_prompts(settings.key_prompts, &problem);
+  if (!problem.empty()) {
+    GST_ELEMENT_ERROR(source, RESOURCE, SETTINGS, ("%s", problem.c_str()), ("property key-prompts"));
+    return false;
+  }
   std::lock_guard lock(state.mutex);
   state.library = library;
   state.model = model;
   state.script = std::move(script);
+  state.keys = std::move(keys);
   return true;
 }
 

@@ -95,6 +95,9 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
       case PROP_SCRIPT_LOCATION:
         s.script_location = text_of(value);
         break;
+      case PROP_KEY_PROMPTS:
+        s.key_prompts = text_of(value);
+        break;
       case PROP_END_WITH_SCRIPT:
         s.end_with_script = g_value_get_boolean(value);
         break;
@@ -180,6 +183,9 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
       break;
     case PROP_SCRIPT_LOCATION:
       set_text(s.script_location);
+      break;
+    case PROP_KEY_PROMPTS:
+      set_text(s.key_prompts);
       break;
     case PROP_END_WITH_SCRIPT:
       g_value_set_boolean(value, s.end_with_script);

@@ -82,6 +82,12 @@ void install_prompt_properties(GObjectClass* k) {
           "End the stream where the last cue of `script-location` ends; FALSE: its prompt holds on", FALSE,
           kReady));
   g_object_class_install_property(
+      k, PROP_KEY_PROMPTS,
+      g_param_spec_string("key-prompts", "Prompts on keys",
+                          "Prompts for keys that are pressed in the window that shows the stream: "
+                          "\"1=orange fire; 2=blue snow; space=golden ocean\"; `blend-chunks` holds",
+                          nullptr, kReady));
+  g_object_class_install_property(
       k, PROP_PREFIX_LOCATION,
       g_param_spec_string("prefix-location", "Prefix",
                           "Image or video file that the stream goes on from, scaled to the model's size, its "

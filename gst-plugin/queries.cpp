@@ -123,6 +123,8 @@ gboolean event(GstBaseSrc* base, GstEvent* event) {
   }
   if (GST_EVENT_TYPE(event) == GST_EVENT_CUSTOM_UPSTREAM && handle_custom_event(FLOWCACHE_SRC(base), event))
     return TRUE;
+  if (GST_EVENT_TYPE(event) == GST_EVENT_NAVIGATION && handle_navigation(FLOWCACHE_SRC(base), event))
+    return TRUE;
   return parent_class()->event(base, event);
 }
 

@@ -193,7 +193,7 @@ WARNING. Errors name the value, the limit and the remedy.
 ## Upstream events
 
 `GST_EVENT_CUSTOM_UPSTREAM` with a structure `flowcache/prompt` (`prompt`: string, `blend-chunks`: uint, `at`: uint64) or
-`flowcache/reset` (`seed`: uint64).
+`flowcache/reset` (`seed`: uint64). Navigation events of a key that is pressed and has a prompt in `key-prompts`.
 )";
 
 }  // namespace

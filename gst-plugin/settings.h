@@ -20,7 +20,7 @@ inline constexpr guint kDefaultChunksAhead = 2;
 inline constexpr size_t kMaxPromptBytes = 8192;
 
 struct Settings {
-  std::string model, device, cache, kv_cache, negative_prompt, script_location, prefix_location;
+  std::string model, device, cache, kv_cache, negative_prompt, script_location, key_prompts, prefix_location;
   std::string prompt = kDefaultPrompt;
   guint64 seed = 0, kv_budget = 0;
   double cache_threshold = kModelDefault, guidance_scale = kModelDefault;

@@ -17,6 +17,7 @@
 #include "memory_kind.h"
 #include "memory_path.h"
 #include "qos_governor.h"
+#include "key_prompts.h"
 #include "script.h"
 #include "settings.h"
 #include "statistics.h"
@@ -46,6 +47,7 @@ struct SourceState {
   const EngineLibrary* library = nullptr;  ///< from NULL->READY on
   fc_model_info model{};                   ///< valid if model.width > 0
   std::vector<Cue> script;                 ///< of `script-location`, read with the model
+  KeyPrompts keys;                         ///< of `key-prompts`, likewise
 
   // ---- thread-safe by themselves
   Statistics statistics;

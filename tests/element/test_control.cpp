@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Properties and prompts while the source plays.
+#include <gst/video/navigation.h>
+
 #include "element_test.h"
 
 using namespace element_test;
@@ -28,6 +30,44 @@ TEST(Prompt, FirstOneIsAcknowledged) {
   ASSERT_TRUE(applied);
   EXPECT_EQ(field(applied.get(), "chunk"), 0u);
   EXPECT_EQ(field(applied.get(), "pts"), 0u);
+}
+
+/// A window's keys reach the source as navigation events; other keys, and keys let go, change nothing.
+TEST(Prompt, KeysShowTheirPrompts) {
+  Source source("prompt=fire key-prompts=\"1=blue snow; space = golden ocean=still;\"");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  ASSERT_TRUE(MessagePtr(source.element_message("flowcache-prompt", "received")));
+  const auto press = [&](GstEvent* event) {
+    return gst_harness_push_upstream_event(source.harness(), event);
+  };
+  EXPECT_TRUE(press(gst_navigation_event_new_key_press("1", GST_NAVIGATION_MODIFIER_NONE)));
+  const MessagePtr first(source.element_message("flowcache-prompt", "received"));
+  ASSERT_TRUE(first);
+  EXPECT_EQ(text(first.get(), "prompt"), "blue snow");
+  press(gst_navigation_event_new_key_press("2", GST_NAVIGATION_MODIFIER_NONE));
+  press(gst_navigation_event_new_key_release("1", GST_NAVIGATION_MODIFIER_NONE));
+  press(gst_navigation_event_new_mouse_move(1, 2, GST_NAVIGATION_MODIFIER_NONE));
+  EXPECT_TRUE(press(gst_navigation_event_new_key_press("space", GST_NAVIGATION_MODIFIER_NONE)));
+  const MessagePtr second(source.element_message("flowcache-prompt", "received"));
+  ASSERT_TRUE(second);
+  EXPECT_EQ(text(second.get(), "prompt"), "golden ocean=still");
+}
+
+TEST(Prompt, KeysOfAnotherFormAreNamed) {
+  for (const auto& [given, said] :
+       {std::pair("fire", "\"fire\" is not KEY=PROMPT"), std::pair("1=", "\"1=\" is not"),
+        std::pair("=fire", "\"=fire\" is not"), std::pair("1=a;1=b", "1 has two prompts")}) {
+    Source source("");
+    g_object_set(source.element(), "key-prompts", given, nullptr);
+    EXPECT_EQ(gst_element_set_state(source.element(), GST_STATE_READY), GST_STATE_CHANGE_FAILURE);
+    const MessagePtr message(gst_bus_pop_filtered(GST_ELEMENT_BUS(source.element()), GST_MESSAGE_ERROR));
+    ASSERT_TRUE(message) << given;
+    GError* error = nullptr;
+    gst_message_parse_error(message.get(), &error, nullptr);
+    EXPECT_NE(std::string(error->message).find(said), std::string::npos) << error->message;
+    g_clear_error(&error);
+  }
 }
 
 /// The receipt names exactly the frame from which on the picture has changed.
