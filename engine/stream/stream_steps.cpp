@@ -20,6 +20,7 @@ void Stream::ask(Task& task) {
       table.sigma[task.step + 1],
       chunk.must_compute || (reuse_->across_chunks() && !across_[task.step][weighs(0) ? 0 : 1].defined())};
   info.must_compute |= writes_history(task.step);  // R1: these keys and values become history
+  info.last_is_history = !clean_context_;
   const Tap taps = reuse_->taps();
   StepFeatures& features = task.question.features;
   const bool first_blocks = wants(taps, Tap::first_blocks);

@@ -242,6 +242,37 @@ TEST(StaticMasks, Ramp) {
   EXPECT_EQ(play("ramp:computed=50", 24), std::vector<int>(24, 1));
 }
 
+TEST(StaticMasks, RampMayEndBeforeTheLastStep) {
+  EXPECT_EQ(play("ramp:computed=6,end=1", 24), mask("0,2,6,10,16,22", 24));
+  EXPECT_EQ(play("ramp:computed=5,power=1,end=3", 24), mask("0,5,10,15,20", 24));
+  EXPECT_EQ(play("ramp:computed=2,end=50", 4), mask("0,1", 4)) << "no further forward than the count allows";
+  EXPECT_EQ(play("ramp:computed=7,end=2", 8), mask("0-6", 8));
+  EXPECT_EQ(play("ramp:computed=8,end=2", 8), std::vector<int>(8, 1));
+}
+
+// R1: the stream computes the last step of a chunk whose last keys become history; then it is one of the
+// count.
+TEST(StaticMasks, RampEndsWithTheLastStepWhereThatBecomesHistory) {
+  const auto policy = choose_reuse("ramp:computed=6,end=2").make();
+  std::vector<int> computed;
+  for (int step = 0; step < 24; ++step) {
+    ChunkStep one = make_step(0, step, 24, 1.0);
+    one.info.last_is_history = true;
+    computed.push_back(policy->decide({&one, 1}, 1.0)[0].action == Action::compute);
+  }
+  EXPECT_EQ(computed, mask("0,2,6,11,16,23", 24));
+}
+
+TEST(StaticMasks, RampComputesAsManyStepsAsItSays) {
+  for (const char* rest : {"", ",power=4", ",end=3", ",power=3,end=9"})
+    for (int steps : {8, 24, 50})
+      for (int computed = 2; computed <= steps; ++computed) {
+        const auto all = play("ramp:computed=" + std::to_string(computed) + rest, steps);
+        EXPECT_EQ(std::count(all.begin(), all.end(), 1), computed) << steps << rest;
+        EXPECT_EQ(all.front(), 1);
+      }
+}
+
 TEST(Predictor, PublishedTaylorValues) {
   const double points[] = {4, 2, 0}, y[] = {2.5, 1.5, 1};
   const std::map<int, std::vector<double>> wanted = {

@@ -11,7 +11,7 @@ namespace {
 
 class Automatic final : public PerChunkPolicy {
  public:
-  Automatic(int floor, int ceiling, double power) : floor_(floor), ceiling_(ceiling), power_(power) {}
+  Automatic(int floor, int ceiling, Ramp ramp) : floor_(floor), ceiling_(ceiling), ramp_(ramp) {}
   Tap taps() const override { return Tap::none; }
   ReuseKind kind() const override { return ReuseKind::velocity; }
 
@@ -19,25 +19,23 @@ class Automatic final : public PerChunkPolicy {
     const int most = ceiling_ == 0 ? steps : std::min(ceiling_, steps);
     return {std::min(floor_, most), most};
   }
-  void allow(int computed) override { allowed_ = computed; }
+  void allow(int computed) override { ramp_.computed = computed; }
 
-  void end_chunk(int64_t chunk) override { computed_.erase(chunk); }
-  void reset() override { computed_.clear(); }
+  void end_chunk(int64_t chunk) override { ramps_.erase(chunk); }
+  void reset() override { ramps_.clear(); }
   uint64_t state_bytes() const override { return 0; }
 
  private:
   Decision decide_one(const ChunkStep& step, double threshold) override {
     const StepInfo& info = step.info;
-    const auto [own, first] = computed_.try_emplace(info.chunk, allowed_);
-    const bool compute = !(threshold > 0) || info.must_compute || first || info.step >= info.steps - 1 ||
-                         on_ramp(info.step, info.steps, own->second, power_);
+    const auto [own, first] = ramps_.try_emplace(info.chunk, ramp_);
+    const bool compute = !(threshold > 0) || info.must_compute || first || own->second.computes(info);
     return {.action = compute ? Action::compute : Action::reuse, .forced = compute};
   }
 
   int floor_, ceiling_;
-  double power_;
-  int allowed_ = 1000;               // before the governor speaks: everything
-  std::map<int64_t, int> computed_;  // of the chunks in flight
+  Ramp ramp_;
+  std::map<int64_t, Ramp> ramps_;  // of the chunks in flight
 };
 
 }  // namespace
@@ -49,15 +47,15 @@ PolicyEntry<ReusePolicy> automatic() {
           .summary = "as many computed steps as the deadline allows, placed as `ramp` places them",
           .threshold = 1,
           .options = with_prediction(
-              {
+              with_ramp({
                   count_option("floor", "computed steps a chunk that it never goes below", 3, 2),
                   count_option("ceiling", "computed steps a chunk that it never exceeds; 0: all steps", 0),
-                  power_option(),
-              },
+              }),
               /*order=*/1, /*correct=*/1),
           .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
+            constexpr int everything = 1000;  // before the governor speaks
             return predicted(std::make_unique<Automatic>(options.integer("floor"), options.integer("ceiling"),
-                                                         options.number("power")),
+                                                         ramp_of(options, everything)),
                              options);
           }};
 }

@@ -9,8 +9,8 @@ namespace {
 
 std::unique_ptr<ReusePolicy> make(const Options& options) {
   const int interval = options.integer("interval"), start = options.integer("start");
-  const auto mask = [interval, start](int step, int) {
-    return step < start || (step - start) % interval == 0;
+  const auto mask = [interval, start](const StepInfo& info) {
+    return info.step < start || (info.step - start) % interval == 0 || info.step == info.steps - 1;
   };
   return predicted(std::make_unique<StaticMask>(mask, reuse_kind(options.word("residual"))), options);
 }

@@ -12,21 +12,31 @@
 
 namespace flowcache {
 
-bool on_ramp(int step, int steps, int computed, double power) {
-  if (computed >= steps) return true;
-  for (int k = 0; k < computed; ++k) {
+bool Ramp::computes(const StepInfo& info) const {
+  if (computed >= info.steps) return true;
+  const int left_out = info.last_is_history ? 0 : std::min(end, info.steps - computed);
+  const int reach = info.steps - 1 - left_out;
+  int place = -1;
+  for (int k = 0; k < computed && place < info.step; ++k) {
     const double along = static_cast<double>(k) / std::max(1, computed - 1);
-    if (std::lround((steps - 1) * std::pow(along, power)) == step) return true;
+    place = std::max(place + 1, static_cast<int>(std::lround(reach * std::pow(along, power))));
   }
-  return false;
+  return place == info.step;
 }
 
-OptionSpec power_option() {
-  return {.name = "power",
-          .help = "1 spaces them evenly, more crowds them at the start",
-          .value = 1.5,
-          .min = 1,
-          .max = 4};
+std::vector<OptionSpec> with_ramp(std::vector<OptionSpec> options) {
+  options.push_back({.name = "power",
+                     .help = "1 spaces them evenly, more crowds them at the start",
+                     .value = 1.5,
+                     .min = 1,
+                     .max = 4});
+  options.push_back(
+      count_option("end", "steps left out behind the last computed one; 0 where it becomes history", 0));
+  return options;
+}
+
+Ramp ramp_of(const Options& options, int computed) {
+  return {.computed = computed, .power = options.number("power"), .end = options.integer("end")};
 }
 
 namespace reuse {
@@ -37,14 +47,11 @@ PolicyEntry<ReusePolicy> ramp() {
       .summary = "a fixed number of computed steps a chunk, close together at first and then further apart",
       .threshold = 1,
       .options = with_prediction(
-          {
-              count_option("computed", "steps of a chunk that run the network", 7, 2),
-              power_option(),
-          },
+          with_ramp({count_option("computed", "steps of a chunk that run the network", 7, 2)}),
           /*order=*/1, /*correct=*/1),
       .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
-        const auto mask = [computed = options.integer("computed"), power = options.number("power")](
-                              int step, int steps) { return on_ramp(step, steps, computed, power); };
+        const Ramp ramp = ramp_of(options, options.integer("computed"));
+        const auto mask = [ramp](const StepInfo& info) { return ramp.computes(info); };
         return predicted(std::make_unique<StaticMask>(mask, ReuseKind::velocity), options);
       }};
 }

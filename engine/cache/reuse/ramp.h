@@ -6,11 +6,19 @@
 
 namespace flowcache {
 
-// Is `step` one of the `computed` steps round((steps - 1) (k / (computed - 1))^power), k = 0..computed - 1?
-// power 1 spaces them evenly, more crowds them at the start.
-bool on_ramp(int step, int steps, int computed, double power);
+struct Ramp {
+  int computed = 0;  // steps that run the network; all of them if a chunk has fewer
+  double power = 1;  // 1 spaces them evenly, more crowds them at the start
+  int end = 0;       // steps between the last computed one and the chunk's last
 
-// The option "power".
-OptionSpec power_option();
+  // Is this one of the steps round(reach (k / (computed - 1))^power), k = 0..computed - 1? reach is the
+  // chunk's last step less `end`, or the last itself where that becomes history. Steps that would coincide
+  // move on, so that there are always `computed` of them.
+  bool computes(const StepInfo& info) const;
+};
+
+// The options "power" and "end", and what they say.
+std::vector<OptionSpec> with_ramp(std::vector<OptionSpec> options);
+Ramp ramp_of(const Options& options, int computed = 0);
 
 }  // namespace flowcache

@@ -54,6 +54,7 @@ struct StepInfo {
   double timestep = 0, sigma = 1, sigma_next = 0;
   bool must_compute =
       false;  // the stream's rules demand it (R1, R5, nothing to reuse); the answer is then `compute`
+  bool last_is_history = false;  // the stream will demand the chunk's last step: it becomes history (R1)
 };
 
 struct StepFeatures {

@@ -62,9 +62,9 @@ PolicyEntry<ReusePolicy> scm() {
                residual_option()}),
           .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
             const std::string name = options.word("mask");
-            const auto mask = [name, cached = std::string()](int step, int steps) mutable {
-              if (static_cast<int>(cached.size()) != steps) cached = scm_mask(name, steps);
-              return cached[step] == '1';
+            const auto mask = [name, cached = std::string()](const StepInfo& info) mutable {
+              if (static_cast<int>(cached.size()) != info.steps) cached = scm_mask(name, info.steps);
+              return cached[info.step] == '1';
             };
             return predicted(std::make_unique<StaticMask>(mask, reuse_kind(options.word("residual"))),
                              options);

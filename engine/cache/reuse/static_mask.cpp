@@ -6,8 +6,7 @@ namespace flowcache {
 Decision StaticMask::decide_one(const ChunkStep& step, double threshold) {
   const StepInfo& info = step.info;
   const bool first = begun_.insert(info.chunk).second;
-  const bool compute = !(threshold > 0) || info.must_compute || first || info.step == 0 ||
-                       info.step >= info.steps - 1 || mask_(info.step, info.steps);
+  const bool compute = !(threshold > 0) || info.must_compute || first || info.step == 0 || mask_(info);
   return {.action = compute ? Action::compute : Action::reuse, .forced = compute};
 }
 

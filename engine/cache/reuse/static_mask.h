@@ -12,8 +12,8 @@ namespace flowcache {
 
 class StaticMask final : public PerChunkPolicy {
  public:
-  // Computes step `step` of `steps`? Step 0 and the last step are computed whatever it says.
-  using Mask = std::function<bool(int step, int steps)>;
+  // Computes this step? A chunk's first is computed whatever it says.
+  using Mask = std::function<bool(const StepInfo&)>;
 
   StaticMask(Mask mask, ReuseKind kind) : mask_(std::move(mask)), kind_(kind) {}
   Tap taps() const override { return Tap::none; }
