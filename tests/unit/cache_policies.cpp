@@ -235,15 +235,15 @@ TEST(StaticMasks, Interval) {
 // prediction
 
 TEST(StaticMasks, Ramp) {
-  EXPECT_EQ(play("ramp:computed=5", 24), mask("0,3,8,15,23", 24));
-  EXPECT_EQ(play("ramp:computed=6", 24), mask("0,2,6,11,16,23", 24));
-  EXPECT_EQ(play("ramp:computed=6,power=1", 26), mask("0,5,10,15,20,25", 26));
-  EXPECT_EQ(play("ramp:computed=2", 24), mask("0,23", 24));
+  EXPECT_EQ(play("ramp:computed=5,end=0", 24), mask("0,3,8,15,23", 24));
+  EXPECT_EQ(play("ramp:computed=6,end=0", 24), mask("0,2,6,11,16,23", 24));
+  EXPECT_EQ(play("ramp:computed=6,power=1,end=0", 26), mask("0,5,10,15,20,25", 26));
+  EXPECT_EQ(play("ramp:computed=2,end=0", 24), mask("0,23", 24));
   EXPECT_EQ(play("ramp:computed=50", 24), std::vector<int>(24, 1));
 }
 
 TEST(StaticMasks, RampMayEndBeforeTheLastStep) {
-  EXPECT_EQ(play("ramp:computed=6,end=1", 24), mask("0,2,6,10,16,22", 24));
+  EXPECT_EQ(play("ramp:computed=6", 24), mask("0,2,6,10,16,22", 24));
   EXPECT_EQ(play("ramp:computed=5,power=1,end=3", 24), mask("0,5,10,15,20", 24));
   EXPECT_EQ(play("ramp:computed=2,end=50", 4), mask("0,1", 4)) << "no further forward than the count allows";
   EXPECT_EQ(play("ramp:computed=7,end=2", 8), mask("0-6", 8));
@@ -264,7 +264,7 @@ TEST(StaticMasks, RampEndsWithTheLastStepWhereThatBecomesHistory) {
 }
 
 TEST(StaticMasks, RampComputesAsManyStepsAsItSays) {
-  for (const char* rest : {"", ",power=4", ",end=3", ",power=3,end=9"})
+  for (const char* rest : {"", ",power=4", ",end=0", ",power=3,end=9"})
     for (int steps : {8, 24, 50})
       for (int computed = 2; computed <= steps; ++computed) {
         const auto all = play("ramp:computed=" + std::to_string(computed) + rest, steps);

@@ -31,7 +31,7 @@ std::vector<OptionSpec> with_ramp(std::vector<OptionSpec> options) {
                      .min = 1,
                      .max = 4});
   options.push_back(
-      count_option("end", "steps left out behind the last computed one; 0 where it becomes history", 0));
+      count_option("end", "steps left out behind the last computed one; 0 where it becomes history", 1));
   return options;
 }
 
