@@ -230,7 +230,7 @@ typedef struct {
   uint64_t kv_bytes;           /* keys and values of finished chunks now */
   uint64_t kv_budget;          /* the most they may hold */
   uint64_t kv_allocated;       /* the whole KV buffer: budget + chunks in flight; constant for the life of a stream */
-  uint64_t reuse_bytes;        /* residuals and features that the reuse policy keeps */
+  uint64_t reuse_bytes;        /* residuals and features kept for steps to come, when the last chunk was finished */
   double last_chunk_seconds;   /* wall time of the last fc_stream_next(), decode included */
   double last_decode_seconds;
   double cache_threshold;      /* in force */

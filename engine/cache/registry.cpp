@@ -12,7 +12,8 @@ namespace flowcache {
 // Each policy's file defines its entry; the two lists below name them.
 namespace reuse {
 PolicyEntry<ReusePolicy> none(), flowcache(), teacache(), teacache_joint(), easycache(), magcache(), scm(),
-    interval(), taylorseer(), forecast(), ramp(), automatic(), first_block(), xchunk(), mixcache();
+    interval(), taylorseer(), forecast(), ramp(), automatic(), first_block(), xchunk(), mixcache(),
+    attention();
 }
 namespace guidance {
 PolicyEntry<GuidancePolicy> cfg_cache();
@@ -26,7 +27,7 @@ std::span<const PolicyEntry<ReusePolicy>> reuse_policies() {
       reuse::flowcache(),   reuse::none(),     reuse::teacache(), reuse::teacache_joint(),
       reuse::easycache(),   reuse::magcache(), reuse::scm(),      reuse::interval(),
       reuse::taylorseer(),  reuse::forecast(), reuse::ramp(),     reuse::automatic(),
-      reuse::first_block(), reuse::xchunk(),   reuse::mixcache(),
+      reuse::first_block(), reuse::xchunk(),   reuse::mixcache(), reuse::attention(),
   };
   return all;
 }

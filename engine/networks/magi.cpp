@@ -67,7 +67,11 @@ struct MagiTransformer::Net {
   }
 
   at::Tensor self_attention(const Block& b, const at::Tensor& normed, const at::Tensor& rope, KvView& kv,
-                            int layer) const {
+                            int layer, AttentionMemory* memory) const {
+    if (memory) {
+      at::Tensor known = memory->recall(layer);
+      if (known.defined()) return known;
+    }
     const int64_t angles = rope.size(1) / 2;
     const at::Tensor sines = rope.narrow(1, 0, angles), cosines = rope.narrow(1, angles, angles);
     const auto project = [&](const Matrix& weight, const Norm& norm, int64_t heads) {
@@ -79,7 +83,9 @@ struct MagiTransformer::Net {
     const at::Tensor v =
         split_heads(at::linear(normed, b.v.restored()), config.kv_heads).transpose(0, 1).contiguous();
     const KeyValue all = kv.append(layer, q, {k, v});
-    return attend(q, all.k, all.v);
+    const at::Tensor out = attend(q, all.k, all.v);
+    if (memory) memory->keep(layer, out);
+    return out;
   }
 
   at::Tensor text_attention(const Block& b, const at::Tensor& normed, const KeyValue& text) const {
@@ -89,7 +95,7 @@ struct MagiTransformer::Net {
   }
 
   at::Tensor block(int layer, const at::Tensor& h, const at::Tensor& condition, const at::Tensor& rope,
-                   const KeyValue& text, KvView& kv) const {
+                   const KeyValue& text, KvView& kv, AttentionMemory* memory) const {
     const Block& b = weights.blocks[static_cast<size_t>(layer)];
     const at::Tensor gates =
         at::tanh(at::linear(at::silu(condition), b.ada_weight, b.ada_bias).to(at::kFloat))
@@ -97,7 +103,7 @@ struct MagiTransformer::Net {
             .to(at::kFloat);
     const at::Tensor normed = normalise(h, b.norm_attention, config.eps);
     const at::Tensor both =
-        at::cat({self_attention(b, normed, rope, kv, layer), text_attention(b, normed, text)}, -1);
+        at::cat({self_attention(b, normed, rope, kv, layer, memory), text_attention(b, normed, text)}, -1);
     // The published code interleaves the two halves in 8 pieces, whatever the number of heads.
     const at::Tensor mixed = both.view({h.size(0), 2, 8, -1}).transpose(1, 2).reshape({h.size(0), -1});
     const at::Tensor a = at::linear(mixed, b.projection.restored()).to(at::kFloat);
@@ -129,7 +135,8 @@ TransformerShape shape_of(const MagiConfig& c) {
           .patch_width = c.patch,
           // q, q_text, k, v, projection of both attentions, and the feed-forward
           .block_weights = c.hidden * (4 * c.heads * c.head_dim + 2 * c.kv_heads * c.head_dim +
-                                       (c.gated_ffn ? 3 : 2) * c.ffn)};
+                                       (c.gated_ffn ? 3 : 2) * c.ffn),
+          .attention_weights = c.hidden * (c.heads + 2 * c.kv_heads) * c.head_dim};
 }
 
 }  // namespace
@@ -250,7 +257,8 @@ at::Tensor MagiTransformer::blocks(const Embedded& embedded, at::Tensor tokens, 
   const at::Tensor rope = rope_table(embedded), chunk = chunk_condition(embedded, condition);
   const auto& text = static_cast<const MagiCondition&>(condition).text;
   for (int layer = first; layer < last; ++layer)
-    tokens = net_->block(layer, tokens, chunk, rope, text[static_cast<size_t>(layer)], kv);
+    tokens =
+        net_->block(layer, tokens, chunk, rope, text[static_cast<size_t>(layer)], kv, embedded.attention);
   return tokens;
 }
 

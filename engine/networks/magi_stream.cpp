@@ -58,6 +58,18 @@ class HalfView final : public KvView {
   Append append_;
 };
 
+// A pass's own part of what is remembered of all.
+class PassMemory final : public AttentionMemory {
+ public:
+  PassMemory(AttentionMemory& all, int first) : all_(all), first_(first) {}
+  at::Tensor recall(int layer) override { return all_.recall(first_ + layer); }
+  void keep(int layer, const at::Tensor& output) override { all_.keep(first_ + layer, output); }
+
+ private:
+  AttentionMemory& all_;
+  int first_;
+};
+
 class MagiStream final : public Transformer {
  public:
   MagiStream(const MagiConfig& config, const MagiPasses& passes, const WeightMap& weights,
@@ -136,8 +148,13 @@ int64_t MagiStream::keys(const Embedded& e) const {
 at::Tensor MagiStream::blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition,
                               KvView& kv, int first, int last) const {
   const int64_t rows = embedded.grid.tokens();
-  const auto pass = [&](int64_t index, const Condition& text, KvView& view) {
-    return magi_.blocks(embedded, tokens.narrow(0, index * rows, rows), text, view, first, last);
+  const auto pass = [&](int index, const Condition& text, KvView& view) {
+    const at::Tensor own = tokens.narrow(0, index * rows, rows);
+    if (!embedded.attention) return magi_.blocks(embedded, own, text, view, first, last);
+    PassMemory memory(*embedded.attention, index * shape_.layers);
+    Embedded with_memory = embedded;
+    with_memory.attention = &memory;
+    return magi_.blocks(with_memory, own, text, view, first, last);
   };
   NewestKeys limited(kv, keys(embedded));
   if (!passes_.guided) {

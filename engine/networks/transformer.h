@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "networks/attention_memory.h"
 #include "networks/kv_view.h"
 
 namespace flowcache {
@@ -22,6 +23,7 @@ struct TransformerShape {
   int64_t latent_channels = 0;
   int64_t patch_height = 2, patch_width = 2;  // latent pixels per token; one latent frame deep
   int64_t block_weights = 0;  // of one block's matrices that every token is multiplied with; 0: not told
+  int64_t attention_weights = 0;  // those of them that a recalled self-attention leaves out
   // Rotary time positions: the head's leading pairs (2i, 2i+1) turn by this many radians a latent frame; empty: keys
   // cannot be moved in time.
   std::vector<double> time_frequencies = {};
@@ -44,6 +46,7 @@ struct Embedded {
   Grid grid;
   double timestep = 0;      // as given to embed(), where a family's passes depend on it
   int64_t first_frame = 0;  // absolute latent frame of the chunk's first frame: RoPE's time offset
+  AttentionMemory* attention = nullptr;  // embed() leaves it; null: every block computes its own, none is kept
 };
 
 // A prompt as a family's blocks want it (e.g. cross-attention keys and values, computed once). Immutable, shareable.

@@ -5,13 +5,13 @@
 #include <ATen/ATen.h>
 
 #include <array>
-#include <deque>
 #include <memory>
 #include <vector>
 
 #include "cache/reuse/reuse_policy.h"
 #include "networks/transformer.h"
 #include "samplers/sampler.h"
+#include "stream/residuals.h"
 
 namespace flowcache {
 
@@ -33,28 +33,21 @@ struct LiveChunk {
   bool must_compute = true;  // R1 at first, R5 later, or nothing to reuse
   std::vector<uint8_t> decisions;  // one a step done
 
-  // The last computed residuals of the policy's kind, newest first, as many as it wants kept. Token
-  // residuals: one list a branch; the others: branch 0 only.
-  std::array<std::deque<at::Tensor>, max_branches> residuals;
+  // The last computed residuals of the policy's kind, as many as it wants kept. Token residuals: of each
+  // branch; attention outputs: of each branch and layer, in `attention`; the others: branch 0 only.
+  std::array<Residuals, max_branches> residuals;
+  std::array<std::vector<Residuals>, max_branches> attention;
 
-  void keep_residual(size_t branch, const at::Tensor& computed, int kept) {
-    auto& list = residuals[branch];
-    list.push_front(computed);
-    while (static_cast<int>(list.size()) > kept) list.pop_back();
+  void drop_residuals() {
+    residuals = {};
+    attention = {};
+    tail = {};
   }
-  // The sum of the kept residuals times `factors`; the newest itself for {1}, so that holding changes no bit.
-  at::Tensor combined(size_t branch, const std::vector<double>& factors) const {
-    const auto& list = residuals[branch];
-    if (factors.size() == 1 && factors[0] == 1) return list.at(0);
-    at::Tensor sum = list.at(0) * factors.at(0);
-    for (size_t i = 1; i < factors.size(); ++i) sum = at::add(sum, list.at(i), factors[i]);
-    return sum;
-  }
-
   uint64_t residual_bytes() const {
     uint64_t bytes = 0;
-    for (const auto& list : residuals)
-      for (const at::Tensor& one : list) bytes += one.nbytes();
+    for (const Residuals& one : residuals) bytes += one.bytes();
+    for (const auto& layers : attention)
+      for (const Residuals& one : layers) bytes += one.bytes();
     for (const at::Tensor& one : tail) bytes += one.defined() ? one.nbytes() : 0;
     return bytes;
   }

@@ -89,8 +89,7 @@ void Stream::begin_tick() {
     across_.assign(across_.size(), {});  // of the branches that weighed until now
     for (const auto& chunk : live_) {    // kept velocities hold the old guidance
       chunk->must_compute = true;
-      chunk->residuals = {};
-      chunk->tail = {};
+      chunk->drop_residuals();
       reuse_->residuals_dropped(chunk->index);
     }
   }
@@ -161,6 +160,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
     for (size_t branch = 0; branch < kv_.size(); ++branch)
       run_blocks(clean, branch, clean.embedded.tokens, 0, model_->transformer->shape().layers);
   }
+  const uint64_t held = reuse_bytes();  // the most of this chunk's time: it goes now
   const bool dropped = move_to_history(chunk);
   reuse_->end_chunk(chunk.index);
   if (guidance_policy_) guidance_policy_->end_chunk(chunk.index);
@@ -188,13 +188,19 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   stats_.last_decode_seconds = decode_seconds;
   stats_.kv_bytes = 0;
   for (const auto& kv : kv_) stats_.kv_bytes += kv->history_bytes();
-  stats_.reuse_bytes = reuse_->state_bytes() + (guidance_policy_ ? guidance_policy_->state_bytes() : 0);
-  for (const auto& other : live_) stats_.reuse_bytes += other->residual_bytes();
-  for (const auto& step : across_)
-    for (const at::Tensor& one : step) stats_.reuse_bytes += one.defined() ? one.nbytes() : 0;
+  stats_.reuse_bytes = held;
   result->kv_bytes = stats_.kv_bytes;
   result->kv_budget = stats_.kv_budget;
   return result;
+}
+
+// What policies and chunks in flight hold for steps to come.
+uint64_t Stream::reuse_bytes() const {
+  uint64_t bytes = reuse_->state_bytes() + (guidance_policy_ ? guidance_policy_->state_bytes() : 0);
+  for (const auto& chunk : live_) bytes += chunk->residual_bytes();
+  for (const auto& step : across_)
+    for (const at::Tensor& one : step) bytes += one.defined() ? one.nbytes() : 0;
+  return bytes;
 }
 
 // Mean squared difference between the estimate and the final latent, per token [tokens].
@@ -213,6 +219,9 @@ void Stream::context_changed() {
   for (const auto& other : live_) {
     reuse_->context_changed(other->index);
     other->must_compute |= reuse_->recompute_on_context_change();
+    if (reuse_->kind() != ReuseKind::attention_output) continue;
+    other->drop_residuals();  // those of before attended something else: no line leads from them to the next
+    reuse_->residuals_dropped(other->index);
   }
 }
 

@@ -91,12 +91,17 @@ class Stream {
   void admit(int64_t index);
   void ask(Task& task);
   Embedded embed(const LiveChunk& chunk, double timestep) const;
-  double block_flops(const LiveChunk& chunk, size_t branch) const;
+  struct BlockFlops {
+    double all = 0, attention = 0;  // attention: what recalling its output saves
+  };
+  BlockFlops block_flops(const LiveChunk& chunk, size_t branch) const;
   int64_t first_frame(int64_t chunk) const;  // absolute latent frame
-  at::Tensor run_blocks(const Task& task, size_t branch, const at::Tensor& tokens, int first, int last);
+  at::Tensor run_blocks(const Task& task, size_t branch, const at::Tensor& tokens, int first, int last,
+                        AttentionPass* attention = nullptr);
   void run(Task& task);
+  at::Tensor run_network(Task& task);
   at::Tensor compute_velocity(Task& task);
-  at::Tensor reuse_velocity(const Task& task);
+  at::Tensor reuse_velocity(Task& task);
   void keep_residual(LiveChunk& chunk, size_t branch, const at::Tensor& residual) const;
   void repair(const Task& task);
   struct Branches {
@@ -113,6 +118,7 @@ class Stream {
   at::Tensor noise(LiveChunk& chunk);
   void govern(double chunk_seconds);
   std::shared_ptr<Chunk> finish(LiveChunk& chunk);
+  uint64_t reuse_bytes() const;
   void context_changed();
   bool move_to_history(const LiveChunk& chunk);
   at::Tensor token_change(const LiveChunk& chunk) const;

@@ -53,7 +53,7 @@ void check_composition(const ResolvedConfig& resolved, int layers) {
     throw Error(FC_ERROR_ARGUMENT,
                 name +
                     " extrapolates from step to step, but this sampler draws fresh noise between them: "
-                    "take xchunk, or order=0,correct=0");
+                    "take xchunk, or hold what is reused: order=0,correct=0; attention: weight=0");
   if (policy.corrects() && !resolved.sampler->steps_linearly())
     throw Error(FC_ERROR_ARGUMENT,
                 name +

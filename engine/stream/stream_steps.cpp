@@ -76,7 +76,7 @@ void Stream::run(Task& task) {
     if (kind == ReuseKind::output_delta) keep_residual(chunk, 0, velocity - before);
     if (kind == ReuseKind::latent_increment) keep_residual(chunk, 0, chunk.latent - before);
   } else if (kind == ReuseKind::latent_increment) {
-    chunk.latent = chunk.latent + chunk.combined(0, reuse_->prediction(task.question.info));
+    chunk.latent = chunk.latent + chunk.residuals[0].combined(reuse_->prediction(task.question.info));
   } else {
     integrate(task, reuse_velocity(task));
   }
@@ -85,29 +85,45 @@ void Stream::run(Task& task) {
 }
 
 void Stream::keep_residual(LiveChunk& chunk, size_t branch, const at::Tensor& residual) const {
-  chunk.keep_residual(branch, residual, reuse_->residuals_kept());
+  chunk.residuals[branch].keep(residual, reuse_->residuals_kept());
 }
 
 // What the policy's predictions got wrong since the last computation.
 void Stream::repair(const Task& task) {
   const std::vector<double> factors = reuse_->correction(task.question.info);
-  if (!factors.empty()) task.chunk->latent = task.chunk->latent + task.chunk->combined(0, factors);
+  if (!factors.empty()) task.chunk->latent = task.chunk->latent + task.chunk->residuals[0].combined(factors);
 }
 
 at::Tensor Stream::compute_velocity(Task& task) {
+  const at::Tensor velocity = run_network(task);
+  reuse_->computed(task.question, velocity);
+  if (watch_) watch_(task.question, velocity);
+  return velocity;
+}
+
+// The guided velocity of all that has to run: everything, or on a step that reuses attention the rest.
+at::Tensor Stream::run_network(Task& task) {
   LiveChunk& chunk = *task.chunk;
   if (!task.embedded.tokens.defined()) task.embedded = embed(chunk, task.question.info.timestep);
   const int layers = model_->transformer->shape().layers;
   const bool tail = reuse_->kind() == ReuseKind::tail_residual;
   const int last = layers - (tail ? reuse_->last_blocks() : 0);
+  const bool keeps_attention = reuse_->kind() == ReuseKind::attention_output;
+  const bool reuse = task.decision.action == Action::reuse;
   const Branches branches = needed_branches(task.question.info);
   std::array<at::Tensor, max_branches> velocity;
   for (size_t branch = 0; branch < kv_.size(); ++branch) {
-    if (!branches[branch]) continue;
+    if (!branches[branch]) {
+      if (!reuse) chunk.attention[branch].clear();  // what it kept is now older than the chunk's last step
+      continue;
+    }
     const bool started = task.begun[branch].defined();
     const at::Tensor& begun = started ? task.begun[branch] : task.embedded.tokens;
     const int first = started ? reuse_->first_blocks() : 0;
-    at::Tensor tokens = run_blocks(task, branch, begun, first, last);
+    AttentionPass attention(chunk.attention[branch],
+                            reuse ? reuse_->prediction(task.question.info) : std::vector<double>(),
+                            reuse_->residuals_kept());
+    at::Tensor tokens = run_blocks(task, branch, begun, first, last, keeps_attention ? &attention : nullptr);
     if (tail || reuse_->kind() == ReuseKind::token_residual) {
       const at::Tensor residual = tokens - (tail ? begun : task.embedded.tokens);
       if (reuse_->across_chunks())
@@ -119,37 +135,41 @@ at::Tensor Stream::compute_velocity(Task& task) {
     if (last < layers) tokens = run_blocks(task, branch, tokens, last, layers);
     velocity[branch] = model_->transformer->head(task.embedded, tokens);
   }
-  const at::Tensor result = guided(task.question.info, branches, velocity);
-  reuse_->computed(task.question, result);
-  if (watch_) watch_(task.question, result);
-  return result;
+  return guided(task.question.info, branches, velocity);
 }
 
 // Floating-point operations of one block on one branch: matrices and self-attention; the text's share is left
 // out.
-double Stream::block_flops(const LiveChunk& chunk, size_t branch) const {
+Stream::BlockFlops Stream::block_flops(const LiveChunk& chunk, size_t branch) const {
   const TransformerShape& shape = model_->transformer->shape();
-  if (shape.block_weights == 0) return 0;
+  if (shape.block_weights == 0) return {};
   const auto tokens = static_cast<double>(model_->tokens_per_chunk());
   const double in_flight = static_cast<double>(chunk.index - live_.front()->index + 1) * tokens;
   const double attended = static_cast<double>(kv_[branch]->history_tokens()) + in_flight;
-  return tokens * (2.0 * static_cast<double>(shape.block_weights) +
-                   4.0 * static_cast<double>(shape.heads * shape.head_dim) * attended);
+  const double mixing = 4.0 * static_cast<double>(shape.heads * shape.head_dim) * attended;
+  return {.all = tokens * (2.0 * static_cast<double>(shape.block_weights) + mixing),
+          .attention = tokens * (2.0 * static_cast<double>(shape.attention_weights) + mixing)};
 }
 
 // Blocks [first, last) on one branch; leaves the chunk's keys and values of those layers in its slots.
-at::Tensor Stream::run_blocks(const Task& task, size_t branch, const at::Tensor& tokens, int first,
-                              int last) {
+at::Tensor Stream::run_blocks(const Task& task, size_t branch, const at::Tensor& tokens, int first, int last,
+                              AttentionPass* attention) {
   LiveChunk& chunk = *task.chunk;
-  chunk.flops += block_flops(chunk, branch) * (last - first);
-  return model_->transformer->blocks(task.embedded, tokens, *chunk.conditions[branch],
-                                     kv_[branch]->view(chunk.index), first, last);
+  Embedded embedded = task.embedded;
+  embedded.attention = attention;
+  const at::Tensor result = model_->transformer->blocks(embedded, tokens, *chunk.conditions[branch],
+                                                        kv_[branch]->view(chunk.index), first, last);
+  const BlockFlops flops = block_flops(chunk, branch);
+  chunk.flops +=
+      (flops.all - (attention ? attention->share_recalled() : 0) * flops.attention) * (last - first);
+  return result;
 }
 
-at::Tensor Stream::reuse_velocity(const Task& task) {
+at::Tensor Stream::reuse_velocity(Task& task) {
+  if (reuse_->kind() == ReuseKind::attention_output) return run_network(task);
   const LiveChunk& chunk = *task.chunk;
   if (!task.decision.tail && !keeps_branches(reuse_->kind())) {
-    const at::Tensor kept = chunk.combined(0, reuse_->prediction(task.question.info));
+    const at::Tensor kept = chunk.residuals[0].combined(reuse_->prediction(task.question.info));
     return reuse_->kind() == ReuseKind::output_delta ? chunk.latent + kept : kept;
   }
   const int layers = model_->transformer->shape().layers, last = reuse_->last_blocks();
@@ -168,7 +188,7 @@ at::Tensor Stream::reuse_velocity(const Task& task) {
 at::Tensor Stream::kept_tokens(const Task& task, size_t branch) const {
   if (task.decision.tail) return task.chunk->tail[branch];
   if (reuse_->across_chunks()) return across_[task.step][branch];
-  return task.chunk->combined(branch, reuse_->prediction(task.question.info));
+  return task.chunk->residuals[branch].combined(reuse_->prediction(task.question.info));
 }
 
 // A branch of weight zero is left out, exactly; one that the guidance policy can rebuild, approximately.

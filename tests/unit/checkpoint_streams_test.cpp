@@ -277,6 +277,33 @@ TEST(CheckpointStreams, MagiBaseRunsItsThreeBranches) {
   EXPECT_EQ(kv_bytes_per_chunk(read_package(folder.path), 4) * 5, two);  // four in flight, one of history
 }
 
+// Attention outputs of every pass, four chunks in flight.
+TEST(CheckpointStreams, MagiReusesAttention) {
+  const c10::InferenceMode inference;
+  at::manual_seed(7);
+  const TempFolder folder;
+  write_magi(folder);
+  json model = read_model(folder);
+  for (const int passes : {1, 3}) {
+    model["transformer"]["config"]["engine_config"] = {{"distill", false}};
+    model["transformer"]["config"]["runtime_config"] = {{"cfg_number", passes}};
+    folder.write("model.json", model.dump());
+    const auto loaded = load(folder.path.string());
+    Stream plain(loaded, {.prompt = "fire", .cache = "none"});
+    Stream all(loaded, {.prompt = "fire", .cache = "attention:interval=1"});
+    Stream some(loaded, {.prompt = "fire", .cache = "attention"});
+    for (int i = 0; i < 3; ++i) {
+      const at::Tensor exact = plain.next()->latent, near = some.next()->latent;
+      EXPECT_TRUE(exact.equal(all.next()->latent)) << passes;
+      EXPECT_FALSE(exact.equal(near)) << passes;
+      EXPECT_LT((exact - near).abs().mean().item<double>(), 0.3 * exact.abs().mean().item<double>())
+          << passes;
+    }
+    EXPECT_GT(some.stats().steps_reused, 0U);
+    EXPECT_GT(some.stats().reuse_bytes, 0U);
+  }
+}
+
 TEST(CheckpointStreams, ATextEncoderRemembersAndUnloads) {
   const c10::InferenceMode inference;
   at::manual_seed(5);

@@ -213,7 +213,7 @@ TEST(Stream, EveryResidualKindOnceReusedStillFollowsTheUncachedVideo) {
     Stream stream(model, config(std::string("flowcache:warmup=2,residual=") + kind, 0.15));
     const auto cached = latents(stream, 3);
     EXPECT_GT(stream.stats().steps_reused, 0u) << kind;
-    EXPECT_GT(stream.stats().reuse_bytes + 1, 0u);
+    EXPECT_GT(stream.stats().reuse_bytes, 0u) << kind;
     for (size_t i = 0; i < cached.size(); ++i) {
       const double error =
           (cached[i] - plain[i]).abs().mean().item<double>() / plain[i].abs().mean().item<double>();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Which guidance branches a computed step runs. Composes with any reuse policy whose residual is the guided
-// velocity: "ramp+cfg_cache".
+// Which guidance branches run on a step that runs the network. Composes with any reuse policy that keeps no
+// residual of each branch's tokens: "ramp+cfg_cache"; "attention+cfg_cache" is FasterCache whole.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -13,8 +13,8 @@ namespace flowcache {
 class GuidancePolicy {
  public:
   virtual ~GuidancePolicy() = default;
-  // Called once for each computed step: true leaves the unconditional branch out. Never for a step whose keys
-  // and values become history, nor for one that the stream's rules demand.
+  // Called once for each step that runs the network: true leaves the unconditional branch out. Never for a
+  // step whose keys and values become history, nor for one that the stream's rules demand.
   virtual bool skips_unconditional(const StepInfo& info) = 0;
   // Both branches ran: velocities [C, F, h, w] fp32.
   virtual void computed(const StepInfo& info, const at::Tensor& conditional,

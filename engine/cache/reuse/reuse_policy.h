@@ -39,6 +39,7 @@ enum class ReuseKind {
   token_residual,    // h_out - h_in over all blocks; embed and head still run (TeaCache, FlowCache on
                      // SkyReels-V2)
   tail_residual,     // the same without the first and last blocks, which always run (FBCache, DBCache)
+  attention_output,  // every block's self-attention; the rest of the network runs (FasterCache)
 };
 
 // Is there a residual of this kind for every guidance branch, not one for the guided velocity?

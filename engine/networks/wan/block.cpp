@@ -29,11 +29,18 @@ void Block::project(const at::Tensor& x, int64_t row, int64_t count, Projected& 
   rms_norm_rope(qkv.narrow(1, 2 * dim, dim), {}, pass.eps, {}, {}, row, out.v);
 }
 
-void Block::attend_and_feed(at::Tensor& x, int64_t row, int64_t count, const at::Tensor& q,
-                            const KeyValue& all) const {
+at::Tensor Block::attend(int64_t row, int64_t count, const SelfAttention& attention) const {
+  if (attention.known.defined()) return attention.known.narrow(0, row, count);
+  const auto& [q, all, known, kept] = attention;
+  const at::Tensor out = weights.o(flash_attention(q.narrow(1, row, count), all.k, all.v));
+  if (kept.defined()) kept.narrow(0, row, count).copy_(out);
+  return out;
+}
+
+void Block::attend_and_feed(at::Tensor& x, int64_t row, int64_t count, const SelfAttention& attention) const {
   const RowGroups groups{row, pass.rows_per_group};
   at::Tensor rows = x.narrow(0, row, count);
-  gated_add(rows, weights.o(flash_attention(q.narrow(1, row, count), all.k, all.v)), part(2), groups);
+  gated_add(rows, attend(row, count, attention), part(2), groups);
 
   const at::Tensor c =
       norm_modulate(rows, weights.norm3_weight, weights.norm3_bias, {}, pass.eps, pass.compute);

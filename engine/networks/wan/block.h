@@ -27,6 +27,14 @@ struct Projected {
   at::Tensor q, k, v;
 };
 
+// One layer's self-attention: of q over `all`, or what is known of it.
+struct SelfAttention {
+  at::Tensor q;
+  KeyValue all;
+  at::Tensor known;  // [L, dim], after the output projection; if defined, q and all are not looked at
+  at::Tensor kept;   // [L, dim]; if defined, takes what is computed
+};
+
 // What the blocks of one forward pass share.
 struct Pass {
   const TransformerShape& shape;
@@ -47,11 +55,11 @@ struct Block {
 
   // x -> these rows of q, k and v.
   void project(const at::Tensor& x, int64_t row, int64_t count, Projected& out) const;
-  // Adds to x: self-attention of q over `all`, attention over the text, feed-forward.
-  void attend_and_feed(at::Tensor& x, int64_t row, int64_t count, const at::Tensor& q,
-                       const KeyValue& all) const;
+  // Adds to x: self-attention, attention over the text, feed-forward.
+  void attend_and_feed(at::Tensor& x, int64_t row, int64_t count, const SelfAttention& attention) const;
 
  private:
+  at::Tensor attend(int64_t row, int64_t count, const SelfAttention& attention) const;
   at::Tensor part(int index) const { return modulation.select(1, index); }
 };
 

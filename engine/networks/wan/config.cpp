@@ -48,6 +48,7 @@ TransformerShape Config::shape() const {
           .patch_width = patch_width,
           // q, k, v, o of self-attention, q, o of cross-attention, and the feed-forward
           .block_weights = 6 * dim * dim + 2 * dim * ffn_dim,
+          .attention_weights = 4 * dim * dim,
           .time_frequencies = rope_time_frequencies(head_dim())};
 }
 

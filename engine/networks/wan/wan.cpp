@@ -95,21 +95,36 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
 
   // Rows meet only in attention. Everything between two attentions is one pass over a range of rows: one
   // parallel section a layer, and a range stays in its core's cache.
-  wan::Projected projected(shape_, x.size(0), x.options().dtype(compute_));
+  const auto options = x.options().dtype(compute_);
+  AttentionMemory* const memory = embedded.attention;
+  const auto recall = [&](int layer) {
+    return memory && layer < last ? memory->recall(layer) : at::Tensor();
+  };
   const auto block = [&](int layer) {
     return Block{weights_.blocks[layer], text.layers[layer], modulation[layer - first], pass};
   };
-  for_row_ranges(device_, x.size(0),
-                 [&](int64_t row, int64_t count) { block(first).project(x, row, count, projected); });
+  wan::SelfAttention attention{.known = recall(first)};
+  wan::Projected projected;
+  if (!attention.known.defined()) {
+    projected = wan::Projected(shape_, x.size(0), options);
+    for_row_ranges(device_, x.size(0),
+                   [&](int64_t row, int64_t count) { block(first).project(x, row, count, projected); });
+  }
   for (int layer = first; layer < last; ++layer) {
-    const KeyValue all = kv.append(layer, projected.q, {projected.k, projected.v});
-    wan::Projected next =
-        layer + 1 < last ? wan::Projected(shape_, x.size(0), x.options().dtype(compute_)) : wan::Projected();
+    if (!attention.known.defined()) {
+      attention.q = projected.q;
+      attention.all = kv.append(layer, projected.q, {projected.k, projected.v});
+      if (memory) attention.kept = at::empty({x.size(0), shape_.dim}, options);
+    }
+    wan::SelfAttention next{.known = recall(layer + 1)};
+    const bool project_next = layer + 1 < last && !next.known.defined();
+    projected = project_next ? wan::Projected(shape_, x.size(0), options) : wan::Projected();
     for_row_ranges(device_, x.size(0), [&](int64_t row, int64_t count) {
-      block(layer).attend_and_feed(x, row, count, projected.q, all);
-      if (layer + 1 < last) block(layer + 1).project(x, row, count, next);
+      block(layer).attend_and_feed(x, row, count, attention);
+      if (project_next) block(layer + 1).project(x, row, count, projected);
     });
-    projected = next;
+    if (attention.kept.defined()) memory->keep(layer, attention.kept);
+    attention = next;
   }
   return x;
 }

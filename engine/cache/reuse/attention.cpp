@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// FasterCache's dynamic feature reuse (arXiv 2410.19355): on a skipped step self-attention is not computed;
+// each block takes F = Fl + w (Fl - Fp) of its outputs at the last two computed steps, newest Fl, while the
+// text's attention and the feed-forward run. Published: skipping begins after a quarter to a third of the
+// steps, every second step is skipped, and w grows from 0 to 1 over the rest. With "+cfg_cache", the other
+// half of the paper.
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "cache/registry.h"
+
+namespace flowcache {
+namespace {
+
+struct AttentionConfig {
+  double start = 0.25;
+  int interval = 2;
+  double weight = 1;
+  bool grows = true;
+};
+
+class AttentionReuse final : public PerChunkPolicy {
+ public:
+  explicit AttentionReuse(const AttentionConfig& config) : config_(config) {}
+  Tap taps() const override { return Tap::none; }
+  ReuseKind kind() const override { return ReuseKind::attention_output; }
+
+  int residuals_kept() const override { return config_.weight == 0 ? 1 : 2; }
+  std::vector<double> prediction(const StepInfo& info) const override {
+    const auto known = computed_.find(info.chunk);
+    const double w = weight(info);
+    if (w == 0 || known == computed_.end() || known->second < 2) return {1.0};
+    return {1 + w, -w};
+  }
+  void computed(const ChunkStep& step, const at::Tensor&) override { ++computed_[step.info.chunk]; }
+  void residuals_dropped(int64_t chunk) override { computed_.erase(chunk); }
+  void end_chunk(int64_t chunk) override { computed_.erase(chunk); }
+  void reset() override { computed_.clear(); }
+  uint64_t state_bytes() const override { return 0; }
+
+ private:
+  int first_skipped(int steps) const {
+    return std::max(1, static_cast<int>(std::ceil(config_.start * steps)));
+  }
+  double weight(const StepInfo& info) const {
+    if (!config_.grows) return config_.weight;
+    const int first = first_skipped(info.steps), last = info.steps - 1;
+    return config_.weight * (info.step - first) / std::max(1, last - first);
+  }
+  Decision decide_one(const ChunkStep& step, double threshold) override {
+    const StepInfo& info = step.info;
+    const int since = info.step - first_skipped(info.steps);
+    const bool compute = !(threshold > 0) || info.must_compute || since < 0 ||
+                         (since + 1) % config_.interval == 0 || info.step >= info.steps - 1 ||
+                         !computed_.contains(info.chunk);
+    return {.action = compute ? Action::compute : Action::reuse, .forced = compute};
+  }
+
+  AttentionConfig config_;
+  std::map<int64_t, int> computed_;  // steps of each chunk whose outputs are kept
+};
+
+}  // namespace
+
+namespace reuse {
+
+PolicyEntry<ReusePolicy> attention() {
+  const AttentionConfig d;
+  return {
+      .name = "attention",
+      .summary =
+          "self-attention of skipped steps is extrapolated from the last two computed; the rest of each "
+          "block runs",
+      .paper = "FasterCache, arXiv 2410.19355",
+      .threshold = 1,
+      .options = {{.name = "start",
+                   .help = "share of a chunk's steps before the first skipped one",
+                   .value = d.start,
+                   .min = 0,
+                   .max = 1},
+                  count_option("interval", "from then on every so many steps are computed; 1: all",
+                               d.interval, 1, 100),
+                  {.name = "weight",
+                   .help = "w of the extrapolation, at its largest; 0 holds",
+                   .value = d.weight,
+                   .min = 0,
+                   .max = 2},
+                  {.name = "growth",
+                   .help = "w grows from 0 at the first skipped step, or is the same on all",
+                   .words = {"linear", "constant"}}},
+      .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
+        return std::make_unique<AttentionReuse>(AttentionConfig{.start = options.number("start"),
+                                                                .interval = options.integer("interval"),
+                                                                .weight = options.number("weight"),
+                                                                .grows = options.word("growth") == "linear"});
+      }};
+}
+
+}  // namespace reuse
+}  // namespace flowcache
