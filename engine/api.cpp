@@ -147,8 +147,12 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
   return guarded([&] {
     checked(engine, "engine") = nullptr;
     const fc_engine_config c = flowcache::read_struct(config, "config");
-    flowcache::LoadOptions options{model_folder(c.model), flowcache::text(c.device),
-                                   flowcache::text(c.precision), c.threads, c.memory_limit};
+    flowcache::LoadOptions options{model_folder(c.model),
+                                   flowcache::text(c.device),
+                                   flowcache::text(c.precision),
+                                   c.threads,
+                                   c.memory_limit,
+                                   c.slice_tokens};
     auto made = std::make_unique<fc_engine>();
     made->model = flowcache::LoadedModel::load(options, [&](const char* stage, double fraction) {
       return !progress || progress(user, stage, fraction) == 0;

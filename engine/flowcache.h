@@ -132,6 +132,8 @@ typedef struct {
                             matrices are kept in 8 bits, half the memory */
   uint32_t threads;      /* CPU threads for one stream's arithmetic; 0: all cores */
   uint64_t memory_limit; /* bytes the preflight may plan with; 0: what the device has free */
+  uint32_t slice_tokens; /* most tokens that a block's projections, text attention and feed-forward take at once: less
+                            memory, more calls; 0: all of a chunk (Wan on a CPU: at most 64 a core anyhow) */
 } fc_engine_config;
 
 /* Loads a model. Blocks; seconds for the model that ships. On success *engine is owned by the caller, who calls

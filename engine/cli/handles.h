@@ -22,13 +22,17 @@ using OwnedChunk = std::unique_ptr<fc_chunk, GiveBack>;
 struct EngineChoice {
   std::string model;  // "": the model that ships
   std::string device = "auto", precision = "auto";
-  uint32_t threads = 0;
+  uint32_t threads = 0, slice_tokens = 0;
 
   void add_options(CLI::App& command) {
     command.add_option("-m,--model", model, "Folder with model.json; default: the model that ships");
     command.add_option("--device", device, "auto, cpu, cuda, cuda:N")->capture_default_str();
     command.add_option("--precision", precision, "auto, fp32, bf16, fp8")->capture_default_str();
     command.add_option("--threads", threads, "CPU threads; 0: all cores")->capture_default_str();
+    command
+        .add_option("--slice-tokens", slice_tokens,
+                    "Most tokens a block takes at once, to save memory; 0: all")
+        ->capture_default_str();
   }
 
   // Throws std::runtime_error with the engine's sentence.
@@ -39,6 +43,7 @@ struct EngineChoice {
     config.device = device.c_str();
     config.precision = precision.c_str();
     config.threads = threads;
+    config.slice_tokens = slice_tokens;
     fc_engine* engine = nullptr;
     check(fc_engine_open(&config, progress, nullptr, &engine));
     return OwnedEngine(engine);

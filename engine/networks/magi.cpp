@@ -6,6 +6,7 @@
 #include "error.h"
 #include "networks/attention.h"
 #include "networks/magi_weights.h"
+#include "networks/row_ranges.h"
 
 namespace flowcache {
 namespace {
@@ -53,6 +54,7 @@ struct MagiTransformer::Net {
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
   magi::Weights weights;
+  int64_t slice = 0;
 
   at::Tensor embed_time(double t) const {
     // In this order and in fp32: the step size makes arguments so large that one rounding more would show.
@@ -66,24 +68,39 @@ struct MagiTransformer::Net {
                       weights.time2_bias);
   }
 
-  at::Tensor self_attention(const Block& b, const at::Tensor& normed, const at::Tensor& rope, KvView& kv,
+  // Of rows of h, with their rows of the rotary table: queries, keys and values, [heads + 2 kv_heads, rows,
+  // head_dim].
+  at::Tensor project(const Block& b, const at::Tensor& h, const at::Tensor& rope) const {
+    const int64_t angles = rope.size(1) / 2;
+    const at::Tensor sines = rope.narrow(1, 0, angles), cosines = rope.narrow(1, angles, angles);
+    const at::Tensor normed = normalise(h, b.norm_attention, config.eps);
+    const auto turned = [&](const Matrix& weight, const Norm& norm, int64_t heads) {
+      const at::Tensor x =
+          normalise(split_heads(at::linear(normed, weight.restored()), heads), norm, config.eps);
+      return rotate(x, sines, cosines).to(dtype);
+    };
+    const at::Tensor v = split_heads(at::linear(normed, b.v.restored()), config.kv_heads);
+    return at::cat({turned(b.q, b.q_norm, config.heads), turned(b.k, b.k_norm, config.kv_heads), v}, 1)
+        .transpose(0, 1)
+        .contiguous();
+  }
+
+  at::Tensor self_attention(const Block& b, const at::Tensor& h, const at::Tensor& rope, KvView& kv,
                             int layer, AttentionMemory* memory) const {
     if (memory) {
       at::Tensor known = memory->recall(layer);
       if (known.defined()) return known;
     }
-    const int64_t angles = rope.size(1) / 2;
-    const at::Tensor sines = rope.narrow(1, 0, angles), cosines = rope.narrow(1, angles, angles);
-    const auto project = [&](const Matrix& weight, const Norm& norm, int64_t heads) {
-      const at::Tensor x =
-          normalise(split_heads(at::linear(normed, weight.restored()), heads), norm, config.eps);
-      return rotate(x, sines, cosines).to(dtype).transpose(0, 1).contiguous();
-    };
-    const at::Tensor q = project(b.q, b.q_norm, config.heads), k = project(b.k, b.k_norm, config.kv_heads);
-    const at::Tensor v =
-        split_heads(at::linear(normed, b.v.restored()), config.kv_heads).transpose(0, 1).contiguous();
-    const KeyValue all = kv.append(layer, q, {k, v});
-    const at::Tensor out = attend(q, all.k, all.v);
+    const int64_t rows = h.size(0);
+    const at::Tensor qkv = joined_slices(rows, slice, 1, [&](int64_t row, int64_t count) {
+      return project(b, h.narrow(0, row, count), rope.narrow(0, row, count));
+    });
+    const at::Tensor q = qkv.narrow(0, 0, config.heads);
+    const auto own = qkv.narrow(0, config.heads, 2 * config.kv_heads).chunk(2);
+    const KeyValue all = kv.append(layer, q, {own[0], own[1]});
+    const at::Tensor out = joined_slices(rows, slice, 0, [&](int64_t row, int64_t count) {
+      return attend(q.narrow(1, row, count), all.k, all.v);
+    });
     if (memory) memory->keep(layer, out);
     return out;
   }
@@ -94,16 +111,11 @@ struct MagiTransformer::Net {
     return attend(q.transpose(0, 1), text.k, text.v);
   }
 
-  at::Tensor block(int layer, const at::Tensor& h, const at::Tensor& condition, const at::Tensor& rope,
-                   const KeyValue& text, KvView& kv, AttentionMemory* memory) const {
-    const Block& b = weights.blocks[static_cast<size_t>(layer)];
-    const at::Tensor gates =
-        at::tanh(at::linear(at::silu(condition), b.ada_weight, b.ada_bias).to(at::kFloat))
-            .to(dtype)
-            .to(at::kFloat);
+  // Rows of h and of their self-attention -> these rows after the block.
+  at::Tensor mix_and_feed(const Block& b, const at::Tensor& h, const at::Tensor& attended,
+                          const at::Tensor& gates, const KeyValue& text) const {
     const at::Tensor normed = normalise(h, b.norm_attention, config.eps);
-    const at::Tensor both =
-        at::cat({self_attention(b, normed, rope, kv, layer, memory), text_attention(b, normed, text)}, -1);
+    const at::Tensor both = at::cat({attended, text_attention(b, normed, text)}, -1);
     // The published code interleaves the two halves in 8 pieces, whatever the number of heads.
     const at::Tensor mixed = both.view({h.size(0), 2, 8, -1}).transpose(1, 2).reshape({h.size(0), -1});
     const at::Tensor a = at::linear(mixed, b.projection.restored()).to(at::kFloat);
@@ -115,6 +127,19 @@ struct MagiTransformer::Net {
     m = at::linear(m, b.fc2.restored()).to(at::kFloat);
     return (normalise(gates.narrow(0, config.hidden, config.hidden) * m, b.post_ffn, config.eps) + x)
         .to(dtype);
+  }
+
+  at::Tensor block(int layer, const at::Tensor& h, const at::Tensor& condition, const at::Tensor& rope,
+                   const KeyValue& text, KvView& kv, AttentionMemory* memory) const {
+    const Block& b = weights.blocks[static_cast<size_t>(layer)];
+    const at::Tensor gates =
+        at::tanh(at::linear(at::silu(condition), b.ada_weight, b.ada_bias).to(at::kFloat))
+            .to(dtype)
+            .to(at::kFloat);
+    const at::Tensor attended = self_attention(b, h, rope, kv, layer, memory);
+    return joined_slices(h.size(0), slice, 0, [&](int64_t row, int64_t count) {
+      return mix_and_feed(b, h.narrow(0, row, count), attended.narrow(0, row, count), gates, text);
+    });
   }
 };
 
@@ -159,6 +184,10 @@ MagiTransformer::MagiTransformer(const MagiConfig& config, Precision precision, 
 }
 
 MagiTransformer::~MagiTransformer() = default;
+
+void MagiTransformer::slice_tokens(int64_t most) {
+  net_->slice = most;
+}
 
 const TransformerShape& MagiTransformer::shape() const {
   return net_->shape;

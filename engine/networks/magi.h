@@ -65,6 +65,7 @@ class MagiTransformer final : public Transformer {
   at::Tensor blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition, KvView& kv,
                     int first, int last) const override;
   at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const override;
+  void slice_tokens(int64_t most) override;
 
   // For tests. Table [tokens, sines | cosines]; the condition vector of a chunk; the projected caption.
   at::Tensor rope_table(const Embedded& embedded) const;

@@ -94,6 +94,7 @@ class MagiStream final : public Transformer {
   at::Tensor blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition, KvView& kv,
                     int first, int last) const override;
   at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const override;
+  void slice_tokens(int64_t most) override { magi_.slice_tokens(most); }
   int64_t prefix_context() const override {
     return passes_.clean_key_range > 0 ? passes_.clean_key_range
                                        : (passes_.key_range.empty() ? 8 : passes_.key_range.back());

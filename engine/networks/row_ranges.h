@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Work on the rows of a tensor, split over the cores.
+// Work on the rows of a tensor in parts: split over the cores, or in slices to save memory.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <vector>
 
 namespace flowcache {
 
@@ -16,13 +17,44 @@ struct RangeSize {
   int64_t least = 32, most = 64;
 };
 
-// Calls work(first, count) for ranges that cover [0, rows) once, each on one thread, several at a time on a
-// CPU; in one call elsewhere. The ranges depend on `rows` and the number of threads only. There are more
-// ranges than threads where rows allow, so that a core that other programs keep busy holds up the others
-// less. Rethrows what `work` throws.
+// Calls work(first, count) for slices that cover [0, rows) once, one after the other, as even as can be, of
+// at most `slice` rows; 0: in one call.
 template <typename Work>
-void for_row_ranges(at::Device device, int64_t rows, const Work& work, RangeSize size = {}) {
-  if (!device.is_cpu()) return work(0, rows);
+void for_slices(int64_t rows, int64_t slice, const Work& work) {
+  const int64_t slices = slice > 0 ? std::max<int64_t>(1, (rows + slice - 1) / slice) : 1;
+  for (int64_t i = 0; i < slices; ++i) work(rows * i / slices, rows * (i + 1) / slices - rows * i / slices);
+}
+
+// The same, where `work` gives a tensor of its rows, which are joined along `dim`: one slice's own, or a
+// copy.
+template <typename Work>
+at::Tensor joined_slices(int64_t rows, int64_t slice, int64_t dim, const Work& work) {
+  at::Tensor all;
+  for_slices(rows, slice, [&](int64_t first, int64_t count) {
+    const at::Tensor part = work(first, count);
+    if (count == rows) {
+      all = part;
+      return;
+    }
+    if (!all.defined()) {
+      std::vector<int64_t> sizes = part.sizes().vec();
+      sizes[static_cast<size_t>(dim)] = rows;
+      all = at::empty(sizes, part.options());
+    }
+    all.narrow(dim, first, count).copy_(part);
+  });
+  return all;
+}
+
+// Calls work(first, count) for ranges that cover [0, rows) once, each on one thread, several at a time on a
+// CPU; in for_slices(rows, slice) elsewhere. The ranges depend on `rows`, `slice` and the number of threads
+// only; on a CPU they are small anyhow, and `slice` only counts where it is smaller. There are more ranges
+// than threads where rows allow, so that a core that other programs keep busy holds up the others less.
+// Rethrows what `work` throws.
+template <typename Work>
+void for_row_ranges(at::Device device, int64_t rows, int64_t slice, const Work& work, RangeSize size = {}) {
+  if (!device.is_cpu()) return for_slices(rows, slice, work);
+  if (slice > 0) size = {std::min(size.least, slice), std::min(size.most, slice)};
   const int64_t threads = at::get_num_threads();
   const int64_t wanted = threads * ((rows + threads * size.most - 1) / (threads * size.most));
   const int64_t ranges = std::max<int64_t>(1, std::min(wanted, rows / size.least));

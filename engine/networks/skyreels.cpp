@@ -31,6 +31,7 @@ class SkyReels final : public Transformer {
   at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const override {
     return wan_->head(embedded, tokens);
   }
+  void slice_tokens(int64_t most) override { wan_->slice_tokens(most); }
 
  private:
   std::unique_ptr<Transformer> wan_;

@@ -68,6 +68,11 @@ class Transformer {
   // MAGI-1 0..1). 0 is a clean chunk.
   virtual Embedded embed(const at::Tensor& latent, std::span<const double> timesteps, int64_t first_frame) const = 0;
 
+  // From now on a block works on at most so many tokens at once where tokens do not meet (all but attention's
+  // keys): less memory beside the tokens themselves, the same result but for the rounding of products of other
+  // shapes. 0, as at first: on all of them, or as the family likes. Not beside a running call.
+  virtual void slice_tokens(int64_t /*most*/) {}
+
   // Runs blocks [first, last) on `tokens` [L, dim] (embedded.tokens for first == 0). Returns [L, dim].
   virtual at::Tensor blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition, KvView& kv,
                             int first, int last) const = 0;

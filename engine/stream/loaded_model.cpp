@@ -34,6 +34,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   model->text = make_text_encoder(model->package, model->device);
   report("load", 0.2);
   model->transformer = make_transformer(model->package, precision, model->device);
+  model->transformer->slice_tokens(options.slice_tokens);
   report("load", 0.7);
   model->decoder = make_decoder(model->package, model->compute, model->device);
   report("ready", 1.0);

@@ -20,6 +20,7 @@ struct LoadOptions {
   std::string precision;  // choose_precision()
   uint32_t threads = 0;
   uint64_t memory_limit = 0;  // bytes; 0: what is free
+  int64_t slice_tokens = 0;   // Transformer::slice_tokens()
 };
 
 // stage, fraction of the whole; false cancels.

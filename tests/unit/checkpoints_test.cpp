@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What surrounds the public checkpoints: prompt cleaning, position buckets, LoRA, T5 and MAGI-1 in bf16.
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include "../peak_memory.h"
 #include "error.h"
 #include "networks/decoders/magi_vae.h"
 #include "networks/decoders/tiles.h"
@@ -136,6 +139,37 @@ TEST(Magi, Bf16StaysNearFp32) {
   const at::Tensor b = narrow.forward(x, 0.3, 0, *narrow.condition(caption), own);
   EXPECT_EQ(a.sizes(), x.sizes());
   EXPECT_LT((a - b).norm().item<double>(), 0.05 * a.norm().item<double>());
+}
+
+TEST(Magi, SlicesGiveTheSameResultWithLessMemory) {
+  const c10::InferenceMode inference;
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);  // the peak is that of one thread
+  MagiConfig config = tiny_magi();
+  config.ffn = 512;
+  at::manual_seed(1);
+  MagiTransformer magi(config, at::kFloat, at::kCPU);
+  const at::Tensor x = at::randn({16, 6, 16, 16});  // 384 tokens
+  const auto caption = magi.condition(at::randn({5, 24}));
+  OwnKeys own;
+  at::Tensor velocity;
+  const auto peak = [&](int64_t slice) {
+    magi.slice_tokens(slice);
+    return test::peak_bytes([&] { velocity = magi.forward(x, 0.3, 0, *caption, own); });
+  };
+  const int64_t at_once = peak(0);
+  const at::Tensor whole = velocity;
+  for (const int slice : {100000, 128, 30, 1}) {
+    const int64_t sliced = peak(slice);
+    EXPECT_LE((velocity - whole).abs().max().item<double>(), 1e-5 * whole.abs().max().item<double>())
+        << slice;
+    if (slice == 30) {
+      EXPECT_LT(sliced, 0.6 * at_once);
+    } else if (slice == 100000) {
+      EXPECT_EQ(sliced, at_once);
+    }
+  }
+  at::set_num_threads(threads);
 }
 
 TEST(Magi, GuidanceSkipsWhatWeighsNothing) {

@@ -66,6 +66,16 @@ TEST_P(Wan, SameThreadsSameBits) {
   at::set_num_threads(before);
 }
 
+TEST_P(Wan, SlicesGiveTheSameResult) {
+  const double t = 500;
+  const at::Tensor whole = run({&t, 1}, 4);
+  for (const int slice : {1, 7, 180, 100000}) {
+    wan->slice_tokens(slice);
+    const double error = (run({&t, 1}, 4) - whole).abs().max().item<double>();
+    EXPECT_LE(error, (GetParam() == at::kFloat ? 1e-5 : 3e-2) * whole.abs().max().item<double>()) << slice;
+  }
+}
+
 TEST_P(Wan, LeavesItsInputsAlone) {
   const double t = 500;
   OwnKeys own;

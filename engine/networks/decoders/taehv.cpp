@@ -222,7 +222,7 @@ at::Tensor Taehv::finish(const at::Tensor& x) const {
   at::Tensor frames =
       at::empty({x.size(0) * factor, 3, x.size(2) * scale, x.size(3) * scale}, x.options().dtype(at::kFloat));
   for_row_ranges(
-      device_, x.size(0),
+      device_, x.size(0), /*slice=*/0,
       [&](int64_t first, int64_t count) {
         const at::Tensor y = last_(stages_.back().grow(x.narrow(0, first, count), /*relu=*/true));
         frames.narrow(0, first * factor, count * factor).copy_(at::pixel_shuffle(y, config_.patch_size));

@@ -26,6 +26,7 @@ class Wan final : public Transformer {
   at::Tensor blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition, KvView& kv,
                     int first, int last) const override;
   at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const override;
+  void slice_tokens(int64_t most) override { slice_ = most; }
 
  private:
   const wan::Config config_;
@@ -33,6 +34,7 @@ class Wan final : public Transformer {
   const wan::Weights weights_;
   const at::ScalarType compute_;
   const at::Device device_;
+  int64_t slice_ = 0;
 };
 
 std::shared_ptr<const Condition> Wan::condition(const at::Tensor& features) const {
@@ -107,7 +109,7 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
   wan::Projected projected;
   if (!attention.known.defined()) {
     projected = wan::Projected(shape_, x.size(0), options);
-    for_row_ranges(device_, x.size(0),
+    for_row_ranges(device_, x.size(0), slice_,
                    [&](int64_t row, int64_t count) { block(first).project(x, row, count, projected); });
   }
   for (int layer = first; layer < last; ++layer) {
@@ -119,7 +121,7 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
     wan::SelfAttention next{.known = recall(layer + 1)};
     const bool project_next = layer + 1 < last && !next.known.defined();
     projected = project_next ? wan::Projected(shape_, x.size(0), options) : wan::Projected();
-    for_row_ranges(device_, x.size(0), [&](int64_t row, int64_t count) {
+    for_row_ranges(device_, x.size(0), slice_, [&](int64_t row, int64_t count) {
       block(layer).attend_and_feed(x, row, count, attention);
       if (project_next) block(layer + 1).project(x, row, count, projected);
     });
