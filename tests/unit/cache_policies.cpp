@@ -263,6 +263,12 @@ TEST(StaticMasks, RampEndsWithTheLastStepWhereThatBecomesHistory) {
   EXPECT_EQ(computed, mask("0,2,6,11,16,23", 24));
 }
 
+TEST(StaticMasks, RampDoesNotDrawOutItsFirstLine) {
+  EXPECT_EQ(play("ramp:computed=7", 24), mask("0,2,4,8,12,17,22", 24)) << "not 0,1,4";
+  EXPECT_EQ(play("ramp:computed=8,end=0", 24), mask("0,2,4,6,10,14,18,23", 24));
+  EXPECT_EQ(play("ramp:computed=8", 24), mask("0,1,3,6,10,13,17,22", 24));
+}
+
 TEST(StaticMasks, RampComputesAsManyStepsAsItSays) {
   for (const char* rest : {"", ",power=4", ",end=0", ",power=3,end=9"})
     for (int steps : {8, 24, 50})

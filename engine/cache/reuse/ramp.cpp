@@ -16,10 +16,14 @@ bool Ramp::computes(const StepInfo& info) const {
   if (computed >= info.steps) return true;
   const int left_out = info.last_is_history ? 0 : std::min(end, info.steps - computed);
   const int reach = info.steps - 1 - left_out;
+  const auto on_curve = [&](int k) {
+    const double along = static_cast<double>(k) / std::max(1, computed - 1);
+    return static_cast<int>(std::lround(reach * std::pow(along, power)));
+  };
   int place = -1;
   for (int k = 0; k < computed && place < info.step; ++k) {
-    const double along = static_cast<double>(k) / std::max(1, computed - 1);
-    place = std::max(place + 1, static_cast<int>(std::lround(reach * std::pow(along, power))));
+    place = std::max(place + 1, on_curve(k));
+    if (k == 1 && computed > 2) place = std::max(place, (on_curve(2) + 2) / 3);
   }
   return place == info.step;
 }

@@ -13,7 +13,8 @@ struct Ramp {
 
   // Is this one of the steps round(reach (k / (computed - 1))^power), k = 0..computed - 1? reach is the
   // chunk's last step less `end`, or the last itself where that becomes history. Steps that would coincide
-  // move on, so that there are always `computed` of them.
+  // move on, so that there are always `computed` of them. The first gap is at least half the second: the line
+  // through the first two computations, early and close together, is not drawn out further.
   bool computes(const StepInfo& info) const;
 };
 
