@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// LightCache's speed part (arXiv 2510.05367): every n-th step is computed. Its memory part belongs to the
-// stream.
+// LightCache's speed part (arXiv 2510.05367): every n-th step is computed. Its memory part is no policy: blocks
+// work on slices of a chunk's tokens (Transformer::slice_tokens()), and a chunk is decoded in pieces, as
+// networks/decoders/decoder.h says. What it keeps stays on the device: it is not moved to the host in between.
 #include "cache/reuse/predictor.h"
 #include "cache/reuse/static_mask.h"
 

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Latents to frames, streaming: what a decoder remembers between calls lives in a DecoderState, one per stream.
+// What a chunk takes while it is decoded:
+//   wan_vae   one latent frame after the other, so that of one frame whatever the chunk
+//   magi_vae  one tile of 12 frames and 256 x 256 pixels after the other
+//   taehv     all of the chunk's frames; its last and largest stage frame by frame on a CPU
 #pragma once
 
 #include <ATen/ATen.h>
