@@ -2,6 +2,7 @@
 // What holds for every reuse policy, and FlowCache's own rules.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "cache/registry.h"
@@ -68,6 +69,49 @@ TEST_P(EveryReusePolicy, AChunkWithoutItsPastIsComputed) {
   const auto policy = make();
   const ChunkStep step = make_step(3, 12, 24, 1.0);
   EXPECT_EQ(policy->decide({&step, 1}, 5.0)[0].action, Action::compute);
+}
+
+// Chunks that enter at different ticks, each with its own drift, decide as each does alone, whichever comes
+// first in a tick. Not those that look across on purpose: the joint rule, other chunks' steps, and what a
+// first chunk measures for later ones.
+TEST_P(EveryReusePolicy, AChunkInFlightDoesNotDisturbAnother) {
+  for (const char* across : {"teacache_joint", "xchunk", "forecast", "magcache"})
+    if (GetParam() == across) return;
+  const std::vector<double> drift = {0.002, 0.02, 0.1};
+  const auto feed = [&](ReusePolicy& policy, std::vector<ChunkStep> tick) {
+    for (ChunkStep& step : tick) {
+      const double value = std::pow(1 + drift[step.info.chunk], step.info.step);
+      const ChunkStep scripted = make_step(step.info.chunk, step.info.step, 12, value);
+      step.features = scripted.features;
+      step.features.first_blocks = scripted.features.tokens;
+      step.info.must_compute = step.info.step == 0;
+    }
+    const auto decisions = policy.decide(tick, 0.15);
+    for (size_t i = 0; i < tick.size(); ++i)
+      if (decisions[i].action == Action::compute) policy.computed(tick[i], tick[i].features.latent * 0.5);
+    return decisions;
+  };
+  std::vector<std::vector<int>> alone(3), together(3);
+  for (int64_t c = 0; c < 3; ++c) {
+    const auto policy = make();
+    for (int step = 0; step < 12; ++step)
+      alone[c].push_back(feed(*policy, {make_step(c, step, 12, 0)})[0].action == Action::compute);
+  }
+  for (const bool oldest_first : {true, false}) {
+    const auto policy = make();
+    together.assign(3, {});
+    for (int tick = 0; tick < 20; ++tick) {
+      std::vector<ChunkStep> steps;
+      for (int64_t c = 0; c < 3; ++c)
+        if (const int step = tick - 4 * static_cast<int>(c); step >= 0 && step < 12)
+          steps.push_back(make_step(c, step, 12, 0));
+      if (!oldest_first) std::reverse(steps.begin(), steps.end());
+      const auto decisions = feed(*policy, steps);
+      for (size_t i = 0; i < steps.size(); ++i)
+        together[steps[i].info.chunk].push_back(decisions[i].action == Action::compute);
+    }
+    EXPECT_EQ(together, alone) << oldest_first;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryReusePolicy, testing::ValuesIn(reuse_names()),

@@ -96,6 +96,28 @@ TEST(Prefix, WhatDoesNotFitIsNamed) {
   EXPECT_NE(say(config).find("wanted frames x 3"), std::string::npos);
 }
 
+// A range of chunks counts from the newest key that the cache really holds, so compressed history, which is
+// shorter than the chunks that it came from, shifts nothing.
+TEST(Magi, ARangeOfKeysCountsFromTheNewest) {
+  class Cache final : public KvView {
+   public:
+    KeyValue append(int, const at::Tensor&, const KeyValue& own) override {
+      return {at::cat({history, own.k}, 1), at::cat({-history, own.v}, 1)};
+    }
+    at::Tensor history = at::arange(5, at::kFloat).view({1, 5, 1});
+  };
+  Cache cache;
+  const at::Tensor own = at::tensor({10.0F, 11.0F}).view({1, 2, 1});
+  const auto seen = [&](int64_t tokens) {
+    const KeyValue kv = NewestKeys(cache, tokens).append(0, own, {own, -own});
+    EXPECT_TRUE(kv.v.equal(-kv.k));
+    return kv.k.flatten();
+  };
+  EXPECT_TRUE(seen(4).equal(at::tensor({3.0F, 4.0F, 10.0F, 11.0F})));
+  EXPECT_TRUE(seen(2).equal(own.flatten()));
+  EXPECT_EQ(seen(100).size(0), 7);
+}
+
 TEST(Magi, TimeIntervalsOfTheTwelveStepGrid) {
   for (const char* shortcut : {"8,16,16", "16,16,8"}) {
     const MagiTimes times = magi_timesteps(12, {.shortcut = shortcut});
