@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include "../peak_memory.h"
 #include "error.h"
 #include "networks/factory.h"
 #include "networks/text/t5.h"
@@ -302,6 +303,34 @@ TEST(CheckpointStreams, MagiReusesAttention) {
     EXPECT_GT(some.stats().steps_reused, 0U);
     EXPECT_GT(some.stats().reuse_bytes, 0U);
   }
+}
+
+// What is asked for when a model is loaded reaches its blocks.
+TEST(CheckpointStreams, SlicesOfTokensTakeLessMemory) {
+  const c10::InferenceMode inference;
+  at::manual_seed(8);
+  const TempFolder folder;
+  write_magi(folder);
+  const auto run = [&](int64_t slice) {
+    const auto model = LoadedModel::load({.model = folder.path.string(),
+                                          .device = "cpu",
+                                          .precision = "fp32",
+                                          .threads = 1,
+                                          .slice_tokens = slice},
+                                         nullptr);
+    Stream stream(model, {.prompt = "fire", .cache = "attention"});
+    const int64_t peak = test::peak_bytes([&] {
+      const double t = 0.5;
+      OwnKeys own;
+      const auto condition = model->transformer->condition(model->text->encode("fire").embedding);
+      model->transformer->forward(at::zeros({16, 6, 4, 6}), t, 0, *condition, own);
+    });
+    return std::pair(peak, stream.next()->latent);
+  };
+  const auto [whole_peak, whole] = run(0);
+  const auto [sliced_peak, sliced] = run(5);
+  EXPECT_LT(sliced_peak, 0.8 * static_cast<double>(whole_peak));
+  EXPECT_TRUE(sliced.allclose(whole, 1e-3, 1e-3));
 }
 
 TEST(CheckpointStreams, ATextEncoderRemembersAndUnloads) {
