@@ -14,14 +14,18 @@ W, H, LEFT, BOTTOM = 720, 360, 48, 28
 
 
 def read(path):
-    """(points of the training loss, points of the held-out loss), each (minutes, loss)."""
-    train, held = [], []
+    """(points of the training loss, points of the held-out loss), each (minutes, loss). A run that began anew from an
+    export counts its minutes from zero; here they go on from those before."""
+    train, held, before, last = [], [], 0.0, 0.0
     for line in pathlib.Path(path).read_text().splitlines():
         if line.startswith("{"):
             row = json.loads(line)
-            train.append((row["minutes"], row["loss"]))
+            if row["minutes"] < last:
+                before += last
+            last = row["minutes"]
+            train.append((before + last, row["loss"]))
         elif line.startswith("held-out loss ("):
-            held.append((train[-1][0] if train else 0.0, float(line.split("(")[1].split(",")[0])))
+            held.append((before + last, float(line.split("(")[1].split(",")[0])))
     return train, held
 
 

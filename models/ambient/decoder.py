@@ -76,7 +76,7 @@ def drawn(model, scale, latents, specs, device, rng):
     for i in range(0, len(latents), 10):
         z = torch.stack(latents[i:i + 10]).to(device) / scale
         ids = [[text.encode(caption(*spec, rng))] * (z.shape[2] // clips.CHUNK) for spec in specs[i:i + 10]]
-        out += list(redraw(model, z, torch.tensor(ids, device=device), rng, LEVELS, STEPS).cpu() * scale)
+        out += list(redraw(model, z, torch.tensor(ids, device=device), rng, 0, LEVELS, STEPS, shift=1).cpu() * scale)
     return out
 
 

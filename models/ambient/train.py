@@ -33,7 +33,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SAVE_EVERY, LOG_EVERY, HELD_OUT = 50, 25, clips.SHARD  # steps; steps; clips of the first shard
 TEACHER = .7  # share of the steps with a clean past, the rest have chunks of many noise levels in flight
 OWN, DRAW_EVERY = .5, 5  # share of the clean pasts that the model drew itself; steps between two drawings
-ROUGH = 2., .5, .5  # weight of errors that change from frame to frame, of a chunk's latent frames
+ROUGH = .5  # weight of errors that change from frame to frame
 WARMUP, FLAT = 60, .25  # steps of rising rate; share of the time at the full rate, after it linear to zero
 
 
@@ -138,12 +138,12 @@ def loss_weights():
     return (channel / channel.mean()).view(-1, 1, 1, 1)
 
 
-def flow_loss(model, z, u, noise, ids, past=None, past_level=None, weights=1.0, rough=(0., 0., 0.)):
+def flow_loss(model, z, u, noise, ids, past=None, past_level=None, weights=1.0, rough=0.0):
     """Flow matching: the network predicts noise - data. Returns the loss of every chunk [B,chunks].
 
     past [B,16,frames of all chunks but the last,h,w] with past_level [B,chunks-1] of noise on it: teacher forcing;
-    None: diffusion forcing. rough: weight of the error's change from one latent frame to the next; in a chunk's first
-    one of the error itself, as where that misses there is a jump between chunks.
+    None: diffusion forcing. rough: weight of the error's change from one latent frame to the next, in a chunk's first
+    frame of the error itself: where that misses, there is a jump between chunks.
     """
     spread = lambda level: level.repeat_interleave(clips.CHUNK, 1)[:, None, :, None, None]
     clean = () if past is None else (past.lerp(torch.randn_like(past), spread(past_level)), past_level * 1000)
@@ -151,8 +151,7 @@ def flow_loss(model, z, u, noise, ids, past=None, past_level=None, weights=1.0, 
         velocity = model(z.lerp(noise, spread(u)), u * 1000, ids, *clean)
     error = (velocity.float() - (noise - z)).unflatten(2, (clips.CHUNKS, clips.CHUNK)).transpose(1, 2)
     change = error.diff(dim=3, prepend=torch.zeros_like(error[:, :, :, :1]))
-    rough = torch.tensor(rough, device=z.device).view(-1, 1, 1)
-    return ((error.pow(2) + rough * change.pow(2)) * weights).mean((2, 3, 4, 5)) / (1 + rough.mean())
+    return ((error.pow(2) + rough * change.pow(2)) * weights).mean((2, 3, 4, 5)) / (1 + 1.67 * rough)
 
 
 @torch.no_grad()
