@@ -39,6 +39,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
     null_condition_ = model_->transformer->condition(model_->text->encode(config.negative_prompt).embedding);
   }
   decoder_state_ = model_->decoder->open();
+  seam_fade_ = SeamFade(model_->package.decoder.value("seam_fade_frames", int64_t{0}));
   if (config.prefix.defined())
     prefix_ = Prefix::encode(*model_, config.prefix, seed_);
   else if (config.prefix_latents.defined())
@@ -126,6 +127,7 @@ void Stream::admit(int64_t index) {
   chunk->latent = noise(*chunk);
   const ChunkPrompt prompt = prompts_->take(index);
   if (prompt.changed || !condition_) condition_ = model_->transformer->condition(prompt.features);
+  chunk->is_cut = prompt.cut;
   if (prompt.cut && forgets_on_cut_) {
     bool dropped = false;
     for (const auto& kv : kv_) dropped |= kv->forget_history();
@@ -170,6 +172,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   const Stopwatch watch;
   result->frames = model_->decoder->decode(chunk.latent.transpose(0, 1).contiguous(), *decoder_state_);
   if (prefix_) result->frames = prefix_->shown(chunk.index, result->frames);
+  result->frames = seam_fade_.apply(result->frames, chunk.is_cut);
   wait_for(model_->device);  // the governor steers by these seconds
   const double decode_seconds = watch.seconds();
   result->latent = chunk.latent;
@@ -257,6 +260,7 @@ void Stream::reset(uint64_t seed) {
   prompts_->restart();
   condition_ = nullptr;
   decoder_state_ = model_->decoder->open();
+  seam_fade_.forget();
   cancelled_ = false;
   const std::lock_guard lock(stats_mutex_);
   stats_.chunks = stats_.steps_computed = stats_.steps_reused = stats_.forced_computes = 0;

@@ -17,6 +17,7 @@
 #include "stream/prefix.h"
 #include "stream/prompts.h"
 #include "stream/schedule.h"
+#include "stream/seam_fade.h"
 
 namespace flowcache {
 
@@ -138,6 +139,7 @@ class Stream {
   std::mutex negative_mutex_;
   at::Tensor negative_;  // features given since the last chunk began; guarded by negative_mutex_
   std::unique_ptr<DecoderState> decoder_state_;
+  SeamFade seam_fade_{0};
   std::unique_ptr<Prefix> prefix_;  // null: the video begins with chunk 0
 
   uint64_t seed_ = 0;

@@ -27,7 +27,8 @@ def describe(latent_scale):
         transformer=dict(file="transformer.safetensors", config=CONFIG),
         text=dict(kind="words", file="text.safetensors", vocabulary=text.WORDS, max_length=text.MAX_IDS,
                   synonyms=text.SYNONYMS),
-        decoder=dict(kind="taehv", file="decoder.safetensors", config=DECODER | dict(latent_scale=latent_scale)),
+        decoder=dict(kind="taehv", file="decoder.safetensors", config=DECODER | dict(latent_scale=latent_scale),
+                     seam_fade_frames=8),
         sampler=dict(kind="flow_euler", steps=24, shift=1.5, prediction="velocity noise - data", timestep_scale=1000,
                      clean_context=True, lag=0),
         cache=dict(reuse="ramp:computed=6", kv="window", history_chunks=3, on_cut="forget"))

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A jump between chunks is faded in where the picture is still; motion, cuts and models without it are left
+// alone.
+#include "stream/seam_fade.h"
+
+#include <gtest/gtest.h>
+
+using namespace flowcache;
+
+namespace {
+
+// A chunk of 12 frames, 48 x 48: `first`, and `step` more on every frame.
+at::Tensor ramp(double first, double step) {
+  return (first + step * at::arange(12, at::kFloat).view({12, 1, 1, 1})).expand({12, 3, 48, 48}).contiguous();
+}
+
+double value(const at::Tensor& frames, int64_t frame, int64_t x = 24) {
+  return frames[frame][1][20][x].item<double>();
+}
+
+}  // namespace
+
+TEST(SeamFade, AJumpOfAStillPictureIsSpreadOverTheFrames) {
+  SeamFade fade(7);
+  EXPECT_TRUE(at::equal(fade.apply(ramp(.2, 0), true), ramp(.2, 0)));
+  const at::Tensor shown = fade.apply(ramp(.6, 0), false);
+  for (int64_t k = 0; k < 12; ++k) {
+    const double wanted = k < 7 ? .2 + .4 * (k + 1) / 8 : .6;
+    EXPECT_NEAR(value(shown, k), wanted, 2e-3) << k;
+  }
+  EXPECT_TRUE(
+      at::equal(fade.apply(ramp(.6, 0), false), ramp(.6, 0)));  // no jump, no fade, and none is left over
+}
+
+TEST(SeamFade, AFadeLongerThanTheChunkFillsIt) {
+  SeamFade fade(100);
+  fade.apply(ramp(0, 0), true);
+  const at::Tensor shown = fade.apply(ramp(1, 0), false);
+  for (int64_t k = 0; k < 12; ++k) EXPECT_NEAR(value(shown, k), (k + 1) / 13., 3e-3) << k;
+}
+
+TEST(SeamFade, WhatMovesAtItsOwnPaceIsLeftAlone) {
+  SeamFade fade(7);
+  fade.apply(ramp(.1, .02), true);
+  const at::Tensor next = ramp(.1 + 12 * .02, .02);
+  EXPECT_TRUE(at::allclose(fade.apply(next, false), next, 0, 1e-6));
+}
+
+TEST(SeamFade, EachPlaceForItself) {
+  SeamFade fade(7);
+  at::Tensor first = ramp(.2, 0), second = ramp(.6, 0);
+  first.narrow(3, 0, 24).copy_(ramp(.1, .02).narrow(3, 0, 24));  // the left half moves on
+  second.narrow(3, 0, 24).copy_(ramp(.34, .02).narrow(3, 0, 24));
+  fade.apply(first, true);
+  const at::Tensor shown = fade.apply(second, false);
+  EXPECT_NEAR(value(shown, 0, 4), value(second, 0, 4), 1e-6);
+  EXPECT_NEAR(value(shown, 0, 44), .25, 2e-3);
+}
+
+TEST(SeamFade, CutsAndFreshStartsAreShownAsTheyAre) {
+  SeamFade fade(7);
+  fade.apply(ramp(.2, 0), true);
+  EXPECT_TRUE(at::equal(fade.apply(ramp(.6, 0), true), ramp(.6, 0)));
+  fade.forget();
+  EXPECT_TRUE(at::equal(fade.apply(ramp(.1, 0), false), ramp(.1, 0)));
+}
+
+TEST(SeamFade, NoFramesMeansNothingIsTouched) {
+  SeamFade fade(0);
+  fade.apply(ramp(.2, 0), true);
+  const at::Tensor next = ramp(.6, 0);
+  EXPECT_TRUE(fade.apply(next, false).is_same(next));
+}
