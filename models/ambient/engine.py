@@ -11,6 +11,7 @@ import pathlib
 import torch
 
 AUTO, NEXT_CHUNK = float("nan"), 2 ** 64 - 1
+WHEEL = "torch==2.11.0"  # TORCH_WHEEL in tools/setup.sh
 
 
 def structure(name, fields):
@@ -40,7 +41,11 @@ class Stream:
     """One stream of one engine. cache, lag: as in StreamConfig; None and 0 are the model's defaults."""
 
     def __init__(self, library, model=None, threads=0, cache=None, steps=0, lag=0):
-        self.library = c.CDLL(str(pathlib.Path(library).resolve()))
+        try:
+            self.library = c.CDLL(str(pathlib.Path(library).resolve()))
+        except OSError as error:
+            raise SystemExit(f"{library}: {error}\nBuild the engine first (./test.sh or ./demo.sh). If symbols are undefined, PyTorch "
+                             f"{torch.__version__} is not the LibTorch that it was built with: pip install {WHEEL}") from error
         self.library.fc_last_error.restype = c.c_char_p
         self.engine, self.stream = c.c_void_p(), c.c_void_p()
         encoded = lambda word: word.encode() if word else None
