@@ -147,7 +147,7 @@ ModelPackage read_package(const fs::path& given) {
   check_sampler(root.object("sampler"));
   check_cache(root.object("cache", true));
   root.object("text").string("kind", 63);
-  root.object("decoder").integer("seam_fade_frames", 0, 1000, 0);
+  out.seam_fade_frames = root.object("decoder").integer("seam_fade_frames", 0, 1000, 0);
   out.transformer = document["transformer"];
   out.text = document["text"];
   out.decoder = document["decoder"];

@@ -28,6 +28,7 @@ struct ModelPackage {
   nlohmann::json sampler;      // {kind, steps, shift, …}
   nlohmann::json cache;        // {reuse, threshold, kv, history_chunks, …}
   nlohmann::json sources;      // file -> where it is published
+  int64_t seam_fade_frames = 0;  // frames over which a jump between chunks is faded in; 0: not at all
   bool clean_context = false;  // run a finished chunk once more at timestep 0 to write its history KV
 
   bool random_weights = false;  // the shapes that model.json describes, filled at random: no file is read

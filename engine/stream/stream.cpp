@@ -39,7 +39,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
     null_condition_ = model_->transformer->condition(model_->text->encode(config.negative_prompt).embedding);
   }
   decoder_state_ = model_->decoder->open();
-  seam_fade_ = SeamFade(model_->package.decoder.value("seam_fade_frames", int64_t{0}));
+  seam_fade_ = SeamFade(model_->package.seam_fade_frames);
   if (config.prefix.defined())
     prefix_ = Prefix::encode(*model_, config.prefix, seed_);
   else if (config.prefix_latents.defined())
