@@ -81,6 +81,8 @@ def main():
     tests = json.loads((build / "meson-info/intro-tests.json").read_text())
     chosen, gtest_filter = select(tests, pattern)
     env = dict(os.environ)
+    # LibTorch's threads spin while they wait; with tests side by side on few cores that takes many times as long.
+    env.setdefault("OMP_WAIT_POLICY", "passive")
     if gtest_filter:
         env["GTEST_FILTER"] = gtest_filter
     log = build / "meson-logs/testlog.json"
