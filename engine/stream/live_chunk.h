@@ -30,7 +30,7 @@ struct LiveChunk {
       tail;  // newest tail residual, if the policy wants it beside its own kind
   double flops = 0;
   int governor_level = 0;    // when its first step ran, which is when the number of its steps is settled
-  bool is_cut = false;  // begins another prompt without a transition
+  bool is_cut = false;       // begins another prompt without a transition
   bool must_compute = true;  // R1 at first, R5 later, or nothing to reuse
   std::vector<uint8_t> decisions;  // one a step done
 
