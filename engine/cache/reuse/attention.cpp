@@ -8,7 +8,7 @@
 #include <cmath>
 #include <map>
 
-#include "cache/registry.h"
+#include "cache/reuse/static_mask.h"
 
 namespace flowcache {
 namespace {
@@ -18,45 +18,48 @@ struct AttentionConfig {
   int interval = 2;
   double weight = 1;
   bool grows = true;
+
+  int first_skipped(int steps) const { return std::max(1, static_cast<int>(std::ceil(start * steps))); }
+  bool computes(const StepInfo& info) const {
+    const int since = info.step - first_skipped(info.steps);
+    return since < 0 || (since + 1) % interval == 0 || info.step == info.steps - 1;
+  }
+  double weight_at(const StepInfo& info) const {
+    if (!grows) return weight;
+    const int first = first_skipped(info.steps), last = info.steps - 1;
+    return weight * (info.step - first) / std::max(1, last - first);
+  }
 };
 
-class AttentionReuse final : public PerChunkPolicy {
+class AttentionReuse final : public StaticMask {
  public:
-  explicit AttentionReuse(const AttentionConfig& config) : config_(config) {}
-  Tap taps() const override { return Tap::none; }
-  ReuseKind kind() const override { return ReuseKind::attention_output; }
+  explicit AttentionReuse(const AttentionConfig& config)
+      : StaticMask([config](const StepInfo& info) { return config.computes(info); },
+                   ReuseKind::attention_output),
+        config_(config) {}
 
   int residuals_kept() const override { return config_.weight == 0 ? 1 : 2; }
   std::vector<double> prediction(const StepInfo& info) const override {
     const auto known = computed_.find(info.chunk);
-    const double w = weight(info);
+    const double w = config_.weight_at(info);
     if (w == 0 || known == computed_.end() || known->second < 2) return {1.0};
     return {1 + w, -w};
   }
   void computed(const ChunkStep& step, const at::Tensor&) override { ++computed_[step.info.chunk]; }
-  void residuals_dropped(int64_t chunk) override { computed_.erase(chunk); }
-  void end_chunk(int64_t chunk) override { computed_.erase(chunk); }
-  void reset() override { computed_.clear(); }
-  uint64_t state_bytes() const override { return 0; }
+  void residuals_dropped(int64_t chunk) override {
+    StaticMask::residuals_dropped(chunk);
+    computed_.erase(chunk);
+  }
+  void end_chunk(int64_t chunk) override {
+    StaticMask::end_chunk(chunk);
+    computed_.erase(chunk);
+  }
+  void reset() override {
+    StaticMask::reset();
+    computed_.clear();
+  }
 
  private:
-  int first_skipped(int steps) const {
-    return std::max(1, static_cast<int>(std::ceil(config_.start * steps)));
-  }
-  double weight(const StepInfo& info) const {
-    if (!config_.grows) return config_.weight;
-    const int first = first_skipped(info.steps), last = info.steps - 1;
-    return config_.weight * (info.step - first) / std::max(1, last - first);
-  }
-  Decision decide_one(const ChunkStep& step, double threshold) override {
-    const StepInfo& info = step.info;
-    const int since = info.step - first_skipped(info.steps);
-    const bool compute = !(threshold > 0) || info.must_compute || since < 0 ||
-                         (since + 1) % config_.interval == 0 || info.step >= info.steps - 1 ||
-                         !computed_.contains(info.chunk);
-    return {.action = compute ? Action::compute : Action::reuse, .forced = compute};
-  }
-
   AttentionConfig config_;
   std::map<int64_t, int> computed_;  // steps of each chunk whose outputs are kept
 };

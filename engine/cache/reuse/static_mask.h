@@ -10,7 +10,7 @@
 
 namespace flowcache {
 
-class StaticMask final : public PerChunkPolicy {
+class StaticMask : public PerChunkPolicy {
  public:
   // Computes this step? A chunk's first is computed whatever it says.
   using Mask = std::function<bool(const StepInfo&)>;
@@ -18,12 +18,13 @@ class StaticMask final : public PerChunkPolicy {
   StaticMask(Mask mask, ReuseKind kind) : mask_(std::move(mask)), kind_(kind) {}
   Tap taps() const override { return Tap::none; }
   ReuseKind kind() const override { return kind_; }
+  void residuals_dropped(int64_t chunk) override { begun_.erase(chunk); }
   void end_chunk(int64_t chunk) override { begun_.erase(chunk); }
   void reset() override { begun_.clear(); }
   uint64_t state_bytes() const override { return 0; }
 
  private:
-  Decision decide_one(const ChunkStep& step, double threshold) override;
+  Decision decide_one(const ChunkStep& step, double threshold) final;
 
   Mask mask_;
   ReuseKind kind_;
