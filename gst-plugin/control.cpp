@@ -175,17 +175,15 @@ bool handle_navigation(GstFlowCacheSrc* source, GstEvent* event) {
   if (gst_navigation_event_get_type(event) != GST_NAVIGATION_EVENT_KEY_PRESS ||
       !gst_navigation_event_parse_key_event(event, &key) || key == nullptr)
     return false;
-  SourceState& state = *source->state;
   std::string prompt;
-  guint blend_chunks = 0;
   {
-    std::lock_guard lock(state.mutex);
-    const auto found = state.keys.find(key);
-    if (found == state.keys.end()) return false;
+    std::lock_guard lock(source->state->mutex);
+    const auto& keys = source->state->keys;
+    const auto found = keys.find(key);
+    if (found == keys.end()) return false;
     prompt = found->second;
-    blend_chunks = state.settings.blend_chunks;
   }
-  set_prompt_action(source, prompt.c_str(), blend_chunks, GST_CLOCK_TIME_NONE);
+  g_object_set(source, "prompt", prompt.c_str(), nullptr);
   return true;
 }
 

@@ -142,7 +142,7 @@ const EngineLibrary* EngineLibrary::open(std::string* error) {
 
 bool EngineLibrary::is_installed() {
   for (const std::string& path : search_order())
-    if (g_file_test(path.c_str(), G_FILE_TEST_EXISTS)) return true;
+    if (path.find('/') != std::string::npos && g_file_test(path.c_str(), G_FILE_TEST_EXISTS)) return true;
   return false;
 }
 
