@@ -9,7 +9,7 @@ import subprocess
 import threading
 import urllib.request
 
-from peers import SOURCE, answers, free_port
+from peers import SOURCE, WhipEndpoint, answers, free_port
 from program import Skip, eventually, need
 
 # test.sh unpacks it into deps/, with the libraries that it needs.
@@ -42,8 +42,8 @@ class Janus:
         self.process = subprocess.Popen([program, "-F", folder, "-C", os.path.join(folder, "janus.jcfg")], env=self.environment(),
                                         stdout=self.log, stderr=self.log)
         eventually(lambda: answers(self.port), "Janus listens")
-        self.endpoint = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
-        self.endpoint.janus = self
+        self.endpoint = http.server.ThreadingHTTPServer(("127.0.0.1", 0), WhipEndpoint)
+        self.endpoint.publish, self.endpoint.leave = self.publish, self.leave
         self.address = f"http://127.0.0.1:{self.endpoint.server_port}/whip/room"
         threading.Thread(target=self.endpoint.serve_forever, daemon=True).start()
 
@@ -68,6 +68,10 @@ class Janus:
             assert event["janus"] in ("keepalive", "event") and "error" not in str(event.get("plugindata")), event
         return event["jsep"]["sdp"], handle
 
+    def leave(self, handle):
+        self.ask(handle, janus="detach")
+        self.deleted += 1
+
     def recorded(self):
         """What came in, as a film's path; only once the publisher has left."""
         found = eventually(lambda: glob.glob(os.path.join(self.folder, "*video*.mjr")), "a recording")
@@ -82,28 +86,6 @@ class Janus:
         self.process.terminate()
         self.process.wait()
         self.log.close()
-
-
-class Endpoint(http.server.BaseHTTPRequestHandler):
-    """WHIP on one side, Janus' interface on the other."""
-
-    def log_message(self, *unused):
-        pass
-
-    def do_POST(self):
-        offer = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        answer, resource = self.server.janus.publish(offer)
-        self.send_response(201)
-        self.send_header("Content-Type", "application/sdp")
-        self.send_header("Location", resource)
-        self.end_headers()
-        self.wfile.write(answer.encode())
-
-    def do_DELETE(self):
-        self.server.janus.ask(self.path, janus="detach")
-        self.server.janus.deleted += 1
-        self.send_response(200)
-        self.end_headers()
 
 
 def frames_of(film):

@@ -13,7 +13,7 @@ import threading
 
 from browser import Browser
 from janus import Janus, frames_of
-from peers import Nginx, free_port, output
+from peers import Nginx, WhipEndpoint, free_port, output
 from program import Live, eventually, need, run
 
 folder = tempfile.mkdtemp(prefix="flowcache-outputs-")
@@ -89,26 +89,9 @@ class WhipServer(http.server.ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_port}/whip/secret"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
-
-class WhipHandler(http.server.BaseHTTPRequestHandler):
-    def log_message(self, *unused):
-        pass
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<video autoplay muted></video>")
-
-    def do_POST(self):
-        offer = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.server.offers += 1
-        if self.headers["Authorization"] != "Bearer let me in" or self.server.refuse:
-            self.send_error(self.server.refuse or 401)
-            return
-        assert self.headers["Content-Type"] == "application/sdp"
+    def publish(self, offer):
         assert "a=ssrc-group:FID " in offer, offer  # the stream and what is sent again have names
-        answer = self.server.browser.later("""
+        return self.browser.later("""
             const [offer, done] = arguments;
             const pc = new RTCPeerConnection();
             window.picture = {async facts() {
@@ -120,18 +103,25 @@ class WhipHandler(http.server.BaseHTTPRequestHandler):
               await pc.setLocalDescription(await pc.createAnswer());
               while (pc.iceGatheringState !== 'complete') await new Promise((r) => setTimeout(r, 20));
               done(pc.localDescription.sdp);
-            })().catch((e) => done('error: ' + e));""", offer)
-        self.send_response(201)
-        self.send_header("Content-Type", "application/sdp")
-        self.send_header("Location", "/whip/resource/1")
-        self.end_headers()
-        self.wfile.write(answer.encode())
+            })().catch((e) => done('error: ' + e));""", offer), "/whip/resource/1"
 
-    def do_DELETE(self):
-        if self.path == "/whip/resource/1":
-            self.server.deleted += 1
+    def leave(self, path):
+        self.deleted += path == "/whip/resource/1"
+
+
+class WhipHandler(WhipEndpoint):
+    def do_GET(self):
         self.send_response(200)
+        self.send_header("Content-Type", "text/html")
         self.end_headers()
+        self.wfile.write(b"<video autoplay muted></video>")
+
+    def refusal(self):
+        self.server.offers += 1
+        if self.headers["Authorization"] != "Bearer let me in" or self.server.refuse:
+            return self.server.refuse or 401
+        assert self.headers["Content-Type"] == "application/sdp"
+        return 0
 
 
 def whip():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Servers of others that flowcache-live sends to, on 127.0.0.1."""
 
+import http.server
 import os
 import socket
 import subprocess
@@ -46,6 +47,35 @@ rtmp {{ access_log off; server {{ listen 127.0.0.1:{port}; application live {{ l
     def stop(self):
         self.process.kill()
         self.process.wait()
+
+
+class WhipEndpoint(http.server.BaseHTTPRequestHandler):
+    """WHIP (RFC 9725) for a server with publish(offer), which gives the answer and the path of what to delete, and leave(path)."""
+
+    def log_message(self, *unused):
+        pass
+
+    def refusal(self):
+        """The status to refuse an offer with; 0: it is taken."""
+        return 0
+
+    def do_POST(self):
+        offer = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        status = self.refusal()
+        if status:
+            self.send_error(status)
+            return
+        answer, resource = self.server.publish(offer)
+        self.send_response(201)
+        self.send_header("Content-Type", "application/sdp")
+        self.send_header("Location", resource)
+        self.end_headers()
+        self.wfile.write(answer.encode())
+
+    def do_DELETE(self):
+        self.server.leave(self.path)
+        self.send_response(200)
+        self.end_headers()
 
 
 def output(live, name):

@@ -10,6 +10,7 @@
 #include "networks/magi_stream.h"
 #include "stream/residuals.h"
 #include "tiny_model.h"
+#include "wrapped_transformer.h"
 
 namespace flowcache {
 namespace {
@@ -159,29 +160,13 @@ TEST(AttentionMemory, StandsForWhatTheBlocksWouldCompute) {
 // the stream
 
 StreamConfig config(const std::string& cache, int lag = 0, double guidance = 1) {
-  StreamConfig c;
-  c.prompt = "fire";
-  c.seed = 5;
-  c.cache = cache;
-  c.lag = lag;
-  c.guidance = guidance;
-  return c;
+  return {.prompt = "fire", .seed = 5, .cache = cache, .lag = lag, .guidance = guidance};
 }
 
 // A network that notes what its blocks recall, or by itself holds attention on every second step.
-class Watched final : public Transformer {
+class Watched final : public test::WrappedTransformer {
  public:
-  explicit Watched(std::unique_ptr<Transformer> inner) : inner_(std::move(inner)) {}
-  const TransformerShape& shape() const override { return inner_->shape(); }
-  std::shared_ptr<const Condition> condition(const at::Tensor& features) const override {
-    return inner_->condition(features);
-  }
-  Embedded embed(const at::Tensor& latent, std::span<const double> timesteps, int64_t first) const override {
-    return inner_->embed(latent, timesteps, first);
-  }
-  at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const override {
-    return inner_->head(embedded, tokens);
-  }
+  using WrappedTransformer::WrappedTransformer;
   at::Tensor blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition, KvView& kv,
                     int first, int last) const override {
     Embedded own = embedded;
@@ -189,11 +174,11 @@ class Watched final : public Transformer {
       holding.hands_back = call >= 2 && call % 2 == 0;  // steps 2, 4, 6 of 8; the clean pass is call 8
       own.attention = call == 8 ? nullptr : &holding;
       ++call;
-      return inner_->blocks(own, std::move(tokens), condition, kv, first, last);
+      return WrappedTransformer::blocks(own, std::move(tokens), condition, kv, first, last);
     }
     Listener listener(*this, &condition, embedded);
     if (embedded.attention) own.attention = &listener;
-    return inner_->blocks(own, std::move(tokens), condition, kv, first, last);
+    return WrappedTransformer::blocks(own, std::move(tokens), condition, kv, first, last);
   }
 
   struct Branch {
@@ -228,18 +213,12 @@ class Watched final : public Transformer {
     const Embedded& embedded_;
   };
 
-  std::unique_ptr<Transformer> inner_;
   mutable std::map<std::tuple<const Condition*, int64_t, int>, at::Tensor> last_;
 };
 
 struct Scene {
   std::shared_ptr<LoadedModel> model = tiny_model();
-  Watched* watched = nullptr;
-  Scene() {
-    auto wrapped = std::make_unique<Watched>(std::move(model->transformer));
-    watched = wrapped.get();
-    model->transformer = std::move(wrapped);
-  }
+  Watched* watched = test::wrap_transformer<Watched>(*model);
 };
 
 constexpr int layers = 2;

@@ -5,28 +5,19 @@
 #include "cache/guidance/cfg_cache.h"
 #include "error.h"
 #include "tiny_model.h"
+#include "wrapped_transformer.h"
 
 namespace flowcache {
 namespace {
 
 // Counts runs of all blocks by the condition they were given.
-class Counting final : public Transformer {
+class Counting final : public test::WrappedTransformer {
  public:
-  explicit Counting(std::unique_ptr<Transformer> inner) : inner_(std::move(inner)) {}
-  const TransformerShape& shape() const override { return inner_->shape(); }
-  std::shared_ptr<const Condition> condition(const at::Tensor& features) const override {
-    return inner_->condition(features);
-  }
-  Embedded embed(const at::Tensor& latent, std::span<const double> timesteps, int64_t first) const override {
-    return inner_->embed(latent, timesteps, first);
-  }
+  using WrappedTransformer::WrappedTransformer;
   at::Tensor blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition, KvView& kv,
                     int first, int last) const override {
     ++runs[&condition];
-    return inner_->blocks(embedded, std::move(tokens), condition, kv, first, last);
-  }
-  at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const override {
-    return inner_->head(embedded, tokens);
+    return WrappedTransformer::blocks(embedded, std::move(tokens), condition, kv, first, last);
   }
   int total() const {
     int sum = 0;
@@ -34,26 +25,13 @@ class Counting final : public Transformer {
     return sum;
   }
   mutable std::map<const Condition*, int> runs;
-
- private:
-  std::unique_ptr<Transformer> inner_;
 };
 
 struct Guided {
   std::shared_ptr<LoadedModel> model = test::tiny_model();
-  Counting* counting = nullptr;
-  Guided() {
-    auto wrapped = std::make_unique<Counting>(std::move(model->transformer));
-    counting = wrapped.get();
-    model->transformer = std::move(wrapped);
-  }
+  Counting* counting = test::wrap_transformer<Counting>(*model);
   StreamConfig config(const std::string& cache, double guidance) const {
-    StreamConfig c;
-    c.prompt = "fire";
-    c.cache = cache;
-    c.guidance = guidance;
-    c.seed = 3;
-    return c;
+    return {.prompt = "fire", .seed = 3, .cache = cache, .guidance = guidance};
   }
 };
 

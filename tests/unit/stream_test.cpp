@@ -17,13 +17,7 @@ namespace {
 using test::tiny_model;
 
 StreamConfig config(const std::string& cache, double threshold = -1, int lag = 0) {
-  StreamConfig c;
-  c.prompt = "fire";
-  c.seed = 5;
-  c.cache = cache;
-  c.threshold = threshold;
-  c.lag = lag;
-  return c;
+  return {.prompt = "fire", .seed = 5, .cache = cache, .threshold = threshold, .lag = lag};
 }
 
 std::vector<at::Tensor> latents(Stream& stream, int chunks) {
