@@ -47,6 +47,8 @@ struct Embedded {
   double timestep = 0;      // as given to embed(), where a family's passes depend on it
   int64_t first_frame = 0;  // absolute latent frame of the chunk's first frame: RoPE's time offset
   AttentionMemory* attention = nullptr;  // embed() leaves it; null: every block computes its own, none is kept
+  bool keys_only = false;  // embed() leaves it; true: only what goes to the KvView is wanted, so a family may leave out
+                           // what follows the last layer's keys and values
 };
 
 // A prompt as a family's blocks want it (e.g. cross-attention keys and values, computed once). Immutable, shareable.

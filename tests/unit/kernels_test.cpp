@@ -10,6 +10,7 @@
 #include "error.h"
 #include "flash_attention.h"
 #include "norm_modulate.h"
+#include "place_pixels.h"
 #include "relative_l1.h"
 #include "rms_norm_rope.h"
 
@@ -262,6 +263,38 @@ TEST(ColourEdges, WhiteBlackNanAndBadPlanes) {
   bad = image.planes;
   bad.memory = FC_MEMORY_CUDA;
   EXPECT_THROW(color_convert(at::ones({3, 4, 4}), bad), Error);
+}
+
+TEST_P(Types, PlacePhasesPutsEveryPixelInItsPlace) {
+  for (const bool relu : {false, true})
+    for (const auto& [n, h, w, frames, channels] :
+         std::vector<std::array<int64_t, 5>>{{1, 1, 1, 1, 1}, {2, 3, 5, 2, 24}, {3, 4, 2, 1, 17}}) {
+      const at::Tensor y = at::randn({n, h + 1, w + 1, frames, 2, 2, channels}).to(GetParam());
+      at::Tensor wanted = at::empty({n * frames, 2 * h, 2 * w, channels}, y.options());
+      for (int64_t i = 0; i < n * frames; ++i)
+        for (int64_t row = 0; row < 2 * h; ++row)
+          for (int64_t column = 0; column < 2 * w; ++column) {
+            const int64_t r = row % 2, c = column % 2;
+            wanted[i][row][column] = y[i / frames][row / 2 + r][column / 2 + c][i % frames][r][c];
+          }
+      if (relu) wanted.clamp_min_(0);
+      EXPECT_TRUE(at::equal(place_phases(y, relu), wanted)) << h << "x" << w << " relu " << relu;
+    }
+}
+
+TEST_P(Types, PlacePatchesIsPixelShuffle) {
+  for (const auto& [n, h, w, channels, patch] :
+       std::vector<std::array<int64_t, 5>>{{1, 1, 1, 1, 1}, {2, 5, 7, 3, 2}, {1, 2, 3, 3, 1}, {1, 3, 2, 2, 3}}) {
+    const at::Tensor y = at::randn({n, h, w, channels * patch * patch}).to(GetParam());
+    at::Tensor planes = at::empty({n, channels, h * patch, w * patch});
+    place_patches(y, patch, planes);
+    EXPECT_TRUE(at::equal(planes, at::pixel_shuffle(y.permute({0, 3, 1, 2}).contiguous(), patch).to(at::kFloat)));
+  }
+}
+
+TEST_P(Types, PlacePhasesKeepsWhatIsNoNumber) {
+  at::Tensor y = at::full({1, 2, 2, 1, 2, 2, 3}, -NAN).to(GetParam());
+  EXPECT_TRUE(place_phases(y, true).isnan().all().item<bool>());
 }
 
 }  // namespace

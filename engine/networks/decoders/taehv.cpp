@@ -4,6 +4,7 @@
 #include "error.h"
 #include "networks/row_ranges.h"
 #include "package/fields.h"
+#include "place_pixels.h"
 
 namespace flowcache {
 namespace {
@@ -197,22 +198,10 @@ Grow Grow::fold(const at::Tensor& frames, const at::Tensor& conv, int64_t factor
 }
 
 at::Tensor Grow::operator()(const at::Tensor& x, bool relu) const {
-  const int64_t n = x.size(0), h = x.size(2), w = x.size(3);
   // Padded by one on each side, position p of the result has seen coarse rows p - 1 and p.
   const at::Tensor y =
-      at::conv2d(x, weight, {}, 1, 1).permute({0, 2, 3, 1}).unflatten(3, {factor, 2, 2, out});
-  at::Tensor fine = at::empty({n, factor, h, 2, w, 2, out}, x.options());
-  for (const int row : {0, 1})
-    for (const int column : {0, 1}) {
-      const at::Tensor from =
-          y.slice(1, row, row + h).slice(2, column, column + w).select(4, row).select(4, column);
-      at::Tensor to = fine.select(3, row).select(4, column);  // [n, factor, h, w, out]
-      if (relu)
-        at::clamp_min_out(to, from.permute({0, 3, 1, 2, 4}), 0);
-      else
-        to.copy_(from.permute({0, 3, 1, 2, 4}));
-    }
-  return fine.view({n * factor, 2 * h, 2 * w, out}).permute({0, 3, 1, 2});
+      at::conv2d(x, weight, {}, 1, 1).permute({0, 2, 3, 1}).contiguous().unflatten(3, {factor, 2, 2, out});
+  return place_phases(y, relu).permute({0, 3, 1, 2});
 }
 
 // The last stage's growth and the output convolution, frame by frame: they are most of the work, and a
@@ -225,7 +214,8 @@ at::Tensor Taehv::finish(const at::Tensor& x) const {
       device_, x.size(0), /*slice=*/0,
       [&](int64_t first, int64_t count) {
         const at::Tensor y = last_(stages_.back().grow(x.narrow(0, first, count), /*relu=*/true));
-        frames.narrow(0, first * factor, count * factor).copy_(at::pixel_shuffle(y, config_.patch_size));
+        place_patches(y.permute({0, 2, 3, 1}).contiguous(), config_.patch_size,
+                      frames.narrow(0, first * factor, count * factor));
       },
       {1, 1});
   return frames;

@@ -116,6 +116,7 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
     if (!attention.known.defined()) {
       attention.q = projected.q;
       attention.all = kv.append(layer, projected.q, {projected.k, projected.v});
+      if (embedded.keys_only && layer + 1 == shape_.layers) return x;
       if (memory) attention.kept = at::empty({x.size(0), shape_.dim}, options);
     }
     wan::SelfAttention next{.known = recall(layer + 1)};

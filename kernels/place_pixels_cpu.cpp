@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <ATen/Parallel.h>
+
+#include "place_pixels.h"
+#include "vectorise.h"
+
+namespace flowcache {
+namespace {
+
+FC_INLINE float rectified(float x) {
+  return x < 0 ? 0 : x;
+}
+// bf16 by its bits: from the smallest negative number to minus infinity; NaN stays.
+FC_INLINE uint16_t rectified(uint16_t x) {
+  return x > 0x8000 && x <= 0xff80 ? 0 : x;
+}
+
+template <class T>
+FC_INLINE void place(const T* from, int64_t step, int64_t pixels, int64_t channels, bool relu, T* to) {
+  for (int64_t q = 0; q < pixels; ++q, from += step, to += 2 * channels)
+    for (int64_t i = 0; i < channels; ++i) to[i] = relu ? rectified(from[i]) : from[i];
+}
+
+// One column phase of a row: `pixels` runs of `channels` values, `step` apart, to every second place.
+FC_VECTORISED void place_row(const float* from, int64_t step, int64_t pixels, int64_t channels, bool relu,
+                             float* to) {
+  place(from, step, pixels, channels, relu, to);
+}
+FC_VECTORISED void place_row(const uint16_t* from, int64_t step, int64_t pixels, int64_t channels, bool relu,
+                             uint16_t* to) {
+  place(from, step, pixels, channels, relu, to);
+}
+
+template <class T>
+void place_all(const at::Tensor& y, bool relu, at::Tensor& fine) {
+  const int64_t h = y.size(1) - 1, w = y.size(2) - 1, frames = y.size(3), channels = y.size(6);
+  const int64_t step = frames * 4 * channels;  // of one position
+  const auto* from = static_cast<const T*>(y.const_data_ptr());
+  auto* to = static_cast<T*>(fine.mutable_data_ptr());
+  // A fine row: frame n * frames + f, row 2p + r.
+  at::parallel_for(0, y.size(0) * frames * 2 * h, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t r = row % 2, p = row / 2 % h, f = row / (2 * h) % frames, n = row / (2 * h * frames);
+      for (int64_t c = 0; c < 2; ++c) {
+        const int64_t position = (n * (h + 1) + p + r) * (w + 1) + c;
+        place_row(from + position * step + ((f * 2 + r) * 2 + c) * channels, step, w, channels, relu,
+                  to + (row * 2 * w + c) * channels);
+      }
+    }
+  });
+}
+
+FC_INLINE float as_float(float x) {
+  return x;
+}
+FC_INLINE float as_float(uint16_t x) {
+  return widen(x);
+}
+
+// One row of one plane: `patch` neighbouring values of every position, `step` values apart.
+template <class T>
+FC_INLINE void spread(const T* from, int64_t step, int64_t positions, int64_t patch, float* to) {
+  for (int64_t q = 0; q < positions; ++q, from += step)
+    for (int64_t j = 0; j < patch; ++j) *to++ = as_float(from[j]);
+}
+FC_VECTORISED void spread_row(const float* from, int64_t step, int64_t positions, int64_t patch, float* to) {
+  patch == 2 ? spread(from, step, positions, 2, to) : spread(from, step, positions, patch, to);
+}
+FC_VECTORISED void spread_row(const uint16_t* from, int64_t step, int64_t positions, int64_t patch, float* to) {
+  patch == 2 ? spread(from, step, positions, 2, to) : spread(from, step, positions, patch, to);
+}
+
+template <class T>
+void spread_all(const at::Tensor& y, int64_t patch, at::Tensor& planes) {
+  const int64_t h = y.size(1), w = y.size(2), step = y.size(3), channels = planes.size(1);
+  const auto* from = static_cast<const T*>(y.const_data_ptr());
+  auto* to = planes.mutable_data_ptr<float>();
+  // Coarse row by coarse row, so that it is still in the cache for the rows that come of it.
+  at::parallel_for(0, y.size(0) * h, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      for (int64_t c = 0; c < channels; ++c)
+        for (int64_t i = 0; i < patch; ++i) {
+          const int64_t fine = ((row / h * channels + c) * h + row % h) * patch + i;
+          spread_row(from + row * w * step + (c * patch + i) * patch, step, w, patch, to + fine * w * patch);
+        }
+  });
+}
+
+// For devices and types without a kernel of their own.
+void place_plainly(const at::Tensor& y, bool relu, at::Tensor& fine) {
+  const int64_t h = y.size(1) - 1, w = y.size(2) - 1;
+  at::Tensor grid = fine.view({y.size(0), y.size(3), h, 2, w, 2, y.size(6)});
+  for (const int r : {0, 1})
+    for (const int c : {0, 1}) {
+      at::Tensor to = grid.select(3, r).select(4, c);  // [n, frames, h, w, channels]
+      to.copy_(y.slice(1, r, r + h).slice(2, c, c + w).select(4, r).select(4, c).permute({0, 3, 1, 2, 4}));
+      if (relu) to.clamp_min_(0);
+    }
+}
+
+}  // namespace
+
+at::Tensor place_phases(const at::Tensor& y, bool relu) {
+  at::Tensor fine = at::empty(
+      {y.size(0) * y.size(3), 2 * (y.size(1) - 1), 2 * (y.size(2) - 1), y.size(6)}, y.options());
+  if (y.is_cpu() && y.scalar_type() == at::kFloat)
+    place_all<float>(y, relu, fine);
+  else if (y.is_cpu() && y.scalar_type() == at::kBFloat16)
+    place_all<uint16_t>(y, relu, fine);
+  else
+    place_plainly(y, relu, fine);
+  return fine;
+}
+
+void place_patches(const at::Tensor& y, int64_t patch, at::Tensor planes) {
+  if (y.is_cpu() && y.scalar_type() == at::kFloat)
+    spread_all<float>(y, patch, planes);
+  else if (y.is_cpu() && y.scalar_type() == at::kBFloat16)
+    spread_all<uint16_t>(y, patch, planes);
+  else
+    planes.copy_(at::pixel_shuffle(y.permute({0, 3, 1, 2}), patch));
+}
+
+}  // namespace flowcache
