@@ -20,12 +20,21 @@ at::Tensor amount(const at::Tensor& change) {
   return mean;
 }
 
+// Mean absolute change from frame to frame, [n, 3, H, W] -> [3, H, W]. Frame by frame, as two of them fit a
+// core's cache and a chunk does not.
+at::Tensor mean_change(const at::Tensor& frames) {
+  at::Tensor sum = at::zeros_like(frames[0]);
+  for (int64_t i = 1; i < frames.size(0); ++i) sum += (frames[i] - frames[i - 1]).abs_();
+  return sum.div_(frames.size(0) - 1);
+}
+
 }  // namespace
 
-at::Tensor SeamFade::apply(const at::Tensor& frames, bool cut) {
+void SeamFade::apply(at::Tensor& frames, bool cut) {
   const int64_t count = frames.size(0);
-  if (frames_ == 0 || count == 0) return frames;
-  at::Tensor shown = frames;
+  if (frames_ == 0 || count == 0) return;
+  // The chunk's own motion, without what is added: the fade must not pass for movement.
+  const at::Tensor motion = count > 1 ? amount(mean_change(frames)) : at::Tensor();
   if (last_.defined() && !cut) {
     const at::Tensor jump = frames[0] - last_;
     const at::Tensor share = (1 - natural * motion_ / (amount(jump) + invisible)).clamp(0, 1);
@@ -34,14 +43,13 @@ at::Tensor SeamFade::apply(const at::Tensor& frames, bool cut) {
     // from.
     const at::Tensor left = 1 - at::arange(1, faded + 1, frames.options()).view({faded, 1, 1, 1}) /
                                     static_cast<double>(faded + 1);
-    shown = frames.clone();
-    shown.narrow(0, 0, faded).lerp_(last_, left * share);
+    frames.narrow(0, 0, faded).lerp_(last_, left * share);
   }
-  // The chunk's own motion, without what was added: the fade must not pass for movement.
-  if (count > 1) motion_ = amount(frames.diff(1, 0).abs_().mean(0));
-  if (!motion_.defined()) motion_ = at::zeros_like(amount(frames[0]));
-  last_ = shown[count - 1];
-  return shown;
+  if (motion.defined())
+    motion_ = motion;
+  else if (!motion_.defined())
+    motion_ = at::zeros_like(amount(frames[0]));
+  last_ = frames[count - 1];
 }
 
 }  // namespace flowcache

@@ -13,9 +13,9 @@ class SeamFade {
   // frames: over how many the difference goes; 0 leaves everything as it is.
   explicit SeamFade(int64_t frames) : frames_(frames) {}
 
-  // Decoded frames of the next chunk [n, 3, H, W] fp32 in 0..1, on any device -> what is shown of them, the
-  // same shape. `cut`: the chunk shall not go on from the one before; it is shown as it is.
-  at::Tensor apply(const at::Tensor& frames, bool cut);
+  // Makes of the next chunk's decoded frames [n, 3, H, W], fp32 in 0..1 on any device, what is shown of them, in
+  // place. `cut`: the chunk shall not go on from the one before; it is shown as it is.
+  void apply(at::Tensor& frames, bool cut);
   void forget() { last_ = motion_ = at::Tensor(); }
 
  private:

@@ -159,6 +159,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
     Task clean;
     clean.chunk = &chunk;
     clean.embedded = embed(chunk, 0.0);
+    clean.embedded.keys_only = true;
     for (size_t branch = 0; branch < kv_.size(); ++branch)
       run_blocks(clean, branch, clean.embedded.tokens, 0, model_->transformer->shape().layers);
   }
@@ -172,7 +173,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   const Stopwatch watch;
   result->frames = model_->decoder->decode(chunk.latent.transpose(0, 1).contiguous(), *decoder_state_);
   if (prefix_) result->frames = prefix_->shown(chunk.index, result->frames);
-  result->frames = seam_fade_.apply(result->frames, chunk.is_cut);
+  seam_fade_.apply(result->frames, chunk.is_cut);
   wait_for(model_->device);  // the governor steers by these seconds
   const double decode_seconds = watch.seconds();
   result->latent = chunk.latent;

@@ -139,7 +139,7 @@ at::Tensor Stream::run_network(Task& task) {
 }
 
 // Floating-point operations of one block on one branch: matrices and self-attention; the text's share is left
-// out.
+// out. The last block of a clean pass counts whole, though a family may leave most of it out.
 Stream::BlockFlops Stream::block_flops(const LiveChunk& chunk, size_t branch) const {
   const TransformerShape& shape = model_->transformer->shape();
   if (shape.block_weights == 0) return {};
