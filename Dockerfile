@@ -32,7 +32,7 @@ COPY --from=build /opt/flowcache/deps/libtorch/torch/lib /opt/flowcache/deps/lib
 COPY --from=build /opt/flowcache/deps/libtorch/nvidia /opt/flowcache/deps/libtorch/nvidia
 COPY --from=build /stage /
 USER flowcache
-ENV OMP_WAIT_POLICY=passive
+ENV GOMP_SPINCOUNT=1000
 EXPOSE 8080
 HEALTHCHECK --start-period=60s CMD curl -fsS http://127.0.0.1:8080/healthz
 ENTRYPOINT ["/bin/bash", "-c", "exec flowcache-live --bind 0.0.0.0 --token \"${TOKEN:?set TOKEN to a secret of 8 characters or more}\" \"$@\"", "-"]

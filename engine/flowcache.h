@@ -12,9 +12,10 @@
  * Structs begin with `size`: set it to sizeof(the struct) before passing one in, so that fields can be added at the
  * end without breaking programs built against an older header. A zero, NULL or FC_AUTO field means "the default".
  *
- * On the CPU, set OMP_WAIT_POLICY=passive in the environment of the process before the library is loaded: LibTorch's
+ * On the CPU, set GOMP_SPINCOUNT=1000 in the environment of the process before the library is loaded: LibTorch's
  * threads otherwise burn their cores while they wait for each other, which beside a video encoder makes chunks several
- * times slower. The GStreamer element and the flowcache tool do so themselves.
+ * times slower. (OMP_WAIT_POLICY=passive has them sleep at once, which costs a sixth of the speed.) The GStreamer
+ * element and the flowcache tool do so themselves.
  *
  * Strings are UTF-8. Strings passed in are copied. Video frames are progressive with square pixels.
  */
@@ -128,7 +129,8 @@ typedef struct {
   size_t size;
   const char* model;     /* folder with model.json; NULL: fc_default_model() */
   const char* device;    /* "auto" (NULL), "cpu", "cuda", "cuda:1". "cuda" without a driver is an error, never the CPU */
-  const char* precision; /* "auto" (NULL), "fp32", "bf16": of the transformer's matrix products; "fp8": bf16, and its
+  const char* precision; /* "fp32", "bf16": of matrix products and convolutions; "auto" (NULL): bf16 where the GPU or the
+                            CPU (AVX512-BF16) has instructions for it, else fp32; "fp8": bf16, and the transformer's
                             matrices are kept in 8 bits, half the memory */
   uint32_t threads;      /* CPU threads for one stream's arithmetic; 0: all cores */
   uint64_t memory_limit; /* bytes the preflight may plan with; 0: what the device has free */

@@ -12,7 +12,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../tools/setup.sh"
 
 flowcache_environment
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} # threads that wait leave the cores to the encoder
+export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000} # threads that wait longer leave the cores to the encoder
 prompt="slow green aurora over mountains" seed=1 seconds="" dry_run=0
 arguments=() source=() encoder=() sound=() retry=30
 

@@ -15,10 +15,11 @@ void print_log(void*, fc_log_level level, const char* message) {
   std::fprintf(stderr, "flowcache: %s: %s\n", names[level], message);
 }
 
-// OpenMP reads its environment when it is loaded, before main(): set what is missing and start over, once.
+// OpenMP reads its environment when it is loaded, before main(): set what is missing and start over, once
+// (flowcache.h says what and why).
 void sleep_at_barriers(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
-  setenv("OMP_WAIT_POLICY", "passive", 1);
+  setenv("GOMP_SPINCOUNT", "1000", 1);
   execv("/proc/self/exe", argv);  // if that fails we go on, slower
 }
 

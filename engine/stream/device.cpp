@@ -64,7 +64,8 @@ Precision choose_precision(const std::string& name, at::Device device) {
   if (name == "fp8") return {at::kBFloat16, at::kFloat8_e4m3fn};
   if (!name.empty() && name != "auto")
     throw Error(FC_ERROR_ARGUMENT, "precision \"" + name + "\" is unknown; use auto, fp32, bf16 or fp8");
-  return device.is_cuda() ? at::kBFloat16 : at::kFloat;
+  const bool native = device.is_cuda() || __builtin_cpu_supports("avx512bf16");
+  return native ? at::kBFloat16 : at::kFloat;
 }
 
 const char* name_of(Precision precision) {
@@ -83,7 +84,7 @@ void warn_of_spinning_threads(at::Device device) {
   const bool passive = policy && (*policy == 'p' || *policy == 'P');
   if (device.is_cpu() && !passive && !std::getenv("GOMP_SPINCOUNT"))
     log(FC_LOG_WARNING,
-        "OMP_WAIT_POLICY=passive is not set: LibTorch's threads spin while they wait, which slows down "
+        "GOMP_SPINCOUNT=1000 is not set: LibTorch's threads spin while they wait, which slows down "
         "this program and whatever runs beside it; set it before the program starts");
 }
 

@@ -33,7 +33,7 @@ def frames(buffers, plugin, model, **properties):
         source = ["flowcachesrc", f"num-buffers={buffers}"] + [f"{k}={v}" for k, v in properties.items()]
         subprocess.run(["gst-launch-1.0", "-q", *source, "!", "videoconvert", "!", "video/x-raw,format=RGB", "!", "filesink",
                         f"location={out}"], check=True,
-                       env=dict(os.environ, GST_PLUGIN_PATH=str(plugin), OMP_WAIT_POLICY="passive"))
+                       env=dict(os.environ, GST_PLUGIN_PATH=str(plugin), GOMP_SPINCOUNT="1000"))
         return np.fromfile(out, np.uint8).reshape(-1, HEIGHT, WIDTH, 3)
 
 

@@ -41,7 +41,7 @@ struct RunResult {
   FrameStore kept;
 };
 
-// First thing in main(), in a program that links the engine: sets OMP_WAIT_POLICY=passive and starts itself
+// First thing in main(), in a program that links the engine: sets GOMP_SPINCOUNT=1000 and starts itself
 // again, as libgomp reads it when it is loaded and flowcache.h says why it matters. Does nothing if the user
 // has chosen.
 void sleep_at_barriers(char** argv);

@@ -3,7 +3,7 @@
  * Generated frames as PPM pictures, with nothing but flowcache.h:
  *
  *   cc frames.c $(pkg-config --cflags --libs flowcache) -o frames
- *   OMP_WAIT_POLICY=passive ./frames "orange fire" 3 fire     three chunks: fire-0000.ppm, fire-0001.ppm, …
+ *   GOMP_SPINCOUNT=1000 ./frames "orange fire" 3 fire     three chunks: fire-0000.ppm, fire-0001.ppm, …
  */
 #include <flowcache.h>
 #include <stdio.h>

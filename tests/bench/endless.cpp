@@ -141,9 +141,9 @@ bool parse(int argc, char** argv, Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (!std::getenv(
-          "OMP_WAIT_POLICY")) {  // read when the engine's libraries are loaded, so start once more with it
-    setenv("OMP_WAIT_POLICY", "passive", 1);
+  // Read when the engine's libraries are loaded, so start once more with it.
+  if (!std::getenv("OMP_WAIT_POLICY") && !std::getenv("GOMP_SPINCOUNT")) {
+    setenv("GOMP_SPINCOUNT", "1000", 1);
     execv("/proc/self/exe", argv);
   }
   Options options;

@@ -10,7 +10,7 @@ python=${PYTHON:-python3}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 # Both sides wait as the engine's programs do: a thread that spins at a barrier takes the core that another one needs.
-export OMP_NUM_THREADS="$threads" OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
+export OMP_NUM_THREADS="$threads" GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"
 for round in $(seq "$rounds"); do
   "$bench" "$here/../../models/ambient" "$kind" "$threads" 20 | sed -n 's/^forward/engine/p' >> "$log"
   "$python" "$here/eager_forward.py" "$kind" "$threads" 20 | sed -n 's/^forward/eager/p' >> "$log"

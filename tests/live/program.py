@@ -68,7 +68,7 @@ class Live:
 
     def __init__(self, *arguments, fake=FAKE, port="0"):
         self.folder = tempfile.mkdtemp(prefix="flowcache-live-")
-        environment = dict(os.environ, OMP_WAIT_POLICY="passive",
+        environment = dict(os.environ, GOMP_SPINCOUNT="1000",
                            GST_PLUGIN_PATH_1_0=os.path.join(BUILD, "gst-plugin"),
                            GST_REGISTRY_1_0=os.path.join(BUILD, "tests/live/registry.bin"))
         if fake is not None:

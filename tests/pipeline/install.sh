@@ -27,7 +27,7 @@ check "the plugin shows its properties" grep -q 'cache-threshold' "$WORK/inspect
 tree=${plugin%/lib/*}
 as_installed() {
   # shellcheck disable=SC2016 # expanded inside
-  unshare -rm env -i PATH=/usr/bin:/bin HOME="$WORK/home" OMP_WAIT_POLICY=passive TREE="$tree" bash -c \
+  unshare -rm env -i PATH=/usr/bin:/bin HOME="$WORK/home" GOMP_SPINCOUNT=1000 TREE="$tree" bash -c \
     'mount -t overlay overlay -o "lowerdir=$TREE:/usr" /usr && exec "$@"' - "$@"
 }
 mkdir "$WORK/home"

@@ -14,7 +14,7 @@ at_exit() {
 }
 trap at_exit EXIT
 export GST_PLUGIN_PATH_1_0=$BUILD_DIR/gst-plugin GST_REGISTRY_1_0=$WORK/registry.bin
-export OMP_WAIT_POLICY=passive LC_ALL=C.UTF-8
+export GOMP_SPINCOUNT=1000 LC_ALL=C.UTF-8
 
 ok() { echo "ok $((++tests)) - $1"; }
 # not_ok NAME [FILE]: with the end of FILE as the explanation.
