@@ -18,6 +18,7 @@ struct Frames {
 double mean_squared_error(const Frames& a, const Frames& b);
 // 10 log10(255² / mse), 100 dB at most: the same picture.
 double psnr(double mse);
+constexpr double invisible_psnr = 60;  // dB: better than that no eye sees
 // Structural similarity of luma, 8x8 windows at stride 4 (Wang et al. 2004, uniform window), mean over
 // frames.
 double ssim(const Frames& a, const Frames& b);

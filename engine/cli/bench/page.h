@@ -62,6 +62,7 @@ const columns = {
   'computed': (c) => c.summary.steps_computed + '/' + (c.summary.steps_computed + c.summary.steps_reused),
   'GFLOP': (c) => (c.summary.flops_per_chunk / 1e9).toFixed(2),
   'PSNR dB': (c) => itself(c) ? '-' : c.summary.psnr.toFixed(2),
+  'pooled dB': (c) => itself(c) ? '-' : c.summary.pooled_psnr.toFixed(2),
   'SSIM': (c) => itself(c) ? '-' : c.summary.ssim.toFixed(4),
   'flicker': (c) => itself(c) ? '-' : c.summary.flicker.toFixed(3),
   'drift dB': (c) => itself(c) ? '-' : (drift(c).at(-1) - drift(c)[0]).toFixed(1),

@@ -143,7 +143,7 @@ BenchSummary summarise(const BenchResult& result, const BenchResult& reference,
                        double chunk_playing_seconds) {
   BenchSummary s;
   std::vector<double> seconds;
-  double mse = 0, worst = 0, total = 0, reference_total = 0;
+  double decibels = 0, mse = 0, worst = 0, total = 0, reference_total = 0;
   std::vector<double> by_index;
   s.ssim = 0;
   for (size_t p = 0; p < result.prompts.size(); ++p)
@@ -153,6 +153,7 @@ BenchSummary summarise(const BenchResult& result, const BenchResult& reference,
       total += m.seconds;
       reference_total += reference.prompts[p][c].seconds;
       s.deadline += m.seconds <= chunk_playing_seconds;
+      decibels += std::min(psnr(m.mse), invisible_psnr);
       mse += m.mse;
       worst = std::max(worst, m.mse);
       s.ssim += m.ssim;
@@ -173,7 +174,8 @@ BenchSummary summarise(const BenchResult& result, const BenchResult& reference,
   s.ssim /= n;
   s.flicker /= n;
   s.flops /= n;
-  s.psnr = psnr(mse / n);
+  s.psnr = decibels / n;
+  s.pooled_psnr = psnr(mse / n);
   s.worst_psnr = psnr(worst);
   s.p50 = percentile(seconds, 0.5);
   s.p95 = percentile(seconds, 0.95);
