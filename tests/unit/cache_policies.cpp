@@ -243,7 +243,7 @@ TEST(StaticMasks, Ramp) {
 }
 
 TEST(StaticMasks, RampMayEndBeforeTheLastStep) {
-  EXPECT_EQ(play("ramp:computed=6", 24), mask("0,2,6,10,16,22", 24));
+  EXPECT_EQ(play("ramp:computed=6,end=1", 24), mask("0,2,6,10,16,22", 24));
   EXPECT_EQ(play("ramp:computed=5,power=1,end=3", 24), mask("0,5,10,15,20", 24));
   EXPECT_EQ(play("ramp:computed=2,end=50", 4), mask("0,1", 4)) << "no further forward than the count allows";
   EXPECT_EQ(play("ramp:computed=7,end=2", 8), mask("0-6", 8));
@@ -264,9 +264,18 @@ TEST(StaticMasks, RampEndsWithTheLastStepWhereThatBecomesHistory) {
 }
 
 TEST(StaticMasks, RampDoesNotDrawOutItsFirstLine) {
-  EXPECT_EQ(play("ramp:computed=7", 24), mask("0,2,4,8,12,17,22", 24)) << "not 0,1,4";
-  EXPECT_EQ(play("ramp:computed=8,end=0", 24), mask("0,2,4,6,10,14,18,23", 24));
+  EXPECT_EQ(play("ramp:computed=7,end=1", 24), mask("0,2,5,8,12,17,22", 24)) << "neither 0,1,4 nor 0,2,4";
+  EXPECT_EQ(play("ramp:computed=8,end=0", 24), mask("0,2,5,8,10,14,18,23", 24)) << "not 0,2,4,6";
   EXPECT_EQ(play("ramp:computed=8", 24), mask("0,1,3,6,10,13,17,22", 24));
+}
+
+TEST(StaticMasks, RampEndsTheEarlierTheFewerItComputes) {
+  EXPECT_EQ(play("ramp:computed=3", 24), mask("0,5,14", 24));
+  EXPECT_EQ(play("ramp:computed=4", 24), mask("0,3,9,16", 24));
+  EXPECT_EQ(play("ramp:computed=5", 24), mask("0,2,6,12,18", 24));
+  EXPECT_EQ(play("ramp:computed=6", 24), mask("0,2,5,9,14,20", 24));
+  EXPECT_EQ(play("ramp:computed=12", 24), mask("0,1,2,3,5,7,9,11,14,16,19,22", 24));
+  EXPECT_EQ(play("ramp:computed=5", 50), mask("0,5,13,25,38", 50)) << "in proportion";
 }
 
 TEST(StaticMasks, RampComputesAsManyStepsAsItSays) {

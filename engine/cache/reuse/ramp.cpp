@@ -14,16 +14,23 @@ namespace flowcache {
 
 bool Ramp::computes(const StepInfo& info) const {
   if (computed >= info.steps) return true;
-  const int left_out = info.last_is_history ? 0 : std::min(end, info.steps - computed);
+  const int own_end = static_cast<int>(std::lround(info.steps * (8 - computed) / 14.0));
+  const int wanted_end = end >= 0 ? end : std::max(1, own_end);
+  const int left_out = info.last_is_history ? 0 : std::min(wanted_end, info.steps - computed);
   const int reach = info.steps - 1 - left_out;
   const auto on_curve = [&](int k) {
     const double along = static_cast<double>(k) / std::max(1, computed - 1);
     return static_cast<int>(std::lround(reach * std::pow(along, power)));
   };
-  int place = -1;
+  int place = -1, second = 0;
   for (int k = 0; k < computed && place < info.step; ++k) {
+    const int before = place;
     place = std::max(place + 1, on_curve(k));
-    if (k == 1 && computed > 2) place = std::max(place, (on_curve(2) + 2) / 3);
+    if (k == 1 && computed > 2) second = place = std::max(place, (on_curve(2) + 2) / 3);
+    const bool grows = power > 1 && second > 1;
+    if (k == 2 && computed > 3 && grows) place = std::max(place, 2 * second + 1);
+    if (k == 3 && computed > 4 && grows) place = std::max(place, 2 * before - second);
+    place = std::min(place, std::max(before + 1, reach - (computed - 1 - k)));  // room for the rest
   }
   return place == info.step;
 }
@@ -34,8 +41,10 @@ std::vector<OptionSpec> with_ramp(std::vector<OptionSpec> options) {
                      .value = 1.5,
                      .min = 1,
                      .max = 4});
-  options.push_back(
-      count_option("end", "steps left out behind the last computed one; 0 where it becomes history", 1));
+  options.push_back(count_option("end",
+                                 "steps left out behind the last computed one, none where it becomes history; "
+                                 "-1: the more, the fewer are computed",
+                                 -1, -1));
   return options;
 }
 
