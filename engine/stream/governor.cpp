@@ -22,12 +22,13 @@ double follow(double estimate, double measured) {
 
 }  // namespace
 
-Governor::Governor(int floor, int ceiling) : floor_(floor), ceiling_(std::max(floor, ceiling)) {
+Governor::Governor(int floor, int ceiling, int start)
+    : floor_(floor), ceiling_(std::max(floor, ceiling)), start_(start > 0 ? start : 2 * floor) {
   reset();
 }
 
 void Governor::reset() {
-  allowed_ = std::min(ceiling_, 2 * floor_);  // nothing is known yet: fair quality, soon there
+  allowed_ = std::min(ceiling_, start_);
   step_seconds_ = other_seconds_ = 0;
   calm_ = since_rise_ = 0;
   risen_ = false;

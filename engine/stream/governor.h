@@ -12,8 +12,9 @@ namespace flowcache {
 
 class Governor {
  public:
-  // 1 <= floor <= ceiling: the fewest and the most computed steps a chunk.
-  Governor(int floor, int ceiling);
+  // 1 <= floor <= ceiling: the fewest and the most computed steps a chunk. start: as many while nothing is known
+  // yet; 0: twice the fewest, which is fair quality and soon there.
+  Governor(int floor, int ceiling, int start = 0);
 
   // Seconds a chunk may take from now on; > 0.
   void deadline(double seconds) { deadline_ = seconds; }
@@ -33,7 +34,7 @@ class Governor {
  private:
   double foretold(int computed) const { return other_seconds_ + computed * step_seconds_; }
 
-  int floor_, ceiling_, allowed_ = 0;
+  int floor_, ceiling_, start_, allowed_ = 0;
   double deadline_ = 1;
   double step_seconds_ = 0, other_seconds_ = 0;  // smoothed; 0 before the first chunk
   int calm_ = 0;                                 // chunks in a row with room for one more step

@@ -3,6 +3,8 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
+
 #include "error.h"
 #include "stream/device.h"
 #include "stream/stopwatch.h"
@@ -54,6 +56,11 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
     reuse_->allow(governor_->allowed());
     deadline(0);
   }
+  first_threshold_ = threshold_;
+  if (resolved.steers_threshold) {
+    threshold_governor_ = std::make_unique<ThresholdGovernor>(threshold_, schedule_.steps());
+    deadline(0);
+  }
   for (const auto& kv : kv_) {
     stats_.kv_budget += kv->budget_bytes();
     stats_.kv_allocated += kv->allocated_bytes();
@@ -77,7 +84,7 @@ std::shared_ptr<const Chunk> Stream::next() {
     if (static_cast<int>(oldest.decisions.size()) < schedule_.steps()) continue;
     const std::shared_ptr<Chunk> finished = finish(oldest);
     finished->seconds = watch.seconds();
-    govern(finished->seconds);
+    govern(*finished);
     const std::lock_guard lock(stats_mutex_);
     stats_.last_chunk_seconds = finished->seconds;
     if (governor_) stats_.governor_level = governor_->level();
@@ -257,6 +264,10 @@ void Stream::reset(uint64_t seed) {
     governor_->reset();
     reuse_->allow(governor_->allowed());
   }
+  if (threshold_governor_) {
+    threshold_ = first_threshold_;
+    threshold_governor_ = std::make_unique<ThresholdGovernor>(threshold_, schedule_.steps());
+  }
   for (const auto& kv : kv_) kv->reset();
   prompts_->restart();
   condition_ = nullptr;
@@ -270,6 +281,10 @@ void Stream::reset(uint64_t seed) {
 }
 
 void Stream::tune(double threshold, double guidance) {
+  if (threshold >= 0 && threshold_governor_)
+    throw Error(FC_ERROR_ARGUMENT,
+                "cache_threshold=" + std::to_string(threshold) +
+                    " cannot be set while a deadline steers it: open the stream with the policy itself, not auto");
   if (threshold >= 0) threshold_ = check_threshold(threshold);
   if (guidance < 0) return;
   check_guidance(guidance);
@@ -282,7 +297,7 @@ void Stream::tune(double threshold, double guidance) {
 }
 
 void Stream::deadline(double seconds) {
-  if (!governor_)
+  if (!governor_ && !threshold_governor_)
     throw Error(FC_ERROR_ARGUMENT,
                 "a deadline needs a reuse policy that it can steer: open the stream with cache=auto");
   if (!(seconds >= 0 && seconds <= 3600))
@@ -305,11 +320,18 @@ void Stream::negative_prompt(const std::string& text) {
 }
 
 // After each chunk: what it took, and what the next ones may.
-void Stream::govern(double chunk_seconds) {
+void Stream::govern(const Chunk& finished) {
+  const double step = network_seconds_ / std::max(1, network_steps_), other = finished.seconds - network_seconds_;
   if (governor_ && network_steps_ > 0) {
     governor_->deadline(deadline_);
-    governor_->observe(network_seconds_ / network_steps_, chunk_seconds - network_seconds_);
+    governor_->observe(step, other);
     reuse_->allow(governor_->allowed());
+  }
+  if (threshold_governor_ && network_steps_ > 0) {
+    const auto computed = std::count(finished.decisions.begin(), finished.decisions.end(), 1);
+    threshold_governor_->deadline(deadline_);
+    threshold_governor_->observe(step, other, static_cast<int>(computed));
+    threshold_ = threshold_governor_->threshold();
   }
   network_seconds_ = network_steps_ = 0;
 }

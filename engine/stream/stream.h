@@ -12,6 +12,7 @@
 #include "cache/registry.h"
 #include "stream/chunk.h"
 #include "stream/governor.h"
+#include "stream/threshold_governor.h"
 #include "stream/live_chunk.h"
 #include "stream/loaded_model.h"
 #include "stream/prefix.h"
@@ -57,7 +58,7 @@ class Stream {
   void reset(uint64_t seed);
   void cancel() { cancelled_ = true; }      // any thread
   Prompts& prompts() { return *prompts_; }  // any thread
-  // Negative leaves a value as it is. Any thread.
+  // Negative leaves a value as it is. Throws FC_ERROR_ARGUMENT for an ε that a deadline steers. Any thread.
   void tune(double threshold, double guidance);
   // Seconds that a chunk may take, for policies that a deadline steers; 0: most of the time that it plays.
   // Throws FC_ERROR_ARGUMENT for another policy. Any thread.
@@ -117,7 +118,7 @@ class Stream {
   bool weighs(size_t branch) const;
   void integrate(Task& task, const at::Tensor& velocity);
   at::Tensor noise(LiveChunk& chunk);
-  void govern(double chunk_seconds);
+  void govern(const Chunk& finished);
   std::shared_ptr<Chunk> finish(LiveChunk& chunk);
   uint64_t reuse_bytes() const;
   void context_changed();
@@ -155,12 +156,15 @@ class Stream {
   std::function<at::Tensor(int64_t, int64_t)> noise_;
   ComputedHook watch_;
 
-  std::unique_ptr<Governor> governor_;  // only for policies that a deadline steers
+  // At most one of the two: for policies whose steps or whose ε a deadline steers.
+  std::unique_ptr<Governor> governor_;
+  std::unique_ptr<ThresholdGovernor> threshold_governor_;
   double network_seconds_ = 0;          // spent in computed steps since the last chunk was finished
   int network_steps_ = 0;
   std::atomic<double> deadline_{0};
 
   std::atomic<double> threshold_{0}, guidance_{1};
+  double first_threshold_ = 0;  // before any deadline steered it
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> guidance_changed_{false};
   double tick_guidance_ = 1;  // in force for the whole tick

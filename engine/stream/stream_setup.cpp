@@ -93,6 +93,10 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
   ResolvedConfig resolved;
   const std::string cache = config.cache.empty() ? package.cache.value("reuse", "none") : config.cache;
   resolved.reuse = choose_reuse(cache);
+  if (policy_name(cache) == "auto" && resolved.reuse.options.word("by") != "steps") {
+    resolved.reuse = choose_reuse(resolved.reuse.options.word("by"));
+    resolved.steers_threshold = true;
+  }
   resolved.guidance_policy = choose_guidance(cache).make();
   resolved.kv = choose_kv(config.kv_cache.empty() ? package.cache.value("kv", "window") : config.kv_cache);
   resolved.threshold = check_threshold(

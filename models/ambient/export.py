@@ -31,7 +31,7 @@ def describe(latent_scale):
                      seam_fade_frames=8),
         sampler=dict(kind="flow_euler", steps=24, shift=1.5, prediction="velocity noise - data", timestep_scale=1000,
                      clean_context=True, lag=0),
-        cache=dict(reuse="ramp:computed=6", kv="window", history_chunks=3, on_cut="forget"))
+        cache=dict(reuse="ramp:computed=5", kv="window", history_chunks=3, on_cut="forget"))
 
 
 def _shift(key, by):

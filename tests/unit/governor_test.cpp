@@ -4,11 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <functional>
 #include <vector>
 
 #include "error.h"
 #include "stream/stream.h"
+#include "stream/threshold_governor.h"
 #include "tiny_model.h"
 
 namespace flowcache {
@@ -111,6 +114,51 @@ TEST(Governor, ResetForgetsTheMeasurements) {
   EXPECT_EQ(governor.allowed(), 6);
 }
 
+// A policy whose computed steps fall with ε as distances that grow evenly would have it.
+int computed_at(double threshold) {
+  return std::clamp(static_cast<int>(std::lround(24 / (1 + 10 * threshold))), 3, 24);
+}
+
+std::vector<int> run(ThresholdGovernor& governor, int chunks, const std::function<double(int)>& step_time) {
+  std::vector<int> computed;
+  for (int c = 0; c < chunks; ++c) {
+    computed.push_back(computed_at(governor.threshold()));
+    governor.observe(step_time(c), 0.1, computed.back());
+  }
+  return computed;
+}
+
+TEST(ThresholdGovernor, ComputesAsManyStepsAsThereIsTimeFor) {
+  ThresholdGovernor governor(0.2, 24);
+  governor.deadline(1);
+  EXPECT_EQ(governor.threshold(), 0.2);
+  const auto roomy = run(governor, 400, [](int) { return 0.05; });
+  EXPECT_GE(roomy.back(), 14);
+  EXPECT_LE(roomy.back(), 18);  // 0.1 + 18 x 0.05 is the deadline
+  EXPECT_EQ(changes(roomy, 300), 0) << "and stays";
+  const auto slow = run(governor, 12, [](int) { return 0.15; });
+  EXPECT_LE(slow.back(), 6) << "0.1 + 6 x 0.15 is the deadline";
+  const auto again = run(governor, 400, [](int) { return 0.05; });
+  EXPECT_GE(again.back(), 14);
+}
+
+TEST(ThresholdGovernor, StaysWithinItsRange) {
+  ThresholdGovernor governor(0.1, 24);
+  governor.deadline(1);
+  run(governor, 400, [](int) { return 5; });
+  EXPECT_DOUBLE_EQ(governor.threshold(), 0.1 * ThresholdGovernor::range);
+  run(governor, 2000, [](int) { return 1e-4; });
+  EXPECT_GE(governor.threshold(), 0.1 / ThresholdGovernor::range);
+  EXPECT_LT(governor.threshold(), 0.1);
+}
+
+TEST(ThresholdGovernor, AFlutteringLoadIsNotFollowedForEver) {
+  ThresholdGovernor governor(0.2, 24);
+  governor.deadline(1);
+  const auto computed = run(governor, 2000, [](int c) { return c % 8 < 4 ? 0.03 : 0.06; });
+  EXPECT_LE(changes(computed, 1000), 2000 / 24);
+}
+
 StreamConfig config(const std::string& cache) {
   StreamConfig c;
   c.prompt = "fire";
@@ -132,6 +180,21 @@ TEST(GovernedStream, ATightDeadlineComputesTheFloorAWideOneTheCeiling) {
   stream.next();
   const auto wide = stream.next()->decisions;
   EXPECT_EQ(std::count(wide.begin(), wide.end(), 1), 5);
+}
+
+TEST(GovernedStream, ADeadlineMaySteerAThreshold) {
+  const auto model = test::tiny_model();
+  Stream stream(model, config("auto:by=flowcache"));
+  const double first = stream.stats().threshold;
+  stream.deadline(1e-9);
+  EXPECT_DOUBLE_EQ(stream.stats().deadline_seconds, 1e-9);
+  for (int i = 0; i < 12; ++i) stream.next();
+  EXPECT_GT(stream.stats().threshold, 4 * first);
+  const auto tight = stream.next()->decisions;
+  EXPECT_LT(std::count(tight.begin(), tight.end(), 1), 8);
+  EXPECT_THROW(stream.tune(0.1, -1), Error) << "it would be overruled at the next chunk";
+  stream.reset(0);
+  EXPECT_EQ(stream.stats().threshold, first);
 }
 
 TEST(GovernedStream, WhatCannotBeIsRefused) {

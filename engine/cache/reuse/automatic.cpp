@@ -48,6 +48,10 @@ PolicyEntry<ReusePolicy> automatic() {
           .threshold = 1,
           .options = with_prediction(
               with_ramp({
+                  {.name = "by",
+                   .help = "what the deadline steers: the number of computed steps, or the threshold of one of "
+                           "these policies",
+                   .words = {"steps", "flowcache", "teacache", "easycache", "magcache", "forecast", "dbcache"}},
                   count_option("floor", "computed steps a chunk that it never goes below", 3, 2),
                   count_option("ceiling", "computed steps a chunk that it never exceeds; 0: all steps", 0),
               }),
