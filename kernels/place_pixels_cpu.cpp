@@ -66,7 +66,8 @@ FC_INLINE void spread(const T* from, int64_t step, int64_t positions, int64_t pa
 FC_VECTORISED void spread_row(const float* from, int64_t step, int64_t positions, int64_t patch, float* to) {
   patch == 2 ? spread(from, step, positions, 2, to) : spread(from, step, positions, patch, to);
 }
-FC_VECTORISED void spread_row(const uint16_t* from, int64_t step, int64_t positions, int64_t patch, float* to) {
+FC_VECTORISED void spread_row(const uint16_t* from, int64_t step, int64_t positions, int64_t patch,
+                              float* to) {
   patch == 2 ? spread(from, step, positions, 2, to) : spread(from, step, positions, patch, to);
 }
 
@@ -101,8 +102,8 @@ void place_plainly(const at::Tensor& y, bool relu, at::Tensor& fine) {
 }  // namespace
 
 at::Tensor place_phases(const at::Tensor& y, bool relu) {
-  at::Tensor fine = at::empty(
-      {y.size(0) * y.size(3), 2 * (y.size(1) - 1), 2 * (y.size(2) - 1), y.size(6)}, y.options());
+  at::Tensor fine =
+      at::empty({y.size(0) * y.size(3), 2 * (y.size(1) - 1), 2 * (y.size(2) - 1), y.size(6)}, y.options());
   if (y.is_cpu() && y.scalar_type() == at::kFloat)
     place_all<float>(y, relu, fine);
   else if (y.is_cpu() && y.scalar_type() == at::kBFloat16)

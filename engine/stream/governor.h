@@ -12,8 +12,8 @@ namespace flowcache {
 
 class Governor {
  public:
-  // 1 <= floor <= ceiling: the fewest and the most computed steps a chunk. start: as many while nothing is known
-  // yet; 0: twice the fewest, which is fair quality and soon there.
+  // 1 <= floor <= ceiling: the fewest and the most computed steps a chunk. start: as many while nothing is
+  // known yet; 0: twice the fewest, which is fair quality and soon there.
   Governor(int floor, int ceiling, int start = 0);
 
   // Seconds a chunk may take from now on; > 0.

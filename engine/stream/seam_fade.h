@@ -13,8 +13,8 @@ class SeamFade {
   // frames: over how many the difference goes; 0 leaves everything as it is.
   explicit SeamFade(int64_t frames) : frames_(frames) {}
 
-  // Makes of the next chunk's decoded frames [n, 3, H, W], fp32 in 0..1 on any device, what is shown of them, in
-  // place. `cut`: the chunk shall not go on from the one before; it is shown as it is.
+  // Makes of the next chunk's decoded frames [n, 3, H, W], fp32 in 0..1 on any device, what is shown of them,
+  // in place. `cut`: the chunk shall not go on from the one before; it is shown as it is.
   void apply(at::Tensor& frames, bool cut);
   void forget() { last_ = motion_ = at::Tensor(); }
 

@@ -282,9 +282,10 @@ void Stream::reset(uint64_t seed) {
 
 void Stream::tune(double threshold, double guidance) {
   if (threshold >= 0 && threshold_governor_)
-    throw Error(FC_ERROR_ARGUMENT,
-                "cache_threshold=" + std::to_string(threshold) +
-                    " cannot be set while a deadline steers it: open the stream with the policy itself, not auto");
+    throw Error(
+        FC_ERROR_ARGUMENT,
+        "cache_threshold=" + std::to_string(threshold) +
+            " cannot be set while a deadline steers it: open the stream with the policy itself, not auto");
   if (threshold >= 0) threshold_ = check_threshold(threshold);
   if (guidance < 0) return;
   check_guidance(guidance);
@@ -321,7 +322,8 @@ void Stream::negative_prompt(const std::string& text) {
 
 // After each chunk: what it took, and what the next ones may.
 void Stream::govern(const Chunk& finished) {
-  const double step = network_seconds_ / std::max(1, network_steps_), other = finished.seconds - network_seconds_;
+  const double step = network_seconds_ / std::max(1, network_steps_),
+               other = finished.seconds - network_seconds_;
   if (governor_ && network_steps_ > 0) {
     governor_->deadline(deadline_);
     governor_->observe(step, other);

@@ -12,13 +12,13 @@
 #include "cache/registry.h"
 #include "stream/chunk.h"
 #include "stream/governor.h"
-#include "stream/threshold_governor.h"
 #include "stream/live_chunk.h"
 #include "stream/loaded_model.h"
 #include "stream/prefix.h"
 #include "stream/prompts.h"
 #include "stream/schedule.h"
 #include "stream/seam_fade.h"
+#include "stream/threshold_governor.h"
 
 namespace flowcache {
 
@@ -159,7 +159,7 @@ class Stream {
   // At most one of the two: for policies whose steps or whose ε a deadline steers.
   std::unique_ptr<Governor> governor_;
   std::unique_ptr<ThresholdGovernor> threshold_governor_;
-  double network_seconds_ = 0;          // spent in computed steps since the last chunk was finished
+  double network_seconds_ = 0;  // spent in computed steps since the last chunk was finished
   int network_steps_ = 0;
   std::atomic<double> deadline_{0};
 

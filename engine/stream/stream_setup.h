@@ -10,7 +10,7 @@ namespace flowcache {
 struct ResolvedConfig {
   ReuseChoice reuse;
   std::unique_ptr<ReusePolicy> policy;
-  bool steers_threshold = false;  // a deadline steers the policy's ε
+  bool steers_threshold = false;                    // a deadline steers the policy's ε
   std::unique_ptr<GuidancePolicy> guidance_policy;  // may be null
   KvChoice kv;
   double threshold = 0;

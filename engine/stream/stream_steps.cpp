@@ -172,6 +172,8 @@ at::Tensor Stream::reuse_velocity(Task& task) {
     const at::Tensor kept = chunk.residuals[0].combined(reuse_->prediction(task.question.info));
     return reuse_->kind() == ReuseKind::output_delta ? chunk.latent + kept : kept;
   }
+  // A policy that looks at no tokens may reuse their residual all the same.
+  if (!task.embedded.tokens.defined()) task.embedded = embed(chunk, task.question.info.timestep);
   const int layers = model_->transformer->shape().layers, last = reuse_->last_blocks();
   std::array<at::Tensor, max_branches> velocity;
   for (size_t branch = 0; branch < kv_.size(); ++branch) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Deadline -> ε of a policy that decides by distances. What is steered is still the number of computed steps: the governor
-// says how many the time allows, and ε goes where the policy computes about so many.
+// Deadline -> ε of a policy that decides by distances. What is steered is still the number of computed steps:
+// the governor says how many the time allows, and ε goes where the policy computes about so many.
 #pragma once
 
 #include "stream/governor.h"
@@ -15,8 +15,9 @@ class ThresholdGovernor {
   void deadline(double seconds) { governor_.deadline(seconds); }
   // ε from now on.
   double threshold() const { return threshold_; }
-  // As Governor::observe(); computed: steps of the finished chunk that ran the network. ε rises at once where the chunk
-  // computed more than the time allows, and falls only after several chunks that computed clearly less.
+  // As Governor::observe(); computed: steps of the finished chunk that ran the network. ε rises at once where
+  // the chunk computed more than the time allows, and falls only after several chunks that computed clearly
+  // less.
   void observe(double step_seconds, double other_seconds, int computed);
 
   static constexpr double range = 16;

@@ -283,12 +283,13 @@ TEST_P(Types, PlacePhasesPutsEveryPixelInItsPlace) {
 }
 
 TEST_P(Types, PlacePatchesIsPixelShuffle) {
-  for (const auto& [n, h, w, channels, patch] :
-       std::vector<std::array<int64_t, 5>>{{1, 1, 1, 1, 1}, {2, 5, 7, 3, 2}, {1, 2, 3, 3, 1}, {1, 3, 2, 2, 3}}) {
+  for (const auto& [n, h, w, channels, patch] : std::vector<std::array<int64_t, 5>>{
+           {1, 1, 1, 1, 1}, {2, 5, 7, 3, 2}, {1, 2, 3, 3, 1}, {1, 3, 2, 2, 3}}) {
     const at::Tensor y = at::randn({n, h, w, channels * patch * patch}).to(GetParam());
     at::Tensor planes = at::empty({n, channels, h * patch, w * patch});
     place_patches(y, patch, planes);
-    EXPECT_TRUE(at::equal(planes, at::pixel_shuffle(y.permute({0, 3, 1, 2}).contiguous(), patch).to(at::kFloat)));
+    EXPECT_TRUE(
+        at::equal(planes, at::pixel_shuffle(y.permute({0, 3, 1, 2}).contiguous(), patch).to(at::kFloat)));
   }
 }
 

@@ -43,25 +43,26 @@ class Automatic final : public PerChunkPolicy {
 namespace reuse {
 
 PolicyEntry<ReusePolicy> automatic() {
-  return {.name = "auto",
-          .summary = "as many computed steps as the deadline allows, placed as `ramp` places them",
-          .threshold = 1,
-          .options = with_prediction(
-              with_ramp({
-                  {.name = "by",
-                   .help = "what the deadline steers: the number of computed steps, or the threshold of one of "
-                           "these policies",
-                   .words = {"steps", "flowcache", "teacache", "easycache", "magcache", "forecast", "dbcache"}},
-                  count_option("floor", "computed steps a chunk that it never goes below", 3, 2),
-                  count_option("ceiling", "computed steps a chunk that it never exceeds; 0: all steps", 0),
-              }),
-              /*order=*/1, /*correct=*/1),
-          .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
-            constexpr int everything = 1000;  // before the governor speaks
-            return predicted(std::make_unique<Automatic>(options.integer("floor"), options.integer("ceiling"),
-                                                         ramp_of(options, everything)),
-                             options);
-          }};
+  return {
+      .name = "auto",
+      .summary = "as many computed steps as the deadline allows, placed as `ramp` places them",
+      .threshold = 1,
+      .options = with_prediction(
+          with_ramp({
+              {.name = "by",
+               .help = "what the deadline steers: the number of computed steps, or the threshold of one of "
+                       "these policies",
+               .words = {"steps", "flowcache", "teacache", "easycache", "magcache", "forecast", "dbcache"}},
+              count_option("floor", "computed steps a chunk that it never goes below", 3, 2),
+              count_option("ceiling", "computed steps a chunk that it never exceeds; 0: all steps", 0),
+          }),
+          /*order=*/1, /*correct=*/1),
+      .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
+        constexpr int everything = 1000;  // before the governor speaks
+        return predicted(std::make_unique<Automatic>(options.integer("floor"), options.integer("ceiling"),
+                                                     ramp_of(options, everything)),
+                         options);
+      }};
 }
 
 }  // namespace reuse

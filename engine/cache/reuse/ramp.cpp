@@ -41,10 +41,11 @@ std::vector<OptionSpec> with_ramp(std::vector<OptionSpec> options) {
                      .value = 1.5,
                      .min = 1,
                      .max = 4});
-  options.push_back(count_option("end",
-                                 "steps left out behind the last computed one, none where it becomes history; "
-                                 "-1: the more, the fewer are computed",
-                                 -1, -1));
+  options.push_back(
+      count_option("end",
+                   "steps left out behind the last computed one, none where it becomes history; "
+                   "-1: the more, the fewer are computed",
+                   -1, -1));
   return options;
 }
 

@@ -9,8 +9,8 @@ namespace flowcache {
 struct Ramp {
   int computed = 0;  // steps that run the network; all of them if a chunk has fewer
   double power = 1;  // 1 spaces them evenly, more crowds them at the start
-  int end = -1;      // steps between the last computed one and the chunk's last; -1: N (8 - computed) / 14, at
-                     // least 1: the last computed velocity is the cheapest to draw out, the straighter the better
+  int end = -1;  // steps between the last computed one and the chunk's last; -1: N (8 - computed) / 14, at
+                 // least 1: the last computed velocity is the cheapest to draw out, the straighter the better
 
   // Is this one of the steps round(reach (k / (computed - 1))^power), k = 0..computed - 1? reach is the
   // chunk's last step less `end`, or the last itself where that becomes history. Steps that would coincide

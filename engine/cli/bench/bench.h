@@ -57,13 +57,13 @@ struct BenchSummary {
   double deadline = 0;  // share of chunks made within their playing time
   double p50 = 0, p95 = 0, p99 = 0, first_chunk = 0;  // seconds
   uint64_t computed = 0, reused = 0;
-  // In dB. psnr: mean over the chunks, as papers take the mean over videos; pooled: of the mean squared error,
-  // which the worst chunks rule; worst: of any chunk.
+  // In dB. psnr: mean over the chunks, as papers take the mean over videos; pooled: of the mean squared
+  // error, which the worst chunks rule; worst: of any chunk.
   double psnr = 0, pooled_psnr = 0, worst_psnr = 0;
   double ssim = 1, flicker = 0;
-  uint64_t kv_bytes = 0;                                   // largest
-  double flops = 0;                                        // of the network's blocks, a chunk
-  std::vector<double> drift;                               // PSNR by chunk index, over prompts
+  uint64_t kv_bytes = 0;      // largest
+  double flops = 0;           // of the network's blocks, a chunk
+  std::vector<double> drift;  // PSNR by chunk index, over prompts
 };
 BenchSummary summarise(const BenchResult& result, const BenchResult& reference, double chunk_playing_seconds);
 

@@ -210,14 +210,13 @@ at::Tensor Taehv::finish(const at::Tensor& x) const {
   const int64_t factor = stages_.back().grow.factor, scale = 2 * config_.patch_size;
   at::Tensor frames =
       at::empty({x.size(0) * factor, 3, x.size(2) * scale, x.size(3) * scale}, x.options().dtype(at::kFloat));
-  for_row_ranges(
-      device_, x.size(0), /*slice=*/0,
-      [&](int64_t first, int64_t count) {
-        const at::Tensor y = last_(stages_.back().grow(x.narrow(0, first, count), /*relu=*/true));
-        place_patches(y.permute({0, 2, 3, 1}).contiguous(), config_.patch_size,
-                      frames.narrow(0, first * factor, count * factor));
-      },
-      {1, 1});
+  for_row_ranges(device_, x.size(0), /*slice=*/0,
+                 [&](int64_t first, int64_t count) {
+                   const at::Tensor y = last_(stages_.back().grow(x.narrow(0, first, count), /*relu=*/true));
+                   place_patches(y.permute({0, 2, 3, 1}).contiguous(), config_.patch_size,
+                                 frames.narrow(0, first * factor, count * factor));
+                 },
+                 {1, 1});
   return frames;
 }
 
