@@ -47,7 +47,8 @@ def made_up():
              "--seed", "1", "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,"
              "response_schema_conformance", "--no-color", "--request-timeout", "20"],
             capture_output=True, text=True, timeout=200, check=False, cwd=BUILD)
-        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+        assert done.returncode == 0, (f"{done.stdout}{done.stderr}"[-4000:] +
+                                      f"\nthe server's status is {live.process.poll()}, it said: {live.said()[-2000:]}")
         live.flows()
 
 
