@@ -196,7 +196,8 @@ void Generator::on_message(GstMessage* message) {
       on_error(text_of(message, gst_message_parse_error));
       break;
     case GST_MESSAGE_EOS:
-      // A source that fails also ends its stream. If a policy failed, the restart with the one before is under way.
+      // A source that fails also ends its stream. If a policy failed, the restart with the one before is
+      // under way.
       if (!changing_) listener_.on_failure("the stream has ended");
       break;
     case GST_MESSAGE_LATENCY:
