@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "error.h"
+#include "flash_attention_cpu.h"
 #include "log.h"
 
 namespace flowcache {
@@ -64,7 +65,7 @@ Precision choose_precision(const std::string& name, at::Device device) {
   if (name == "fp8") return {at::kBFloat16, at::kFloat8_e4m3fn};
   if (!name.empty() && name != "auto")
     throw Error(FC_ERROR_ARGUMENT, "precision \"" + name + "\" is unknown; use auto, fp32, bf16 or fp8");
-  const bool native = device.is_cuda() || __builtin_cpu_supports("avx512bf16");
+  const bool native = device.is_cuda() || has_attention_avx512(/*bf16=*/true);
   return native ? at::kBFloat16 : at::kFloat;
 }
 

@@ -56,7 +56,6 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
     reuse_->allow(governor_->allowed());
     deadline(0);
   }
-  first_threshold_ = threshold_;
   if (resolved.steers_threshold) {
     threshold_governor_ = std::make_unique<ThresholdGovernor>(threshold_, schedule_.steps());
     deadline(0);
@@ -265,8 +264,8 @@ void Stream::reset(uint64_t seed) {
     reuse_->allow(governor_->allowed());
   }
   if (threshold_governor_) {
-    threshold_ = first_threshold_;
-    threshold_governor_ = std::make_unique<ThresholdGovernor>(threshold_, schedule_.steps());
+    threshold_governor_->reset();
+    threshold_ = threshold_governor_->threshold();
   }
   for (const auto& kv : kv_) kv->reset();
   prompts_->restart();

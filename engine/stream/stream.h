@@ -102,6 +102,7 @@ class Stream {
                         AttentionPass* attention = nullptr);
   void run(Task& task);
   at::Tensor run_network(Task& task);
+  void need_embedded(Task& task) const;
   at::Tensor compute_velocity(Task& task);
   at::Tensor reuse_velocity(Task& task);
   void keep_residual(LiveChunk& chunk, size_t branch, const at::Tensor& residual) const;
@@ -164,7 +165,6 @@ class Stream {
   std::atomic<double> deadline_{0};
 
   std::atomic<double> threshold_{0}, guidance_{1};
-  double first_threshold_ = 0;  // before any deadline steered it
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> guidance_changed_{false};
   double tick_guidance_ = 1;  // in force for the whole tick

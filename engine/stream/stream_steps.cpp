@@ -101,10 +101,15 @@ at::Tensor Stream::compute_velocity(Task& task) {
   return velocity;
 }
 
+// The policy may have looked at no tokens, and reuse their residual all the same.
+void Stream::need_embedded(Task& task) const {
+  if (!task.embedded.tokens.defined()) task.embedded = embed(*task.chunk, task.question.info.timestep);
+}
+
 // The guided velocity of all that has to run: everything, or on a step that reuses attention the rest.
 at::Tensor Stream::run_network(Task& task) {
   LiveChunk& chunk = *task.chunk;
-  if (!task.embedded.tokens.defined()) task.embedded = embed(chunk, task.question.info.timestep);
+  need_embedded(task);
   const int layers = model_->transformer->shape().layers;
   const bool tail = reuse_->kind() == ReuseKind::tail_residual;
   const int last = layers - (tail ? reuse_->last_blocks() : 0);
@@ -172,8 +177,7 @@ at::Tensor Stream::reuse_velocity(Task& task) {
     const at::Tensor kept = chunk.residuals[0].combined(reuse_->prediction(task.question.info));
     return reuse_->kind() == ReuseKind::output_delta ? chunk.latent + kept : kept;
   }
-  // A policy that looks at no tokens may reuse their residual all the same.
-  if (!task.embedded.tokens.defined()) task.embedded = embed(chunk, task.question.info.timestep);
+  need_embedded(task);
   const int layers = model_->transformer->shape().layers, last = reuse_->last_blocks();
   std::array<at::Tensor, max_branches> velocity;
   for (size_t branch = 0; branch < kv_.size(); ++branch) {

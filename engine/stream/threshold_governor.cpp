@@ -17,6 +17,12 @@ constexpr double largest = 2.0;  // factor at once
 ThresholdGovernor::ThresholdGovernor(double threshold, int steps)
     : governor_(1, steps, steps / 2), first_(threshold), threshold_(threshold) {}
 
+void ThresholdGovernor::reset() {
+  governor_.reset();
+  threshold_ = first_;
+  calm_ = 0;
+}
+
 void ThresholdGovernor::observe(double step_seconds, double other_seconds, int computed) {
   governor_.observe(step_seconds, other_seconds);
   const int allowed = governor_.allowed();

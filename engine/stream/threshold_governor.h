@@ -19,6 +19,8 @@ class ThresholdGovernor {
   // the chunk computed more than the time allows, and falls only after several chunks that computed clearly
   // less.
   void observe(double step_seconds, double other_seconds, int computed);
+  // A new stream begins: back to the first ε, and forget what was measured.
+  void reset();
 
   static constexpr double range = 16;
 
