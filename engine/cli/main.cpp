@@ -1,26 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // flowcache: the engine without GStreamer.
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 
 #include "cli/commands.h"
+#include "sleep_at_barriers.h"
 
 namespace {
 
 void print_log(void*, fc_log_level level, const char* message) {
   static const char* const names[] = {"", "error", "warning", "info", "debug"};
   std::fprintf(stderr, "flowcache: %s: %s\n", names[level], message);
-}
-
-// OpenMP reads its environment when it is loaded, before main(): set what is missing and start over, once
-// (flowcache.h says what and why).
-void sleep_at_barriers(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
-  setenv("GOMP_SPINCOUNT", "1000", 1);
-  execv("/proc/self/exe", argv);  // if that fails we go on, slower
 }
 
 void list_policies() {
@@ -35,7 +26,7 @@ void list_policies() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  sleep_at_barriers(argv);
+  flowcache::sleep_at_barriers(argv);
   CLI::App app{"Endless video from a text prompt, with FlowCache (arXiv 2602.10825)."};
   app.set_version_flag("--version", std::string("flowcache ") + fc_version());
   bool verbose = false;

@@ -11,6 +11,7 @@
 
 #include "flowcache.h"
 #include "run.h"
+#include "sleep_at_barriers.h"
 
 namespace {
 
@@ -161,7 +162,7 @@ int demo_main(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  demo::sleep_at_barriers(argv);
+  flowcache::sleep_at_barriers(argv);
   Options options;
   if (!parse(argc, argv, options)) {
     std::fprintf(stderr,

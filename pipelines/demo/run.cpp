@@ -237,12 +237,6 @@ class Run {
 
 }  // namespace
 
-void sleep_at_barriers(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
-  setenv("GOMP_SPINCOUNT", "1000", 1);
-  execv("/proc/self/exe", argv);  // returns only if it could not; then the threads spin
-}
-
 RunResult run(const RunConfig& config) {
   return Run(config).go();
 }

@@ -41,11 +41,6 @@ struct RunResult {
   FrameStore kept;
 };
 
-// First thing in main(), in a program that links the engine: sets GOMP_SPINCOUNT=1000 and starts itself
-// again, as libgomp reads it when it is loaded and flowcache.h says why it matters. Does nothing if the user
-// has chosen.
-void sleep_at_barriers(char** argv);
-
 // Runs to the end and prints progress and a live line to stdout. Ctrl-C ends the stream in order; a second
 // one at once.
 RunResult run(const RunConfig& config);

@@ -4,8 +4,6 @@
 // One stream of the model that ships for many chunks, every frame written out: does anything grow, and how
 // steady is the time per chunk? Prints ratios; the first chunks, while the history fills, are left out of
 // them.
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include "flowcache.h"
+#include "sleep_at_barriers.h"
 
 namespace {
 
@@ -141,11 +140,7 @@ bool parse(int argc, char** argv, Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Read when the engine's libraries are loaded, so start once more with it.
-  if (!std::getenv("OMP_WAIT_POLICY") && !std::getenv("GOMP_SPINCOUNT")) {
-    setenv("GOMP_SPINCOUNT", "1000", 1);
-    execv("/proc/self/exe", argv);
-  }
+  flowcache::sleep_at_barriers(argv);
   Options options;
   if (!parse(argc, argv, options)) {
     std::fprintf(stderr,

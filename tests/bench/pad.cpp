@@ -15,6 +15,7 @@
 
 #include "demo/run.h"
 #include "flowcache.h"
+#include "sleep_at_barriers.h"
 
 namespace {
 
@@ -110,7 +111,7 @@ bool parse(int argc, char** argv, Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  demo::sleep_at_barriers(argv);
+  flowcache::sleep_at_barriers(argv);
   Options options;
   if (!parse(argc, argv, options)) {
     std::fprintf(stderr, "bench-pad [--frames N >= 48] [--prompt TEXT] [--seed N]\n");
