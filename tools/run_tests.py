@@ -37,6 +37,15 @@ def tap_cases(text):
     return cases
 
 
+def tap_remarks(text):
+    """What failed TAP cases said, which Meson keeps to itself: their lines and the remarks that follow each."""
+    said, failed = [], False
+    for line in text.splitlines():
+        failed = line.startswith("not ok") or (failed and line.startswith("#"))
+        said += [line] if failed else []
+    return said
+
+
 def golden_cases(text):
     verdicts = {"passed": "passed", "FAILED": "failed", "unsupported": "skipped"}
     return {name: verdicts[verdict] for verdict, name in GOLDEN.findall(text)}
@@ -95,6 +104,9 @@ def main():
     for line in log.read_text().splitlines() if log.exists() else []:
         record = json.loads(line)
         name = record["name"].split(" / ")[-1]
+        if by_name[name]["protocol"] == "tap":
+            for line in tap_remarks(record.get("stdout") or ""):
+                print(line)
         for case, verdict in count(record, by_name[name]).items():
             cases[f"{name}: {case}"] = verdict
     missing = set(by_name) - {c.split(": ")[0] for c in cases}

@@ -8,6 +8,8 @@ constexpr GstClockTime stats_interval = GST_SECOND / 2;
 // How long a viewer who lost the picture may have to wait, and what RTMP servers cut their segments by: 2 s
 // at 16 fps.
 constexpr const char* keyframe_interval = "32";
+// A message on the bus: what came before it is of a run that is over.
+constexpr const char* run_begins = "flowcache-live-run";
 
 // The queue drops its oldest frames when the encoder is slow, so that neither the source nor the other
 // encoder waits.
@@ -58,7 +60,6 @@ std::string h264_encoder(unsigned kbit_per_second) {
 }
 
 Generator::~Generator() {
-  alive_.reset();
   if (!pipeline_) return;
   const GstPtr<GstBus> bus(gst_element_get_bus(pipeline_.get()));
   gst_bus_remove_watch(bus.get());
@@ -137,23 +138,20 @@ bool Generator::change_policy(const std::string& policy) {
 
 void Generator::restart_with(const std::string& policy) {
   policy_ = policy;
-  last_frame_ = 0;
-  struct Call {
-    Generator* self;
-    std::weak_ptr<int> alive;
-    std::string policy;
-  };
+  stopping_ = true;
   // To READY may wait for the end of a step, which the main loop must not.
   gst_element_call_async(
       pipeline_.get(),
       [](GstElement* pipeline, gpointer data) {
-        auto* call = static_cast<Call*>(data);
+        const auto& wanted = *static_cast<std::string*>(data);
         gst_element_set_state(pipeline, GST_STATE_READY);
         GstElement* source = child(pipeline, "source");
-        g_object_set(source, "cache", call->policy.empty() ? nullptr : call->policy.c_str(), nullptr);
+        g_object_set(source, "cache", wanted.empty() ? nullptr : wanted.c_str(), nullptr);
+        gst_element_post_message(
+            pipeline, gst_message_new_application(GST_OBJECT(pipeline), gst_structure_new_empty(run_begins)));
         gst_element_set_state(pipeline, GST_STATE_PLAYING);
       },
-      new Call{this, alive_, policy}, [](gpointer data) { delete static_cast<Call*>(data); });
+      new std::string(policy), [](gpointer data) { delete static_cast<std::string*>(data); });
 }
 
 /// The first chunk after a change has come.
@@ -182,10 +180,13 @@ GstPadProbeReturn Generator::on_buffer(GstPad*, GstPadProbeInfo* info, gpointer 
 
 void Generator::on_message(GstMessage* message) {
   switch (GST_MESSAGE_TYPE(message)) {
+    case GST_MESSAGE_APPLICATION:
+      if (gst_message_has_name(message, run_begins)) stopping_ = false;
+      break;
     case GST_MESSAGE_ELEMENT: {
       const GstStructure* report = gst_message_get_structure(message);
       if (report == nullptr || !g_str_has_prefix(gst_structure_get_name(report), "flowcache-")) break;
-      if (changing_ && gst_structure_has_name(report, "flowcache-chunk") && flowing()) restarted();
+      if (changing_ && !stopping_ && gst_structure_has_name(report, "flowcache-chunk")) restarted();
       listener_.on_report(report);
       break;
     }
@@ -193,12 +194,10 @@ void Generator::on_message(GstMessage* message) {
       listener_.on_warning(text_of(message, gst_message_parse_warning));
       break;
     case GST_MESSAGE_ERROR:
-      on_error(text_of(message, gst_message_parse_error));
+      if (!stopping_) on_error(text_of(message, gst_message_parse_error));
       break;
     case GST_MESSAGE_EOS:
-      // A source that fails also ends its stream. If a policy failed, the restart with the one before is
-      // under way.
-      if (!changing_) listener_.on_failure("the stream has ended");
+      if (!stopping_) listener_.on_failure("the stream has ended");
       break;
     case GST_MESSAGE_LATENCY:
       gst_bin_recalculate_latency(GST_BIN(pipeline_.get()));
@@ -209,11 +208,10 @@ void Generator::on_message(GstMessage* message) {
 }
 
 void Generator::on_error(const std::string& text) {
-  // The first error of a new policy is about the policy; others that follow from it are of no interest.
-  if (changing_ && policy_problem_.empty()) {
+  if (changing_ && policy_problem_.empty()) {  // it is about the new policy
     policy_problem_ = text;
     restart_with(policy_before_);
-  } else if (!changing_ || policy_ != policy_before_) {
+  } else {
     listener_.on_failure(text);
   }
 }

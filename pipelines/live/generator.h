@@ -75,9 +75,11 @@ class Generator {
   GstClockTime base_time_ = 0;
   std::string policy_, policy_before_, policy_problem_;
   bool changing_ = false;
+  // Until the bus says that the run before a restart is over; what it still reports is of no interest. A
+  // source that fails also ends its stream.
+  bool stopping_ = false;
   std::atomic<unsigned> frames_per_chunk_{0};
   std::atomic<gint64> last_frame_{0};
-  std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // what on_main() looks at before it touches this
 };
 
 /// The encoder for a live stream, as a piece of a gst-launch line.

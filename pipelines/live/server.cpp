@@ -80,6 +80,7 @@ Server::Server(ServerHost& host, const Options& options)
       gate_{options.bind, options.token},
       server_(soup_server_new("server-header", "flowcache-live", nullptr)),
       doorway_(server_.get(), options.max_connections) {
+  g_signal_connect(server_.get(), "request-started", G_CALLBACK(on_started), nullptr);
   soup_server_add_early_handler(server_.get(), "/", on_headers, this, nullptr);
   soup_server_add_handler(server_.get(), "/", on_request, this, nullptr);
   soup_server_add_early_handler(server_.get(), "/ws", on_headers, this, nullptr);
@@ -97,6 +98,12 @@ void Server::close_sessions() {
     session->close(SOUP_WEBSOCKET_CLOSE_GOING_AWAY, "the stream is over");
 }
 
+/// What soup answers by itself, to headers that it cannot parse, would be without a body.
+void Server::on_started(SoupServer*, SoupServerMessage* message, gpointer) {
+  static constexpr char body[] = "{\"error\":\"the headers of the request cannot be read\"}\n";
+  soup_server_message_set_response(message, "application/json", SOUP_MEMORY_STATIC, body, sizeof body - 1);
+}
+
 void Server::on_headers(SoupServer*, SoupServerMessage* message, const char* path, GHashTable* query,
                         gpointer self) {
   static_cast<Server*>(self)->check(message, path, query);
@@ -104,6 +111,7 @@ void Server::on_headers(SoupServer*, SoupServerMessage* message, const char* pat
 
 /// A status that is set here keeps the request from its handler.
 void Server::check(SoupServerMessage* message, const std::string& path, GHashTable* query) {
+  soup_server_message_set_response(message, nullptr, SOUP_MEMORY_STATIC, nullptr, 0);
   SoupMessageHeaders* out = soup_server_message_get_response_headers(message);
   soup_message_headers_replace(out, "X-Content-Type-Options", "nosniff");
   soup_message_headers_replace(out, "Referrer-Policy", "no-referrer");

@@ -37,6 +37,7 @@ class Server {
   void close_sessions();
 
  private:
+  static void on_started(SoupServer* server, SoupServerMessage* message, gpointer unused);
   static void on_headers(SoupServer*, SoupServerMessage*, const char* path, GHashTable* query, gpointer self);
   static void on_request(SoupServer*, SoupServerMessage*, const char* path, GHashTable* query, gpointer self);
   static void on_websocket(SoupServer*, SoupServerMessage*, const char* path, SoupWebsocketConnection*,
