@@ -26,12 +26,15 @@ std::unique_ptr<Transformer> make_wan(const nlohmann::json& config, WeightMap we
 at::Tensor sinusoid(std::span<const double> timesteps, int64_t dim);
 
 // cos and sin of RoPE's angles, each [tokens, head_dim / 2] fp32 on `device`. The pairs of a head are split
-// over time, rows and columns, n - 2 (n / 3), n / 3 and n / 3 of them; angles are computed in double.
+// over time, rows and columns, n - 2 (n / 3), n / 3 and n / 3 of them; angles are computed in double. Rows and
+// columns count spatial_scale each: below 1, a larger picture lies at the positions of the one that the network
+// was trained on (position interpolation, arXiv 2306.15595).
 struct RopeTable {
   at::Tensor cos, sin;
 };
 // Radians a latent frame of each time pair, which lead the head: see TransformerShape.time_frequencies.
 std::vector<double> rope_time_frequencies(int64_t head_dim);
-RopeTable rope_table(const Grid& grid, int64_t first_frame, int64_t head_dim, at::Device device);
+RopeTable rope_table(const Grid& grid, int64_t first_frame, int64_t head_dim, at::Device device,
+                     double spatial_scale = 1);
 
 }  // namespace flowcache

@@ -124,6 +124,29 @@ TEST(WanTypes, Bf16IsNearFp32) {
   EXPECT_GT(error, 0);
 }
 
+TEST(WanRope, AScaledGridLiesAtThePositionsOfASmallerOne) {
+  const RopeTable small = rope_table({3, 2, 3}, 7, 32, at::kCPU),
+                  large = rope_table({3, 4, 6}, 7, 32, at::kCPU, 0.5);
+  for (const auto part : {&RopeTable::cos, &RopeTable::sin}) {
+    const at::Tensor every_other = (large.*part).view({3, 4, 6, 16}).slice(1, 0, 4, 2).slice(2, 0, 6, 2);
+    EXPECT_TRUE(at::equal(every_other, (small.*part).view({3, 2, 3, 16})));
+  }
+}
+
+TEST(WanRope, TheConfigSaysHowMuch) {
+  json scaled = tiny();
+  scaled["rope_spatial_scale"] = 0.5;
+  const auto weights = random_weights(tiny());
+  at::manual_seed(5);
+  const at::Tensor latent = at::randn({16, 3, 12, 20}), text = at::randn({5, 24});
+  const auto velocity = [&](const json& config) {
+    const auto wan = make_wan(config, weights, at::kFloat, at::kCPU);
+    OwnKeys own;
+    return wan->forward(latent, 500, 0, *wan->condition(text), own);
+  };
+  EXPECT_GT((velocity(scaled) - velocity(tiny())).abs().max().item<double>(), 1e-4);
+}
+
 TEST(WanConfig, BadFieldsAreNamed) {
   const std::vector<std::pair<json, std::string>> table = {
       {{{"dim", 0}}, "config.dim is 0"},
@@ -133,6 +156,7 @@ TEST(WanConfig, BadFieldsAreNamed) {
       {{{"qk_norm", false}}, "config.qk_norm is false"},
       {{{"patch_size", {2, 2, 2}}}, "[1, rows, columns]"},
       {{{"eps", 1.0}}, "config.eps"},
+      {{{"rope_spatial_scale", 0}}, "config.rope_spatial_scale"},
   };
   for (const auto& [change, says] : table) {
     json config = tiny();

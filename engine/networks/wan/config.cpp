@@ -19,6 +19,7 @@ Config Config::from_json(const nlohmann::json& json) {
   c.text_len = fields.integer("text_len", 1, 65536);
   c.freq_dim = fields.integer("freq_dim", 2, 65536, 256);
   c.eps = fields.number("eps", 1e-12, 1e-2, 1e-6);
+  c.rope_spatial_scale = fields.number("rope_spatial_scale", 0.01, 100, 1);
   if (c.dim % c.heads != 0 || c.head_dim() % 2 != 0)
     fields.fail("num_heads", "a number that divides dim " + std::to_string(c.dim) + " into even parts");
   if (c.freq_dim % 2 != 0) fields.fail("freq_dim", "an even number");

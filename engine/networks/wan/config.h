@@ -15,7 +15,7 @@ struct Config {
   int64_t in_channels = 16, out_channels = 16;
   int64_t text_dim = 0, text_len = 0, freq_dim = 256;
   int64_t patch_height = 2, patch_width = 2;
-  double eps = 1e-6;
+  double eps = 1e-6, rope_spatial_scale = 1;
 
   int64_t head_dim() const { return dim / heads; }
   int64_t patch_in() const { return in_channels * patch_height * patch_width; }

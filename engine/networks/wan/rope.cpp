@@ -8,13 +8,14 @@ namespace {
 
 constexpr double base = 10000.0;
 
-// Angles of positions first, first + 1, … for `pairs` frequencies: [positions, pairs] in double.
-at::Tensor angles(int64_t first, int64_t positions, int64_t pairs) {
+// Angles of positions first, first + 1, …, times `scale`, for `pairs` frequencies: [positions, pairs] in
+// double.
+at::Tensor angles(int64_t first, int64_t positions, int64_t pairs, double scale = 1) {
   at::Tensor out = at::empty({positions, pairs}, at::kDouble);
   double* to = out.mutable_data_ptr<double>();
   for (int64_t p = 0; p < positions; ++p)
     for (int64_t i = 0; i < pairs; ++i)
-      *to++ = static_cast<double>(first + p) *
+      *to++ = static_cast<double>(first + p) * scale *
               std::pow(base, -static_cast<double>(i) / static_cast<double>(pairs));
   return out;
 }
@@ -44,10 +45,11 @@ std::vector<double> rope_time_frequencies(int64_t head_dim) {
   return out;
 }
 
-RopeTable rope_table(const Grid& grid, int64_t first_frame, int64_t head_dim, at::Device device) {
+RopeTable rope_table(const Grid& grid, int64_t first_frame, int64_t head_dim, at::Device device,
+                     double spatial_scale) {
   const int64_t pairs = head_dim / 2, third = pairs / 3, f = grid.frames, h = grid.height, w = grid.width;
-  const at::Tensor time = angles(first_frame, f, pairs - 2 * third), row = angles(0, h, third),
-                   column = angles(0, w, third);
+  const at::Tensor time = angles(first_frame, f, pairs - 2 * third), row = angles(0, h, third, spatial_scale),
+                   column = angles(0, w, third, spatial_scale);
   // The axes are few values; only after cos and sin are they spread over the tokens.
   const auto spread = [&](at::Tensor (*function)(const at::Tensor&)) {
     const auto part = [&](const at::Tensor& angle, at::IntArrayRef shape) {
