@@ -52,6 +52,9 @@ const std::vector<Description>& descriptions() {
       list.push_back({FC_POLICY_REUSE, p.name, p.summary, p.paper, options_text(p.options)});
     for (const auto& p : guidance_policies())
       list.push_back({FC_POLICY_GUIDANCE, p.name, p.summary, p.paper, options_text(p.options)});
+    list.push_back({FC_POLICY_STORAGE, "offload",
+                    "on a GPU, residuals wait in host memory; copies run beside the network",
+                    "LightCache, arXiv 2510.05367", ""});
     for (const auto& p : kv_policies())
       list.push_back({FC_POLICY_KV, p.name, p.summary, p.paper, options_text(p.options)});
     return list;

@@ -106,8 +106,13 @@ FC_API fc_status fc_model_describe(const char* model, fc_model_info* info);
  * folder. NULL if none exists. Valid for the life of the process. Any thread. */
 FC_API const char* fc_default_model(void);
 
-/* A guidance policy stands behind a reuse policy: "ramp+cfg_cache:refresh=4". */
-typedef enum { FC_POLICY_REUSE = 0, FC_POLICY_KV = 1, FC_POLICY_GUIDANCE = 2 } fc_policy_kind;
+/* Guidance and storage stand behind a reuse policy: "ramp+cfg_cache:refresh=4", "attention+cfg_cache+offload". */
+typedef enum {
+  FC_POLICY_REUSE = 0,
+  FC_POLICY_KV = 1,
+  FC_POLICY_GUIDANCE = 2,
+  FC_POLICY_STORAGE = 3
+} fc_policy_kind;
 typedef struct {
   size_t size;
   fc_policy_kind kind;

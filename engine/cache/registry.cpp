@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "cache/registry.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <sstream>
@@ -68,6 +69,8 @@ std::string range_of(const OptionSpec& option) {
 [[noreturn]] void reject(fc_status status, const std::string& message) {
   throw Error(status, message);
 }
+
+constexpr std::string_view offload_name = "offload";
 
 // "name:rest" around its first colon.
 std::pair<std::string, std::string> split(std::string_view text, char at) {
@@ -139,12 +142,13 @@ Options parse(const PolicyEntry<Policy>& entry, const std::string& text, const s
 }
 
 template <class Choice, class Policy>
-Choice choose(std::span<const PolicyEntry<Policy>> entries, std::string_view spec, const std::string& kind) {
+Choice choose(std::span<const PolicyEntry<Policy>> entries, std::string_view spec, const std::string& kind,
+              const std::string& others = "") {
   const std::string name(policy_name(spec)), options = split(spec, ':').second;
   for (const PolicyEntry<Policy>& entry : entries)
     if (entry.name == name) return {&entry, parse(entry, options, kind + " " + name)};
   reject(FC_ERROR_NOT_FOUND, "no " + kind + " \"" + name + "\"; there are " +
-                                 join(entries, [](const auto& entry) { return entry.name; }));
+                                 join(entries, [](const auto& entry) { return entry.name; }) + others);
 }
 
 }  // namespace
@@ -167,21 +171,37 @@ std::string_view policy_name(std::string_view spec) {
 }
 
 namespace {
-// The plus that joins two policies: one followed by a name, unlike that of 1e+3.
-size_t plus_of(std::string_view spec) {
-  for (size_t i = 0; i + 1 < spec.size(); ++i)
-    if (spec[i] == '+' && std::isalpha(static_cast<unsigned char>(spec[i + 1]))) return i;
-  return std::string_view::npos;
+// A spec cut at the pluses that join: those followed by a name, unlike that of 1e+3. At least one part.
+std::vector<std::string_view> parts_of(std::string_view spec) {
+  std::vector<std::string_view> parts;
+  size_t from = 0;
+  for (size_t i = 0; i + 1 < spec.size(); ++i) {
+    if (spec[i] != '+' || !std::isalpha(static_cast<unsigned char>(spec[i + 1]))) continue;
+    parts.push_back(spec.substr(from, i - from));
+    from = i + 1;
+  }
+  parts.push_back(spec.substr(from));
+  return parts;
 }
 }  // namespace
 
 ReuseChoice choose_reuse(std::string_view spec) {
-  return choose<ReuseChoice>(reuse_policies(), spec.substr(0, plus_of(spec)), "cache policy");
+  return choose<ReuseChoice>(reuse_policies(), parts_of(spec).front(), "cache policy");
 }
 GuidanceChoice choose_guidance(std::string_view spec) {
-  const size_t plus = plus_of(spec);
-  if (plus == std::string_view::npos) return {};
-  return choose<GuidanceChoice>(guidance_policies(), spec.substr(plus + 1), "guidance policy");
+  const auto parts = parts_of(spec);
+  GuidanceChoice choice;
+  for (size_t i = 1; i < parts.size(); ++i) {
+    if (parts[i] == offload_name) continue;
+    if (choice.entry)
+      reject(FC_ERROR_ARGUMENT, "cache " + std::string(spec) + ": one guidance policy at most");
+    choice = choose<GuidanceChoice>(guidance_policies(), parts[i], "guidance policy", ", and offload");
+  }
+  return choice;
+}
+bool offloads(std::string_view spec) {
+  const auto parts = parts_of(spec);
+  return std::find(parts.begin() + 1, parts.end(), offload_name) != parts.end();
 }
 KvChoice choose_kv(std::string_view spec) {
   return choose<KvChoice>(kv_policies(), spec, "KV cache policy");

@@ -39,6 +39,7 @@ struct Options {
   int integer(std::string_view name) const { return static_cast<int>(number(name)); }
   bool flag(std::string_view name) const { return number(name) != 0; }
   const std::string& word(std::string_view name) const { return words.find(name)->second; }
+  bool operator==(const Options&) const = default;
 };
 
 template <class Policy>
@@ -53,8 +54,9 @@ std::span<const PolicyEntry<ReusePolicy>> reuse_policies();
 std::span<const PolicyEntry<KvPolicy>> kv_policies();
 std::span<const PolicyEntry<GuidancePolicy>> guidance_policies();
 
-// "name" or "name:option=value,option=value"; for reuse also "…+guidance policy". Throws FC_ERROR_NOT_FOUND
-// (with the known names) or FC_ERROR_ARGUMENT (unknown option, value out of range: names both and the range).
+// "name" or "name:option=value,option=value"; for reuse also "…+guidance policy" and "…+offload". Throws
+// FC_ERROR_NOT_FOUND (with the known names) or FC_ERROR_ARGUMENT (unknown option, value out of range: names
+// both and the range).
 struct ReuseChoice {
   const PolicyEntry<ReusePolicy>* entry = nullptr;
   Options options;
@@ -76,6 +78,8 @@ std::string_view policy_name(std::string_view spec);
 ReuseChoice choose_reuse(std::string_view spec);
 GuidanceChoice choose_guidance(std::string_view spec);
 KvChoice choose_kv(std::string_view spec);
+// Does "+offload" stand among what is behind the pluses?
+bool offloads(std::string_view spec);
 
 // "velocity", "latent_increment", "output_delta" or "token_residual". The tail residual is a policy's own
 // choice.

@@ -17,7 +17,7 @@ void print_log(void*, fc_log_level level, const char* message) {
 void list_policies() {
   fc_policy_info info{};
   info.size = sizeof info;
-  const char* const kinds[] = {"cache", "kv", "+"};
+  const char* const kinds[] = {"cache", "kv", "+", "+"};
   for (uint32_t i = 0; fc_policy_describe(i, &info) == FC_OK; ++i)
     std::printf("%-6s %-16s %s%s%s%s\n", kinds[info.kind], info.name, info.summary, *info.paper ? " [" : "",
                 info.paper, *info.paper ? "]" : "");

@@ -3,58 +3,93 @@
 #pragma once
 
 #include <deque>
+#include <utility>
 #include <vector>
 
 #include "networks/attention_memory.h"
+#include "stream/offload.h"
 
 namespace flowcache {
+
+// One computed value: in the network's memory, or, with a lane, away from it until it is fetched.
+class Kept {
+ public:
+  Kept(const at::Tensor& computed, CopyLane* lane)
+      : value_(lane ? lane->away(computed) : computed), lane_(lane) {}
+  // Begins to bring it back; nothing if it is there or coming.
+  void fetch() {
+    if (lane_ && !coming_.tensor.defined()) coming_ = lane_->back(value_);
+  }
+  // The value, which leaves again for its place: what stays there is not what is returned.
+  at::Tensor take() {
+    if (!lane_) return value_;
+    fetch();
+    coming_.ready();
+    return std::exchange(coming_, {}).tensor;
+  }
+  uint64_t resident_bytes() const { return lane_ && !coming_.tensor.defined() ? 0 : value_.nbytes(); }
+
+ private:
+  at::Tensor value_;
+  CopyLane* lane_;
+  Arrival coming_;
+};
 
 // The last computed values of one quantity.
 class Residuals {
  public:
-  // `most`: as many as are kept afterwards.
-  void keep(const at::Tensor& computed, int most) {
-    newest_first_.push_front(computed);
+  // `most`: as many as are kept afterwards. lane: null, or where they wait; outlives them.
+  void keep(const at::Tensor& computed, int most, CopyLane* lane = nullptr) {
+    newest_first_.emplace_front(computed, lane);
     while (static_cast<int>(newest_first_.size()) > most) newest_first_.pop_back();
+  }
+  // combined() is near: those that wait elsewhere begin to come.
+  void fetch() {
+    for (Kept& one : newest_first_) one.fetch();
   }
   // The sum of the kept values times `factors`, newest first; the newest itself for {1}, so that holding
   // changes no bit.
-  at::Tensor combined(const std::vector<double>& factors) const {
-    if (factors.size() == 1 && factors[0] == 1) return newest_first_.at(0);
-    at::Tensor sum = newest_first_.at(0) * factors.at(0);
-    for (size_t i = 1; i < factors.size(); ++i) sum = at::add(sum, newest_first_.at(i), factors[i]);
+  at::Tensor combined(const std::vector<double>& factors) {
+    if (factors.size() == 1 && factors[0] == 1) return newest_first_.at(0).take();
+    at::Tensor sum = newest_first_.at(0).take() * factors.at(0);
+    for (size_t i = 1; i < factors.size(); ++i) sum = at::add(sum, newest_first_.at(i).take(), factors[i]);
     return sum;
   }
   size_t size() const { return newest_first_.size(); }
+  // In the network's memory.
   uint64_t bytes() const {
     uint64_t bytes = 0;
-    for (const at::Tensor& one : newest_first_) bytes += one.nbytes();
+    for (const Kept& one : newest_first_) bytes += one.resident_bytes();
     return bytes;
   }
 
  private:
-  std::deque<at::Tensor> newest_first_;
+  std::deque<Kept> newest_first_;
 };
 
 // The attention outputs of a chunk's branch as one forward pass sees them.
 class AttentionPass final : public AttentionMemory {
  public:
   // layers: grows as needed. factors: of a reused step, from the policy's prediction(); empty: a computed
-  // step, which recalls nothing. kept: how many outputs of a layer stay.
-  AttentionPass(std::vector<Residuals>& layers, std::vector<double> factors, int kept)
-      : layers_(layers), factors_(std::move(factors)), kept_(kept) {}
+  // step, which recalls nothing. kept: how many outputs of a layer stay. lane: as in Residuals::keep(); a
+  // layer's outputs are fetched while the layer before it runs.
+  AttentionPass(std::vector<Residuals>& layers, std::vector<double> factors, int kept,
+                CopyLane* lane = nullptr)
+      : layers_(layers), factors_(std::move(factors)), kept_(kept), lane_(lane) {}
 
   at::Tensor recall(int layer) override {
     const auto index = static_cast<size_t>(layer);
     if (factors_.empty() || index >= layers_.size() || layers_[index].size() == 0) return {};
     ++recalled_;
+    layers_[index].fetch();
+    if (index + 1 < layers_.size()) layers_[index + 1].fetch();
     const bool enough = layers_[index].size() >= factors_.size();
     return layers_[index].combined(enough ? factors_ : std::vector<double>{1.0});
   }
   void keep(int layer, const at::Tensor& output) override {
     const auto index = static_cast<size_t>(layer);
     if (index >= layers_.size()) layers_.resize(index + 1);
-    layers_[index].keep(output, kept_);
+    layers_[index].keep(output, kept_, lane_);
     ++computed_;
   }
   // Of the pass's attentions, the share that was not computed.
@@ -66,6 +101,7 @@ class AttentionPass final : public AttentionMemory {
   std::vector<Residuals>& layers_;
   std::vector<double> factors_;
   int kept_, recalled_ = 0, computed_ = 0;
+  CopyLane* lane_;
 };
 
 }  // namespace flowcache

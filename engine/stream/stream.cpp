@@ -28,6 +28,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   schedule_ = resolved.schedule;
   reuse_ = std::move(resolved.policy);
   guidance_policy_ = std::move(resolved.guidance_policy);
+  if (resolved.offloads) lane_ = make_copy_lane(model_->device);
   across_.resize(reuse_->across_chunks() ? schedule_.steps() : 0);
   for (int branch = 0; branch < resolved.branches; ++branch)
     kv_.push_back(
@@ -75,6 +76,7 @@ std::shared_ptr<const Chunk> Stream::next() {
     if (!tick_open_) begin_tick();
     while (next_task_ < tasks_.size()) {
       check_cancelled();
+      fetch_ahead(next_task_);
       run(tasks_[next_task_]);
       ++next_task_;
     }
@@ -93,8 +95,8 @@ std::shared_ptr<const Chunk> Stream::next() {
 
 void Stream::begin_tick() {
   if (guidance_changed_.exchange(false)) {
-    across_.assign(across_.size(), {});  // of the branches that weighed until now
-    for (const auto& chunk : live_) {    // kept velocities hold the old guidance
+    across_ = decltype(across_)(across_.size());  // of the branches that weighed until now
+    for (const auto& chunk : live_) {             // kept velocities hold the old guidance
       chunk->must_compute = true;
       chunk->drop_residuals();
       reuse_->residuals_dropped(chunk->index);
@@ -120,6 +122,7 @@ void Stream::begin_tick() {
     tasks_[i].decision = decisions.at(i);
     if (questions[i].info.must_compute) tasks_[i].decision = {Action::compute, true, 0, 0};
   }
+  if (!tasks_.empty()) fetch(tasks_.front());
   tick_open_ = true;
 }
 
@@ -140,7 +143,7 @@ void Stream::admit(int64_t index) {
     if (dropped) context_changed();
   }
   if (prompt.changed && reuse_->across_chunks()) {  // R7: computed for another prompt
-    across_.assign(across_.size(), {});
+    across_ = decltype(across_)(across_.size());
     reuse_->residuals_dropped(index);
   }
   {
@@ -209,7 +212,7 @@ uint64_t Stream::reuse_bytes() const {
   uint64_t bytes = reuse_->state_bytes() + (guidance_policy_ ? guidance_policy_->state_bytes() : 0);
   for (const auto& chunk : live_) bytes += chunk->residual_bytes();
   for (const auto& step : across_)
-    for (const at::Tensor& one : step) bytes += one.defined() ? one.nbytes() : 0;
+    for (const Residuals& one : step) bytes += one.bytes();
   return bytes;
 }
 
@@ -257,7 +260,7 @@ void Stream::reset(uint64_t seed) {
   live_.clear();
   reuse_->reset();
   if (guidance_policy_) guidance_policy_->reset();
-  across_.assign(across_.size(), {});
+  across_ = decltype(across_)(across_.size());
   network_seconds_ = network_steps_ = 0;
   if (governor_) {
     governor_->reset();

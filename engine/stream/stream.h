@@ -14,6 +14,7 @@
 #include "stream/governor.h"
 #include "stream/live_chunk.h"
 #include "stream/loaded_model.h"
+#include "stream/offload.h"
 #include "stream/prefix.h"
 #include "stream/prompts.h"
 #include "stream/schedule.h"
@@ -74,6 +75,9 @@ class Stream {
     noise_ = std::move(source);
   }
 
+  // For tests: as if the policy stood before "+offload", on any device. Before the first next().
+  void offload_through(std::unique_ptr<CopyLane> lane) { lane_ = std::move(lane); }
+
   // Told every computed step and its guided velocity [C, F, h, w], on the driving thread.
   using ComputedHook = std::function<void(const ChunkStep&, const at::Tensor& velocity)>;
   void watch_computed(ComputedHook hook) { watch_ = std::move(hook); }
@@ -114,7 +118,9 @@ class Stream {
   Branches needed_branches(const StepInfo& info);
   at::Tensor mixed(const std::array<at::Tensor, max_branches>& velocity) const;
   at::Tensor guided(const StepInfo& info, Branches ran, std::array<at::Tensor, max_branches> velocity);
-  at::Tensor kept_tokens(const Task& task, size_t branch) const;
+  at::Tensor kept_tokens(const Task& task, size_t branch);
+  void fetch(const Task& task);
+  void fetch_ahead(size_t task);
   bool writes_history(int step) const;
   bool weighs(size_t branch) const;
   void integrate(Task& task, const at::Tensor& velocity);
@@ -133,8 +139,9 @@ class Stream {
   Schedule schedule_{1, 1};
   std::unique_ptr<ReusePolicy> reuse_;
   std::unique_ptr<GuidancePolicy> guidance_policy_;  // null: every computed step runs all branches it needs
+  std::unique_ptr<CopyLane> lane_;                   // null: what chunks keep stays in the network's memory
   // For policies that reuse across chunks: what each step left, [step][branch].
-  std::vector<std::array<at::Tensor, max_branches>> across_;
+  std::vector<std::array<Residuals, max_branches>> across_;
   std::vector<std::unique_ptr<KvStore>> kv_;  // one a branch
   std::unique_ptr<Prompts> prompts_;
   std::shared_ptr<const Condition> condition_, null_condition_;

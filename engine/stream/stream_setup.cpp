@@ -49,6 +49,11 @@ void check_composition(const ResolvedConfig& resolved, int layers) {
                 name +
                     " reuses the tokens of each guidance branch, so it cannot be combined with a "
                     "policy that leaves a branch out: take one that reuses velocities");
+  if (resolved.offloads && !keeps_branches(policy.kind()) && policy.kind() != ReuseKind::attention_output)
+    throw Error(FC_ERROR_ARGUMENT,
+                name +
+                    " keeps values of a latent's size, which are not worth moving: +offload "
+                    "is for residual=token_residual, tail residuals and attention");
   if (policy.residuals_kept() > 1 && resolved.sampler->renoises())
     throw Error(FC_ERROR_ARGUMENT,
                 name +
@@ -94,10 +99,17 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
   const std::string cache = config.cache.empty() ? package.cache.value("reuse", "none") : config.cache;
   resolved.reuse = choose_reuse(cache);
   if (policy_name(cache) == "auto" && resolved.reuse.options.word("by") != "steps") {
-    resolved.reuse = choose_reuse(resolved.reuse.options.word("by"));
+    const std::string by = resolved.reuse.options.word("by");
+    if (!(resolved.reuse.options == choose_reuse("auto:by=" + by).options))
+      throw Error(FC_ERROR_ARGUMENT,
+                  "cache " + cache + ": with by=" + by +
+                      " the deadline steers a threshold, and auto's other options are of the "
+                      "number of steps: leave them out, or take by=steps");
+    resolved.reuse = choose_reuse(by);
     resolved.steers_threshold = true;
   }
   resolved.guidance_policy = choose_guidance(cache).make();
+  resolved.offloads = offloads(cache);
   resolved.kv = choose_kv(config.kv_cache.empty() ? package.cache.value("kv", "window") : config.kv_cache);
   resolved.threshold = check_threshold(
       config.threshold >= 0 ? config.threshold : default_threshold(package.cache, resolved.reuse));

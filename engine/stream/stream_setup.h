@@ -12,6 +12,7 @@ struct ResolvedConfig {
   std::unique_ptr<ReusePolicy> policy;
   bool steers_threshold = false;                    // a deadline steers the policy's ε
   std::unique_ptr<GuidancePolicy> guidance_policy;  // may be null
+  bool offloads = false;                            // what chunks keep waits in host memory
   KvChoice kv;
   double threshold = 0;
   double guidance = 1;

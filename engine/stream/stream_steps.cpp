@@ -18,7 +18,7 @@ void Stream::ask(Task& task) {
       table.timestep[task.step],
       table.sigma[task.step],
       table.sigma[task.step + 1],
-      chunk.must_compute || (reuse_->across_chunks() && !across_[task.step][weighs(0) ? 0 : 1].defined())};
+      chunk.must_compute || (reuse_->across_chunks() && across_[task.step][weighs(0) ? 0 : 1].size() == 0)};
   info.must_compute |= writes_history(task.step);  // R1: these keys and values become history
   info.last_is_history = !clean_context_;
   const Tap taps = reuse_->taps();
@@ -85,7 +85,27 @@ void Stream::run(Task& task) {
 }
 
 void Stream::keep_residual(LiveChunk& chunk, size_t branch, const at::Tensor& residual) const {
-  chunk.residuals[branch].keep(residual, reuse_->residuals_kept());
+  chunk.residuals[branch].keep(residual, reuse_->residuals_kept(), lane_.get());
+}
+
+// What a step that reuses will want begins to come, if it is not here: while the step before it runs.
+// Attention outputs come layer by layer.
+void Stream::fetch(const Task& task) {
+  if (!lane_ || task.decision.action != Action::reuse || task.decision.tail) return;
+  auto& kept = reuse_->across_chunks() ? across_[task.step] : task.chunk->residuals;
+  for (size_t branch = 0; branch < kv_.size(); ++branch)
+    if (weighs(branch)) kept[branch].fetch();
+}
+
+// Before a task of the tick runs: what the next one wants, and what the chunk's own next step finds there if
+// it reuses across chunks, which is known a tick ahead.
+void Stream::fetch_ahead(size_t task) {
+  if (!lane_) return;
+  if (task + 1 < tasks_.size()) fetch(tasks_[task + 1]);
+  const size_t next = tasks_[task].step + 1;
+  if (next >= across_.size()) return;
+  for (size_t branch = 0; branch < kv_.size(); ++branch)
+    if (weighs(branch)) across_[next][branch].fetch();
 }
 
 // What the policy's predictions got wrong since the last computation.
@@ -127,12 +147,12 @@ at::Tensor Stream::run_network(Task& task) {
     const int first = started ? reuse_->first_blocks() : 0;
     AttentionPass attention(chunk.attention[branch],
                             reuse ? reuse_->prediction(task.question.info) : std::vector<double>(),
-                            reuse_->residuals_kept());
+                            reuse_->residuals_kept(), lane_.get());
     at::Tensor tokens = run_blocks(task, branch, begun, first, last, keeps_attention ? &attention : nullptr);
     if (tail || reuse_->kind() == ReuseKind::token_residual) {
       const at::Tensor residual = tokens - (tail ? begun : task.embedded.tokens);
       if (reuse_->across_chunks())
-        across_[task.step][branch] = residual;
+        across_[task.step][branch].keep(residual, 1, lane_.get());
       else
         keep_residual(chunk, branch, residual);
     }
@@ -172,7 +192,7 @@ at::Tensor Stream::run_blocks(const Task& task, size_t branch, const at::Tensor&
 
 at::Tensor Stream::reuse_velocity(Task& task) {
   if (reuse_->kind() == ReuseKind::attention_output) return run_network(task);
-  const LiveChunk& chunk = *task.chunk;
+  LiveChunk& chunk = *task.chunk;
   if (!task.decision.tail && !keeps_branches(reuse_->kind())) {
     const at::Tensor kept = chunk.residuals[0].combined(reuse_->prediction(task.question.info));
     return reuse_->kind() == ReuseKind::output_delta ? chunk.latent + kept : kept;
@@ -191,9 +211,9 @@ at::Tensor Stream::reuse_velocity(Task& task) {
 }
 
 // What a reused step adds to the tokens of a branch.
-at::Tensor Stream::kept_tokens(const Task& task, size_t branch) const {
+at::Tensor Stream::kept_tokens(const Task& task, size_t branch) {
   if (task.decision.tail) return task.chunk->tail[branch];
-  if (reuse_->across_chunks()) return across_[task.step][branch];
+  if (reuse_->across_chunks()) return across_[task.step][branch].combined({1.0});
   return task.chunk->residuals[branch].combined(reuse_->prediction(task.question.info));
 }
 

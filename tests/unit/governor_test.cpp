@@ -201,6 +201,7 @@ TEST(GovernedStream, WhatCannotBeIsRefused) {
   const auto model = test::tiny_model();
   Stream governed(model, config("auto"));
   for (const double bad : {-1.0, 3601.0, std::nan("")}) EXPECT_THROW(governed.deadline(bad), Error) << bad;
+  EXPECT_THROW(Stream(model, config("auto:by=flowcache,floor=4")), Error) << "which would have no effect";
   Stream other(model, config("ramp"));
   try {
     other.deadline(1);
