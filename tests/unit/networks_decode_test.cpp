@@ -53,6 +53,18 @@ TEST(Taehv, SplitIsTheWhole) {
   }
 }
 
+TEST(Taehv, SlicedDecodingIsTheSame) {
+  at::manual_seed(4);
+  const at::Tensor latents = at::randn({6, 16, 4, 6});
+  const at::Tensor whole = decode(*taehv(), latents, {3, 3});
+  for (const int frames : {1, 2, 3, 7}) {
+    const at::Tensor sliced = decode(*taehv({{"slice_frames", frames}}), latents, {3, 3});
+    ASSERT_EQ(sliced.sizes(), whole.sizes()) << frames;
+    EXPECT_LE((sliced - whole).abs().max().item<double>(), 1e-5) << frames;
+  }
+  EXPECT_NE(message_of([] { taehv({{"slice_frames", -1}}); }).find("slice_frames"), std::string::npos);
+}
+
 TEST(Taehv, StreamsDoNotMix) {
   at::manual_seed(4);
   const auto decoder = taehv();

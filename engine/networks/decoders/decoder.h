@@ -3,7 +3,8 @@
 // What a chunk takes while it is decoded:
 //   wan_vae   one latent frame after the other, so that of one frame whatever the chunk
 //   magi_vae  one tile of 12 frames and 256 x 256 pixels after the other
-//   taehv     all of the chunk's frames; its last and largest stage frame by frame on a CPU
+//   taehv     `slice_frames` latent frames of its config at a time (sliced decoding, LightCache, arXiv 2510.05367),
+//             0: all of the chunk; on a CPU the last and largest stage frame by frame
 #pragma once
 
 #include <ATen/ATen.h>

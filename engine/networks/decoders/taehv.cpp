@@ -10,7 +10,7 @@ namespace flowcache {
 namespace {
 
 struct Config {
-  int64_t latent_channels = 16, patch_size = 1, frames_to_trim = 0;
+  int64_t latent_channels = 16, patch_size = 1, frames_to_trim = 0, slice_frames = 0;
   std::vector<int64_t> widths = {256, 128, 64, 64}, mem_blocks = {3, 3, 3};
   std::array<bool, 3> grows = {false, true, true};
   double latent_scale = 1;
@@ -35,6 +35,7 @@ struct Config {
         c.grows[i] = grows[i].get<bool>();
       }
     }
+    c.slice_frames = fields.integer("slice_frames", 0, 1024, 0);
     c.frames_to_trim = fields.integer("frames_to_trim", 0, 1024, c.time_scale() - 1);
     c.latent_scale = fields.number("latent_scale", 1e-6, 1e6, 1.0);
     return c;
@@ -91,6 +92,7 @@ class Taehv final : public Decoder {
   }
   at::Tensor decode(const at::Tensor& latents, DecoderState& state) const override;
   at::Tensor decode_raw(const at::Tensor& latents, State& state) const;
+  at::Tensor decode_slice(const at::Tensor& latents, State& state) const;
   int64_t time_scale() const override { return config_.time_scale(); }
   int64_t space_scale() const override { return 8 * config_.patch_size; }
 
@@ -224,6 +226,15 @@ at::Tensor Taehv::decode_raw(const at::Tensor& latents, State& state) const {
   if (latents.dim() != 4 || latents.size(1) != config_.latent_channels)
     throw Error(FC_ERROR_INTERNAL, "taehv: latents must be [frames, " +
                                        std::to_string(config_.latent_channels) + ", rows, columns]");
+  if (config_.slice_frames == 0 || config_.slice_frames >= latents.size(0))
+    return decode_slice(latents, state);
+  std::vector<at::Tensor> frames;
+  for (const at::Tensor& slice : latents.split(config_.slice_frames))
+    frames.push_back(decode_slice(slice, state));
+  return at::cat(frames);
+}
+
+at::Tensor Taehv::decode_slice(const at::Tensor& latents, State& state) const {
   at::Tensor x = at::tanh(latents.to(device_, at::kFloat) * (config_.latent_scale / 3)) * 3;
   x = first_(x.to(compute_).contiguous(at::MemoryFormat::ChannelsLast)).relu_();
   size_t memory = 0;

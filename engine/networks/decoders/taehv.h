@@ -11,9 +11,9 @@
 namespace flowcache {
 
 // config: latent_channels (16), patch_size (1), n_f (4 widths), mem_blocks (3 counts), decoder_time_upscale
-// (3 bools), frames_to_trim (2^upscales - 1), latent_scale (1; multiplies latents before decoding). weights:
-// the checkpoint's decoder.* keys; its encoder.* keys are ignored. compute: fp32 or bf16, of convolutions.
-// Throws FC_ERROR_MODEL as make_wan() does.
+// (3 bools), frames_to_trim (2^upscales - 1), latent_scale (1; multiplies latents before decoding),
+// slice_frames (0). weights: the checkpoint's decoder.* keys; its encoder.* keys are ignored. compute: fp32
+// or bf16, of convolutions. Throws FC_ERROR_MODEL as make_wan() does.
 std::unique_ptr<Decoder> make_taehv(const nlohmann::json& config, WeightMap weights, at::ScalarType compute,
                                     at::Device device);
 
