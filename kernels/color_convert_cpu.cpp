@@ -80,12 +80,19 @@ void yuv(const at::Tensor& frame, const fc_planes& planes, int64_t row_pair, Row
     chroma_row(sum, width, out(1, row_pair), out(2, row_pair), 1);
 }
 
+// Rows below which a second thread is not worth it: a small frame takes less than its threads' start, and who
+// converts does so beside the network, whose threads another team would hold up.
+int64_t fewest_rows(int64_t width) {
+  constexpr int64_t pixels = 1 << 20;
+  return std::max<int64_t>(1, pixels / width);
+}
+
 }  // namespace
 
 void color_convert_on_cpu(const at::Tensor& host, const fc_planes& planes) {
   const int64_t height = host.size(1), width = host.size(2), plane = height * width;
   if (planes.format == FC_FORMAT_RGBA) {
-    at::parallel_for(0, height, 64, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, height, fewest_rows(width), [&](int64_t begin, int64_t end) {
       for (int64_t y = begin; y < end; ++y) {
         const float* r = host.const_data_ptr<float>() + y * width;
         rgba_row({r, r + plane, r + 2 * plane}, width,
@@ -94,7 +101,7 @@ void color_convert_on_cpu(const at::Tensor& host, const fc_planes& planes) {
     });
     return;
   }
-  at::parallel_for(0, (height + 1) / 2, 32, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, (height + 1) / 2, fewest_rows(2 * width), [&](int64_t begin, int64_t end) {
     std::vector<float> sums(3 * width);
     const Rows sum{sums.data(), sums.data() + width, sums.data() + 2 * width};
     for (int64_t i = begin; i < end; ++i) yuv(host, planes, i, sum, sums.data());
