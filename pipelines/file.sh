@@ -28,7 +28,7 @@ if [[ ! -d $(dirname -- "$out") ]]; then die "$out: the folder $(dirname -- "$ou
 if [[ -d $out || ! -w $(dirname -- "$out") ]]; then die "$out cannot be written: name another file"; fi
 if [[ -n $audio && $audio != noise && ! -r $audio ]]; then die "--audio $audio: no such file"; fi
 
-# A key frame every two seconds makes the file seekable; the rate suits 320x192.
+# A key frame every two seconds makes the file seekable; the rate suits 512x288.
 set_encoder 2000 32
 pipeline=(mp4mux name=mux ! filesink "location=$(quoted "$out")"
   "${source[@]}" ! queue ! videoconvert ! "${encoder[@]}" ! h264parse ! mux.)

@@ -9,8 +9,8 @@ import time
 import torch
 
 import text
-from autoencoder import Encoder
-from render import OTHER_SIDE, caption, render, sample_spec
+from autoencoder import CELL, Encoder
+from render import HEIGHT, OTHER_SIDE, WIDTH, caption, render, sample_spec
 
 FRAMES, CHUNKS, CHUNK = 48, 4, 3  # frames a clip; chunks a clip; latent frames a chunk
 SHARD = 50
@@ -62,6 +62,9 @@ def load(work, device="cpu"):
     """(latents [N,16,12,h,w] float, specs of the N clips)."""
     shards = [torch.load(p) for p in sorted(pathlib.Path(work).glob("clips-*.pt"))]
     latents = torch.cat([s["latents"] for s in shards]).float().to(device)
+    height, width = (CELL * n for n in latents.shape[-2:])
+    if (width, height) != (WIDTH, HEIGHT):
+        sys.exit(f"{work}: its clips have {width} x {height} pixels, render.py draws {WIDTH} x {HEIGHT}: name another work folder")
     return latents, [tuple(spec) for s in shards for spec in s["specs"]]
 
 

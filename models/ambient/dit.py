@@ -10,7 +10,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 CONFIG = dict(dim=192, ffn_dim=768, num_heads=3, num_layers=8, in_dim=16, out_dim=16, text_dim=64, text_len=12,
-              freq_dim=256, patch_size=[1, 2, 2], eps=1e-6)
+              freq_dim=256, patch_size=[1, 2, 2], eps=1e-6, rope_spatial_scale=.8)
 
 
 class RMSNorm(nn.Module):
@@ -22,14 +22,19 @@ class RMSNorm(nn.Module):
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.weight
 
 
-def rope_table(frames, h, w, head_dim, first=0, device=None):
-    """cos and sin [1, frames*h*w, 1, head_dim/2]: the pairs of a head split over time, height and width."""
+def rope_table(frames, h, w, head_dim, first=0, device=None, spatial=1.0):
+    """cos and sin [1, frames*h*w, 1, head_dim/2]: the pairs of a head split over time, height and width.
+
+    spatial: what rows and columns are multiplied by. Below 1 a larger grid has the positions of a smaller one that the
+    model was trained on (position interpolation, arXiv 2306.15595).
+    """
     half = head_dim // 2
     pairs = [half - 2 * (half // 3), half // 3, half // 3]
-    axes = [torch.arange(frames, device=device) + first, torch.arange(h, device=device), torch.arange(w, device=device)]
+    axes = [torch.arange(frames, device=device).double() + first,
+            *(torch.arange(n, device=device).double() * spatial for n in (h, w))]
     grid = torch.meshgrid(*axes, indexing="ij")
     rate = lambda n: 10000.0 ** (-torch.arange(n, device=device, dtype=torch.float64) / n)
-    angle = torch.cat([p.reshape(-1, 1).double() * rate(n) for p, n in zip(grid, pairs)], -1)[None, :, None]
+    angle = torch.cat([p.reshape(-1, 1) * rate(n) for p, n in zip(grid, pairs)], -1)[None, :, None]
     return angle.cos().float(), angle.sin().float()
 
 
@@ -160,7 +165,7 @@ class DiT(nn.Module):
         return y.view(batch, f, h, w, 2, 2, -1).permute(0, 6, 1, 2, 4, 3, 5).reshape(batch, -1, f, h * 2, w * 2)
 
     def _table(self, grid, first, device):
-        return rope_table(*grid, self.c["dim"] // self.c["num_heads"], first, device)
+        return rope_table(*grid, self.c["dim"] // self.c["num_heads"], first, device, self.c["rope_spatial_scale"])
 
     def forward(self, z, t, ids, clean=None, clean_t=None):
         """Velocity of all n chunks at once: z [B,16,3n,h,w] noisy, t [B,n] in 0..1000, ids [B,n,T].

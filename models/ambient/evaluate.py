@@ -29,12 +29,13 @@ SCENE_NAMES, COLOR_NAMES = list(SCENES), list(COLORS)
 
 
 class Classifier(nn.Module):
-    """Latents of a chunk [B,16,3,12,20] -> logits of the scene and of the colour."""
+    """Latents of a chunk [B,16,3,h,w] -> logits of the scene and of the colour."""
 
     def __init__(self):
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(48, 48, 3, padding=1), nn.GELU(), nn.Conv2d(48, 64, 3, stride=2, padding=1),
-                                  nn.GELU(), nn.Conv2d(64, 96, 3, stride=2, padding=1), nn.GELU(), nn.Flatten(), nn.Dropout(.3))
+                                  nn.GELU(), nn.Conv2d(64, 96, 3, stride=2, padding=1), nn.GELU(), nn.AdaptiveAvgPool2d((3, 5)),
+                                  nn.Flatten(), nn.Dropout(.3))
         self.scene, self.color = nn.Linear(96 * 15, len(SCENE_NAMES)), nn.Linear(96 * 15, len(COLOR_NAMES))
 
     def forward(self, z):

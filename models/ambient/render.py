@@ -10,7 +10,7 @@ import random
 import torch
 import torch.nn.functional as F
 
-WIDTH, HEIGHT, FPS = 320, 192, 16
+WIDTH, HEIGHT, FPS = 512, 288, 16
 
 COLORS = {  # colour word -> RGB, linear-ish, 0..1
     "red": (1.0, .12, .08), "orange": (1.0, .48, .08), "golden": (1.0, .78, .25),

@@ -34,7 +34,7 @@ SAVE_EVERY, LOG_EVERY, HELD_OUT = 50, 25, clips.SHARD  # steps; steps; clips of 
 TEACHER = .7  # share of the steps with a clean past, the rest have chunks of many noise levels in flight
 OWN, DRAW_EVERY = .5, 5  # share of the clean pasts that the model drew itself; steps between two drawings
 ROUGH = .5  # weight of errors that change from frame to frame
-WARMUP, FLAT = 60, .25  # steps of rising rate; share of the time at the full rate, after it linear to zero
+WARMUP, FLAT = 30, .35  # steps of rising rate; share of the time at the full rate, after it linear to zero
 
 
 class Stop(Exception):
@@ -98,15 +98,16 @@ def pick_device(name):
 
 
 def check_memory(args, device):
-    """About 0.2 GB a clip of the batch for activations, on top of 1.5 GB."""
-    need = 1.5 + .2 * args.batch
+    """About 0.5 GB a clip of the batch for activations, on top of 1.5 GB."""
+    each = .5
+    need = 1.5 + each * args.batch
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0] / 1e9
     else:
         lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) / 1e6
     if free < need:
-        fits = int((free - 1.5) / .2)
+        fits = int((free - 1.5) / each)
         stop(f"a batch of {args.batch} needs about {need:.1f} GB, {free:.1f} GB are free: "
              + (f"use --batch {fits}" if fits >= 1 else "free some memory"))
 

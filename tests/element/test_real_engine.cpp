@@ -70,8 +70,8 @@ TEST_F(RealEngine, PlaysTheModelThatShips) {
   gst_structure_get_int(caps, "width", &width);
   gst_structure_get_int(caps, "height", &height);
   gst_structure_get_fraction(caps, "framerate", &fps_n, &fps_d);
-  EXPECT_EQ(width, 320);
-  EXPECT_EQ(height, 192);
+  EXPECT_EQ(width, 512);
+  EXPECT_EQ(height, 288);
   EXPECT_EQ(fps_n, 16);
   EXPECT_EQ(fps_d, 1);
   const Picture first = picture_of(frames.front());

@@ -54,11 +54,14 @@ TEST_F(CudaApi, ChunkOfTheCpuIsWrittenIntoCudaMemory) {
 
 TEST_F(CudaApi, RefusalsNameThePlane) {
   const Context context(false);
-  Picture picture(context.get(), FC_FORMAT_NV12, 320, 192, 0);
+  fc_chunk_info info{};
+  info.size = sizeof info;
+  ASSERT_EQ(fc_chunk_describe(chunk_, &info), FC_OK);
+  Picture picture(context.get(), FC_FORMAT_NV12, info.width, info.height, 0);
   picture.planes.stride[1] = 1;
   EXPECT_EQ(fc_chunk_write(chunk_, 0, &picture.planes), FC_ERROR_ARGUMENT);
   EXPECT_NE(std::strstr(fc_last_error(), "plane 1 has a stride of 1"), nullptr) << fc_last_error();
-  picture.planes.stride[1] = 320;
+  picture.planes.stride[1] = info.width;
   picture.planes.plane[1] = &picture;
   EXPECT_EQ(fc_chunk_write(chunk_, 0, &picture.planes), FC_ERROR_ARGUMENT);
   EXPECT_NE(std::strstr(fc_last_error(), "plane 1 is not in CUDA memory"), nullptr) << fc_last_error();

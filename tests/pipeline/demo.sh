@@ -26,14 +26,14 @@ gst-discoverer-1.0 -v "$out" >"$WORK/discover.log" 2>&1 || true
 discovered() { if grep -qE -- "$2" "$WORK/discover.log"; then ok "$1"; else not_ok "$1" "$WORK/discover.log"; fi; }
 discovered "the file is H.264 video" 'H\.264'
 discovered "of two seconds" 'Duration: 0:00:0(2\.0|1\.9)'
-discovered "of the model's size" 'width=\(int\)320.*height=\(int\)192|Width: 320'
+discovered "of the model's size" 'width=\(int\)512.*height=\(int\)288|Width: 512'
 decode() {
   gst-launch-1.0 -q filesrc location="$1" ! decodebin ! videoconvert ! video/x-raw,format=RGB ! filesink location="$WORK/raw"
 }
 check "the video decodes" decode "$out"
-check "to 32 pictures that move" bash -c "[[ \$(stat -c %s '$WORK/raw') -eq $((320 * 192 * 3 * 32)) ]]"
-check "that are not flat" picture alive "$WORK/raw" 320 192
-check "and more red than green or blue, as the prompt says" picture hue "$WORK/raw" 320 192 red
+check "to 32 pictures that move" bash -c "[[ \$(stat -c %s '$WORK/raw') -eq $((512 * 288 * 3 * 32)) ]]"
+check "that are not flat" picture alive "$WORK/raw" 512 288
+check "and more red than green or blue, as the prompt says" picture hue "$WORK/raw" 512 288 red
 check "the contact sheet decodes" decode "${out%.mp4}.png"
 check "and is a picture" bash -c "[[ \$(stat -c %s '$WORK/raw') -gt 100000 ]]"
 
