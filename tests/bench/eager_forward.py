@@ -9,7 +9,9 @@ import torch
 MODEL = pathlib.Path(__file__).resolve().parents[2] / "models/ambient"
 sys.path.insert(0, str(MODEL))
 import dit  # noqa: E402
+from autoencoder import CELL  # noqa: E402
 from export import load  # noqa: E402
+from render import HEIGHT, WIDTH  # noqa: E402
 
 
 def main(kind="fp32", threads="2", runs="20"):
@@ -20,8 +22,10 @@ def main(kind="fp32", threads="2", runs="20"):
     model.load_state_dict(state)
     model = model.eval().to(dtype)
     c = model.c
-    z = torch.randn(1, c["in_dim"], 3, 12, 20, dtype=dtype)
-    own, history = 180, 540
+    rows, columns = HEIGHT // CELL, WIDTH // CELL
+    z = torch.randn(1, c["in_dim"], 3, rows, columns, dtype=dtype)
+    own = z[0, 0].numel() // 4  # tokens of a chunk
+    history = 3 * own
     shape = (1, history, c["num_heads"], c["dim"] // c["num_heads"])
     kv = [(torch.randn(shape, dtype=dtype), torch.randn(shape, dtype=dtype)) for _ in range(c["num_layers"])]
     if kind == "bf16":  # the sinusoid is made in fp32
