@@ -38,12 +38,12 @@ def tap_cases(text):
 
 
 def tap_remarks(text):
-    """What failed TAP cases said, which Meson keeps to itself: their lines and the remarks that follow each."""
+    """What failed TAP cases said, which Meson keeps to itself: their lines and the remarks that follow each, as text."""
     said, failed = [], False
     for line in text.splitlines():
         failed = line.startswith("not ok") or (failed and line.startswith("#"))
         said += [line] if failed else []
-    return said
+    return "".join(f"{line}\n" for line in said)
 
 
 def golden_cases(text):
@@ -105,8 +105,7 @@ def main():
         record = json.loads(line)
         name = record["name"].split(" / ")[-1]
         if by_name[name]["protocol"] == "tap":
-            for line in tap_remarks(record.get("stdout") or ""):
-                print(line)
+            print(tap_remarks(record.get("stdout") or ""), end="")
         for case, verdict in count(record, by_name[name]).items():
             cases[f"{name}: {case}"] = verdict
     missing = set(by_name) - {c.split(": ")[0] for c in cases}

@@ -95,8 +95,8 @@ std::shared_ptr<const Chunk> Stream::next() {
 
 void Stream::begin_tick() {
   if (guidance_changed_.exchange(false)) {
-    across_ = decltype(across_)(across_.size());  // of the branches that weighed until now
-    for (const auto& chunk : live_) {             // kept velocities hold the old guidance
+    across_.assign(across_.size(), {});  // of the branches that weighed until now
+    for (const auto& chunk : live_) {    // kept velocities hold the old guidance
       chunk->must_compute = true;
       chunk->drop_residuals();
       reuse_->residuals_dropped(chunk->index);
@@ -143,7 +143,7 @@ void Stream::admit(int64_t index) {
     if (dropped) context_changed();
   }
   if (prompt.changed && reuse_->across_chunks()) {  // R7: computed for another prompt
-    across_ = decltype(across_)(across_.size());
+    across_.assign(across_.size(), {});
     reuse_->residuals_dropped(index);
   }
   {
@@ -260,7 +260,7 @@ void Stream::reset(uint64_t seed) {
   live_.clear();
   reuse_->reset();
   if (guidance_policy_) guidance_policy_->reset();
-  across_ = decltype(across_)(across_.size());
+  across_.assign(across_.size(), {});
   network_seconds_ = network_steps_ = 0;
   if (governor_) {
     governor_->reset();

@@ -100,7 +100,7 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
   resolved.reuse = choose_reuse(cache);
   if (policy_name(cache) == "auto" && resolved.reuse.options.word("by") != "steps") {
     const std::string by = resolved.reuse.options.word("by");
-    if (!(resolved.reuse.options == choose_reuse("auto:by=" + by).options))
+    if (resolved.reuse.options != choose_reuse("auto:by=" + by).options)
       throw Error(FC_ERROR_ARGUMENT,
                   "cache " + cache + ": with by=" + by +
                       " the deadline steers a threshold, and auto's other options are of the "

@@ -8,7 +8,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
-#include <set>
 #include <thread>
 
 #include "error.h"
