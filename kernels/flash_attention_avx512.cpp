@@ -274,12 +274,12 @@ void attention_head_avx512(const AttentionHead& head, bool bf16) {
 
 #pragma GCC pop_options
 
+#include "cpu_isa.h"
+
 namespace flowcache {
 
 bool has_attention_avx512(bool bf16) {
-  static const bool basic = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
-  static const bool pairs = basic && __builtin_cpu_supports("avx512bf16");
-  return bf16 ? pairs : basic;
+  return allowed_isa() >= (bf16 ? CpuIsa::avx512bf16 : CpuIsa::avx512);
 }
 
 }  // namespace flowcache
