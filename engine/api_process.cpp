@@ -4,6 +4,7 @@
 
 #include "api_guard.h"
 #include "cache/registry.h"
+#include "stream/cpu_report.h"
 
 namespace flowcache {
 
@@ -104,6 +105,16 @@ const char* fc_status_name(fc_status status) {
 
 void fc_set_log_function(fc_log_function function, void* user) {
   flowcache::set_log_function(function, user);
+}
+
+fc_status fc_cpu_describe(fc_cpu_info* info) {
+  return flowcache::guarded([&] {
+    const flowcache::CpuReport& cpu = flowcache::cpu_report();
+    flowcache::write_struct(info,
+                            {sizeof(fc_cpu_info), cpu.processor.c_str(), cpu.kernels.c_str(),
+                             cpu.libtorch.c_str(), cpu.onednn.c_str(), cpu.bf16_emulated.c_str()},
+                            "info");
+  });
 }
 
 fc_status fc_policy_describe(uint32_t index, fc_policy_info* info) {

@@ -77,6 +77,20 @@ typedef void (*fc_log_function)(void* user, fc_log_level level, const char* mess
 /* Process-wide. NULL silences the library, which is the default; the library never prints by itself. */
 FC_API void fc_set_log_function(fc_log_function function, void* user);
 
+/* ---- processor ---------------------------------------------------------------------------------------------------- */
+
+/* Which instructions the arithmetic on the CPU uses. Strings live as long as the process. */
+typedef struct {
+  size_t size;
+  const char* processor;     /* what the processor has: "baseline", "avx2", "avx512" or "avx512bf16"; "neon" or "sve" */
+  const char* kernels;       /* what this library's kernels use: the lower of that and FLOWCACHE_MAX_CPU_ISA */
+  const char* libtorch;      /* what LibTorch uses, limited by ATEN_CPU_CAPABILITY: "DEFAULT", "AVX2", "AVX512", … */
+  const char* onednn;        /* the value of ONEDNN_MAX_CPU_ISA, which limits LibTorch's products; "all" if not set */
+  const char* bf16_emulated; /* why bf16 on the CPU is emulated, so that precision "auto" means fp32; "" if it is not */
+} fc_cpu_info;
+/* Any thread. FC_ERROR_ARGUMENT if the value of FLOWCACHE_MAX_CPU_ISA is unknown. docs/processors.md describes it. */
+FC_API fc_status fc_cpu_describe(fc_cpu_info* info);
+
 /* ---- models and policies: what there is, without loading anything ------------------------------------------------- */
 
 typedef struct {
@@ -135,7 +149,7 @@ typedef struct {
   const char* model;     /* folder with model.json; NULL: fc_default_model() */
   const char* device;    /* "auto" (NULL), "cpu", "cuda", "cuda:1". "cuda" without a driver is an error, never the CPU */
   const char* precision; /* "fp32", "bf16": of matrix products and convolutions; "auto" (NULL): bf16 where the GPU or the
-                            CPU (AVX512-BF16) has instructions for it, else fp32; "fp8": bf16, and the transformer's
+                            CPU (fc_cpu_describe()) has instructions for it, else fp32; "fp8": bf16, and the transformer's
                             matrices are kept in 8 bits, half the memory */
   uint32_t threads;      /* CPU threads for one stream's arithmetic; 0: all cores */
   uint64_t memory_limit; /* bytes the preflight may plan with; 0: what the device has free */

@@ -11,7 +11,7 @@ namespace flowcache::cli {
 
 namespace {
 
-struct Arguments {
+struct CalibrateArguments {
   EngineChoice engine;
   std::string out;
   std::vector<std::string> prompts = {"green aurora", "orange fire", "red lava lamp", "blue snow"};
@@ -23,7 +23,7 @@ int show(void*, const char*, double share) {
   return 0;
 }
 
-int run(const Arguments& a) {
+int run(const CalibrateArguments& a) {
   const OwnedEngine engine = a.engine.open();
   std::string file = a.out;
   if (file.empty()) {
@@ -50,7 +50,7 @@ int run(const Arguments& a) {
 }  // namespace
 
 Command add_calibrate(CLI::App& app) {
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<CalibrateArguments>();
   auto* command = app.add_subcommand(
       "calibrate", "Measure how a model's velocities shrink from step to step, which MagCache wants to know");
   a->engine.add_options(*command);

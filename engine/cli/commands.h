@@ -27,6 +27,11 @@ inline void check(fc_status status) {
   if (status != FC_OK) throw std::runtime_error(fc_last_error());
 }
 
+// "kernels avx2, LibTorch AVX2, oneDNN all": the instructions in force on the CPU.
+inline std::string instructions_of(const fc_cpu_info& cpu) {
+  return std::string("kernels ") + cpu.kernels + ", LibTorch " + cpu.libtorch + ", oneDNN " + cpu.onednn;
+}
+
 // "12.3 MB"
 inline std::string megabytes(double bytes) {
   char text[32];

@@ -39,6 +39,18 @@ std::string loaded_file(const std::string& name) {
   return "";
 }
 
+bool check_cpu() {
+  const std::string cores = std::to_string(std::thread::hardware_concurrency()) + " cores";
+  fc_cpu_info cpu{};
+  cpu.size = sizeof cpu;
+  if (fc_cpu_describe(&cpu) != FC_OK) return report(false, "CPU", cores + "; " + fc_last_error());
+  note("CPU", cores + " with " + cpu.processor + "; " + instructions_of(cpu));
+  note("bf16", *cpu.bf16_emulated
+                   ? std::string("emulated on the CPU, so that precision=auto is fp32: ") + cpu.bf16_emulated
+                   : "has instructions on the CPU");
+  return true;
+}
+
 bool check_driver(fc_engine* cuda_engine, const std::string& why) {
   if (cuda_engine) return report(true, "GPU", std::string("used: ") + fc_engine_device(cuda_engine));
   note("GPU", "not used: " + why);
@@ -79,13 +91,13 @@ bool check_plugin(const std::string& library) {
       "build it (meson compile -C build) and run through `meson devenv -C build`, or set GST_PLUGIN_PATH");
 }
 
-int run() {
+int examine() {
   bool good = true;
   const std::string library = folder_of(reinterpret_cast<void*>(&fc_version));
   report(true, "engine", std::string(fc_version()) + " in " + library);
   const std::string torch = loaded_file("libtorch_cpu.so");
   good &= report(!torch.empty(), "LibTorch", torch.empty() ? "not loaded" : torch);
-  note("CPU", std::to_string(std::thread::hardware_concurrency()) + " cores");
+  good &= check_cpu();
 
   fc_engine_config config{};
   config.size = sizeof config;
@@ -105,7 +117,7 @@ int run() {
 Command add_doctor(CLI::App& app) {
   app.add_subcommand("doctor",
                      "Check driver, LibTorch, model and plugin: what works, what does not, what to do");
-  return run;
+  return examine;
 }
 
 }  // namespace flowcache::cli

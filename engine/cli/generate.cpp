@@ -14,7 +14,7 @@ namespace flowcache::cli {
 
 namespace {
 
-struct Arguments {
+struct GenerateArguments {
   EngineChoice engine;
   std::string prompt, negative, out = "flowcache.y4m", cache, kv_cache;
   double seconds = 10, threshold = FC_AUTO, guidance = FC_AUTO;
@@ -47,7 +47,7 @@ void show_chunk(const fc_chunk_info& chunk, const fc_stream_stats& stats, const 
                megabytes(static_cast<double>(stats.kv_budget)).c_str());
 }
 
-OwnedStream open_stream(fc_engine* engine, const Arguments& a) {
+OwnedStream open_stream(fc_engine* engine, const GenerateArguments& a) {
   fc_stream_config config{};
   config.size = sizeof config;
   config.prompt = a.prompt.c_str();
@@ -75,7 +75,7 @@ OwnedStream open_stream(fc_engine* engine, const Arguments& a) {
   return OwnedStream(stream);
 }
 
-int run(const Arguments& a) {
+int run(const GenerateArguments& a) {
   const OwnedEngine engine = a.engine.open(show_loading);
   fc_model_info video{};
   video.size = sizeof video;
@@ -112,7 +112,7 @@ int run(const Arguments& a) {
 }  // namespace
 
 Command add_generate(CLI::App& app) {
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<GenerateArguments>();
   auto* command = app.add_subcommand("generate", "Write video for a prompt: Y4M or PNG frames");
   command->add_option("prompt", a->prompt, "What to show, e.g. \"slow green aurora over mountains\"")
       ->required();

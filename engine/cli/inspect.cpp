@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-struct Arguments {
+struct InspectArguments {
   std::string model, device = "auto", precision = "auto";
   bool load = false;
 };
@@ -84,7 +84,7 @@ size_t print_files(const json& files) {
   return missing;
 }
 
-int run(const Arguments& a) {
+int run(const InspectArguments& a) {
   const char* shipped = fc_default_model();
   const std::string model = !a.model.empty() ? a.model : shipped ? shipped : "";
   const bool random = model.starts_with("random:");
@@ -117,7 +117,7 @@ int run(const Arguments& a) {
 }  // namespace
 
 Command add_inspect(CLI::App& app) {
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<InspectArguments>();
   auto* command = app.add_subcommand(
       "inspect", "Say what a model is, which files are missing, and what memory it will take");
   command->add_option("model", a->model, "Folder with model.json; default: the model that ships");

@@ -9,7 +9,9 @@
 
 namespace {
 
-void print_log(void*, fc_log_level level, const char* message) {
+// Warnings and errors; more if `verbose` points to true.
+void print_log(void* verbose, fc_log_level level, const char* message) {
+  if (level > FC_LOG_WARNING && !*static_cast<const bool*>(verbose)) return;
   static const char* const names[] = {"", "error", "warning", "info", "debug"};
   std::fprintf(stderr, "flowcache: %s: %s\n", names[level], message);
 }
@@ -30,7 +32,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Endless video from a text prompt, with FlowCache (arXiv 2602.10825)."};
   app.set_version_flag("--version", std::string("flowcache ") + fc_version());
   bool verbose = false;
-  app.add_flag("-v,--verbose", verbose, "Print the engine's log");
+  app.add_flag("-v,--verbose", verbose, "Print all of the engine's log, not just warnings");
   app.require_subcommand(1);
   std::map<const CLI::App*, flowcache::cli::Command> commands;
   for (const auto add :
@@ -41,7 +43,7 @@ int main(int argc, char** argv) {
   }
   auto* policies = app.add_subcommand("policies", "List the caching policies and the papers they come from");
   CLI11_PARSE(app, argc, argv);
-  if (verbose) fc_set_log_function(print_log, nullptr);
+  fc_set_log_function(print_log, &verbose);
   try {
     if (policies->parsed()) return list_policies(), EXIT_SUCCESS;
     for (const auto& [subcommand, command] : commands)

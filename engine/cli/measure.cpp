@@ -14,7 +14,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-struct Arguments {
+struct MeasureArguments {
   EngineChoice engine;
   bool random = false, step_only = false;
   uint32_t chunks = 1;
@@ -77,7 +77,7 @@ void measure_chunks(fc_stream* stream, uint32_t chunks) {
   }
 }
 
-int run(Arguments a) {
+int run(MeasureArguments a) {
   if (a.random) a.engine.model = "random:" + (a.engine.model.empty() ? fc_default_model() : a.engine.model);
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const auto start = Clock::now();
@@ -108,7 +108,7 @@ int run(Arguments a) {
 }  // namespace
 
 Command add_measure(CLI::App& app) {
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<MeasureArguments>();
   auto* command = app.add_subcommand("measure", "Time and memory of one step and of whole chunks");
   a->engine.add_options(*command);
   command->add_flag("--random-weights", a->random,

@@ -3,7 +3,6 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <ATen/cpu/Utils.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 
@@ -12,8 +11,8 @@
 #include <thread>
 
 #include "error.h"
-#include "flash_attention_cpu.h"
 #include "log.h"
+#include "stream/cpu_report.h"
 
 namespace flowcache {
 
@@ -65,8 +64,11 @@ Precision choose_precision(const std::string& name, at::Device device) {
   if (name == "fp8") return {at::kBFloat16, at::kFloat8_e4m3fn};
   if (!name.empty() && name != "auto")
     throw Error(FC_ERROR_ARGUMENT, "precision \"" + name + "\" is unknown; use auto, fp32, bf16 or fp8");
-  const bool native = device.is_cuda() || has_attention_avx512(/*bf16=*/true);
-  return native ? at::kBFloat16 : at::kFloat;
+  return bf16_is_emulated(device) ? at::kFloat : at::kBFloat16;
+}
+
+bool bf16_is_emulated(at::Device device) {
+  return device.is_cpu() && !cpu_report().bf16_emulated.empty();
 }
 
 const char* name_of(Precision precision) {

@@ -14,10 +14,11 @@ namespace flowcache {
 // "cuda", "cuda:N" are taken at their word: FC_ERROR_DEVICE says why a GPU that was asked for cannot be had.
 at::Device choose_device(const std::string& name);
 
-// "auto" or "": bf16 where the device multiplies it faster than fp32, else fp32. "fp32", "bf16"; "fp8":
-// computes in bf16 with the transformer's matrices kept in 8 bits, for what does not fit otherwise.
-// FC_ERROR_ARGUMENT for anything else.
+// "auto" or "": bf16 where bf16_is_emulated() denies, else fp32. "fp32", "bf16"; "fp8": computes in bf16 with the
+// transformer's matrices kept in 8 bits, for what does not fit otherwise. FC_ERROR_ARGUMENT for anything else.
 Precision choose_precision(const std::string& name, at::Device device);
+// Whether the device lacks instructions for products of bf16, which makes them slower than those of fp32.
+bool bf16_is_emulated(at::Device device);
 // "fp32", "bf16" or "fp8".
 const char* name_of(Precision precision);
 

@@ -3,9 +3,12 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include "cpu_isa.h"
 #include "error.h"
+#include "log.h"
 #include "networks/factory.h"
 #include "package/files.h"
+#include "stream/cpu_report.h"
 #include "stream/device.h"
 
 namespace flowcache {
@@ -15,12 +18,17 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
     if (progress && !progress(stage, fraction)) throw Error(FC_CANCELLED, "loading was cancelled");
   };
   const c10::InferenceMode inference;
+  allowed_isa();  // a bad limit is told at once, on a GPU too: some kernels always run on the CPU
   use_threads(options.threads);
   report("read", 0.0);
   auto model = std::make_shared<LoadedModel>();
   model->package = read_package(options.model);
   model->device = choose_device(options.device);
   const Precision precision = choose_precision(options.precision, model->device);
+  if (precision.compute == at::kBFloat16 && bf16_is_emulated(model->device))
+    log(FC_LOG_WARNING, "precision " + options.precision +
+                            " computes in bf16, which is emulated here and slower than fp32: " +
+                            cpu_report().bf16_emulated + "; use precision=auto or fp32");
   model->compute = precision.compute;
   model->weights = precision.weights;
   model->threads = options.threads;
@@ -42,7 +50,8 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
 }
 
 std::vector<MemoryNeed> LoadedModel::memory_needs() const {
-  MemoryPlan plan = default_plan(package, c10::elementSize(weights), c10::elementSize(compute), device.is_cpu());
+  MemoryPlan plan =
+      default_plan(package, c10::elementSize(weights), c10::elementSize(compute), device.is_cpu());
   if (package.random_weights) {
     const WeightSizes sizes = weight_sizes(package);
     plan.transformer_bytes = sizes.transformer;

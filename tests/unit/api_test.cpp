@@ -135,6 +135,34 @@ TEST(ApiWithoutModel, EveryPrecisionLoadsUnderItsName) {
   }
 }
 
+TEST(ApiWithoutModel, Bf16IsChosenWhereItIsNotEmulatedAndAskingForItElsewhereSaysSo) {
+  auto cpu = sized<fc_cpu_info>();
+  ASSERT_EQ(fc_cpu_describe(&cpu), FC_OK) << fc_last_error();
+  for (const char* given : {cpu.processor, cpu.kernels, cpu.libtorch, cpu.onednn}) EXPECT_STRNE(given, "");
+  const bool emulated = *cpu.bf16_emulated != '\0';
+  std::vector<std::string> warnings;
+  const auto keep = [](void* user, fc_log_level level, const char* message) {
+    if (level == FC_LOG_WARNING && std::strstr(message, "emulated"))
+      static_cast<std::vector<std::string>*>(user)->push_back(message);
+  };
+  fc_set_log_function(keep, &warnings);
+  for (const char* precision : {"auto", "fp32", "bf16", "fp8"}) {
+    warnings.clear();
+    auto config = sized<fc_engine_config>();
+    config.device = "cpu";
+    config.precision = precision;
+    fc_engine* engine = nullptr;
+    ASSERT_EQ(fc_engine_open(&config, nullptr, nullptr, &engine), FC_OK) << fc_last_error();
+    const std::string asked = precision, got = fc_engine_precision(engine);
+    EXPECT_EQ(got, asked != "auto" ? asked : emulated ? "fp32" : "bf16");
+    ASSERT_EQ(warnings.size(), emulated && (asked == "bf16" || asked == "fp8") ? 1u : 0u) << precision;
+    for (const std::string& said : warnings)
+      EXPECT_NE(said.find(cpu.bf16_emulated), std::string::npos) << said;
+    fc_engine_unref(engine);
+  }
+  fc_set_log_function(nullptr, nullptr);
+}
+
 TEST(ApiWithoutModel, LoadingReportsProgressAndCanBeCancelled) {
   auto config = sized<fc_engine_config>();
   config.device = "cpu";

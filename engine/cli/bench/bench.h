@@ -70,7 +70,7 @@ BenchSummary summarise(const BenchResult& result, const BenchResult& reference, 
 // Terminal table; JSON; one self-contained HTML page with plots.
 std::string bench_table(const std::vector<BenchResult>& results, const fc_model_info& model);
 std::string bench_json(const std::vector<BenchResult>& results, const BenchPlan& plan,
-                       const fc_model_info& model);
+                       const fc_model_info& model, const fc_cpu_info& cpu);
 std::string bench_html(const std::string& json);
 
 }  // namespace flowcache::cli

@@ -12,7 +12,7 @@ namespace flowcache::cli {
 
 namespace {
 
-struct Arguments {
+struct BenchArguments {
   EngineChoice engine;
   std::string json, html;
   std::vector<std::string> caches = {"flowcache"}, kv_caches = {""}, prompts;
@@ -25,7 +25,7 @@ struct Arguments {
   bool quick = false;
 };
 
-BenchPlan make_plan(const Arguments& a) {
+BenchPlan make_plan(const BenchArguments& a) {
   BenchPlan plan;
   plan.prompts = a.prompts.empty()
                      ? std::vector<std::string>{"green aurora", "orange fire", "red lava lamp", "blue snow"}
@@ -62,20 +62,23 @@ void save(const std::string& file, const std::string& text) {
   std::fprintf(stderr, "wrote %s\n", file.c_str());
 }
 
-int run(const Arguments& a) {
+int run(const BenchArguments& a) {
   const OwnedEngine engine = a.engine.open();
   fc_model_info model{};
   model.size = sizeof model;
   check(fc_engine_describe(engine.get(), &model));
   const BenchPlan plan = make_plan(a);
-  std::fprintf(stderr, "%zu cases x %zu prompts x %d chunks on %s in %s\n", plan.cases.size(),
+  fc_cpu_info cpu{};
+  cpu.size = sizeof cpu;
+  check(fc_cpu_describe(&cpu));
+  std::fprintf(stderr, "%zu cases x %zu prompts x %d chunks on %s in %s; CPU: %s\n", plan.cases.size(),
                plan.prompts.size(), plan.chunks, fc_engine_device(engine.get()),
-               fc_engine_precision(engine.get()));
+               fc_engine_precision(engine.get()), instructions_of(cpu).c_str());
   const auto results =
       run_bench(engine.get(), plan, [](double share) { std::fprintf(stderr, "\r%3.0f %%", 100 * share); });
   std::fputc('\n', stderr);
   std::fputs(bench_table(results, model).c_str(), stdout);
-  const std::string json = bench_json(results, plan, model);
+  const std::string json = bench_json(results, plan, model, cpu);
   if (!a.json.empty()) save(a.json, json);
   if (!a.html.empty()) save(a.html, bench_html(json));
   return 0;
@@ -84,7 +87,7 @@ int run(const Arguments& a) {
 }  // namespace
 
 Command add_bench(CLI::App& app) {
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<BenchArguments>();
   auto* command =
       app.add_subcommand("bench", "Compare caching policies: speed, quality, memory, in one interleaved run");
   command->add_option("--cache", a->caches, "Reuse policies, each name or name:option=value")

@@ -74,7 +74,7 @@ std::string bench_table(const std::vector<BenchResult>& results, const fc_model_
 }
 
 std::string bench_json(const std::vector<BenchResult>& results, const BenchPlan& plan,
-                       const fc_model_info& model) {
+                       const fc_model_info& model, const fc_cpu_info& cpu) {
   nlohmann::json out;
   out["model"] = {{"name", model.name},
                   {"width", model.width},
@@ -83,6 +83,10 @@ std::string bench_json(const std::vector<BenchResult>& results, const BenchPlan&
                   {"frames_per_chunk", model.frames_per_chunk},
                   {"chunk_playing_seconds", playing_seconds(model)}};
   out["version"] = fc_version();
+  out["cpu"] = {{"processor", cpu.processor},
+                {"kernels", cpu.kernels},
+                {"libtorch", cpu.libtorch},
+                {"onednn", cpu.onednn}};
   out["prompts"] = plan.prompts;
   out["chunks"] = plan.chunks;
   out["seed"] = plan.seed;

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Whether bf16 on the CPU has instructions, with the limits of each library.
+#include "stream/cpu_report.h"
+
+#include <gtest/gtest.h>
+
+#include "cpu_isa.h"
+#include "stream/device.h"
+
+namespace flowcache {
+namespace {
+
+TEST(CpuReport, OneDnnLimitsBelowItsBf16TakeItAway) {
+  for (const char* value :
+       {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI", "avx2"})
+    EXPECT_FALSE(onednn_limit_leaves_bf16(value)) << value;
+  for (const char* value : {"", "ALL", "DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE_AMX", "nonsense"})
+    EXPECT_TRUE(onednn_limit_leaves_bf16(value)) << value;
+  EXPECT_TRUE(onednn_limit_leaves_bf16(nullptr));
+}
+
+TEST(CpuReport, AutoIsBf16ExactlyWhereItIsNotEmulated) {
+  const CpuReport& cpu = cpu_report();
+  EXPECT_EQ(cpu.kernels, name_of(allowed_isa()));
+  if (allowed_isa() != CpuIsa::avx512bf16) EXPECT_NE(cpu.bf16_emulated, "");
+  for (const char* name : {"", "auto"})
+    EXPECT_STREQ(name_of(choose_precision(name, at::kCPU)), cpu.bf16_emulated.empty() ? "bf16" : "fp32");
+}
+
+}  // namespace
+}  // namespace flowcache
