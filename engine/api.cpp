@@ -117,6 +117,8 @@ flowcache::StreamConfig stream_config(const fc_stream_config* config) {
   options.negative_prompt = flowcache::text(c.negative_prompt);
   options.seed = c.seed;
   options.cache = flowcache::text(c.cache);
+  if (c.live > 1) throw Error(FC_ERROR_ARGUMENT, "live=" + std::to_string(c.live) + " is outside 0..1");
+  options.live = c.live == 1;
   options.kv_cache = flowcache::text(c.kv_cache);
   options.threshold = or_default(c.cache_threshold, "cache_threshold");
   options.kv_budget = c.kv_budget;
@@ -266,14 +268,28 @@ fc_status fc_stream_reset(fc_stream* stream, uint64_t seed) {
 fc_status fc_stream_get_stats(fc_stream* stream, fc_stream_stats* stats) {
   return guarded([&] {
     const flowcache::StreamStats s = checked(stream, "stream").stream->stats();
-    flowcache::write_struct(
-        stats,
-        {sizeof(fc_stream_stats), s.chunks, s.steps_computed, s.steps_reused, s.forced_computes, s.kv_bytes,
-         s.kv_budget, s.kv_allocated, s.reuse_bytes, s.last_chunk_seconds, s.last_decode_seconds, s.threshold,
-         s.guidance, static_cast<uint32_t>(s.steps), static_cast<uint32_t>(s.lag),
-         static_cast<uint32_t>(s.chunks_in_flight), static_cast<uint32_t>(s.governor_level),
-         s.deadline_seconds},
-        "stats");
+    flowcache::write_struct(stats,
+                            {sizeof(fc_stream_stats),
+                             s.chunks,
+                             s.steps_computed,
+                             s.steps_reused,
+                             s.forced_computes,
+                             s.kv_bytes,
+                             s.kv_budget,
+                             s.kv_allocated,
+                             s.reuse_bytes,
+                             s.last_chunk_seconds,
+                             s.last_decode_seconds,
+                             s.threshold,
+                             s.guidance,
+                             static_cast<uint32_t>(s.steps),
+                             static_cast<uint32_t>(s.lag),
+                             static_cast<uint32_t>(s.chunks_in_flight),
+                             static_cast<uint32_t>(s.governor_level),
+                             s.deadline_seconds,
+                             static_cast<uint32_t>(s.steps_allowed),
+                             s.least_seconds},
+                            "stats");
   });
 }
 

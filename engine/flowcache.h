@@ -185,7 +185,7 @@ typedef struct fc_stream_config {
   const char* negative_prompt; /* used when guidance_scale != 1; NULL: the empty prompt */
   uint64_t seed;
   const char* cache;           /* reuse policy, "name" or "name:option=value,…", and perhaps "+guidance policy";
-                                  NULL: the model's default */
+                                  NULL: the model's default; see `live` */
   double cache_threshold;      /* ε of the reuse policy, 0..10, 0 never reuses; FC_AUTO: policy's or model's default */
   const char* kv_cache;        /* KV policy, as `cache` */
   uint64_t kv_budget;          /* bytes that the KV of finished chunks may hold, all layers and branches; 0: model's */
@@ -199,11 +199,14 @@ typedef struct fc_stream_config {
                                   whose VAE has its encoder. A video's own frames do not come out again; an image does */
   uint32_t prefix_frames;      /* 1..4096, as many as the VAE can group: see models/README.md */
   uint32_t prefix_width, prefix_height; /* the model's size; anything else is FC_ERROR_ARGUMENT */
+  uint32_t live;               /* 1: the video is played as it is made. Without `cache` and `cache_threshold` the stream
+                                  then takes the model's policy for that, which is governed (see fc_stream_deadline)
+                                  where the model allows it. 0: the plain default, which can be repeated bit by bit */
 } fc_stream_config;
 
 /* Opens a stream at its chunk 0. Allocates the KV buffer, once. On success *stream is owned by the caller.
  * Same model, device, precision, threads, prompt, seed and options: bit-identical frames on the same machine, whatever
- * else runs. Errors: ARGUMENT, NOT_FOUND (policy), MEMORY (figures). */
+ * else runs, but for streams that a deadline governs. Errors: ARGUMENT, NOT_FOUND (policy), MEMORY (figures). */
 FC_API fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_stream** stream);
 FC_API void fc_stream_close(fc_stream* stream); /* not during another call on it; chunks stay valid; NULL is fine */
 
@@ -231,8 +234,10 @@ FC_API fc_status fc_stream_negative_prompt(fc_stream* stream, const char* text);
 
 /* For cache "auto": seconds that a chunk may take from now on, 0 < seconds <= 3600; 0: 0.8 of the time that it plays,
  * which is what a stream begins with. The governor then computes as many steps of each chunk as fit, within the
- * policy's floor and ceiling. What it chooses depends on the machine's load, so such a stream is not repeatable bit by
- * bit. Any thread. Errors: ARGUMENT (out of range, or another policy). */
+ * policy's floor and ceiling; the first fc_stream_next() times a step and decoding before it begins. A chunk that
+ * becomes too slow on the way gives up steps to come, if it is the only one in flight. What the governor chooses
+ * depends on the machine's load, so such a stream is not repeatable bit by bit. Any thread. Errors: ARGUMENT (out of
+ * range, or another policy). */
 FC_API fc_status fc_stream_deadline(fc_stream* stream, double seconds);
 
 /* Computes until the next chunk is finished and decoded. Blocks for about one chunk's time. On FC_OK *chunk is owned by
@@ -261,6 +266,9 @@ typedef struct {
   uint32_t steps, lag, chunks_in_flight;
   uint32_t governor_level;     /* computed steps a chunk that the deadline has cost; 0: full quality, or not governed */
   double deadline_seconds;     /* in force; 0: the policy is not governed */
+  uint32_t steps_allowed;      /* computed steps of the chunks that begin now; 0: their number is not governed */
+  double least_chunk_seconds;  /* expected of a chunk with the fewest steps that the policy may compute; 0: not known
+                                  yet, or not governed. More than a chunk plays: the machine is too slow for the stream */
 } fc_stream_stats;
 /* Any thread. */
 FC_API fc_status fc_stream_get_stats(fc_stream* stream, fc_stream_stats* stats);
@@ -277,11 +285,13 @@ typedef struct {
   uint32_t steps_computed, steps_reused;
   double cache_threshold;
   uint64_t kv_bytes, kv_budget; /* when the chunk was finished */
-  double seconds;          /* wall time that fc_stream_next() took for it */
+  double seconds;          /* wall time that fc_stream_next() took for it, without what a governed stream times before
+                              its first chunk */
   const uint8_t* decisions; /* decisions[s]: 1 = step s computed, 0 = reused; steps_computed + steps_reused entries;
                                lives as long as the chunk */
   double flops;            /* floating-point operations of the network's blocks for this chunk; 0: not known */
-  uint32_t governor_level; /* computed steps that the deadline has cost this chunk; 0: full quality, or not governed */
+  uint32_t governor_level; /* computed steps that the deadline has cost this chunk, those given up on the way
+                              included; 0: full quality, or not governed */
 } fc_chunk_info;
 
 FC_API fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info);

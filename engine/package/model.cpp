@@ -114,6 +114,7 @@ void check_sampler(const Fields& sampler) {
 
 void check_cache(const Fields& cache) {
   cache.string("reuse", 63, "none");
+  cache.string("live", 63, "none");
   cache.string("kv", 63, "window");
   cache.number("threshold", 0, 10, 0.0);
   cache.integer("history_chunks", 1, 100000, 1);

@@ -20,7 +20,8 @@ struct Chunk {
   double threshold = 0;
   uint64_t kv_bytes = 0, kv_budget = 0;
   double seconds = 0;
-  int governor_level = 0;  // computed steps that the deadline has cost this chunk
+  int governor_level =
+      0;  // computed steps that the deadline has cost this chunk, those given up on the way included
   double flops = 0;  // of the blocks that ran for it, clean pass included; 0 where the family does not tell
 };
 

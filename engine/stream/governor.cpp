@@ -9,30 +9,45 @@ namespace flowcache {
 namespace {
 
 constexpr double room = 0.9;  // a rise must fit into this share of the deadline
-constexpr double forgetting =
-    0.2;  // how fast the estimate follows a falling time; a rising one it follows by half
+constexpr double rising = 0.5, falling = 0.2;
 constexpr int first_patience = 3, most_patience = 48;
-
-// One slow chunk (a page fault, a neighbour's burst) should not cost half the quality, a slow machine should,
-// and soon.
-double follow(double estimate, double measured) {
-  if (estimate == 0) return measured;
-  return estimate + (measured > estimate ? 0.5 : forgetting) * (measured - estimate);
-}
 
 }  // namespace
 
-Governor::Governor(int floor, int ceiling, int start)
-    : floor_(floor), ceiling_(std::max(floor, ceiling)), start_(start > 0 ? start : 2 * floor) {
-  reset();
+double Governor::follow(double estimate, double measured) {
+  if (estimate == 0) return measured;
+  return estimate + (measured > estimate ? rising : falling) * (measured - estimate);
 }
 
-void Governor::reset() {
-  allowed_ = std::min(ceiling_, start_);
-  step_seconds_ = other_seconds_ = 0;
+Governor::Governor(int floor, int ceiling, int start)
+    : floor_(floor), ceiling_(std::max(floor, ceiling)), start_(start > 0 ? start : 2 * floor) {
+  restart();
+}
+
+void Governor::restart() {
+  allowed_ = step_seconds_ > 0 ? within(room * deadline_) : std::min(ceiling_, start_);
   calm_ = since_rise_ = 0;
   risen_ = false;
   patience_ = first_patience;
+}
+
+void Governor::expect(double step_seconds, double other_seconds) {
+  step_seconds_ = step_seconds;
+  other_seconds_ = other_seconds;
+  restart();
+}
+
+// The most steps, floor to ceiling, of which a chunk of so many seconds is expected to have time.
+int Governor::within(double seconds) const {
+  const double affordable = step_seconds_ > 0 ? (seconds - other_seconds_) / step_seconds_ : ceiling_;
+  return static_cast<int>(std::clamp(std::floor(affordable), double(floor_), double(ceiling_)));
+}
+
+int Governor::affordable(double spent, double step_seconds) const {
+  if (!(step_seconds > 0)) return ceiling_;
+  const double slowdown = step_seconds_ > 0 ? std::max(1.0, step_seconds / step_seconds_) : 1;
+  const double steps = (deadline_ - spent - other_seconds_ * slowdown) / step_seconds;
+  return static_cast<int>(std::clamp(std::floor(steps), -1.0, double(ceiling_)));
 }
 
 void Governor::observe(double step_seconds, double other_seconds) {
@@ -40,8 +55,7 @@ void Governor::observe(double step_seconds, double other_seconds) {
   other_seconds_ = follow(other_seconds_, other_seconds);
   ++since_rise_;
 
-  const double affordable = step_seconds_ > 0 ? (deadline_ - other_seconds_) / step_seconds_ : ceiling_;
-  const int wanted = static_cast<int>(std::clamp(std::floor(affordable), double(floor_), double(ceiling_)));
+  const int wanted = within(deadline_);
   if (wanted < allowed_) {
     if (risen_ && since_rise_ <= 2 * patience_) patience_ = std::min(most_patience, 2 * patience_);
     risen_ = false;  // further falls belong to the same slow spell

@@ -20,19 +20,37 @@ class Governor {
   void deadline(double seconds) { deadline_ = seconds; }
   double deadline() const { return deadline_; }
 
+  // Before the first chunk: what a computed step and the rest of a chunk take, as timed beforehand. The first
+  // chunk computes as many steps as fit with room.
+  void expect(double step_seconds, double other_seconds);
   // Computed steps of the chunks that begin from now on.
   int allowed() const { return allowed_; }
+  int ceiling() const { return ceiling_; }
   // 0: full quality; grows by one for every step that the deadline costs.
   int level() const { return ceiling_ - allowed_; }
+
+  // In a chunk that has taken `spent` seconds, and whose computed steps now take `step_seconds` each: how
+  // many more fit, so that what follows them still does. What slows a step slows the rest alike. May be
+  // negative.
+  int affordable(double spent, double step_seconds) const;
+  // One more measurement of a step in an estimate of what steps take: a rising time is followed by half, a
+  // falling one by a fifth, so that one slow step or chunk does not cost half the quality, and a slow machine
+  // does, soon.
+  static double follow(double estimate, double measured);
+  // Expected seconds of a step; 0 before anything was measured.
+  double step_seconds() const { return step_seconds_; }
+  // Expected seconds of a chunk that computes the fewest steps; 0 before anything was measured.
+  double least_seconds() const { return step_seconds_ > 0 ? foretold(floor_) : 0; }
 
   // A chunk was finished. step_seconds: what one computed step took on average; other_seconds: the rest of
   // the chunk's time (reused steps, clean pass, decoding).
   void observe(double step_seconds, double other_seconds);
-  // A new stream begins: start in the middle again, and forget what was measured.
-  void reset();
+  // A new stream begins on the same machine: what was measured still holds.
+  void restart();
 
  private:
   double foretold(int computed) const { return other_seconds_ + computed * step_seconds_; }
+  int within(double seconds) const;
 
   int floor_, ceiling_, start_, allowed_ = 0;
   double deadline_ = 1;

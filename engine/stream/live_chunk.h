@@ -12,6 +12,7 @@
 #include "networks/transformer.h"
 #include "samplers/sampler.h"
 #include "stream/residuals.h"
+#include "stream/stopwatch.h"
 
 namespace flowcache {
 
@@ -29,9 +30,9 @@ struct LiveChunk {
   std::array<at::Tensor, max_branches>
       tail;  // newest tail residual, if the policy wants it beside its own kind
   double flops = 0;
-  int governor_level = 0;    // when its first step ran, which is when the number of its steps is settled
-  bool is_cut = false;       // begins another prompt without a transition
-  bool must_compute = true;  // R1 at first, R5 later, or nothing to reuse
+  Stopwatch watch;                 // since it was ready for its first step
+  bool is_cut = false;             // begins another prompt without a transition
+  bool must_compute = true;        // R1 at first, R5 later, or nothing to reuse
   std::vector<uint8_t> decisions;  // one a step done
 
   // The last computed residuals of the policy's kind, as many as it wants kept. Token residuals: of each

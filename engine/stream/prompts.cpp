@@ -99,6 +99,11 @@ ChunkPrompt Prompts::take(int64_t chunk) {
   return result;
 }
 
+at::Tensor Prompts::features() const {
+  const std::lock_guard lock(mutex_);
+  return current_.features;
+}
+
 void Prompts::restart() {
   const std::lock_guard lock(mutex_);
   queued_.clear();

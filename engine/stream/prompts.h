@@ -37,6 +37,8 @@ class Prompts {
   uint64_t change(const std::string& text, uint64_t at_chunk, uint32_t blend_chunks);
   // The prompt of `chunk`. Called once a chunk, ascending.
   ChunkPrompt take(int64_t chunk);
+  // Of the prompt in force, blended or not: [n, text_dim].
+  at::Tensor features() const;
   // Forgets queued changes; the prompt in force stays, and holds from chunk 0 on.
   void restart();
   // Of the last prompt given.

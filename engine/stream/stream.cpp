@@ -54,7 +54,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   stats_.chunks_in_flight = schedule_.chunks_in_flight();
   if (const auto range = reuse_->governed(schedule_.steps()); range.most > 0) {
     governor_ = std::make_unique<Governor>(range.fewest, range.most);
-    reuse_->allow(governor_->allowed());
+    follow_governor();
     deadline(0);
   }
   if (resolved.steers_threshold) {
@@ -70,8 +70,9 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
 std::shared_ptr<const Chunk> Stream::next() {
   const c10::InferenceMode inference;
   use_threads(model_->threads);
-  const Stopwatch watch;
   if (!ended_.empty()) throw Error(FC_ENDED, ended_);
+  if (governor_ && !rehearsed_) rehearse();
+  call_watch_ = Stopwatch();
   while (true) {
     if (!tick_open_) begin_tick();
     while (next_task_ < tasks_.size()) {
@@ -83,12 +84,12 @@ std::shared_ptr<const Chunk> Stream::next() {
     tick_open_ = false;
     LiveChunk& oldest = *live_.front();
     if (static_cast<int>(oldest.decisions.size()) < schedule_.steps()) continue;
+    const Stopwatch chunk_watch = oldest.watch;
     const std::shared_ptr<Chunk> finished = finish(oldest);
-    finished->seconds = watch.seconds();
-    govern(*finished);
+    finished->seconds = call_watch_.seconds();
+    govern(*finished, std::min(finished->seconds, chunk_watch.seconds()));
     const std::lock_guard lock(stats_mutex_);
     stats_.last_chunk_seconds = finished->seconds;
-    if (governor_) stats_.governor_level = governor_->level();
     return finished;
   }
 }
@@ -131,7 +132,6 @@ void Stream::admit(int64_t index) {
   chunk->index = index;
   // A chunk that others in flight attend must have written its keys and values.
   chunk->must_compute = !reuse_->across_chunks() || schedule_.chunks_in_flight() > 1;
-  if (governor_) chunk->governor_level = governor_->level();
   chunk->sampler = sampler_->begin_chunk();
   chunk->latent = noise(*chunk);
   const ChunkPrompt prompt = prompts_->take(index);
@@ -156,6 +156,7 @@ void Stream::admit(int64_t index) {
   if (prefix_ && index == 0)
     prefix_->fill_history(kv_, std::span(chunk->conditions).first(kv_.size()), *decoder_state_);
   for (const auto& kv : kv_) kv->admit(index, first_frame(index));
+  chunk->watch = Stopwatch();
   live_.push_back(std::move(chunk));
 }
 
@@ -192,7 +193,8 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   result->decisions = std::move(chunk.decisions);
   result->threshold = threshold_;
   result->flops = chunk.flops;
-  result->governor_level = chunk.governor_level;
+  const auto computed = std::count(result->decisions.begin(), result->decisions.end(), 1);
+  if (governor_) result->governor_level = std::max(0, governor_->ceiling() - static_cast<int>(computed));
   live_.pop_front();  // `chunk` ends here
   if (dropped) context_changed();
 
@@ -263,8 +265,8 @@ void Stream::reset(uint64_t seed) {
   across_.assign(across_.size(), {});
   network_seconds_ = network_steps_ = 0;
   if (governor_) {
-    governor_->reset();
-    reuse_->allow(governor_->allowed());
+    governor_->restart();
+    follow_governor();
   }
   if (threshold_governor_) {
     threshold_governor_->reset();
@@ -323,13 +325,12 @@ void Stream::negative_prompt(const std::string& text) {
 }
 
 // After each chunk: what it took, and what the next ones may.
-void Stream::govern(const Chunk& finished) {
-  const double step = network_seconds_ / std::max(1, network_steps_),
-               other = finished.seconds - network_seconds_;
+void Stream::govern(const Chunk& finished, double seconds) {
+  const double step = network_seconds_ / std::max(1, network_steps_), other = seconds - network_seconds_;
   if (governor_ && network_steps_ > 0) {
     governor_->deadline(deadline_);
     governor_->observe(step, other);
-    reuse_->allow(governor_->allowed());
+    follow_governor();
   }
   if (threshold_governor_ && network_steps_ > 0) {
     const auto computed = std::count(finished.decisions.begin(), finished.decisions.end(), 1);
@@ -338,6 +339,25 @@ void Stream::govern(const Chunk& finished) {
     threshold_ = threshold_governor_->threshold();
   }
   network_seconds_ = network_steps_ = 0;
+}
+
+void Stream::follow_governor() {
+  reuse_->allow(governor_->allowed());
+  pace_ = governor_->step_seconds();
+  const std::lock_guard lock(stats_mutex_);
+  stats_.governor_level = governor_->level();
+  stats_.steps_allowed = governor_->allowed();
+  stats_.least_seconds = governor_->least_seconds();
+}
+
+// After a computed step: a chunk that has become too slow on the way gives up steps to come. With several in
+// flight their number stays as it was when each began, since the time of one is spread over several calls.
+void Stream::keep_deadline(const Task& task, double step_seconds) {
+  pace_ = Governor::follow(pace_, step_seconds);
+  if (schedule_.chunks_in_flight() > 1) return;
+  governor_->deadline(deadline_);
+  const double spent = std::min(call_watch_.seconds(), task.chunk->watch.seconds());
+  reuse_->limit(task.question.info, governor_->affordable(spent, pace_));
 }
 
 StreamStats Stream::stats() const {

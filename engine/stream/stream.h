@@ -19,6 +19,7 @@
 #include "stream/prompts.h"
 #include "stream/schedule.h"
 #include "stream/seam_fade.h"
+#include "stream/stopwatch.h"
 #include "stream/threshold_governor.h"
 
 namespace flowcache {
@@ -27,6 +28,7 @@ struct StreamConfig {
   std::string prompt, negative_prompt;
   uint64_t seed = 0;
   std::string cache, kv_cache;  // policy specs; "": the model's
+  bool live = false;            // played as it is made: the model's policy is the one for live streams
   double threshold = -1;        // ε; negative: the policy's or the model's
   uint64_t kv_budget = 0;       // bytes of history over all branches; 0: the model's history_chunks
   int steps = 0, lag = 0;       // 0: the model's
@@ -45,6 +47,8 @@ struct StreamStats {
   int steps = 0, lag = 0, chunks_in_flight = 0;
   double deadline_seconds = 0;  // 0: the policy is not steered by one
   int governor_level = 0;       // computed steps that the deadline has cost; 0: full quality
+  int steps_allowed = 0;        // computed steps of the chunks that begin now; 0: not steered by their number
+  double least_seconds = 0;     // expected of a chunk of the fewest computed steps; 0: as above
 };
 
 // One thread drives next() and reset(); the calls marked "any thread" may come from others meanwhile.
@@ -125,7 +129,12 @@ class Stream {
   bool weighs(size_t branch) const;
   void integrate(Task& task, const at::Tensor& velocity);
   at::Tensor noise(LiveChunk& chunk);
-  void govern(const Chunk& finished);
+  void rehearse();
+  double rehearse_step(const at::Tensor& latent);
+  double rehearse_decoding(const at::Tensor& latent);
+  void follow_governor();
+  void keep_deadline(const Task& task, double step_seconds);
+  void govern(const Chunk& finished, double seconds);
   std::shared_ptr<Chunk> finish(LiveChunk& chunk);
   uint64_t reuse_bytes() const;
   void context_changed();
@@ -167,8 +176,11 @@ class Stream {
   // At most one of the two: for policies whose steps or whose ε a deadline steers.
   std::unique_ptr<Governor> governor_;
   std::unique_ptr<ThresholdGovernor> threshold_governor_;
+  bool rehearsed_ = false;      // the governor knows what steps take
   double network_seconds_ = 0;  // spent in computed steps since the last chunk was finished
   int network_steps_ = 0;
+  double pace_ = 0;       // what a computed step of the chunk at work is expected to take; 0: not known yet
+  Stopwatch call_watch_;  // since next() was called
   std::atomic<double> deadline_{0};
 
   std::atomic<double> threshold_{0}, guidance_{1};

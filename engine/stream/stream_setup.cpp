@@ -24,6 +24,17 @@ double default_threshold(const nlohmann::json& cache, const ReuseChoice& choice)
   return same && cache.contains("threshold") ? cache.at("threshold").get<double>() : choice.entry->threshold;
 }
 
+// What a stream runs with that names no policy. One that is played as it is made is governed, as far as the
+// sampler lets steps be left out.
+std::string default_policy(const ModelPackage& package, const Sampler& sampler, bool live) {
+  const std::string own = package.cache.value("reuse", "none");
+  if (!live) return own;
+  const std::string governed = sampler.renoises()         ? own
+                               : sampler.steps_linearly() ? "auto"
+                                                          : "auto:correct=0";
+  return package.cache.value("live", governed);
+}
+
 int64_t budget_tokens(const LoadedModel& model, const StreamConfig& config, const ResolvedConfig& resolved) {
   if (config.kv_budget == 0) return model.package.cache.value("history_chunks", 3) * model.tokens_per_chunk();
   const uint64_t per_token = resolved.kv_geometry.bytes(1) * resolved.branches;
@@ -96,7 +107,11 @@ double check_guidance(double guidance) {
 ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
   const ModelPackage& package = model.package;
   ResolvedConfig resolved;
-  const std::string cache = config.cache.empty() ? package.cache.value("reuse", "none") : config.cache;
+  resolved.sampler = make_sampler(package.sampler, config.steps);
+  const std::string cache = config.cache.empty()
+                                ? default_policy(package, *resolved.sampler,
+                                                 config.live && config.threshold < 0)  // ε is of the own one
+                                : config.cache;
   resolved.reuse = choose_reuse(cache);
   if (policy_name(cache) == "auto" && resolved.reuse.options.word("by") != "steps") {
     const std::string by = resolved.reuse.options.word("by");
@@ -123,7 +138,6 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
             "not at all (distilled): leave guidance_scale at 1");
   resolved.branches = resolved.guidance == 1 ? 1 : 2;
 
-  resolved.sampler = make_sampler(package.sampler, config.steps);
   const int steps = resolved.sampler->table().steps();
   const int own_lag = package.sampler.value("lag", 0);
   const int lag = own_lag != 0 && own_lag <= steps ? own_lag : steps;

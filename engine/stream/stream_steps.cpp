@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // One step of one chunk: what the policy is asked, and computing or reusing.
+#include "stream/device.h"
 #include "stream/noise.h"
 #include "stream/stopwatch.h"
 #include "stream/stream.h"
@@ -64,8 +65,11 @@ void Stream::run(Task& task) {
   if (!reuse) {
     const Stopwatch watch;
     const at::Tensor velocity = compute_velocity(task);
-    network_seconds_ += watch.seconds();
+    if (governor_) wait_for(model_->device);  // it steers by these seconds
+    const double seconds = watch.seconds();
+    network_seconds_ += seconds;
     ++network_steps_;
+    if (governor_) keep_deadline(task, seconds);
     chunk.must_compute = false;
     if (kind == ReuseKind::velocity) {
       keep_residual(chunk, 0, velocity);

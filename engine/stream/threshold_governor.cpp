@@ -18,7 +18,7 @@ ThresholdGovernor::ThresholdGovernor(double threshold, int steps)
     : governor_(1, steps, steps / 2), first_(threshold), threshold_(threshold) {}
 
 void ThresholdGovernor::reset() {
-  governor_.reset();
+  governor_.restart();
   threshold_ = first_;
   calm_ = 0;
 }

@@ -5,14 +5,19 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <functional>
+#include <thread>
 #include <vector>
 
+#include "cache/registry.h"
 #include "error.h"
 #include "stream/stream.h"
 #include "stream/threshold_governor.h"
 #include "tiny_model.h"
+#include "wrapped_transformer.h"
 
 namespace flowcache {
 namespace {
@@ -106,12 +111,69 @@ TEST(Governor, ComesBackSoonAfterOneSlowSpell) {
   EXPECT_EQ(after.back(), 24);
 }
 
-TEST(Governor, ResetForgetsTheMeasurements) {
+TEST(Governor, ARestartBeginsWithWhatWasMeasured) {
   Governor governor(3, 24);
   governor.deadline(1);
+  governor.restart();
+  EXPECT_EQ(governor.allowed(), 6) << "nothing is known yet";
   run(governor, 50, [](int) { return 5; });
-  governor.reset();
-  EXPECT_EQ(governor.allowed(), 6);
+  governor.restart();
+  EXPECT_EQ(governor.allowed(), 3);
+  run(governor, 50, [](int) { return 0.05; });
+  governor.restart();
+  EXPECT_EQ(governor.allowed(), 15) << "0.1 + 15 x 0.05 and a tenth to spare, without rising step by step";
+}
+
+TEST(Governor, WhatIsExpectedSetsTheStart) {
+  for (const auto& [step, wanted] : {std::pair{0.01, 24}, {0.052, 15}, {0.1, 8}, {0.5, 3}}) {
+    Governor governor(3, 24);
+    governor.deadline(1);
+    governor.expect(step, 0.1);
+    EXPECT_EQ(governor.allowed(), wanted) << step;
+    EXPECT_DOUBLE_EQ(governor.least_seconds(), 0.1 + 3 * step);
+  }
+}
+
+TEST(Governor, InAChunkItSaysWhatStillFits) {
+  Governor governor(3, 24);
+  governor.deadline(1);
+  EXPECT_EQ(governor.affordable(0.5, 0), 24) << "nothing is known yet";
+  governor.expect(0.05, 0.1);
+  EXPECT_EQ(governor.affordable(0, 0.05), 18);
+  EXPECT_EQ(governor.affordable(0.42, 0.05), 9);
+  EXPECT_EQ(governor.affordable(0.42, 0.02), 24) << "a step has become faster; the rest is not counted on";
+  EXPECT_EQ(governor.affordable(0.42, 0.15), 1)
+      << "0.58 s are left, decoding and the like now take 0.3 of them";
+  EXPECT_LE(governor.affordable(2, 0.05), 0);
+}
+
+// Where the steps of a ramp lie that gives up some on the way.
+std::string decisions_of(const std::string& policy, const std::function<int(int step)>& more) {
+  const auto reuse = choose_reuse(policy).make();
+  reuse->allow(12);
+  std::string decisions;
+  for (int step = 0; step < 24; ++step) {
+    ChunkStep one;
+    one.info = {.chunk = 7, .step = step, .steps = 24};
+    const bool computes = reuse->decide(std::span(&one, 1), 1).front().action == Action::compute;
+    decisions += computes ? 'C' : '.';
+    if (computes) reuse->limit(one.info, more(step));
+  }
+  return decisions;
+}
+
+TEST(Automatic, AChunkGivesUpStepsToCome) {
+  for (const std::string policy : {"auto", "auto:order=0,correct=0"}) {
+    const auto count = [](const std::string& d) { return std::count(d.begin(), d.end(), 'C'); };
+    const std::string whole = decisions_of(policy, [](int) { return 24; });
+    EXPECT_EQ(count(whole), 12) << whole;
+    const std::string cut = decisions_of(policy, [](int step) { return step < 3 ? 24 : 3; });
+    EXPECT_EQ(cut.substr(0, 4), whole.substr(0, 4)) << "what was computed stays";
+    EXPECT_LE(count(cut.substr(4)), 3) << cut;
+    EXPECT_GE(count(cut.substr(4)), 2) << cut << ": no fewer than needed";
+    const std::string hopeless = decisions_of(policy, [](int) { return -1; });
+    EXPECT_EQ(count(hopeless), 3) << hopeless << ": the floor";
+  }
 }
 
 // A policy whose computed steps fall with ε as distances that grow evenly would have it.
@@ -180,6 +242,95 @@ TEST(GovernedStream, ATightDeadlineComputesTheFloorAWideOneTheCeiling) {
   stream.next();
   const auto wide = stream.next()->decisions;
   EXPECT_EQ(std::count(wide.begin(), wide.end(), 1), 5);
+}
+
+int64_t computed_steps(const Chunk& chunk) {
+  return std::count(chunk.decisions.begin(), chunk.decisions.end(), 1);
+}
+
+TEST(GovernedStream, TheFirstChunkHasWhatThereIsTimeFor) {
+  const auto model = test::tiny_model();
+  for (const auto& [deadline, wanted] : {std::pair{1e-9, 2}, {3600.0, 5}}) {
+    Stream stream(model, config("auto:floor=2,ceiling=5"));
+    stream.deadline(deadline);
+    EXPECT_EQ(computed_steps(*stream.next()), wanted) << deadline;
+    EXPECT_EQ(stream.stats().steps_allowed, wanted);
+    EXPECT_GT(stream.stats().least_seconds, 0);
+    stream.reset(1);
+    EXPECT_EQ(computed_steps(*stream.next()), wanted) << "after a reset";
+  }
+}
+
+// With every step computed the governed stream is the plain one, so nothing of the timing has stayed.
+TEST(GovernedStream, TimingAStepLeavesNoTrace) {
+  const auto model = test::tiny_model();
+  for (const std::string kv :
+       {"window", "flowcache", "packcache", "window:positions=relative", "decoprune"}) {
+    for (const int lag : {0, 2}) {
+      StreamConfig plain = config("none"), governed = config("auto");
+      for (StreamConfig* one : {&plain, &governed}) {
+        one->kv_cache = kv;
+        one->lag = lag;
+        one->guidance = 3;
+      }
+      Stream expected(model, plain), stream(model, governed);
+      stream.deadline(3600);
+      for (int i = 0; i < 4; ++i)
+        EXPECT_TRUE(at::equal(expected.next()->latent, stream.next()->latent))
+            << kv << " " << lag << " " << i;
+    }
+  }
+}
+
+TEST(GovernedStream, AChunkThatBecomesTooSlowGivesUpSteps) {
+  auto model = test::tiny_model();
+  auto slow = std::make_shared<std::atomic<bool>>(false);
+  class Slowed final : public test::WrappedTransformer {
+   public:
+    Slowed(std::unique_ptr<Transformer> inner, std::shared_ptr<std::atomic<bool>> slow)
+        : WrappedTransformer(std::move(inner)), slow_(std::move(slow)) {}
+    at::Tensor blocks(const Embedded& e, at::Tensor tokens, const Condition& c, KvView& kv, int first,
+                      int last) const override {
+      if (*slow_) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      return WrappedTransformer::blocks(e, std::move(tokens), c, kv, first, last);
+    }
+
+   private:
+    std::shared_ptr<std::atomic<bool>> slow_;
+  };
+  model->transformer = std::make_unique<Slowed>(std::move(model->transformer), slow);
+  Stream stream(model, config("auto:floor=2"));
+  stream.deadline(0.5);
+  int64_t before = 0;
+  for (int i = 0; i < 3; ++i) before = computed_steps(*stream.next());
+  stream.watch_computed([&](const ChunkStep&, const at::Tensor&) { *slow = true; });
+  const auto hit = stream.next();
+  EXPECT_LT(computed_steps(*hit), 6) << "of " << before << ": eight steps of 100 ms do not fit into 500";
+  EXPECT_GE(computed_steps(*hit), 2);
+  EXPECT_EQ(hit->governor_level, 8 - computed_steps(*hit));
+}
+
+TEST(GovernedStream, IsWhatALiveStreamIsByDefault) {
+  const auto deadline_of = [](const std::shared_ptr<LoadedModel>& model, bool live,
+                              const std::string& cache) {
+    StreamConfig c = config(cache);
+    c.live = live;
+    return Stream(model, c).stats().deadline_seconds;
+  };
+  const auto model = test::tiny_model();
+  EXPECT_GT(deadline_of(model, true, ""), 0);
+  EXPECT_EQ(deadline_of(model, false, ""), 0) << "can be repeated";
+  EXPECT_EQ(deadline_of(model, true, "flowcache"), 0) << "chosen by hand";
+  const auto with_sampler = [](const char* kind) {
+    auto other = test::tiny_model();
+    other->package.sampler["kind"] = kind;
+    return other;
+  };
+  EXPECT_GT(deadline_of(with_sampler("unipc"), true, ""), 0);
+  EXPECT_EQ(deadline_of(with_sampler("few_step"), true, ""), 0) << "every step draws fresh noise";
+  auto own = test::tiny_model();
+  own->package.cache["live"] = "ramp";
+  EXPECT_EQ(deadline_of(own, true, ""), 0) << "the model says so";
 }
 
 TEST(GovernedStream, ADeadlineMaySteerAThreshold) {

@@ -57,6 +57,8 @@ inline std::shared_ptr<LoadedModel> tiny_model(const std::function<void(WeightMa
   if (alter) alter(weights);
   auto model = std::make_shared<LoadedModel>();
   model->threads = 1;
+  model->package.fps_n = 16;
+  model->package.frames_per_chunk = 3;
   model->package.latent_channels = 16;
   model->package.latent_frames_per_chunk = 3;
   model->package.latent_height = 6;

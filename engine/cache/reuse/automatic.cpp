@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // This project's own: `ramp` with as many computed steps as the deadline allows. The stream's governor
-// measures and decides; a chunk keeps the number that was in force when it began.
+// measures and decides: a chunk begins with the number in force, and goes over to a ramp of fewer steps where
+// the machine has become slower meanwhile.
 #include <map>
 
 #include "cache/reuse/predictor.h"
@@ -20,6 +21,13 @@ class Automatic final : public PerChunkPolicy {
     return {std::min(floor_, most), most};
   }
   void allow(int computed) override { ramp_.computed = computed; }
+  void limit(const StepInfo& done, int more) override {
+    const auto own = ramps_.find(done.chunk);
+    if (own == ramps_.end()) return;
+    Ramp& ramp = own->second;
+    const int fewest = governed(done.steps).fewest;
+    while (ramp.computed > fewest && ramp.left(done) > more) --ramp.computed;
+  }
 
   void end_chunk(int64_t chunk) override { ramps_.erase(chunk); }
   void reset() override { ramps_.clear(); }

@@ -74,6 +74,7 @@ class Predicted final : public ReusePolicy {
 
   Range governed(int steps) const override { return policy_->governed(steps); }
   void allow(int computed) override { policy_->allow(computed); }
+  void limit(const StepInfo& done, int more) override { policy_->limit(done, more); }
 
   bool corrects() const override { return config_.correct; }
   // The correction needs the newest residual beside all those that the predictions used.

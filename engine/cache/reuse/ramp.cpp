@@ -35,6 +35,12 @@ bool Ramp::computes(const StepInfo& info) const {
   return place == info.step;
 }
 
+int Ramp::left(const StepInfo& done) const {
+  int count = 0;
+  for (StepInfo info = done; ++info.step < info.steps;) count += computes(info);
+  return count;
+}
+
 std::vector<OptionSpec> with_ramp(std::vector<OptionSpec> options) {
   options.push_back({.name = "power",
                      .help = "1 spaces them evenly, more crowds them at the start",

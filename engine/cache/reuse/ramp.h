@@ -18,6 +18,8 @@ struct Ramp {
   // through the first two computations, early and close together, is not drawn out further. If they
   // grow at all and it is more than one step, the second is longer, and the third no shorter than the second.
   bool computes(const StepInfo& info) const;
+  // How many of the chunk's steps behind this one are such steps.
+  int left(const StepInfo& done) const;
 };
 
 // The options "power" and "end", and what they say.

@@ -122,6 +122,9 @@ class ReusePolicy {
   virtual Range governed(int /*steps*/) const { return {}; }
   // Chunks that begin from now on compute this many steps. Only if governed().
   virtual void allow(int /*computed*/) {}
+  // This chunk, which has done the step `done`, has time for at most `more` further computed steps: it gives
+  // up others, down to the fewest of governed(), whose steps to come it keeps. Only if governed().
+  virtual void limit(const StepInfo& /*done*/, int /*more*/) {}
 
   // What the chunk attends has changed (history compressed or evicted, prompt switched). Default: nothing to
   // forget.
