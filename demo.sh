@@ -17,7 +17,7 @@ a table of this run against the same prompt and seed without caching.
   --seconds N  length of the video, 0.1 to 3600 (default 10)
   --out FILE   the MP4 to write (default demo.mp4)
   --window     also show it in a window while it is generated
-  --seed N     another seed gives another video; the same seed gives the same one (default 1)
+  --seed N     another seed gives another video (default 1)
 
 The first call installs what is missing (Debian packages with apt; LibTorch into deps/) and builds into build/, which
 takes a few minutes. Later calls skip that and work offline.

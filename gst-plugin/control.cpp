@@ -100,8 +100,9 @@ void handle_qos(GstFlowCacheSrc* source, GstClockTimeDiff late) {
     warn = !governed && !std::exchange(state.qos_warned, true);
   }
   if (warn) {
-    post_change_refused(GST_ELEMENT(source), "qos",
-                        "qos=true has no effect, as the cache policy has no deadline: set cache=auto.");
+    post_change_refused(
+        GST_ELEMENT(source), "qos",
+        "qos=true has no effect, as the cache policy has no deadline: unset cache, or set cache=auto.");
   }
   if (!worker) return;
   GST_DEBUG_OBJECT(source, "frames are %" GST_STIME_FORMAT " late: deadline %.0f ms a chunk",

@@ -140,11 +140,14 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     state.qos.reset(state.timeline.frame_duration(), state.model.frames_per_chunk,
                     state.settings.chunks_ahead);
     state.qos_warned = false;
+    state.speed.reset(static_cast<double>(state.model.frames_per_chunk) * state.model.fps_d /
+                      state.model.fps_n);
     state.next_content_frame = 0;
     state.next_content_pts = 0;
     state.receipts.clear();
     state.messages = std::make_unique<WorkerMessages>(source);
     StreamOptions options = stream_options(state.settings);
+    options.live = gst_base_src_is_live(GST_BASE_SRC(source));
     options.script = scripted_prompts(state.script, state.model);
     if (const std::string& path = state.settings.prefix_location; !path.empty()) {
       options.prefix = [path, width = state.model.width, height = state.model.height](
@@ -165,6 +168,7 @@ gboolean start_stream(GstFlowCacheSrc* source) {
   state.statistics.reset();
   state.reanchor = false;
   state.last = {};
+  state.repeating = false;
   state.engine_writes_cuda = state.textures_from_cuda = true;
   state.discont = false;
   state.stats_due = GST_CLOCK_TIME_NONE;

@@ -219,6 +219,7 @@ bool FrameWorker::open_stream(fc_stream** stream) {
   config.kv_budget = options_.kv_budget;
   config.steps = options_.steps;
   config.lag = options_.lag;
+  config.live = options_.live ? 1 : 0;
   config.guidance_scale = options_.guidance_scale;
   config.prefix = prefix.count > 0 ? prefix.rgb.data() : nullptr;
   config.prefix_frames = prefix.count;

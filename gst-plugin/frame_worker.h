@@ -38,6 +38,7 @@ struct StreamOptions {
   uint64_t seed = 0, kv_budget = 0;
   double cache_threshold = FC_AUTO, guidance_scale = FC_AUTO;
   uint32_t steps = 0, lag = 0;
+  bool live = false;                   ///< played as it is made: governed, unless `cache` says otherwise
   std::vector<ScriptedPrompt> script;  ///< by chunk; starts over with the stream
   uint32_t script_blend_chunks = 0;
   PrefixReader prefix;           ///< empty: none

@@ -90,8 +90,10 @@ GstStructure* make_stats(SourceState& state) {
       now.chunk_ms_p99, "steps-computed", G_TYPE_UINT64, now.stream.steps_computed, "steps-reused",
       G_TYPE_UINT64, now.stream.steps_reused, "reuse-ratio", G_TYPE_DOUBLE, reuse_ratio, "cache-threshold",
       G_TYPE_DOUBLE, now.stream.cache_threshold, "guidance-scale", G_TYPE_DOUBLE, now.stream.guidance_scale,
-      "governor-level", G_TYPE_UINT, now.stream.governor_level, "deadline-ms", G_TYPE_DOUBLE,
-      now.stream.deadline_seconds * 1e3, "kv-bytes", G_TYPE_UINT64, now.stream.kv_bytes, "kv-budget",
+      "governed", G_TYPE_BOOLEAN, now.stream.deadline_seconds > 0, "governor-level", G_TYPE_UINT,
+      now.stream.governor_level, "steps-allowed", G_TYPE_UINT, now.stream.steps_allowed, "deadline-ms",
+      G_TYPE_DOUBLE, now.stream.deadline_seconds * 1e3, "least-chunk-ms", G_TYPE_DOUBLE,
+      now.stream.least_chunk_seconds * 1e3, "kv-bytes", G_TYPE_UINT64, now.stream.kv_bytes, "kv-budget",
       G_TYPE_UINT64, now.stream.kv_budget, "kv-allocated", G_TYPE_UINT64, now.stream.kv_allocated,
       "reuse-bytes", G_TYPE_UINT64, now.stream.reuse_bytes, "ring-level", G_TYPE_UINT,
       worker ? worker->frames_ready() : 0u, "ring-capacity", G_TYPE_UINT, capacity, "latency", G_TYPE_UINT64,
@@ -173,12 +175,30 @@ void WorkerMessages::chunk_finished(const fc_chunk_info& chunk, const fc_stream_
                    chunk.chunk, chunk.seconds * 1e3, chunk.steps_computed, chunk.steps_reused, chunk.kv_bytes,
                    chunk.kv_budget);
   state.statistics.chunk_finished(chunk.seconds, stats);
-  bool changed = false;
+  bool changed = false, too_slow = false;
+  double playing_seconds = 0;
   {
     std::lock_guard lock(state.mutex);
     changed = state.latency.add(chunk.seconds) && !GST_CLOCK_TIME_IS_VALID(state.settings.latency);
+    too_slow = gst_base_src_is_live(GST_BASE_SRC(source_)) &&
+               state.speed.add(chunk.seconds, stats.least_chunk_seconds);
+    playing_seconds = state.speed.playing_seconds();
   }
   if (changed) gst_element_post_message(element_of(source_), gst_message_new_latency(GST_OBJECT(source_)));
+  if (too_slow) post_too_slow(playing_seconds, chunk.seconds, stats);
+}
+
+void WorkerMessages::post_too_slow(double playing_seconds, double seconds, const fc_stream_stats& stats) {
+  const bool governed = stats.deadline_seconds > 0;
+  const double least = stats.least_chunk_seconds > 0 ? stats.least_chunk_seconds : seconds;
+  GST_ELEMENT_WARNING(
+      source_, RESOURCE, BUSY,
+      ("This machine is too slow for the stream: a chunk plays for %.0f ms and takes %.0f ms%s. Frames come "
+       "late "
+       "until it has less to do: %ssmaller picture, give it more threads, or take a smaller model.",
+       playing_seconds * 1e3, least * 1e3, governed ? " even at the least quality" : "",
+       governed ? "ask for a " : "unset `cache`, so that it computes what there is time for, ask for a "),
+      ("a picture is smaller with a capsfilter behind flowcachesrc, such as video/x-raw,width=…,height=…"));
 }
 
 void WorkerMessages::failed(fc_status status, const std::string& sentence, bool loading) {

@@ -46,6 +46,8 @@ class WorkerMessages : public FrameWorkerListener {
                             int percent = -1);
 
  private:
+  void post_too_slow(double playing_seconds, double seconds, const fc_stream_stats& stats);
+
   GstFlowCacheSrc* const source_;  // not owned: the worker is joined before the element goes
   int last_percent_ = -1;
   std::string last_stage_;

@@ -48,8 +48,11 @@ void install_model_properties(GObjectClass* k) {
                         0, 1000, 0, kReady));
   g_object_class_install_property(
       k, PROP_SEED,
-      g_param_spec_uint64("seed", "Seed", "Same seed, prompt, model and options: the same video, bit by bit",
-                          0, G_MAXUINT64, 0, kReady));
+      g_param_spec_uint64(
+          "seed", "Seed",
+          "Same seed, prompt, model and options: the same video, bit by bit, unless it is governed "
+          "(see `cache`)",
+          0, G_MAXUINT64, 0, kReady));
 }
 
 void install_prompt_properties(GObjectClass* k) {
@@ -115,7 +118,11 @@ void install_cache_properties(GObjectClass* k) {
       g_param_spec_string(
           "cache", "Reuse policy",
           "Which steps reuse earlier results: a policy's name with options, \"name:option=value,…\"; "
-          "\"none\" computes all (unset: the model's default; `flowcache inspect` lists them)",
+          "\"none\" computes all (`flowcache policies` lists them). Unset, a live stream is governed, as "
+          "with auto: "
+          "it computes as many steps as there is time for, from the first chunk on, unless `cache-threshold` "
+          "is set "
+          "or the model's sampler leaves no step out; a stream that is not live has the model's default",
           nullptr, kReady));
   g_object_class_install_property(
       k, PROP_CACHE_THRESHOLD,
@@ -164,17 +171,18 @@ void install_stream_properties(GObjectClass* k) {
           0, G_MAXUINT64, GST_CLOCK_TIME_NONE, kPlaying));
   g_object_class_install_property(
       k, PROP_UNDERRUN,
-      g_param_spec_enum("underrun", "Underrun policy",
-                        "What to do when no frame is ready in time; each event posts a "
-                        "QOS message and is counted in `stats`",
-                        underrun_type(), static_cast<int>(Underrun::Repeat), kPlaying));
+      g_param_spec_enum(
+          "underrun", "Underrun policy",
+          "What to do when no frame is ready in time; counted in `stats`, and told by a QOS message, "
+          "one for frames repeated in a row",
+          underrun_type(), static_cast<int>(Underrun::Repeat), kPlaying));
   g_object_class_install_property(
       k, PROP_QOS,
-      g_param_spec_boolean(
-          "qos", "QoS",
-          "With cache=auto, let chunks take less time, at less quality, while the sink says that frames come "
-          "late, and more again when they do not",
-          FALSE, kPlaying));
+      g_param_spec_boolean("qos", "QoS",
+                           "In a governed stream (see `cache`), let chunks take less time, at less quality, "
+                           "while the sink says "
+                           "that frames come late, and more again when they do not",
+                           FALSE, kPlaying));
   g_object_class_install_property(
       k, PROP_MAX_CHUNKS_AHEAD,
       g_param_spec_uint(

@@ -111,15 +111,22 @@ const std::map<std::string, const char*>& meanings() {
       {"reuse-ratio", "reused steps of all steps, 0 … 1"},
       {"cache-threshold", "the ε in force"},
       {"guidance-scale", "the guidance in force"},
-      {"governor-level", "computed steps a chunk that the deadline costs now; 0: full quality, or not governed"},
+      {"governed",
+       "a deadline decides how much is computed (`cache`), so that the video cannot be repeated bit by bit"},
+      {"governor-level",
+       "computed steps a chunk that the deadline costs now; 0: full quality, or not governed"},
+      {"steps-allowed", "computed steps of the chunks that begin now; 0: their number is not governed"},
       {"deadline-ms", "milliseconds that a chunk may take; 0: not governed"},
+      {"least-chunk-ms",
+       "milliseconds expected of a chunk at the least quality; 0: not governed, or not known yet"},
       {"kv-bytes", "bytes of keys and values of finished chunks now"},
       {"kv-budget", "the most they may hold"},
       {"kv-allocated", "bytes of the whole KV buffer, with the chunks in flight"},
       {"reuse-bytes", "bytes of residuals and features that the reuse policy keeps"},
       {"ring-level", "finished frames that wait for their time"},
       {"ring-capacity", "how many may wait"},
-      {"latency", "nanoseconds that a frame may be late before it is an underrun; LATENCY says this and one frame"},
+      {"latency",
+       "nanoseconds that a frame may be late before it is an underrun; LATENCY says this and one frame"},
       {"memory-path", "how frames get into buffers, see Memory"},
       {"context-copies", "frames copied on the device because downstream uses another CUDA context"},
       {"gpu-memory-used", "bytes in use on the device, by everybody; 0 without one"},
@@ -179,8 +186,8 @@ The element publishes the device's primary CUDA context when it goes to READY (n
 | `flowcache-chunk` | first frame of a chunk, with `report-chunks=true` | `chunk`, `pts`, `milliseconds`, `steps-computed`, `steps-reused`, `decisions` (a letter per step: C computed, R reused), `cache-threshold`, `kv-bytes`, `kv-budget`, `prompt-ticket`, `seed` |
 | `flowcache-stats` | every `stats-interval`, and on `request-stats` | as above |
 
-Loading posts PROGRESS of code `load`. Underruns post QOS. A refused change, and words that the model does not know, post
-WARNING. Errors name the value, the limit and the remedy.
+Loading posts PROGRESS of code `load`. Underruns post QOS, frames repeated in a row one for all of them. A refused change,
+words that the model does not know, and a machine that is too slow for a live stream at any quality post WARNING. Errors name the value, the limit and the remedy.
 
 ## On buffers
 

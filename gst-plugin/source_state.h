@@ -13,13 +13,14 @@
 #include "flowcachesrc.h"
 #include "frame_worker.h"
 #include "gl_output.h"
+#include "key_prompts.h"
 #include "latency.h"
 #include "memory_kind.h"
 #include "memory_path.h"
 #include "qos_governor.h"
-#include "key_prompts.h"
 #include "script.h"
 #include "settings.h"
+#include "speed_watch.h"
 #include "statistics.h"
 #include "timeline.h"
 #include "waiter.h"
@@ -40,6 +41,7 @@ struct SourceState {
   std::deque<PromptReceipt> receipts;    ///< received, not yet seen at the pad
   LatencyEstimator latency;
   QosGovernor qos;
+  SpeedWatch speed;
   bool qos_warned = false;                 ///< said that the cache policy has no deadline
   guint64 end_frame = G_MAXUINT64;         ///< the first frame of the video that is not shown any more
   guint64 next_content_frame = 0;          ///< index in the video of the frame that comes next …
@@ -66,8 +68,9 @@ struct SourceState {
   bool engine_writes_cuda = true;          ///< until it has refused
   bool textures_from_cuda = true;          ///< until it has turned out that they cannot be
   Timeline timeline;
-  Frame last;            ///< the frame pushed last, for `underrun=repeat`
-  bool discont = false;  ///< for the next buffer
+  Frame last;              ///< the frame pushed last, for `underrun=repeat`
+  bool repeating = false;  ///< and it was a repetition
+  bool discont = false;    ///< for the next buffer
   GstClockTime stats_due = GST_CLOCK_TIME_NONE;
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The streaming thread: takes the next frame from the ring, writes it into a buffer of the negotiated pool,
 // and holds it until its time on the pipeline's clock.
+#include <utility>
+
 #include "annotations.h"
 #include "frame_output.h"
 #include "log.h"
@@ -256,10 +258,11 @@ GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
   }
 
   state.statistics.frame_pushed(g_get_monotonic_time(), repeated);
-  if (repeated) {
+  if (repeated && !std::exchange(state.repeating, true)) {  // one message for all that follow each other
     post_underrun(GST_ELEMENT(source), pts, state.timeline.frame_duration(), turn.budget,
                   state.statistics.snapshot());
-  } else {
+  } else if (!repeated) {
+    state.repeating = false;
     report_prompt(turn, frame);
     report_chunk(turn, frame);
     turn.worker->advance(frame);

@@ -186,6 +186,7 @@ TEST(Underrun, RepeatKeepsTheRate) {
   EXPECT_TRUE(live);
   EXPECT_EQ(running_time, 4 * kFrame);
   EXPECT_GE(stat(source.element(), "repeated"), 3u);
+  EXPECT_FALSE(source.has_message(GST_MESSAGE_QOS)) << "one for all that follow each other";
   hold.release();
   // The content goes on where it stopped, on the same grid.
   GstClockTime before = 6 * kFrame;

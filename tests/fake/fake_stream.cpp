@@ -84,8 +84,9 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
   s->stats.chunks_in_flight = 1;
   s->guided = s->stats.guidance_scale != 1.0;
   s->negative = config->negative_prompt == nullptr ? "" : config->negative_prompt;
-  s->governed = config->cache != nullptr && std::strcmp(config->cache, "auto") == 0;
+  s->governed = config->cache != nullptr ? std::strcmp(config->cache, "auto") == 0 : config->live != 0;
   if (s->governed) s->stats.deadline_seconds = easy_deadline(engine->options);
+  if (s->governed) s->stats.least_chunk_seconds = engine->options.least_ms / 1e3;
   *stream = s;
   return FC_OK;
 }
