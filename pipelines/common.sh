@@ -70,6 +70,28 @@ quoted() {
   printf '"%s"' "${text//\"/\\\"}"
 }
 
+# in_brackets ADDRESS: as it stands before a port: an address of IPv6 in brackets, all others as they are.
+in_brackets() {
+  if [[ $1 == *:* ]]; then printf '[%s]' "$1"; else printf '%s' "$1"; fi
+}
+
+# bind_option OPTION VALUE: --bind ADDRESS, for the own_option of a script that listens; fills bind, without brackets.
+bind_option() {
+  [[ $1 == --bind ]] || return 1
+  bind=$2
+  if [[ $bind == \[*\] ]]; then bind=${bind:1:-1}; fi
+  [[ $bind =~ ^([0-9a-zA-Z.-]+|[0-9a-fA-F:.]+)$ ]] ||
+    die "--bind '$2' is not an address, such as 127.0.0.1, ::1 or 0.0.0.0"
+}
+
+# read_address TEXT: HOST:PORT, [HOST]:PORT of IPv6, or :PORT into host, without brackets, and port; fails if it is neither.
+read_address() {
+  local form='^(\[([0-9a-fA-F:.]+)\]|[^]/?@:[:space:][]*):([0-9]{1,5})$'
+  [[ $1 =~ $form ]] || return 1
+  host=${BASH_REMATCH[2]:-${BASH_REMATCH[1]}} port=$((10#${BASH_REMATCH[3]}))
+  [[ $port -ge 1 && $port -le 65535 ]]
+}
+
 # --exists would compare versions with the core, and not every plugin numbers itself as GStreamer does.
 has_element() { gst-inspect-1.0 "$1" >/dev/null 2>&1; }
 

@@ -18,11 +18,7 @@ TEXT
 }
 
 bind=127.0.0.1
-own_option() {
-  [[ $1 == --bind ]] || return 1
-  [[ $2 =~ ^[0-9a-zA-Z.:-]+$ ]] || die "--bind '$2' is not an address"
-  bind=$2
-}
+own_option() { bind_option "$@"; }
 
 parse_arguments "$@"
 [[ ${#arguments[@]} -le 1 ]] || die "one PORT, not ${#arguments[@]}" "see $0 --help"
@@ -30,11 +26,12 @@ port=${arguments[0]:-8554}
 [[ $port =~ ^[0-9]{1,5}$ && $port -le 65535 ]] || die "$port is not a port from 0 (a free one) to 65535"
 
 #   key frames a second apart   a viewer that joins sees a picture within a second
-#   config-interval=-1          with each of them what a decoder needs to begin
+#   config-interval=-1          with each of them what a decoder needs to begin; of the parser, once a picture: the payloader
+#                               puts it before each slice, and players take every one for the beginning of another picture
 set_encoder 2000 16
 set_sound pink-noise 0.05
-pipeline=("${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse
-  ! rtph264pay name=pay0 pt=96 config-interval=-1
+pipeline=("${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse config-interval=-1
+  ! rtph264pay name=pay0 pt=96
   "${sound[@]}" ! opusenc ! rtpopuspay name=pay1 pt=97)
 if [[ $dry_run -eq 1 ]]; then
   description="( ${pipeline[*]} )"

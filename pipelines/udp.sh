@@ -11,6 +11,7 @@ pipelines/udp.sh [OPTIONS] [HOST:PORT]
 Sends generated video as MPEG-TS over UDP (default 127.0.0.1:5004). A receiver may come and go: nobody is waited for.
 Watch it with
   gst-launch-1.0 udpsrc port=5004 caps=video/mpegts,systemstream=true ! tsdemux ! decodebin ! autovideosink
+An address of IPv6 stands in brackets: [::1]:5004.
 
 TEXT
   common_options
@@ -19,9 +20,8 @@ TEXT
 parse_arguments "$@"
 [[ ${#arguments[@]} -le 1 ]] || die "one HOST:PORT, not ${#arguments[@]}" "see $0 --help"
 target=${arguments[0]:-127.0.0.1:5004}
-host=${target%:*} port=${target##*:}
-if [[ $target != *:* || -z $host ]] || ! [[ $port =~ ^[0-9]{1,5}$ && $port -ge 1 && $port -le 65535 ]]; then
-  die "$target is not HOST:PORT with a port from 1 to 65535"
+if ! read_address "$target" || [[ -z $host ]]; then
+  die "$target is not HOST:PORT or, of IPv6, [HOST]:PORT with a port from 1 to 65535"
 fi
 # alignment=7: seven TS packets fill one datagram of an Ethernet frame. A key frame a second: a receiver that joins sees a
 # picture within a second.

@@ -10,6 +10,7 @@
 #include <gst/rtsp-server/rtsp-server.h>
 
 #include <cstdio>
+#include <cstring>
 
 namespace {
 
@@ -86,7 +87,9 @@ int main(int argc, char** argv) {
     return std::fprintf(stderr, "error: %s:%s cannot be listened on: choose another port\n", argv[1],
                         argv[2]),
            1;
-  std::fprintf(stderr, "serving rtsp://%s:%d%s\n", argv[1], gst_rtsp_server_get_bound_port(server), argv[3]);
+  const bool six = std::strchr(argv[1], ':') != nullptr;  // stands in brackets then
+  std::fprintf(stderr, "serving rtsp://%s%s%s:%d%s\n", six ? "[" : "", argv[1], six ? "]" : "",
+               gst_rtsp_server_get_bound_port(server), argv[3]);
   g_timeout_add_seconds(tidy_seconds, tidy, server);
   g_unix_signal_add(SIGINT, on_signal, loop);
   g_unix_signal_add(SIGTERM, on_signal, loop);
