@@ -21,19 +21,20 @@ void cut(GSocketConnection* connection) {
   g_socket_shutdown(g_socket_connection_get_socket(connection), TRUE, TRUE, nullptr);
 }
 
-/// Past soup, which would read on before it answers. What does not fit into the socket's buffer is lost.
-void refuse(GSocketConnection* connection, const char* status_line, const std::string& sentence) {
+/// Past soup, which would read on before it answers. What cannot be written at once is lost.
+void refuse(GIOStream* stream, const char* status_line, const std::string& sentence) {
   const std::string body = "{\"error\":\"" + sentence + "\"}\n";
   const std::string answer = std::string("HTTP/1.1 ") + status_line +
                              "\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: " +
                              std::to_string(body.size()) + "\r\n\r\n" + body;
-  g_socket_send_with_blocking(g_socket_connection_get_socket(connection), answer.data(), answer.size(), FALSE,
-                              nullptr, nullptr);
+  g_pollable_output_stream_write_nonblocking(G_POLLABLE_OUTPUT_STREAM(g_io_stream_get_output_stream(stream)),
+                                             answer.data(), answer.size(), nullptr, nullptr);
 }
 
 }  // namespace
 
 Doorway::~Doorway() {
+  g_cancellable_cancel(closing_.get());
   if (service_) {
     g_socket_service_stop(service_.get());
     g_socket_listener_close(G_SOCKET_LISTENER(service_.get()));
@@ -42,6 +43,15 @@ Doorway::~Doorway() {
     if (open.deadline != 0) g_source_remove(open.deadline);
     g_object_weak_unref(G_OBJECT(open.connection), gone, &open);
   }
+}
+
+bool Doorway::use_certificate(const std::string& certificate, const std::string& key, std::string* error) {
+  if (certificate.empty()) return true;
+  GError* problem = nullptr;
+  certificate_.reset(g_tls_certificate_new_from_files(certificate.c_str(), key.c_str(), &problem));
+  if (!certificate_)
+    *error = "--tls-cert " + certificate + " with --tls-key " + key + ": " + take_message(problem);
+  return certificate_ != nullptr;
 }
 
 bool Doorway::listen(const std::string& address, guint16 port, std::string* error) {
@@ -68,13 +78,13 @@ gboolean Doorway::incoming(GSocketService*, GSocketConnection* connection, GObje
 }
 
 void Doorway::accept(GSocketConnection* connection) {
-  const ObjectPtr<GSocketAddress> remote(g_socket_connection_get_remote_address(connection, nullptr));
-  const ObjectPtr<GSocketAddress> local(g_socket_connection_get_local_address(connection, nullptr));
+  ObjectPtr<GSocketAddress> remote(g_socket_connection_get_remote_address(connection, nullptr));
+  ObjectPtr<GSocketAddress> local(g_socket_connection_get_local_address(connection, nullptr));
   if (!remote || !local) return;
   const std::string key = key_of(remote.get());
   if (open_.size() >= most_ || open_.contains(key)) {
     ++refused_;
-    refuse(connection, "503 Service Unavailable", "too many connections");
+    if (!certificate_) refuse(G_IO_STREAM(connection), "503 Service Unavailable", "too many connections");
     g_io_stream_close(G_IO_STREAM(connection), nullptr, nullptr);
     return;
   }
@@ -87,9 +97,30 @@ void Doorway::accept(GSocketConnection* connection) {
   Open& open = open_[key];
   open.doorway = this;
   open.connection = connection;
+  open.stream = G_IO_STREAM(connection);
   set_deadline(open, seconds_for_a_request * 1000);
   g_object_weak_ref(G_OBJECT(connection), gone, &open);
-  soup_server_accept_iostream(server_, G_IO_STREAM(connection), local.get(), remote.get(), nullptr);
+  if (!certificate_) {
+    soup_server_accept_iostream(server_, open.stream, local.get(), remote.get(), nullptr);
+    return;
+  }
+  const ObjectPtr<GIOStream> tls(g_tls_server_connection_new(open.stream, certificate_.get(), nullptr));
+  if (!tls) return;
+  open.stream = tls.get();
+  // The deadline ends a handshake that does not: the socket is shut down then. The task holds the connection
+  // until it is over.
+  g_tls_connection_handshake_async(
+      G_TLS_CONNECTION(tls.get()), G_PRIORITY_DEFAULT, closing_.get(), on_handshake,
+      new Handshake{this, ObjectPtr<GCancellable>(G_CANCELLABLE(g_object_ref(closing_.get()))),
+                    std::move(local), std::move(remote)});
+}
+
+void Doorway::on_handshake(GObject* tls, GAsyncResult* result, gpointer data) {
+  const std::unique_ptr<Handshake> handshake(static_cast<Handshake*>(data));
+  if (!g_tls_connection_handshake_finish(G_TLS_CONNECTION(tls), result, nullptr)) return;
+  if (g_cancellable_is_cancelled(handshake->cancelled.get()) != FALSE) return;
+  soup_server_accept_iostream(handshake->doorway->server_, G_IO_STREAM(tls), handshake->local.get(),
+                              handshake->remote.get(), nullptr);
 }
 
 void Doorway::gone(gpointer data, GObject*) {
@@ -124,7 +155,7 @@ GSocketConnection* Doorway::keep(SoupServerMessage* message) {
 void Doorway::cut_off(SoupServerMessage* message, const char* status_line, const std::string& sentence) {
   const auto found = open_.find(key_of(soup_server_message_get_remote_address(message)));
   if (found == open_.end()) return;
-  refuse(found->second.connection, status_line, sentence);
+  refuse(found->second.stream, status_line, sentence);
   // Both ways would be a reset, which may overtake the answer: that comes a second later.
   set_deadline(found->second, 1000);
   g_socket_shutdown(g_socket_connection_get_socket(found->second.connection), FALSE, TRUE, nullptr);

@@ -20,6 +20,9 @@ class Doorway {
   Doorway(const Doorway&) = delete;
   Doorway& operator=(const Doorway&) = delete;
 
+  /// TLS with these PEM files, before listen(); empty: plain HTTP. False and a sentence if they cannot be
+  /// used.
+  bool use_certificate(const std::string& certificate, const std::string& key, std::string* error);
   /// False and a sentence if the port is taken or the address is not this machine's. Port 0: a free one.
   bool listen(const std::string& address, guint16 port, std::string* error);
   guint16 port() const { return port_; }
@@ -35,10 +38,17 @@ class Doorway {
   struct Open {
     Doorway* doorway;
     GSocketConnection* connection;  // not owned: it tells when it goes
+    GIOStream* stream;  // what soup reads and writes: the connection, or TLS over it, which owns it
     guint deadline = 0;
+  };
+  struct Handshake {
+    Doorway* doorway;
+    ObjectPtr<GCancellable> cancelled;  // the doorway is gone then
+    ObjectPtr<GSocketAddress> local, remote;
   };
   static gboolean incoming(GSocketService* service, GSocketConnection* connection, GObject* origin,
                            gpointer self);
+  static void on_handshake(GObject* tls, GAsyncResult* result, gpointer handshake);
   static void gone(gpointer data, GObject* connection);
   static void set_deadline(Open& open, guint milliseconds);
   void accept(GSocketConnection* connection);
@@ -46,6 +56,8 @@ class Doorway {
   SoupServer* const server_;
   const unsigned most_;
   ObjectPtr<GSocketService> service_;
+  ObjectPtr<GTlsCertificate> certificate_;
+  const ObjectPtr<GCancellable> closing_{g_cancellable_new()};
   guint16 port_ = 0;
   guint64 refused_ = 0;
   std::map<std::string, Open> open_;  // by the other side's address and port

@@ -42,7 +42,11 @@ bool Live::start() {
       {[this](const std::string& level, const std::string& text) { notice(level, text); }, nullptr});
   const bool six = options_.bind.find(':') != std::string::npos;
   const std::string host = six ? "[" + options_.bind + "]" : options_.bind;
-  std::printf("http://%s:%u/%s\n", host.c_str(), server_.port(), options_.token.empty() ? "" : "#token=…");
+  const char* token = options_.token.empty() ? "" : "#token=…";
+  std::printf("http%s://%s:%u/%s\n", options_.tls_cert.empty() ? "" : "s", host.c_str(), server_.port(),
+              token);
+  const Site& site = options_.public_site;
+  if (!site.name.empty()) std::printf("%s%s/%s\n", site.origin.c_str(), site.path.c_str(), token);
   std::fflush(stdout);
   return true;
 }
@@ -141,6 +145,13 @@ std::string Live::metrics() {
   return metrics_.text(stats());
 }
 
+Json Live::ice_servers() {
+  Json servers = Json::array();
+  for (const IceServer& server : flowcache::live::ice_servers(options_))
+    servers.push_back(json_for_browser(server));
+  return servers;
+}
+
 std::string Live::not_ready() {
   if (!failure_.empty()) return failure_;
   return generator_.flowing() ? "" : "no frame has come yet, or none for five seconds";
@@ -155,9 +166,10 @@ std::shared_ptr<Peer> Live::make_viewer(Codec codec, PeerEvents events, std::str
   PeerConfig config;
   config.codec = codec;
   config.base_time = generator_.base_time();
-  config.stun = options_.stun;
-  // Only those addresses take part in WebRTC that the page is served on.
-  if (!g_str_equal(options_.bind.c_str(), "0.0.0.0") && !g_str_equal(options_.bind.c_str(), "::")) {
+  config.ice = flowcache::live::ice_servers(options_);
+  // Only those addresses take part in WebRTC that the page is served on; behind a proxy, which hands on the
+  // page but not the picture, all.
+  if (options_.public_site.name.empty() && options_.bind != "0.0.0.0" && options_.bind != "::") {
     config.address = options_.bind;
   }
   return Peer::make(codec == Codec::H264 ? generator_.h264() : generator_.vp8(), config, std::move(events),

@@ -33,6 +33,7 @@ class Live : private GeneratorListener, private ServerHost {
   Json stats() override;
   std::string metrics() override;
   std::string not_ready() override;
+  Json ice_servers() override;
   std::shared_ptr<Peer> make_viewer(Codec codec, PeerEvents events, std::string* error) override;
 
   Json viewers() const;

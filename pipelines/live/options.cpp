@@ -19,13 +19,20 @@ constexpr const char* description =
 /// What GOption writes into.
 struct Raw {
   char *prompt = nullptr, *model = nullptr, *cache = nullptr, *bind = nullptr, *token = nullptr,
-       *stun = nullptr, *rtmp = nullptr, *srt = nullptr, *whip = nullptr, *whip_token = nullptr;
+       *turn_secret = nullptr, *tls_cert = nullptr, *tls_key = nullptr, *public_url = nullptr,
+       *rtmp = nullptr, *srt = nullptr, *whip = nullptr, *whip_token = nullptr;
+  char **stun = nullptr, **turn = nullptr;
   double cache_threshold = -1;
   gint64 seed = 1;
   int port = 8080, seconds = 0, max_viewers = 16, max_connections = 64, bitrate = 1500;
 
   ~Raw() {
-    for (char* text : {prompt, model, cache, bind, token, stun, rtmp, srt, whip, whip_token}) g_free(text);
+    for (char* text : {prompt, model, cache, bind, token, turn_secret, tls_cert, tls_key, public_url, rtmp,
+                       srt, whip, whip_token}) {
+      g_free(text);
+    }
+    g_strfreev(stun);
+    g_strfreev(turn);
   }
 };
 
@@ -46,8 +53,22 @@ bool parse_raw(int argc, char** argv, Raw& raw, std::string* error) {
       {"token", 0, 0, G_OPTION_ARG_STRING, &raw.token,
        "ask everybody for this: #token=TEXT behind the page's address, `Authorization: Bearer TEXT` else",
        "TEXT"},
-      {"stun", 0, 0, G_OPTION_ARG_STRING, &raw.stun, "STUN server for viewers behind other routers",
-       "stun://HOST:PORT"},
+      {"public-url", 0, 0, G_OPTION_ARG_STRING, &raw.public_url,
+       "where people find this behind a proxy: its name and path are answered, and WebRTC offers all "
+       "addresses",
+       "https://NAME/PATH/"},
+      {"tls-cert", 0, 0, G_OPTION_ARG_STRING, &raw.tls_cert,
+       "HTTPS with this certificate and those it is signed with", "FILE.pem"},
+      {"tls-key", 0, 0, G_OPTION_ARG_STRING, &raw.tls_key, "the certificate's private key", "FILE.pem"},
+      {"stun", 0, 0, G_OPTION_ARG_STRING_ARRAY, &raw.stun,
+       "STUN server, which tells our address behind a router; may be repeated", "stun:HOST:PORT"},
+      {"turn", 0, 0, G_OPTION_ARG_STRING_ARRAY, &raw.turn,
+       "TURN server, which relays what routers let through in no other way; turns: too; may be repeated",
+       "turn:USER:PASSWORD@HOST:PORT?transport=udp"},
+      {"turn-secret", 0, 0, G_OPTION_ARG_STRING, &raw.turn_secret,
+       "instead of USER:PASSWORD: what the TURN server shares with us (use-auth-secret), for passwords of a "
+       "day",
+       "TEXT"},
       {"max-viewers", 0, 0, G_OPTION_ARG_INT, &raw.max_viewers, "how many may watch at a time (default 16)",
        "N"},
       {"max-connections", 0, 0, G_OPTION_ARG_INT, &raw.max_connections,
@@ -105,13 +126,18 @@ std::string problem_of(const Raw& raw, const Options& o) {
       wrong_address("rtmp", o.rtmp, {"rtmp", "rtmps"}),
       wrong_address("srt", o.srt, {"srt"}),
       wrong_address("whip", o.whip, {"http", "https"}),
-      wrong_address("stun", o.stun, {"stun"}),
   };
   for (const std::string& problem : problems) {
     if (!problem.empty()) return problem;
   }
   if (!(raw.cache_threshold >= -1 && raw.cache_threshold <= 10))
     return "--cache-threshold is outside -1 … 10";
+  for (const IceServer& server : o.ice) {
+    if (server.scheme != "stun" && server.user.empty() && o.turn_secret.empty())
+      return "--turn " + server.host + " has no USER:PASSWORD@, and there is no --turn-secret";
+  }
+  if (o.tls_cert.empty() != o.tls_key.empty())
+    return "--tls-cert and --tls-key belong together: one is missing";
   if (!g_hostname_is_ip_address(o.bind.c_str())) return "--bind " + o.bind + " is no IP address";
   if (!is_loopback(o.bind) && o.token.size() < 8) {
     return "--bind " + o.bind + " lets others in: give --token a secret of 8 characters or more";
@@ -119,7 +145,31 @@ std::string problem_of(const Raw& raw, const Options& o) {
   return "";
 }
 
+/// Empty, or what is wrong with the servers of --stun or --turn.
+std::string take_ice_servers(Options& o, char** texts, bool turn) {
+  for (char** text = texts; text != nullptr && *text != nullptr; ++text) {
+    std::string problem;
+    const auto server = parse_ice_server(*text, &problem);
+    if (!server) return std::string(turn ? "--turn " : "--stun ") + problem;
+    if ((server->scheme != "stun") != turn)
+      return std::string(turn ? "--turn " : "--stun ") + *text + " is of the other kind";
+    o.ice.push_back(*server);
+  }
+  return "";
+}
+
 }  // namespace
+
+std::vector<IceServer> ice_servers(const Options& options) {
+  constexpr gint64 day = 24 * 60 * 60;
+  std::vector<IceServer> servers = options.ice;
+  for (IceServer& server : servers) {
+    if (server.scheme != "stun" && server.user.empty()) {
+      set_passing_credentials(server, options.turn_secret, g_get_real_time() / G_USEC_PER_SEC + day);
+    }
+  }
+  return servers;
+}
 
 bool is_loopback(const std::string& address) {
   const ObjectPtr<GInetAddress> parsed(g_inet_address_new_from_string(address.c_str()));
@@ -140,12 +190,24 @@ std::optional<Options> parse_options(int argc, char** argv, int* status) {
     take(o.cache, raw.cache);
     take(o.bind, raw.bind);
     take(o.token, raw.token);
-    take(o.stun, raw.stun);
+    take(o.turn_secret, raw.turn_secret);
+    take(o.tls_cert, raw.tls_cert);
+    take(o.tls_key, raw.tls_key);
     take(o.rtmp, raw.rtmp);
     take(o.srt, raw.srt);
     take(o.whip, raw.whip);
     take(o.whip_token, raw.whip_token);
-    error = problem_of(raw, o);
+    error = take_ice_servers(o, raw.stun, false);
+    if (error.empty()) error = take_ice_servers(o, raw.turn, true);
+    if (error.empty() && raw.public_url != nullptr) {
+      const auto site = parse_site(raw.public_url);
+      if (site)
+        o.public_site = *site;
+      else
+        error = std::string("--public-url ") + raw.public_url +
+                " is no http:// or https:// address of a page, without ? and #";
+    }
+    if (error.empty()) error = problem_of(raw, o);
     o.cache_threshold = raw.cache_threshold;
     o.seed = raw.seed;
     o.port = raw.port;

@@ -16,14 +16,16 @@ std::string quoted(const std::string& text) {
 
 // latency: the muxer waits so much longer for a track that is late than the track says it may be.
 std::string rtmp_line(const std::string& url) {
-  return "appsrc name=video ! h264parse ! flvmux name=mux streamable=true latency=200000000 ! rtmp2sink name=sink sync=false "
+  return "appsrc name=video ! h264parse ! flvmux name=mux streamable=true latency=200000000 ! rtmp2sink "
+         "name=sink sync=false "
          "location=" +
          quoted(url) + " appsrc name=audio ! aacparse ! mux.";
 }
 
 std::string srt_line(const std::string& url) {
   // auto-reconnect=false: a receiver that is gone is an error, after which all begins with a key frame.
-  return "appsrc name=video ! h264parse config-interval=-1 ! mpegtsmux name=mux alignment=7 latency=200000000 ! srtsink "
+  return "appsrc name=video ! h264parse config-interval=-1 ! mpegtsmux name=mux alignment=7 "
+         "latency=200000000 ! srtsink "
          "name=sink"
          " sync=false wait-for-connection=false auto-reconnect=false uri=" +
          quoted(url) + " appsrc name=audio ! aacparse ! mux.";

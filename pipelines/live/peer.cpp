@@ -11,19 +11,21 @@
 namespace flowcache::live {
 namespace {
 
-// 1200 bytes fit every path; keeping SPS and PPS with each key frame lets a viewer begin at any of them.
+// 1200 bytes fit every path. SPS and PPS with each key frame let a viewer begin at any of them: from the
+// parser, once a picture, since the payloader puts them before each slice, and a receiver takes every one for
+// the beginning of another picture.
 constexpr const char* vp8_line =
     "rtpvp8pay mtu=1200 picture-id-mode=15-bit ! application/x-rtp,media=video,encoding-name=VP8,payload=96,"
     "clock-rate=90000";
 constexpr const char* h264_line =
-    "h264parse ! rtph264pay pt=96 mtu=1200 config-interval=-1 aggregate-mode=zero-latency";
+    "h264parse config-interval=-1 ! rtph264pay pt=96 mtu=1200 aggregate-mode=zero-latency";
 constexpr const char* h264_caps =
     "application/"
     "x-rtp,media=video,encoding-name=H264,payload=96,clock-rate=90000,packetization-mode=(string)1";
 constexpr const char* offered_profile = "42e01f";
 
-/// Caps with an SSRC: only then does webrtcbin put it into the offer, and the payloader takes it from them. Media
-/// servers drop what they cannot name by it, and without it nobody knows what is sent again.
+/// Caps with an SSRC: only then does webrtcbin put it into the offer, and the payloader takes it from them.
+/// Media servers drop what they cannot name by it, and without it nobody knows what is sent again.
 std::string with_ssrc(const char* caps, guint ssrc) {
   return caps + (",ssrc=(uint)" + std::to_string(ssrc));
 }
@@ -103,8 +105,7 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
                             config.base_time, error);
   if (!pipeline_) return false;
   webrtc_ = child(pipeline_.get(), "webrtc");
-  if (!config.stun.empty()) g_object_set(webrtc_, "stun-server", config.stun.c_str(), nullptr);
-  set_up_ice(config.address);
+  set_up_ice(config);
   GstWebRTCRTPTransceiver* transceiver = nullptr;
   g_signal_emit_by_name(webrtc_, "get-transceiver", 0, &transceiver);
   // Lost packets are sent again, so that losses cost one viewer a moment and the others no key frame.
@@ -124,7 +125,15 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
 
 /// Nothing of ours is reachable beyond `address`; no router is asked to open a port, as libnice does unasked;
 /// and who does not answer any more is noticed, which libnice leaves out unless it is asked to look.
-void Peer::set_up_ice(const std::string& address) {
+void Peer::set_up_ice(const PeerConfig& config) {
+  for (const IceServer& server : config.ice) {
+    // libnice speaks no TLS to TURN servers: those are the viewers' alone.
+    gboolean taken = FALSE;
+    if (server.scheme == "stun")
+      g_object_set(webrtc_, "stun-server", address_for_webrtcbin(server).c_str(), nullptr);
+    if (server.scheme == "turn")
+      g_signal_emit_by_name(webrtc_, "add-turn-server", address_for_webrtcbin(server).c_str(), &taken);
+  }
   GObject *ice = nullptr, *agent = nullptr;
   g_object_get(webrtc_, "ice-agent", &ice, nullptr);
   const ObjectPtr<GObject> ice_owner(ice);
@@ -140,7 +149,8 @@ void Peer::set_up_ice(const std::string& address) {
   set("upnp", FALSE);
   set("keepalive-conncheck", TRUE);
   gboolean added = FALSE;
-  if (!address.empty()) g_signal_emit_by_name(ice, "add-local-ip-address", address.c_str(), &added);
+  if (!config.address.empty())
+    g_signal_emit_by_name(ice, "add-local-ip-address", config.address.c_str(), &added);
 }
 
 void Peer::offer_h264(gpointer transceiver, guint ssrc) {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <vector>
 
+#include "ice.h"
 #include "tap.h"
 
 namespace flowcache::live {
@@ -17,8 +18,8 @@ enum class Codec { Vp8, H264 };
 struct PeerConfig {
   Codec codec = Codec::Vp8;
   GstClockTime base_time = 0;
-  std::string address;  ///< the only local address that is offered; empty: all of this machine
-  std::string stun;     ///< stun://host:port, or empty
+  std::string address;         ///< the only local address that is offered; empty: all of this machine
+  std::vector<IceServer> ice;  ///< STUN and TURN servers
 };
 
 /// What a peer tells; called in the main loop. A peer may be released from within.
@@ -53,7 +54,7 @@ class Peer : public std::enable_shared_from_this<Peer> {
  private:
   Peer(Tap& tap, PeerEvents events) : tap_(tap), events_(std::move(events)) {}
   bool open(const PeerConfig& config, std::string* error);
-  void set_up_ice(const std::string& address);
+  void set_up_ice(const PeerConfig& config);
   void offer_h264(gpointer transceiver, guint ssrc);
   void connect_signals();
   void create_offer();

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "server.h"
 
+#include <algorithm>
+#include <set>
+
 namespace flowcache::live {
 namespace {
 
@@ -20,6 +23,18 @@ constexpr File files[] = {
     {"/picture.js", "/picture.js", "text/javascript; charset=utf-8"},
     {"/openapi.json", "/openapi.json", "application/json"},
 };
+constexpr const char* readings[] = {"/api/stats", "/metrics", "/healthz"};
+constexpr const char* writings[] = {"/api/prompt", "/api/settings", "/api/reset"};
+constexpr const char* websocket = "/ws";
+
+template <typename Paths>
+bool is_among(const std::string& path, const Paths& paths) {
+  return std::find(std::begin(paths), std::end(paths), path) != std::end(paths);
+}
+
+bool is_file(const std::string& path) {
+  return std::any_of(std::begin(files), std::end(files), [&](const File& file) { return path == file.path; });
+}
 
 std::string header(SoupServerMessage* message, const char* name) {
   const char* value = soup_message_headers_get_one(soup_server_message_get_request_headers(message), name);
@@ -47,19 +62,20 @@ void refuse_method(SoupServerMessage* message, const char* allowed) {
 
 /// Paths that tell nothing or only whether we are alive; all others want the token.
 bool is_open_to_all(const std::string& path) {
-  for (const File& file : files) {
-    if (path == file.path) return true;
-  }
-  return path == "/healthz";
+  return is_file(path) || path == "/healthz";
+}
+
+/// What answers GET answers HEAD (RFC 9110, 9.3.2), of which soup leaves the body out.
+bool only_reads(SoupServerMessage* message) {
+  if (is_method(message, "GET") || is_method(message, "HEAD")) return true;
+  refuse_method(message, "GET, HEAD");
+  return false;
 }
 
 bool answer_file(SoupServerMessage* message, const std::string& path) {
   for (const File& file : files) {
     if (path != file.path) continue;
-    if (!is_method(message, "GET") && !is_method(message, "HEAD")) {
-      refuse_method(message, "GET, HEAD");
-      return true;
-    }
+    if (!only_reads(message)) return true;
     GBytes* bytes = g_resources_lookup_data((std::string(resource_root) + file.resource).c_str(),
                                             G_RESOURCE_LOOKUP_FLAGS_NONE, nullptr);
     g_assert(bytes != nullptr);
@@ -77,14 +93,18 @@ bool answer_file(SoupServerMessage* message, const std::string& path) {
 Server::Server(ServerHost& host, const Options& options)
     : host_(host),
       options_(options),
-      gate_{options.bind, options.token},
+      gate_{options.bind, options.token, options.public_site},
       server_(soup_server_new("server-header", "flowcache-live", nullptr)),
       doorway_(server_.get(), options.max_connections) {
   g_signal_connect(server_.get(), "request-started", G_CALLBACK(on_started), nullptr);
   soup_server_add_early_handler(server_.get(), "/", on_headers, this, nullptr);
   soup_server_add_handler(server_.get(), "/", on_request, this, nullptr);
-  soup_server_add_early_handler(server_.get(), "/ws", on_headers, this, nullptr);
-  soup_server_add_websocket_handler(server_.get(), "/ws", nullptr, nullptr, on_websocket, this, nullptr);
+  // A proxy may hand the public path on or leave it out.
+  for (const std::string& path : std::set<std::string>{websocket, options.public_site.path + websocket}) {
+    soup_server_add_early_handler(server_.get(), path.c_str(), on_headers, this, nullptr);
+    soup_server_add_websocket_handler(server_.get(), path.c_str(), nullptr, nullptr, on_websocket, this,
+                                      nullptr);
+  }
   // Compression would let a few bytes become many.
   soup_server_remove_websocket_extension(server_.get(), SOUP_TYPE_WEBSOCKET_EXTENSION_DEFLATE);
 }
@@ -106,7 +126,15 @@ void Server::on_started(SoupServer*, SoupServerMessage* message, gpointer) {
 
 void Server::on_headers(SoupServer*, SoupServerMessage* message, const char* path, GHashTable* query,
                         gpointer self) {
-  static_cast<Server*>(self)->check(message, path, query);
+  auto* server = static_cast<Server*>(self);
+  server->check(message, server->own_path(path), query);
+}
+
+/// Without the public path, if it came with it.
+std::string Server::own_path(const std::string& path) const {
+  const std::string& prefix = options_.public_site.path;
+  if (is_file(path) || is_among(path, readings) || is_among(path, writings) || prefix.empty()) return path;
+  return path.rfind(prefix + "/", 0) == 0 ? path.substr(prefix.size()) : path;
 }
 
 /// A status that is set here keeps the request from its handler.
@@ -118,7 +146,7 @@ void Server::check(SoupServerMessage* message, const std::string& path, GHashTab
   soup_message_headers_replace(out, "Cross-Origin-Resource-Policy", "same-origin");
   soup_message_headers_replace(out, "Content-Security-Policy", page_policy);
   soup_message_headers_replace(out, "Cache-Control", "no-store");
-  if (path != "/ws") soup_message_headers_replace(out, "Connection", "close");
+  if (path != websocket) soup_message_headers_replace(out, "Connection", "close");
   const auto* asked =
       query == nullptr ? nullptr : static_cast<const char*>(g_hash_table_lookup(query, "token"));
   const Visitor visitor{header(message, "Host"), header(message, "Origin"), header(message, "Authorization"),
@@ -126,7 +154,7 @@ void Server::check(SoupServerMessage* message, const std::string& path, GHashTab
   SoupMessageHeaders* in = soup_server_message_get_request_headers(message);
   if (const std::string problem = refused_origin(gate_, visitor); !problem.empty()) {
     respond(message, refusal(403, problem));
-  } else if (!is_open_to_all(path) && !has_token(gate_, visitor)) {
+  } else if (!is_open_to_all(path) && path != options_.public_site.path && !has_token(gate_, visitor)) {
     soup_message_headers_replace(out, "WWW-Authenticate", "Bearer");
     respond(message, refusal(401, "the token is missing or wrong"));
   } else if (soup_message_headers_get_content_length(in) > static_cast<goffset>(most_body)) {
@@ -158,21 +186,27 @@ void Server::refuse_body(SoupServerMessage* message) {
 void Server::on_request(SoupServer*, SoupServerMessage* message, const char* path, GHashTable*,
                         gpointer self) {
   if (soup_server_message_get_status(message) != 0) return;
-  static_cast<Server*>(self)->answer(message, path);
+  auto* server = static_cast<Server*>(self);
+  server->answer(message, server->own_path(path));
 }
 
 void Server::answer(SoupServerMessage* message, const std::string& path) {
   if (answer_file(message, path) || answer_api(message, path)) return;
+  if (path == options_.public_site.path &&
+      only_reads(message)) {  // what the page names is relative to the slash
+    soup_message_headers_replace(soup_server_message_get_response_headers(message), "Location",
+                                 (path + "/").c_str());
+    soup_server_message_set_status(message, SOUP_STATUS_PERMANENT_REDIRECT, nullptr);
+    return;
+  }
   respond(message, refusal(404, "there is nothing here"));
 }
 
 bool Server::answer_api(SoupServerMessage* message, const std::string& path) {
-  const bool reads = path == "/api/stats" || path == "/metrics" || path == "/healthz";
-  const bool writes = path == "/api/prompt" || path == "/api/settings" || path == "/api/reset";
+  const bool reads = is_among(path, readings), writes = is_among(path, writings);
   if (!reads && !writes) return false;
-  if (reads && !is_method(message, "GET")) {
-    refuse_method(message, "GET");
-  } else if (writes && !is_method(message, "POST")) {
+  if (reads && !only_reads(message)) return true;
+  if (writes && !is_method(message, "POST")) {
     refuse_method(message, "POST");
   } else if (path == "/api/stats") {
     respond(message, {200, host_.stats()});
@@ -191,7 +225,7 @@ Reply Server::post(SoupServerMessage* message, const std::string& path) {
   // A form of another page cannot have this type without asking first, and is not answered when it asks.
   const char* type =
       soup_message_headers_get_content_type(soup_server_message_get_request_headers(message), nullptr);
-  if (g_strcmp0(type, "application/json") != 0)
+  if (type == nullptr || g_ascii_strcasecmp(type, "application/json") != 0)
     return refusal(415, "Content-Type has to be application/json");
   const SoupMessageBody* body = soup_server_message_get_request_body(message);
   std::string problem;

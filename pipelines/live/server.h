@@ -28,7 +28,10 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  bool listen(std::string* error) { return doorway_.listen(options_.bind, options_.port, error); }
+  bool listen(std::string* error) {
+    return doorway_.use_certificate(options_.tls_cert, options_.tls_key, error) &&
+           doorway_.listen(options_.bind, options_.port, error);
+  }
   guint16 port() const { return doorway_.port(); }
   unsigned connections() const { return doorway_.connections(); }
   guint64 refused_connections() const { return doorway_.refused(); }
@@ -43,6 +46,7 @@ class Server {
   static void on_websocket(SoupServer*, SoupServerMessage*, const char* path, SoupWebsocketConnection*,
                            gpointer self);
   static void on_chunk(SoupServerMessage* message, GBytes* chunk, gpointer self);
+  std::string own_path(const std::string& path) const;
   void refuse_body(SoupServerMessage* message);
   void check(SoupServerMessage* message, const std::string& path, GHashTable* query);
   void answer(SoupServerMessage* message, const std::string& path);

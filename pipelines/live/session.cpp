@@ -121,7 +121,9 @@ void Session::watch(const Json& request) {
   }
   viewer_.reset();
   PeerEvents events;
-  events.offer = [this](const std::string& sdp) { send({{"type", "offer"}, {"sdp", sdp}}); };
+  events.offer = [this](const std::string& sdp) {
+    send({{"type", "offer"}, {"sdp", sdp}, {"ice_servers", host_.ice_servers()}});
+  };
   events.candidate = [this](unsigned mline, const std::string& candidate) {
     send({{"type", "candidate"}, {"mline", mline}, {"candidate", candidate}});
   };

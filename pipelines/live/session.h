@@ -18,6 +18,8 @@ struct SessionHost {
   virtual Feed& feed() = 0;
   /// The first message: everything that a page needs to begin.
   virtual Json hello() = 0;
+  /// What a browser's RTCPeerConnection takes as iceServers.
+  virtual Json ice_servers() = 0;
   /// Null and a sentence if it cannot be; among them that enough are watching.
   virtual std::shared_ptr<Peer> make_viewer(Codec codec, PeerEvents events, std::string* error) = 0;
 };

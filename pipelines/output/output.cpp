@@ -21,9 +21,14 @@ std::string without_secrets(const std::string& address) {
   return shown;
 }
 
-/// The last part of an address is an RTMP stream's key, which some sinks put into their messages.
+/// What follows the last slash behind host and port, or what it is asked with, is a stream's key, which some
+/// sinks put into their messages.
 std::string without_key(std::string text, const std::string& address) {
-  const std::string key = address.substr(address.rfind('/') + 1);
+  const size_t scheme = address.find("://"), host = scheme == std::string::npos ? 0 : scheme + 3;
+  const size_t query = address.find('?', host), slash = address.substr(0, query).rfind('/');
+  const size_t begin = slash != std::string::npos && slash >= host ? slash : query;
+  if (begin == std::string::npos) return text;
+  const std::string key = address.substr(begin + 1);
   if (key.size() < 4) return text;
   for (size_t at = 0; (at = text.find(key, at)) != std::string::npos;) text.replace(at, key.size(), "…");
   return text;
@@ -90,7 +95,7 @@ void Output::started() {
   events_.tell("info", title() + ": on air");
 }
 
-void Output::broken(const std::string& reason) {
+void Output::broken(const std::string& reason, unsigned at_least) {
   if (state_ == State::Waiting || state_ == State::Ended) return;
   state_ = State::Waiting;
   reason_ = without_key(reason, config_.address);
@@ -101,7 +106,8 @@ void Output::broken(const std::string& reason) {
     end(text);
     return;
   }
-  const unsigned delay = std::min(longest_delay, 1U << std::min(failures_, 4U));
+  const unsigned delay =
+      std::max(std::min(longest_delay, 1U << std::min(failures_, 4U)), std::min(longest_wish, at_least));
   ++failures_;
   const std::string count = std::to_string(failures_) +
                             (config_.retries ? " of " + std::to_string(*config_.retries) : std::string());

@@ -37,7 +37,8 @@ class Output {
 
   static constexpr gint64 patience = 10 * G_USEC_PER_SEC;      ///< with a side that takes nothing
   static constexpr gint64 steady_after = 10 * G_USEC_PER_SEC;  ///< then failures are counted from 0 again
-  static constexpr unsigned longest_delay = 15;                ///< seconds
+  static constexpr unsigned longest_delay = 15;                ///< seconds, of our own accord
+  static constexpr unsigned longest_wish = 3600;               ///< seconds, if the other side asks for it
 
   Output(Config config, Events events);
   virtual ~Output();
@@ -69,7 +70,8 @@ class Output {
   /// Four times a second while open.
   virtual void look() {}
   void started();
-  void broken(const std::string& reason);
+  /// Tried again at the earliest after `at_least` seconds, of which more than an hour counts as an hour.
+  void broken(const std::string& reason, unsigned at_least = 0);
   void finished() { end(""); }
 
  private:

@@ -6,7 +6,7 @@ import { Picture } from "./picture.js";
 const $ = (id) => document.getElementById(id);
 const state = { stats: null, statsAt: 0, chunks: [], prompts: [], open: false };
 const chunksKept = 240, silence = 8000; // milliseconds without a word from the server: it is out of reach
-let socket = null, heardAt = 0, delay = 500, dirty = true, thresholdTimer = 0, holdThreshold = 0;
+let socket = null, heardAt = 0, delay = 500, attempt = 0, retry = 0, dirty = true, thresholdTimer = 0, holdThreshold = 0;
 
 const token = () => new URLSearchParams(location.hash.slice(1)).get("token") || "";
 const picture = new Picture($("video"), send, (text) => {
@@ -29,36 +29,60 @@ function link(how, text) {
 }
 
 async function connect() {
-  const query = token() ? `?token=${encodeURIComponent(token())}` : "";
+  clearTimeout(retry);
+  const mine = ++attempt;
   // A WebSocket does not say why it was refused; this does.
   const answer = await fetch("api/stats", {
     headers: token() ? { Authorization: `Bearer ${token()}` } : {}, signal: AbortSignal.timeout(silence),
   }).catch(() => null);
+  if (mine !== attempt) return; // another has begun
   if (answer && answer.status === 401) {
     link("bad", "token wanted");
     $("ask-token").showModal();
     return;
   }
-  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws${query}`);
+  if (answer && !answer.ok) {
+    const { error } = await answer.json().catch(() => ({}));
+    lost("refused", error || `the server answers ${answer.status}`);
+    return;
+  }
+  const url = new URL("ws", location); // beside the page, wherever a proxy has it
+  url.protocol = location.protocol.replace("http", "ws");
+  if (token()) url.search = `?token=${encodeURIComponent(token())}`;
+  const opening = (socket = new WebSocket(url));
+  let open = false;
   heardAt = performance.now();
   socket.onopen = () => {
+    open = true;
     delay = 500;
     link("good", "live");
     picture.watch($("codec").value);
   };
   socket.onmessage = ({ data }) => heard(JSON.parse(data));
-  socket.onclose = ({ reason }) => lost(reason || "disconnected");
+  socket.onclose = ({ reason }) => {
+    if (socket !== opening) return;
+    const unopened = answer && !open ? "the server answers, but no WebSocket comes through: a proxy in between has to pass it on" : "";
+    lost(reason || "disconnected", unopened);
+  };
 }
 
-function lost(why) {
+function lost(why, more) {
   if (socket) socket.onclose = socket.onmessage = null;
   socket = null;
   picture.stop();
   link("bad", why);
   $("curtain").hidden = false;
-  $("curtain").textContent = "no connection; trying again";
-  setTimeout(connect, delay);
+  $("curtain").textContent = `${more || "no connection"}; trying again`;
+  clearTimeout(retry);
+  retry = setTimeout(connect, delay);
   delay = Math.min(8000, delay * 2);
+}
+
+// Who wakes up, shows the page again or has a network again does not want to wait.
+function awake() {
+  if (document.hidden || $("ask-token").open) return;
+  if (socket) checkSilence();
+  else connect();
 }
 
 // A cut network closes nothing: the server's figures, which come twice a second, tell that it is there.
@@ -94,22 +118,19 @@ const heardOf = {
     if (message.unknown_words) notice("warning", `the model does not know “${message.unknown_words}”`);
     listPrompts();
   },
-  offer: (message) => picture.offered(message.sdp).catch((error) => notice("error", `no picture: ${error.message}`)),
+  offer: (message) => picture.offered(message).catch((error) => notice("error", `no picture: ${error.message}`)),
   candidate: (message) => picture.candidate(message),
   viewer(message) {
     if (message.state === "failed") {
       notice("warning", message.reason || "the connection failed");
-      picture.again();
+      picture.again(message.reason);
     }
   },
   notice: (message) => notice(message.level, message.text),
   reply(message) {
     if (message.status < 400) return;
     notice("error", message.error);
-    if (message.to === "watch") {
-      $("curtain").textContent = message.error;
-      picture.again();
-    }
+    if (message.to === "watch" || message.to === "answer") picture.again(message.error);
   },
 };
 
@@ -235,6 +256,10 @@ document.addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
+document.addEventListener("visibilitychange", awake);
+document.addEventListener("resume", awake);
+window.addEventListener("pageshow", ({ persisted }) => persisted && awake());
+window.addEventListener("online", awake);
 window.addEventListener("resize", () => (dirty = true));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (dirty = true));
 window.picture = picture; // for tests and the curious

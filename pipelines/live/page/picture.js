@@ -1,39 +1,70 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The picture: a WebRTC connection that the server offers. send(message) and what the server says are all it needs.
 
+// Why nothing came through, as far as one can tell here: `ours` and `theirs` are the kinds of candidates (host, srflx, relay) with
+// their addresses, `problems` what STUN and TURN servers have answered.
+export function whyNoWay({ ours, theirs, problems }) {
+  const list = (found) => [...found].map(([kind, address]) => (address ? `${kind} ${address}` : kind)).join(", ") || "none";
+  const relay = ours.has("relay") || theirs.has("relay");
+  const remedy = problems.length ? problems[problems.length - 1]
+    : relay ? "a TURN server relays, but it is not let through either"
+      : "a router or firewall is between; a TURN server would help (--turn of flowcache-live)";
+  return `no way to the picture: ${remedy}. Addresses of the server: ${list(theirs)}; of this browser: ${list(ours)}`;
+}
+
+// Longer than a connection takes through a TURN server; browsers themselves give up after half a minute.
+const patience = 12000;
+
 export class Picture {
   constructor(video, send, told) {
     this.video = video;
     this.send = send;
     this.told = told; // told(state): what a person may want to know
     this.connection = null;
-    this.timer = 0;
+    this.timer = this.doubt = 0;
+    this.reason = ""; // why the attempts of before failed
   }
 
   watch(codec) {
     this.stop();
+    if (codec !== this.codec) this.reason = "";
     this.codec = codec;
-    this.told("waiting for the picture");
+    if (!("RTCPeerConnection" in window)) return this.told("this browser has no WebRTC, or it is switched off");
+    const known = RTCRtpReceiver.getCapabilities && RTCRtpReceiver.getCapabilities("video");
+    if (known && !known.codecs.some((c) => c.mimeType.toLowerCase() === `video/${codec}`)) {
+      return this.told(`this browser cannot decode ${codec === "h264" ? "H.264" : "VP8"}: choose the other codec`);
+    }
+    this.told(this.reason || "waiting for the picture");
     this.send({ type: "watch", codec });
   }
 
   stop() {
     clearTimeout(this.timer);
+    clearTimeout(this.doubt);
     if (this.connection) this.connection.close();
     this.connection = null;
   }
 
-  // Again, a little later, with the same codec.
-  again() {
+  // Again, a little later, with the same codec; until it goes, people see why it did not.
+  again(reason) {
+    if (this.connection && !this.ways.stood) reason = whyNoWay(this.ways);
+    this.reason = reason || this.reason;
+    this.told(this.reason ? `${this.reason}; trying again` : "trying again");
     this.stop();
     this.timer = setTimeout(() => this.watch(this.codec), 2000);
   }
 
-  async offered(sdp) {
+  async offered({ sdp, ice_servers: iceServers = [] }) {
     this.stop();
-    const connection = (this.connection = new RTCPeerConnection());
+    const connection = (this.connection = new RTCPeerConnection({ iceServers }));
+    const ways = (this.ways = { ours: new Map(), theirs: new Map(), problems: [] });
     connection.onicecandidate = ({ candidate }) => {
-      if (candidate) this.send({ type: "candidate", mline: candidate.sdpMLineIndex, candidate: candidate.candidate });
+      if (!candidate) return;
+      this.send({ type: "candidate", mline: candidate.sdpMLineIndex, candidate: candidate.candidate });
+      if (candidate.candidate) ways.ours.set(candidate.type, candidate.address);
+    };
+    connection.onicecandidateerror = ({ url, errorCode, errorText }) => {
+      if (url && url.startsWith("turn")) ways.problems.push(`the TURN server ${url} says ${errorCode} ${errorText}`.trim());
     };
     connection.ontrack = ({ track, receiver }) => {
       if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
@@ -42,13 +73,18 @@ export class Picture {
     };
     connection.onconnectionstatechange = () => {
       if (this.connection !== connection) return;
-      if (connection.connectionState === "connected") this.told("");
-      if (connection.connectionState === "disconnected") this.told("the connection is interrupted");
-      if (connection.connectionState === "failed") {
-        this.told("the connection failed; trying again");
-        this.again();
+      if (connection.connectionState === "connected") {
+        clearTimeout(this.doubt);
+        ways.stood = true;
+        this.reason = "";
+        this.told("");
       }
+      if (connection.connectionState === "disconnected") this.told("the connection is interrupted");
+      if (connection.connectionState === "failed") this.again("the connection failed");
     };
+    this.doubt = setTimeout(() => {
+      if (this.connection === connection && connection.connectionState !== "connected") this.told(whyNoWay(ways));
+    }, patience);
     this.early = [];
     await connection.setRemoteDescription({ type: "offer", sdp });
     for (const candidate of this.early) this.candidate(candidate);
@@ -59,6 +95,8 @@ export class Picture {
 
   candidate(message) {
     if (!this.connection) return;
+    const [, address, kind] = message.candidate.match(/^candidate:\S+ \S+ \S+ \S+ (\S+) \S+ typ (\w+)/) || [];
+    if (kind) this.ways.theirs.set(kind, address);
     if (this.early && !this.connection.remoteDescription) {
       this.early.push(message);
       return;
