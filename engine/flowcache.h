@@ -151,7 +151,8 @@ typedef struct {
   const char* precision; /* "fp32", "bf16": of matrix products and convolutions; "auto" (NULL): bf16 where the GPU or the
                             CPU (fc_cpu_describe()) has instructions for it, else fp32; "fp8": bf16, and the transformer's
                             matrices are kept in 8 bits, half the memory */
-  uint32_t threads;      /* CPU threads for one stream's arithmetic; 0: all cores */
+  uint32_t threads;      /* CPU threads for one stream's arithmetic; 0: as many as this process may keep busy, by its affinity
+                            and its control group's quota; more than those is an error */
   uint64_t memory_limit; /* bytes the preflight may plan with; 0: what the device has free */
   uint32_t slice_tokens; /* most tokens that a block's projections, text attention and feed-forward take at once: less
                             memory, more calls; 0: all of a chunk (Wan on a CPU: at most 64 a core anyhow) */

@@ -34,8 +34,9 @@ void install_model_properties(GObjectClass* k) {
           kReady));
   g_object_class_install_property(
       k, PROP_THREADS,
-      g_param_spec_uint("threads", "Threads", "CPU threads of the model's arithmetic (0 = all cores)", 0,
-                        1024, 0, kReady));
+      g_param_spec_uint("threads", "Threads",
+                        "CPU threads of the model's arithmetic (0 = all that the process may use)", 0, 1024,
+                        0, kReady));
   g_object_class_install_property(
       k, PROP_STEPS,
       g_param_spec_uint("steps", "Steps", "Denoising steps per chunk (0 = the model's default)", 0, 1000, 0,

@@ -11,6 +11,8 @@ BUILD=$ROOT/build
 DEPS=$ROOT/deps
 LIBTORCH=$DEPS/libtorch
 readonly ROOT BUILD DEPS LIBTORCH
+# shellcheck source=tools/resources.sh
+source "$ROOT/tools/resources.sh"
 
 TORCH_WHEEL=torch==2.11.0
 # What libtorch_cpu.so names as needed even where no GPU is used.
@@ -190,8 +192,8 @@ setup_configure() {
 # One compiler needs up to 1.5 GB with Torch's headers: no more of them than fit.
 build_jobs() {
   local cores memory_kb jobs
-  cores=$(nproc)
-  memory_kb=$(awk '/MemAvailable/ { print $2 }' /proc/meminfo)
+  cores=$(allowed_cpus)
+  memory_kb=$(free_memory_kb)
   jobs=$((memory_kb / 1500000))
   if [[ $jobs -lt 1 ]]; then jobs=1; fi
   echo $((jobs < cores ? jobs : cores))

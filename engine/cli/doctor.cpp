@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "cli/commands.h"
+#include "resources.h"
 
 namespace flowcache::cli {
 
@@ -40,7 +41,9 @@ std::string loaded_file(const std::string& name) {
 }
 
 bool check_cpu() {
-  const std::string cores = std::to_string(std::thread::hardware_concurrency()) + " cores";
+  const unsigned allowed = allowed_cpus(), online = std::thread::hardware_concurrency();
+  std::string cores = std::to_string(allowed) + (allowed == 1 ? " core" : " cores");
+  if (allowed < online) cores += " (of " + std::to_string(online) + ", by affinity and control group)";
   fc_cpu_info cpu{};
   cpu.size = sizeof cpu;
   if (fc_cpu_describe(&cpu) != FC_OK) return report(false, "CPU", cores + "; " + fc_last_error());
@@ -98,6 +101,7 @@ int examine() {
   const std::string torch = loaded_file("libtorch_cpu.so");
   good &= report(!torch.empty(), "LibTorch", torch.empty() ? "not loaded" : torch);
   good &= check_cpu();
+  note("memory", std::to_string(free_host_memory() / 1000000) + " MB free for this process");
 
   fc_engine_config config{};
   config.size = sizeof config;

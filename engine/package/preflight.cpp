@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
-#include <sstream>
 
 #include "error.h"
 #include "package/fields.h"
@@ -13,35 +11,6 @@ namespace flowcache {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The first number of a file; nothing for "max" or a file that is not there.
-std::optional<uint64_t> number_in(const fs::path& file) {
-  std::ifstream in(file);
-  uint64_t value = 0;
-  if (!(in >> value)) return std::nullopt;
-  return value;
-}
-
-// What the limits of this process's control group and its parents leave; version 2, then version 1.
-std::optional<uint64_t> control_group_free() {
-  std::ifstream in("/proc/self/cgroup");
-  std::optional<uint64_t> least;
-  for (std::string line; std::getline(in, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool v2 = controllers.empty();
-    if (!v2 && controllers.find("memory") == std::string::npos) continue;
-    const fs::path root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
-    for (fs::path group = fs::path(line.substr(second + 1)).relative_path();; group = group.parent_path()) {
-      const auto limit = number_in(root / group / (v2 ? "memory.max" : "memory.limit_in_bytes"));
-      const auto used = number_in(root / group / (v2 ? "memory.current" : "memory.usage_in_bytes"));
-      if (limit && used) least = std::min(least.value_or(UINT64_MAX), *limit > *used ? *limit - *used : 0);
-      if (group.empty()) break;
-    }
-  }
-  return least;
-}
 
 std::string megabytes(uint64_t bytes) {
   char text[32];
@@ -125,16 +94,6 @@ std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPl
       {"working memory", working + 4 * 16 * pixels * 2},  // the decoder's widest layers
       {"frames of a chunk", 4 * 3 * pixels * package.frames_per_chunk},
   };
-}
-
-uint64_t free_host_memory() {
-  uint64_t free = UINT64_MAX;
-  std::ifstream in("/proc/meminfo");
-  for (std::string line; std::getline(in, line);) {
-    uint64_t kib = 0;
-    if (std::sscanf(line.c_str(), "MemAvailable: %lu kB", &kib) == 1) free = kib * 1024;
-  }
-  return std::min(free, control_group_free().value_or(UINT64_MAX));
 }
 
 void check_memory(const std::vector<MemoryNeed>& needs, uint64_t available, const std::string& where) {

@@ -42,9 +42,6 @@ uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element);
 // files that are missing are FC_ERROR_NOT_FOUND.
 std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPlan& plan);
 
-// Bytes that this process may still take: the least of MemAvailable and what its control groups leave.
-uint64_t free_host_memory();
-
 // The needs of the host (true) or of the device alone.
 std::vector<MemoryNeed> needs_of(const std::vector<MemoryNeed>& needs, bool host);
 

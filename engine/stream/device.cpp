@@ -8,7 +8,6 @@
 
 #include <cstdlib>
 #include <mutex>
-#include <thread>
 
 #include "error.h"
 #include "log.h"
@@ -91,9 +90,8 @@ void warn_of_spinning_threads(at::Device device) {
         "this program and whatever runs beside it; set it before the program starts");
 }
 
-void use_threads(uint32_t threads) {
-  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  const int wanted = static_cast<int>(threads == 0 ? cores : std::min(threads, cores));
+void use_threads(unsigned threads) {
+  const int wanted = static_cast<int>(threads);
   if (at::get_num_threads() != wanted) at::set_num_threads(wanted);
 }
 

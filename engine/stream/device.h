@@ -25,8 +25,8 @@ const char* name_of(Precision precision);
 // Why no GPU is used, for people: "no NVIDIA driver: libcuda.so.1: cannot open …"; "" if one can be.
 std::string why_no_cuda();
 
-// Sets the calling thread's number of arithmetic threads (a thread-local setting of OpenMP). 0: all cores.
-void use_threads(uint32_t threads);
+// Sets the calling thread's number of arithmetic threads (a thread-local setting of OpenMP), at least 1.
+void use_threads(unsigned threads);
 
 // Waits for what the calling thread has given the device to do; nothing on the CPU. A time that is measured without it
 // is that of giving the orders.

@@ -8,6 +8,7 @@
 #include "log.h"
 #include "networks/factory.h"
 #include "package/files.h"
+#include "resources.h"
 #include "stream/cpu_report.h"
 #include "stream/device.h"
 
@@ -19,7 +20,8 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   };
   const c10::InferenceMode inference;
   allowed_isa();  // a bad limit is told at once, on a GPU too: some kernels always run on the CPU
-  use_threads(options.threads);
+  const unsigned threads = checked_threads(options.threads);
+  use_threads(threads);
   report("read", 0.0);
   auto model = std::make_shared<LoadedModel>();
   model->package = read_package(options.model);
@@ -31,7 +33,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
                             cpu_report().bf16_emulated + "; use precision=auto or fp32");
   model->compute = precision.compute;
   model->weights = precision.weights;
-  model->threads = options.threads;
+  model->threads = threads;
   model->memory_limit = options.memory_limit;
   report("check", 0.05);
   check_files(model->package);

@@ -18,7 +18,7 @@ struct LoadOptions {
   std::string model;      // read_package()
   std::string device;     // choose_device()
   std::string precision;  // choose_precision()
-  uint32_t threads = 0;
+  uint32_t threads = 0;       // checked_threads()
   uint64_t memory_limit = 0;  // bytes; 0: what is free
   int64_t slice_tokens = 0;   // Transformer::slice_tokens()
 };
@@ -30,7 +30,7 @@ struct LoadedModel {
   ModelPackage package;
   at::Device device = at::kCPU;
   at::ScalarType compute = at::kFloat, weights = at::kFloat;  // the two halves of a Precision
-  uint32_t threads = 0;
+  unsigned threads = 1;  // of a stream's arithmetic; fixed, as results depend on it
   uint64_t memory_limit = 0;
   std::unique_ptr<Transformer> transformer;
   std::unique_ptr<Decoder> decoder;

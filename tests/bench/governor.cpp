@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "flowcache.h"
+#include "resources.h"
 
 namespace {
 
@@ -83,7 +84,7 @@ int main(int argc, char** argv) {
   check(fc_stream_open(engine, &config, &stream));
   run(stream, "alone", 2 * chunks);
   {
-    const Load load(std::thread::hardware_concurrency());
+    const Load load(flowcache::allowed_cpus());
     run(stream, "loaded", chunks);
   }
   run(stream, "after", chunks);

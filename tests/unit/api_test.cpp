@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The C API as a program sees it: the shared library and the header, with the model that ships.
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <cstring>
+#include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "flowcache.h"
@@ -121,6 +124,46 @@ TEST(ApiWithoutModel, OpeningFailsWithASentence) {
     EXPECT_TRUE(says(row.part)) << fc_last_error();
     EXPECT_EQ(engine, nullptr);
   }
+}
+
+TEST(ApiWithoutModel, MoreThreadsThanTheProcessMayUseAreRefused) {
+  auto config = sized<fc_engine_config>();
+  config.device = "cpu";
+  config.threads = std::thread::hardware_concurrency() + 1;
+  fc_engine* engine = nullptr;
+  EXPECT_EQ(fc_engine_open(&config, nullptr, nullptr, &engine), FC_ERROR_ARGUMENT);
+  EXPECT_TRUE(says(("threads=" + std::to_string(config.threads)).c_str())) << fc_last_error();
+}
+
+size_t threads_of_process() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task"), end;
+  return static_cast<size_t>(std::distance(tasks, end));
+}
+
+TEST(ApiWithoutModel, AThreadOfOneProcessorStartsNoOthers) {
+  std::thread([] {
+    cpu_set_t all, one;
+    ASSERT_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++i)
+      if (CPU_ISSET(i, &all)) CPU_SET(i, &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    const size_t before = threads_of_process();
+    auto config = sized<fc_engine_config>();
+    config.device = "cpu";
+    fc_engine* engine = nullptr;
+    ASSERT_EQ(fc_engine_open(&config, nullptr, nullptr, &engine), FC_OK) << fc_last_error();
+    auto stream_config = default_stream();
+    stream_config.steps = 1;
+    fc_stream* stream = nullptr;
+    fc_chunk* chunk = nullptr;
+    ASSERT_EQ(fc_stream_open(engine, &stream_config, &stream), FC_OK) << fc_last_error();
+    ASSERT_EQ(fc_stream_next(stream, &chunk), FC_OK) << fc_last_error();
+    EXPECT_EQ(threads_of_process(), before);
+    fc_chunk_unref(chunk);
+    fc_stream_close(stream);
+    fc_engine_unref(engine);
+  }).join();
 }
 
 TEST(ApiWithoutModel, EveryPrecisionLoadsUnderItsName) {

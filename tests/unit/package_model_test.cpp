@@ -181,7 +181,6 @@ TEST(Preflight, PlansTheModelThatShips) {
   EXPECT_LT(total({}), 1'000'000'000u);
   EXPECT_EQ(total({.kv_budget = 500'000'000}) - total({.kv_budget = 400'000'000}), 100'000'000u);
   EXPECT_GT(total({.branches = 2}), total({}));
-  EXPECT_GT(free_host_memory(), 1'000'000u);
 }
 
 }  // namespace
