@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// bench-forward [MODEL [fp32|bf16 [THREADS [RUNS]]]]: times the parts of one chunk of a model, with a full
-// history.
+// bench-forward [MODEL [fp32|bf16 [THREADS [RUNS [forward]]]]]: times the parts of one chunk of a model, with
+// a full history; "forward": its transformer alone. THREADS 0: as many as the process may use.
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
@@ -11,6 +11,7 @@
 #include <functional>
 
 #include "networks/factory.h"
+#include "resources.h"
 
 namespace {
 
@@ -56,12 +57,11 @@ int main(int argc, char** argv) try {
   const c10::InferenceMode inference;
   const std::string folder = argc > 1 ? argv[1] : FLOWCACHE_SOURCE_DIR "/models/ambient";
   const at::ScalarType type = argc > 2 && std::string(argv[2]) == "bf16" ? at::kBFloat16 : at::kFloat;
-  at::set_num_threads(argc > 3 ? std::max(1, std::atoi(argv[3])) : 2);
+  at::set_num_threads(static_cast<int>(checked_threads(argc > 3 ? std::atoi(argv[3]) : 0)));
   const int runs = argc > 4 ? std::max(1, std::atoi(argv[4])) : 20;
 
   const ModelPackage package = read_package(folder);
   const auto transformer = make_transformer(package, type, at::kCPU);
-  const auto decoder = make_decoder(package, type, at::kCPU);
   const auto condition = transformer->condition(make_text_encoder(package, at::kCPU)->encode("").embedding);
   const int64_t frames = package.latent_frames_per_chunk;
   const at::Tensor latent =
@@ -75,6 +75,8 @@ int main(int argc, char** argv) try {
               type == at::kFloat ? "fp32" : "bf16", at::get_num_threads(), static_cast<long>(tokens),
               static_cast<long>(history));
   report("forward", runs, [&] { transformer->forward(latent, 500.0, 9, *condition, kv); });
+  if (argc > 5) return 0;
+  const auto decoder = make_decoder(package, type, at::kCPU);
   const auto state = decoder->open();
   const at::Tensor latents = latent.transpose(0, 1).contiguous();
   report("decode ", runs / 4 + 1, [&] { decoder->decode(latents, *state); });

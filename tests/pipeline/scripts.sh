@@ -39,10 +39,13 @@ refuses "rtsp.sh: a port beyond all" "is not a port" pipelines/rtsp.sh 70000
 refuses "udp.sh: no port" "is not HOST:PORT" pipelines/udp.sh 127.0.0.1
 refuses "file.sh: no such folder" "does not exist" pipelines/file.sh "$WORK/none/x.mp4"
 refuses "file.sh: no such sound" "no such file" pipelines/file.sh --audio "$WORK/none.wav" "$WORK/x.mp4"
+refuses "gate.sh: no such instructions" "avx2 or native" tests/bench/gate.sh --isa mmx
+refuses "gate.sh: an option without its value" "needs a value" tests/bench/gate.sh --seconds
+refuses "peers.sh: no peers" "run: tests/bench/peers.sh --install" env FLOWCACHE_PEERS="$WORK/none" tests/bench/peers.sh
 refuses "pipewire.sh: a name with a space" "may have letters" pipelines/pipewire.sh "a name"
 
 if command -v shellcheck >/dev/null; then
-  check "shellcheck" shellcheck -x demo.sh test.sh .ci/run tools/*.sh pipelines/*.sh tests/pipeline/*.sh
+  check "shellcheck" shellcheck -x demo.sh test.sh .ci/run tools/*.sh pipelines/*.sh tests/pipeline/*.sh tests/bench/*.sh
 else
   skip "shellcheck" "shellcheck is not installed"
 fi
