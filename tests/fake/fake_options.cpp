@@ -32,6 +32,7 @@ bool parse(const std::string& text, Options* o, std::string* error) {
       {"throw_at", [&](uint64_t v) { o->throw_at = v; }},
       {"end_at", [&](uint64_t v) { o->end_at = v; }},
       {"blank", [&](uint64_t v) { o->blank = v; }},
+      {"twice", [&](uint64_t v) { o->twice = v; }},
       {"cuda", [&](uint64_t v) { o->cuda = v; }},
       {"throw_open", [&](uint64_t v) { o->throw_open = v; }},
   };

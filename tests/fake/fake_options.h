@@ -24,6 +24,7 @@ struct Options {
   uint64_t throw_at = kNever;  ///< … throws
   uint64_t end_at = kNever;    ///< … says FC_ENDED
   uint32_t blank = 0;          ///< frames are not painted, for measurements
+  uint32_t twice = 0;          ///< the frame's number is painted twice: fake_paint.h
   uint32_t cuda = 0;  ///< runs on the device unless it is told not to; 1: writes CUDA memory, 2: refuses to
   uint32_t throw_open = 0;  ///< fc_engine_open() throws
 };

@@ -13,9 +13,9 @@ std::array<uint8_t, 3> seed_colour(uint64_t seed) {
 
 std::array<uint8_t, 3> Picture::pixel(uint32_t x, uint32_t y) const {
   const uint32_t band = std::min(2u, y * 3 / height);
-  if (band == 2) return seed_colour(seed);
+  if (band == 2 && !twice) return seed_colour(seed);
   const uint32_t bit = 15 - std::min(15u, x * 16 / width);
-  const uint8_t level = ((band == 0 ? number : hash) >> bit) & 1 ? 255 : 0;
+  const uint8_t level = ((band == 1 ? hash : number) >> bit) & 1 ? 255 : 0;
   return {level, level, level};
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The fake engine's picture: three bands. The first shows 16 bits of the frame's number as white and black
-// blocks, the second 16 bits of the prompt's hash, the third one colour that depends on the seed. Blocks
-// survive an encoder.
+// blocks, the second 16 bits of the prompt's hash, the third one colour that depends on the seed, or the
+// number again: no part of a picture passes for one of another frame then. Blocks survive an encoder.
 #pragma once
 
 #include <array>
@@ -16,6 +16,7 @@ struct Picture {
   uint32_t number;  ///< of the frame since the start of the stream
   uint32_t hash;    ///< of the prompt
   uint64_t seed;
+  bool twice = false;  ///< the number in the third band too
 
   /// Red, green, blue of a pixel.
   std::array<uint8_t, 3> pixel(uint32_t x, uint32_t y) const;

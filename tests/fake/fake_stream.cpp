@@ -232,7 +232,8 @@ fc_status fc_chunk_write(const fc_chunk* c, uint32_t frame, const fc_planes* pla
     return fake::fail(FC_ERROR_DEVICE, "CUDA memory of another context, or an engine on the CPU");
   if (c->engine->options.blank != 0) return FC_OK;
   const auto number = static_cast<uint32_t>(c->info.chunk * c->info.frames + frame);
-  fake::paint({c->info.width, c->info.height, number, c->hash, c->info.seed}, *planes);
+  fake::paint({c->info.width, c->info.height, number, c->hash, c->info.seed, c->engine->options.twice != 0},
+              *planes);
   return FC_OK;
 }
 

@@ -30,11 +30,18 @@ done
 refuses "rtmp.sh: no RTMP address" "is not rtmp://" pipelines/rtmp.sh http://127.0.0.1/live
 refuses "rtmp.sh: no key" "is not rtmp://" pipelines/rtmp.sh rtmp://127.0.0.1/
 refuses "rtmp.sh: --retry" "whole number" pipelines/rtmp.sh --retry often rtmp://127.0.0.1/live/key
-for url in srt://127.0.0.1 srt://:0 srt://:65536 udp://127.0.0.1:1 ""; do
+for url in srt://127.0.0.1 srt://:0 srt://:65536 udp://127.0.0.1:1 "" srt://::1:9000 "srt://h:1?streamid=a b" "srt://h:1?streamid=a#b"; do
   refuses "srt.sh: '$url'" "is not srt://" pipelines/srt.sh "$url"
 done
 refuses "srt.sh: a short passphrase" "SRT wants 10 to 79" pipelines/srt.sh --passphrase short srt://:9000
 refuses "srt.sh: two addresses" "exactly one address" pipelines/srt.sh srt://:1 srt://:2
+refuses "srt.sh: a mode in the address" "with a HOST it calls" pipelines/srt.sh "srt://h:1?streamid=x&mode=listener"
+for script in srt.sh rtsp.sh; do
+  for address in "" "a b" "[::1" "::1;x"; do
+    refuses "$script: --bind '$address'" "is not an address" "pipelines/$script" --bind "$address"
+  done
+done
+refuses "udp.sh: IPv6 without brackets" "is not HOST:PORT" pipelines/udp.sh ::1:5004
 refuses "rtsp.sh: a port beyond all" "is not a port" pipelines/rtsp.sh 70000
 refuses "udp.sh: no port" "is not HOST:PORT" pipelines/udp.sh 127.0.0.1
 refuses "file.sh: no such folder" "does not exist" pipelines/file.sh "$WORK/none/x.mp4"

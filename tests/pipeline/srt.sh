@@ -59,6 +59,31 @@ check "and gets nothing" test ! -s "$WORK/nothing"
 refuses "the same port twice" "error: srt://:$port" pipelines/srt.sh --retry 0 "srt://:$port"
 stop "$secret" INT || true
 
+# A receiver that prints what a caller says it is.
+if /usr/bin/python3 -c 'import gi; gi.require_version("Gst", "1.0"); from gi.repository import Gst' 2>/dev/null; then
+  port=$(free_port)
+  cat >"$WORK/asks.py" <<'PY'
+import sys
+import gi
+gi.require_version("Gst", "1.0")
+from gi.repository import GLib, Gst
+Gst.init(None)
+pipeline = Gst.parse_launch(f"srtsrc name=source uri=srt://127.0.0.1:{sys.argv[1]}?mode=listener authentication=true ! fakesink")
+pipeline.get_by_name("source").connect("caller-connecting", lambda _, address, name: print(name, flush=True) or True)
+pipeline.set_state(Gst.State.PLAYING)
+GLib.MainLoop().run()
+PY
+  start asks /usr/bin/python3 "$WORK/asks.py" "$port"
+  start named pipelines/srt.sh "srt://127.0.0.1:$port?streamid=publish:a%23show"
+  named=$pid
+  says "the other side learns the streamid" asks '^publish:a#show$'
+  says "and is sent to" named ": on air$"
+  stop "$named" INT || true
+  check "it is in none of the messages" bash -c "! grep -v '^gst-launch' '$WORK/named.log' | grep -q show"
+else
+  skip "streamid" "python3-gi or gir1.2-gstreamer-1.0 is not installed"
+fi
+
 port=$(free_port)
 refuses "nobody to call" "error: srt://127.0.0.1:$port" pipelines/srt.sh --retry 0 "srt://127.0.0.1:$port"
 says "the receiver was killed: the caller says so and goes on" call "trying again .*the generation goes on"
