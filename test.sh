@@ -32,6 +32,8 @@ done
 cd "$ROOT"
 flowcache_setup --packages "gstreamer1.0-plugins-base-apps xvfb xauth ffmpeg python3-gi gir1.2-gstreamer-1.0 chromium chromium-driver iproute2 nftables"
 unpack_packages nginx nginx libnginx-mod-rtmp
+unpack_packages caddy caddy
+unpack_packages coturn coturn libevent-extra-2.1-7 libevent-openssl-2.1-7 libevent-core-2.1-7 libevent-pthreads-2.1-7 libhiredis0.14 libmariadb3 libpq5 libldap-2.5-0
 unpack_packages janus janus janus-tools libconfig9 libjansson4 libmicrohttpd12 libnice10 libsrtp2-1 libusrsctp2 libcurl4 libpcap0.8
 python3 "$ROOT/tools/run_tests.py" "$BUILD" "$filter" || status=$?
 give_back "$BUILD"

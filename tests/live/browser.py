@@ -17,7 +17,7 @@ class Browser:
     """One window. Use as a context: the browser and its driver end with it. On another host of the test (network.py):
     `within` is the command that runs another there, `host` its address, `us` ours."""
 
-    def __init__(self, width=1280, height=900, dark=False, within=(), host="127.0.0.1", us="127.0.0.1"):
+    def __init__(self, width=1280, height=900, dark=False, within=(), host="127.0.0.1", us="127.0.0.1", arguments=()):
         chromium, driver = need("chromium", "chromium"), need("chromedriver", "chromium-driver")
         self.folder = tempfile.mkdtemp(prefix="flowcache-browser-")
         remote = [] if host == us else [f"--allowed-ips={us}", "--allowed-origins=*"]
@@ -29,7 +29,7 @@ class Browser:
                 self.port = int(line.split()[-1].strip("."))
                 self.base = f"http://{host}:{self.port}"
                 break
-        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+        arguments = [*arguments, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
                      "--disable-extensions", "--disable-background-networking", "--mute-audio",
                      "--autoplay-policy=no-user-gesture-required", "--blink-settings=preferredColorScheme=%d" % (0 if dark else 1),
                      f"--window-size={width},{height}", f"--user-data-dir={self.folder}"]

@@ -8,56 +8,41 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 
-from program import Live, Skip, eventually, need, run
+from hosts import Host, cable, enter
+
+enter()
+
+from browser import Browser  # noqa: E402
+from peers import Nginx, free_port, output  # noqa: E402
+from program import Live, Skip, eventually, need, run  # noqa: E402
 
 NEAR, FAR, TOKEN = "10.77.0.1", "10.77.0.2", "open sesame"
 MUCH = "width=640,height=384,fps_n=32,frames=8,steps=8,chunk_ms=50"  # more bytes than the others' fake engine
-INSIDE = "FLOWCACHE_TEST_NETWORK"
-UNSHARE = ["unshare", "--net"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
-
 live = near = far = host = None
 
 
-def command(*words, text=None):
-    done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (words, done.stderr)
-
-
-class Host:
-    """Another network namespace, at the far end of a cable."""
+class Far(Host):
+    """Another host, at the far end of a cable."""
 
     def __init__(self):
-        self.process = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
-        self.within = ["nsenter", "--net", "--target", str(self.process.pid)]
-        ours = os.readlink("/proc/self/ns/net")
-        eventually(lambda: os.readlink(f"/proc/{self.process.pid}/ns/net") != ours, "the other host is there")
-        command("ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", str(self.process.pid))
-        for within, name, address in (([], "near", NEAR), (self.within, "far", FAR)):
-            command(*within, "ip", "link", "set", "lo", "up")
-            command(*within, "ip", "address", "add", address + "/24", "dev", name)
-            command(*within, "ip", "link", "set", name, "up")
+        super().__init__()
+        cable(Host(own=True), NEAR + "/24", self, FAR + "/24")
 
     def filter(self, rules):
         """What nft drops there, in both directions; empty: nothing."""
         chains = "".join(f"chain {name} {{\n type filter hook {name} priority 0\n {rules}\n}}\n" for name in ("input", "output"))
-        command(*self.within, "nft", "-f", "-", text="flush ruleset\n" + (f"table inet bad {{\n{chains}}}\n" if rules else ""))
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
+        self.rules(f"table inet bad {{\n{chains}}}\n" if rules else "")
 
 
 def starts():
     """a viewer on each of two hosts"""
     global live, near, far, host
     need("nft", "nftables")
-    host = Host()
+    host = Far()
     live = Live("--bind", NEAR, "--token", TOKEN, fake=MUCH)
     live.token = TOKEN
     live.ready()
@@ -179,23 +164,6 @@ def takes_nothing():
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
-
-def enter():
-    """Runs this file again in a network namespace of its own, or skips all."""
-    possible = shutil.which("unshare") and shutil.which("ip") and subprocess.run(
-        [*UNSHARE, "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode == 0
-    if not possible:
-        print("ok 1 - bad networks # SKIP no network namespace can be made here (or iproute2 is not installed)\n1..1")
-        sys.exit(0)
-    os.execvpe("unshare", [*UNSHARE, "sh", "-c", 'ip link set lo up && exec "$@"', "-", sys.executable, *sys.argv],
-               dict(os.environ, **{INSIDE: "1"}))
-
-
-if INSIDE not in os.environ:
-    enter()
-
-from browser import Browser  # noqa: E402
-from peers import Nginx, free_port, output  # noqa: E402
 
 try:
     tests = [starts, loss, cut, no_udp, stopped, takes_nothing]

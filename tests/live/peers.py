@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Servers of others that flowcache-live sends to, on 127.0.0.1."""
+"""Servers of others that flowcache-live has to do with."""
 
 import http.server
 import os
@@ -28,9 +28,9 @@ def answers(port, address="127.0.0.1"):
 
 
 class Nginx:
-    """nginx with its RTMP module; an application "live"."""
+    """nginx with its RTMP module; an application "live", of which `more` may say more."""
 
-    def __init__(self, folder, port):
+    def __init__(self, folder, port, more=""):
         program = need(ROOT + "/usr/sbin/nginx", "nginx")
         if not os.path.exists(RTMP_MODULE):
             raise Skip("libnginx-mod-rtmp is not installed")
@@ -39,7 +39,7 @@ class Nginx:
             text.write(f"""load_module {RTMP_MODULE};
 daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{}}
-rtmp {{ access_log off; server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}
+rtmp {{ access_log off; server {{ listen 127.0.0.1:{port}; application live {{ live on; {more} }} }} }}
 """)
         self.process = subprocess.Popen([program, "-p", folder, "-c", file], stderr=subprocess.DEVNULL)
         eventually(lambda: answers(port), "nginx listens")
@@ -47,6 +47,29 @@ rtmp {{ access_log off; server {{ listen 127.0.0.1:{port}; application live {{ l
     def stop(self):
         self.process.kill()
         self.process.wait()
+
+
+class Turn:
+    """coturn, for STUN and TURN with a shared secret, at an address of another host of the test's."""
+
+    def __init__(self, folder, within, address, secret):
+        root = os.path.join(SOURCE, "deps/coturn")
+        if not os.path.exists(root):
+            root = ""
+        program = need(root + "/usr/bin/turnserver", "coturn")
+        environment = dict(os.environ, LD_LIBRARY_PATH=root + "/usr/lib/x86_64-linux-gnu")
+        self.log = open(os.path.join(folder, "turn.log"), "w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [*within, program, "-n", f"--listening-ip={address}", f"--relay-ip={address}", "--realm=test", "--use-auth-secret",
+             f"--static-auth-secret={secret}", "--no-cli", "--no-tls", "--no-dtls", "--log-file=stdout", "--simple-log",
+             f"--userdb={folder}/turn.db", f"--pidfile={folder}/turn.pid"],
+            stdout=self.log, stderr=subprocess.STDOUT, env=environment)
+        eventually(lambda: answers(3478, address), "the TURN server listens")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
 
 
 class WhipEndpoint(http.server.BaseHTTPRequestHandler):

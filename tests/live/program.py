@@ -65,8 +65,10 @@ class Live:
     """flowcache-live on the fake engine, or with fake=None on the one of this build."""
 
     token = ""  # of every request, where one is wanted
+    context = None  # of TLS
 
-    def __init__(self, *arguments, fake=FAKE, port="0"):
+    def __init__(self, *arguments, fake=FAKE, port="0", within=()):
+        """`within`: the command that runs another on another host of the test's."""
         self.folder = tempfile.mkdtemp(prefix="flowcache-live-")
         environment = dict(os.environ, GOMP_SPINCOUNT="1000",
                            GST_PLUGIN_PATH_1_0=os.path.join(BUILD, "gst-plugin"),
@@ -75,7 +77,7 @@ class Live:
             environment["FLOWCACHE_ENGINE"] = os.path.join(BUILD, "tests/fake/libflowcache-fake.so")
             environment["FLOWCACHE_FAKE"] = fake
         self.log = open(os.path.join(self.folder, "log"), "w+")
-        self.process = subprocess.Popen([PROGRAM, "--port", port, *arguments], env=environment,
+        self.process = subprocess.Popen([*within, PROGRAM, "--port", port, *arguments], env=environment,
                                         stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline().strip()
         self.url = line.split("#")[0]
@@ -129,7 +131,7 @@ class Live:
             headers.setdefault("Content-Type", "application/json")
         request = urllib.request.Request(self.url + path.lstrip("/"), data=body, headers=headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=20, context=self.context) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The server on the fake engine: what it answers, and what it makes of wrong, huge, slow and hostile visitors."""
 
+import contextlib
 import http.client
 import json
 import re
 import socket
 import subprocess
+import tempfile
 import time
 
+from certificate import make_certificate
 from program import FAKE, PROGRAM, Live, eventually, run
 from websocket import Closed, WebSocket, connect_tcp
 
@@ -339,7 +342,10 @@ def bad_arguments():
     """wrong arguments end with a sentence; beyond this machine only with a token"""
     for arguments, says in ((["--port", "70000"], "65535"), (["--bind", "0.0.0.0"], "--token"), (["--bind", "x"], "IP"),
                             (["--rtmp", "http://a/b"], "rtmp"), (["--whip", "x"], "--whip"), (["--seconds", "x"], "x"),
-                            (["--dance"], "dance"), (["extra"], "extra"), (["--token", "a", "--bind", "::"], "8 characters")):
+                            (["--dance"], "dance"), (["extra"], "extra"), (["--token", "a", "--bind", "::"], "8 characters"),
+                            (["--stun", "turn:a:b@c"], "other kind"), (["--turn", "turn:h:1"], "--turn-secret"),
+                            (["--turn", "turn:u:p@h:99999"], "no STUN or TURN"), (["--turn", "turn:u:p@h?transport=x"], "no STUN"),
+                            (["--public-url", "video.example.com"], "--public-url"), (["--public-url", "https://a/?b"], "--public-url")):
         done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 2 and says in done.stderr, (arguments, done.stderr)
     done = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True, timeout=30, check=False)
@@ -369,6 +375,87 @@ def tokens():
             assert client.status == 101 and client.receive()["type"] == "hello"
 
 
+def heads():
+    """what answers GET answers HEAD, with the same headers and no body; nothing else does"""
+    for path in ("/", "/live.js", "/openapi.json", "/healthz", "/metrics", "/api/stats", "/nothing"):
+        seen = []
+        for method in ("GET", "HEAD"):
+            connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=20)
+            connection.request(method, path)
+            answer = connection.getresponse()
+            seen.append((answer.status, answer.headers["Content-Type"], answer.headers["Content-Length"] is not None))
+            assert bool(answer.read()) == (method == "GET"), path
+            connection.close()
+        assert seen[0] == seen[1], (path, seen)
+    for path in ("/api/prompt", "/api/settings", "/api/reset"):
+        assert live.ask(path, method="HEAD")[0] == 405, path
+
+
+def letter_case():
+    """names of hosts, media types and authentication schemes have no case"""
+    for headers, wanted in (({"Host": f"LocalHost:{live.port}"}, 202), ({"Content-Type": "Application/JSON; charset=UTF-8"}, 202),
+                            ({"Host": f"LOCALHOST:{live.port}", "Origin": f"HTTP://localhost:{live.port}"}, 202),
+                            ({"Content-Type": "application/jsonp"}, 415)):
+        headers = {"Content-Type": "application/json", **headers}
+        assert live.ask("/api/settings", b'{"cache_threshold": 0.5}', headers)[0] == wanted, headers
+    with Live("--token", "open sesame") as guarded:
+        guarded.ready()
+        for header, wanted in (("bearer open sesame", 200), ("BEARER open sesame", 200), ("Bearer Open sesame", 401), ("bear", 401)):
+            assert guarded.ask("/api/stats", headers={"Authorization": header})[0] == wanted, header
+
+
+def public_url():
+    """--public-url: the name, origin and path of a proxy are taken, handed on or not, and no others"""
+    with Live("--public-url", "https://Video.Example.com/one/two/") as behind:
+        behind.ready()
+        assert behind.process.stdout.readline().strip() == "https://video.example.com/one/two/"
+        own, public, origin = f"127.0.0.1:{behind.port}", "video.example.com", "https://video.example.com"
+        for headers, wanted in (({"Host": public, "Origin": origin}, 202), ({"Host": own, "Origin": origin}, 202),
+                                ({"Host": f"{public}:443"}, 202), ({"Host": "VIDEO.example.com", "Origin": origin}, 202),
+                                ({"Host": own, "Origin": f"http://{own}"}, 202), ({"Host": "evil.example"}, 403),
+                                ({"Host": public, "Origin": "https://evil.example"}, 403),
+                                ({"Host": own, "Origin": "http://video.example.com"}, 403),
+                                ({"Host": own, "Origin": origin + ".evil.example"}, 403)):
+            assert behind.ask("/api/prompt", {"prompt": "fire"}, headers)[0] == wanted, headers
+        for path, wanted in (("/one/two/", 200), ("/one/two/live.js", 200), ("/one/two/api/stats", 200), ("/", 200),
+                             ("/one/two/nothing", 404), ("/one/twolive.js", 404), ("/one/", 404)):
+            assert behind.ask(path)[0] == wanted, path
+        connection = http.client.HTTPConnection("127.0.0.1", behind.port, timeout=20)
+        connection.request("GET", "/one/two")
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Location"]) == (308, "/one/two/"), answer.headers
+        connection.close()
+        for path in ("/ws", "/one/two/ws"):
+            with WebSocket(behind.port, path, headers={"Host": public, "Origin": origin}) as client:
+                assert client.status == 101 and client.receive()["type"] == "hello", path
+
+
+def tls():
+    """--tls-cert: HTTPS and WebSocket with that certificate; plain HTTP and handshakes that do not end are dropped"""
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key, context = make_certificate(folder, "IP:127.0.0.1")
+        with Live("--tls-cert", certificate, "--tls-key", key) as secure:
+            assert secure.url.startswith("https://"), secure.url
+            secure.context = context
+            secure.ready()
+            assert secure.ask("/api/prompt", {"prompt": "fire"})[0] == 202
+            assert secure.ask("/api/prompt", b" " * 70000, {"Content-Type": "application/json"})[0] == 413
+            with WebSocket(secure.port, context=context) as client:
+                assert client.receive()["type"] == "hello" and client.until("stats")
+            with connect_tcp(secure.port) as plain, connect_tcp(secure.port, 30) as silent:
+                plain.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                with contextlib.suppress(ConnectionError):
+                    assert b"HTTP" not in plain.recv(100)
+                eventually(lambda: secure.stats()["connections"]["open"] <= 2, "the first is forgotten")
+                assert silent.recv(100) == b""
+            eventually(lambda: secure.stats()["connections"]["open"] == 1, "the second, too")
+            secure.flows()
+        for arguments, says in ((["--tls-cert", certificate], "--tls-key"), (["--tls-cert", key, "--tls-key", key], "--tls-cert"),
+                                (["--tls-cert", folder + "/none", "--tls-key", key], "none")):
+            done = subprocess.run([PROGRAM, "--port", "0", *arguments], capture_output=True, text=True, timeout=30, check=False)
+            assert done.returncode in (1, 2) and says in done.stderr, done.stderr
+
+
 def engine_fails():
     """a failing engine ends the program with its sentence and status 1"""
     failing = Live(fake=FAKE + ",fail_at=2")
@@ -388,7 +475,7 @@ def seconds():
 try:
     run([starts, files, stats, metrics, prompts, timed_prompts, settings, policies, bad_json, huge_bodies, nonsense,
          origins, bad_messages, bad_sdp, too_many, slow_visitors, queue_is_bounded, port_in_use,
-         bad_arguments, stops, tokens, engine_fails, seconds])
+         bad_arguments, heads, letter_case, stops, tokens, public_url, tls, engine_fails, seconds])
 finally:
     if live and live.process.poll() is None:
         live.process.kill()

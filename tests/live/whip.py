@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""WHIP (RFC 9725) as servers and networks have it: split answers, redirections, sessions elsewhere, refusals. (STUN servers that
+they name: beyond.py.) Nobody is behind the answers, so no connection comes of them: what counts is what is asked, and what is said of it."""
+
+import time
+from email.utils import formatdate
+
+from peers import output
+from program import Live, eventually, run
+from whip_server import ANSWER, Server, taken
+
+def reason(live):
+    return output(live, "whip").get("reason", "")
+
+
+def publishes(plan, path="/whip", seconds=60):
+    """The requests of one attempt that stands, and of its end."""
+    with Server(plan) as server, Live("--whip", server.url + path, "--whip-token", "secret") as live:
+        live.ready()
+        eventually(lambda: server.requests("POST"), "the offer comes", seconds)
+        time.sleep(1.5)
+        assert reason(live) == "", reason(live)
+        assert live.stop() == 0
+        return server.asked
+
+
+def pieces():
+    """an answer in many pieces, with its length or without, is read to its end"""
+    parts = [ANSWER[i:i + 90] for i in range(0, len(ANSWER), 90)]
+    for chunked in (False, True):
+        asked = publishes({("POST", "/whip"): taken(pieces=parts, chunked=chunked), ("DELETE", "/session/1"): {}})
+        assert asked[-1][:3] == ("DELETE", "/session/1", "Bearer secret"), asked
+
+
+def endless():
+    """an answer that does not end, one of another type, and one that is none are refused with a sentence"""
+    for plan, says in ((taken(pieces=[b"x" * 70000]), "longer than 65536"),
+                       (taken(pieces=[b""]), "no SDP"),
+                       ({"status": 201, "headers": [("Content-Type", "text/html")], "pieces": [b"<html>"]}, "text/html")):
+        with Server({("POST", "/whip"): plan}) as server, Live("--whip", server.url + "/whip") as live:
+            live.ready()
+            eventually(lambda: says in reason(live), says)  # pylint: disable=cell-var-from-loop
+            live.flows()
+
+
+def redirected():
+    """307 and 308 are followed, with the token within an origin and without it beyond; the session is where it was made"""
+    asked = publishes({("POST", "/whip"): {"status": 307, "headers": [("Location", "/one")]},
+                       ("POST", "/one"): {"status": 308, "headers": [("Location", "deep/two")]},
+                       ("POST", "/deep/two"): taken("session?id=1"), ("DELETE", "/deep/session?id=1"): {}})
+    posts = [request[1:3] for request in asked if request[0] == "POST"]
+    assert posts == [(path, "Bearer secret") for path in ("/whip", "/one", "/deep/two")], asked
+    assert asked[-1][:3] == ("DELETE", "/deep/session?id=1", "Bearer secret"), asked
+    with Server({("POST", "/there"): taken(), ("DELETE", "/session/1"): {}}) as there:
+        publishes({("POST", "/whip"): {"status": 307, "headers": [("Location", there.url + "/there")]}})
+        eventually(lambda: there.requests("DELETE"), "the session elsewhere is ended")
+        assert [request[2] for request in there.asked] == [None, None], there.asked
+
+
+def session_elsewhere():
+    """a session on another server than the offer's is ended there, with the token"""
+    with Server({("DELETE", "/s"): {}}) as there:
+        publishes({("POST", "/whip"): taken(there.url + "/s")})
+        eventually(lambda: there.requests("DELETE"), "the session elsewhere is ended")
+        assert there.asked[0][2] == "Bearer secret"
+
+
+def no_session():
+    """without Location nothing is deleted"""
+    asked = publishes({("POST", "/whip"): taken(location=None)})
+    assert not [request for request in asked if request[0] == "DELETE"], asked
+
+
+def no_way():
+    """redirections without end, to other schemes and of kinds that make a GET of a POST are refused with a sentence"""
+    for status, location, says in ((307, "/whip", "more than 5 times"), (307, "ftp://127.0.0.1/", "where there is none"),
+                                   (302, "/other", "302 Found, which is no way"), (307, None, "307")):
+        plan = {"status": status, "headers": [("Location", location)] if location else []}
+        with Server({("POST", "/whip"): plan}) as server, Live("--whip", server.url + "/whip") as live:
+            live.ready()
+            eventually(lambda: says in reason(live), says)  # pylint: disable=cell-var-from-loop
+            assert not [request for request in server.asked if request[1] == "/other"], server.asked
+
+
+def patience():
+    """Retry-After, in seconds or as a date, is waited for; a refusal without it is tried again after a second"""
+    for value, least in (("4", 4), (None, 0), (formatdate(time.time() + 20, usegmt=True), 8)):
+        headers = [] if value is None else [("Retry-After", value if least != 8 else formatdate(time.time() + 12, usegmt=True))]
+        with Server({("POST", "/whip"): {"status": 503, "headers": headers}}) as server, \
+                Live("--whip", server.url + "/whip") as live:
+            live.ready()
+            eventually(lambda: "503" in reason(live), "it says why")
+            if least == 8:  # a date: that it is understood is enough
+                eventually(lambda: "trying again in" in live.said(), "it says when")
+                assert int(live.said().split("trying again in ")[1].split()[0]) > 2, live.said()
+                continue
+            posts = eventually(lambda: server.requests("POST")[1:] and server.requests("POST"), "it tries again")
+            assert posts[1][3] - posts[0][3] >= least, posts
+
+
+run([pieces, endless, redirected, session_elsewhere, no_session, no_way, patience])
