@@ -157,7 +157,8 @@ std::string Live::not_ready() {
   return generator_.flowing() ? "" : "no frame has come yet, or none for five seconds";
 }
 
-std::shared_ptr<Peer> Live::make_viewer(Codec codec, PeerEvents events, std::string* error) {
+std::shared_ptr<Peer> Live::make_viewer(Codec codec, bool beyond_loopback, PeerEvents events,
+                                        std::string* error) {
   if (viewers()["wanted"].get<size_t>() >= options_.max_viewers) {
     *error = "all " + std::to_string(options_.max_viewers) +
              " places are taken; --max-viewers sets how many there are";
@@ -169,9 +170,9 @@ std::shared_ptr<Peer> Live::make_viewer(Codec codec, PeerEvents events, std::str
   config.ice = flowcache::live::ice_servers(options_);
   // Only those addresses take part in WebRTC that the page is served on; behind a proxy, which hands on the
   // page but not the picture, all.
-  if (options_.public_site.name.empty() && options_.bind != "0.0.0.0" && options_.bind != "::") {
-    config.address = options_.bind;
-  }
+  const bool all = options_.bind == "0.0.0.0" || options_.bind == "::" ||
+                   !options_.public_site.name.empty() || (beyond_loopback && is_loopback(options_.bind));
+  if (!all) config.address = options_.bind;
   return Peer::make(codec == Codec::H264 ? generator_.h264() : generator_.vp8(), config, std::move(events),
                     error);
 }

@@ -34,7 +34,8 @@ class Live : private GeneratorListener, private ServerHost {
   std::string metrics() override;
   std::string not_ready() override;
   Json ice_servers() override;
-  std::shared_ptr<Peer> make_viewer(Codec codec, PeerEvents events, std::string* error) override;
+  std::shared_ptr<Peer> make_viewer(Codec codec, bool beyond_loopback, PeerEvents events,
+                                    std::string* error) override;
 
   Json viewers() const;
   void notice(const std::string& level, const std::string& text);

@@ -119,6 +119,11 @@ void Session::watch(const Json& request) {
     reply("watch", refusal(400, "codec has to be vp8 or h264"));
     return;
   }
+  const auto beyond = request.find("beyond_loopback");
+  if (beyond != request.end() && !beyond->is_boolean()) {
+    reply("watch", refusal(400, "beyond_loopback has to be true or false"));
+    return;
+  }
   viewer_.reset();
   PeerEvents events;
   events.offer = [this](const std::string& sdp) {
@@ -133,7 +138,8 @@ void Session::watch(const Json& request) {
     send({{"type", "viewer"}, {"state", "failed"}, {"reason", reason}});
   };
   std::string error;
-  viewer_ = host_.make_viewer(codec == "h264" ? Codec::H264 : Codec::Vp8, std::move(events), &error);
+  viewer_ = host_.make_viewer(codec == "h264" ? Codec::H264 : Codec::Vp8,
+                              beyond != request.end() && beyond->get<bool>(), std::move(events), &error);
   if (!viewer_) reply("watch", refusal(503, error));
 }
 

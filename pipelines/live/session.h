@@ -20,8 +20,10 @@ struct SessionHost {
   virtual Json hello() = 0;
   /// What a browser's RTCPeerConnection takes as iceServers.
   virtual Json ice_servers() = 0;
-  /// Null and a sentence if it cannot be; among them that enough are watching.
-  virtual std::shared_ptr<Peer> make_viewer(Codec codec, PeerEvents events, std::string* error) = 0;
+  /// Null and a sentence if it cannot be; among them that enough are watching. `beyond_loopback`: of a server
+  /// on 127.0.0.1 or ::1 the machine's other addresses are offered instead; some browsers take no others.
+  virtual std::shared_ptr<Peer> make_viewer(Codec codec, bool beyond_loopback, PeerEvents events,
+                                            std::string* error) = 0;
 };
 
 class Session : public std::enable_shared_from_this<Session> {

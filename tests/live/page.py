@@ -166,6 +166,27 @@ def cut():
     browser.watches()
 
 
+def awake():
+    """who wakes up, or has a network again, does not wait for a timer"""
+    global live
+    port = str(live.port)
+    browser.script("window.kept = window.setTimeout; window.setTimeout = () => 0;")
+    live.process.kill()
+    live.process.wait()
+    live.stop()
+    eventually(lambda: "trying again" in text(browser, "curtain"), "the page notices")
+    live = Live(port=port).ready()
+    browser.script("window.dispatchEvent(new Event('online'))")
+    browser.watches()
+    browser.script("window.setTimeout = window.kept;")
+
+
+def named_locally():
+    """the browser says its address as a name of the local network only (mDNS), and gets the picture all the same"""
+    ours = browser.script("return [...window.picture.ways.ours.values()]")
+    assert ours and all(address.endswith(".local") for address in ours), ours
+
+
 def full():
     """who comes when all places are taken is told so"""
     with Live("--max-viewers", "1", fake=FAKE) as small:
@@ -207,7 +228,7 @@ def colours():
 
 
 try:
-    run([moves, follows, queued, keyboard, h264, refused, plots, loopback, second, reload, cut, full, token, colours])
+    run([moves, follows, queued, keyboard, h264, refused, plots, loopback, second, named_locally, reload, cut, awake, full, token, colours])
 finally:
     if browser:
         browser.__exit__()

@@ -23,6 +23,7 @@ export class Picture {
     this.connection = null;
     this.timer = this.doubt = 0;
     this.reason = ""; // why the attempts of before failed
+    this.beyondLoopback = false; // Firefox tries no address of loopback's: then it is to be another of the same machine
   }
 
   watch(codec) {
@@ -35,7 +36,7 @@ export class Picture {
       return this.told(`this browser cannot decode ${codec === "h264" ? "H.264" : "VP8"}: choose the other codec`);
     }
     this.told(this.reason || "waiting for the picture");
-    this.send({ type: "watch", codec });
+    this.send({ type: "watch", codec, beyond_loopback: this.beyondLoopback });
   }
 
   stop() {
@@ -52,6 +53,15 @@ export class Picture {
     this.told(this.reason ? `${this.reason}; trying again` : "trying again");
     this.stop();
     this.timer = setTimeout(() => this.watch(this.codec), 2000);
+  }
+
+  // A moment after both sides know each other: has the browser nothing to try?
+  look(connection) {
+    if (this.connection !== connection || connection.iceConnectionState !== "new" || this.beyondLoopback) return;
+    const addresses = [...this.ways.theirs.values()];
+    if (!addresses.length || !addresses.every((address) => /^(127\.|::1$)/.test(address))) return;
+    this.beyondLoopback = true;
+    this.watch(this.codec);
   }
 
   async offered({ sdp, ice_servers: iceServers = [] }) {
@@ -91,6 +101,7 @@ export class Picture {
     this.early = null;
     await connection.setLocalDescription(await connection.createAnswer());
     this.send({ type: "answer", sdp: connection.localDescription.sdp });
+    setTimeout(() => this.look(connection), 1500);
   }
 
   candidate(message) {
@@ -113,7 +124,7 @@ export class Picture {
         const codec = report.get(entry.codecId);
         return {
           framesDecoded: entry.framesDecoded, framesPerSecond: entry.framesPerSecond, packetsLost: entry.packetsLost,
-          framesDropped: entry.framesDropped, nackCount: entry.nackCount, ssrc: entry.ssrc,
+          framesDropped: entry.framesDropped, nackCount: entry.nackCount, pliCount: entry.pliCount, ssrc: entry.ssrc,
           retransmitted: entry.retransmittedPacketsReceived, keyFramesDecoded: entry.keyFramesDecoded, width: entry.frameWidth, height: entry.frameHeight,
           codec: codec ? codec.mimeType : "",
         };
