@@ -130,7 +130,7 @@ const heardOf = {
   reply(message) {
     if (message.status < 400) return;
     notice("error", message.error);
-    if (message.to === "watch" || message.to === "answer") picture.again(message.error);
+    if (message.to === "watch" || message.to === "answer") picture.again(message.error, true);
   },
 };
 

@@ -46,9 +46,9 @@ export class Picture {
     this.connection = null;
   }
 
-  // Again, a little later, with the same codec; until it goes, people see why it did not.
-  again(reason) {
-    if (this.connection && !this.ways.stood) reason = whyNoWay(this.ways);
+  // Again, a little later, with the same codec; until it goes, people see why it did not. `certain`: no other reason is to be guessed.
+  again(reason, certain = false) {
+    if (this.connection && !this.ways.stood && !certain) reason = whyNoWay(this.ways);
     this.reason = reason || this.reason;
     this.told(this.reason ? `${this.reason}; trying again` : "trying again");
     this.stop();
@@ -93,7 +93,7 @@ export class Picture {
       if (connection.connectionState === "failed") this.again("the connection failed");
     };
     this.doubt = setTimeout(() => {
-      if (this.connection === connection && connection.connectionState !== "connected") this.told(whyNoWay(ways));
+      if (this.connection === connection && !ways.stood) this.told(whyNoWay(ways));
     }, patience);
     this.early = [];
     await connection.setRemoteDescription({ type: "offer", sdp });
