@@ -14,8 +14,9 @@ constexpr gint64 finish_within = 5 * G_USEC_PER_SEC;
 std::string without_secrets(const std::string& address) {
   GUri* uri = g_uri_parse(address.c_str(), G_URI_FLAGS_NONE, nullptr);
   if (uri == nullptr) return address.find(':') == std::string::npos ? address : "";
-  const char* host = g_uri_get_host(uri);
-  std::string shown = std::string(g_uri_get_scheme(uri)) + "://" + (host == nullptr ? "" : host);
+  std::string host = g_uri_get_host(uri) == nullptr ? "" : g_uri_get_host(uri);
+  if (host.find(':') != std::string::npos) host = "[" + host + "]";
+  std::string shown = std::string(g_uri_get_scheme(uri)) + "://" + host;
   if (g_uri_get_port(uri) > 0) shown.append(":").append(std::to_string(g_uri_get_port(uri)));
   g_uri_unref(uri);
   return shown;
