@@ -3,7 +3,7 @@
 # Sets up what is missing, builds everything and runs every test.
 set -euo pipefail
 # shellcheck source=tools/setup.sh
-source "$(dirname "${BASH_SOURCE[0]}")/tools/setup.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/tools/setup.sh"
 
 usage() {
   cat <<'TEXT'
@@ -30,7 +30,7 @@ for argument in "$@"; do
 done
 
 cd "$ROOT"
-flowcache_setup --packages "gstreamer1.0-plugins-base-apps xvfb xauth ffmpeg python3-gi gir1.2-gstreamer-1.0 chromium chromium-driver iproute2 nftables"
+flowcache_setup --packages "gstreamer1.0-plugins-base-apps xvfb xauth ffmpeg python3-gi python3-numpy gir1.2-gstreamer-1.0 chromium chromium-driver iproute2 nftables"
 unpack_packages nginx nginx libnginx-mod-rtmp
 unpack_packages caddy caddy
 unpack_packages coturn coturn libevent-extra-2.1-7 libevent-openssl-2.1-7 libevent-core-2.1-7 libevent-pthreads-2.1-7 libhiredis0.14 libmariadb3 libpq5 libldap-2.5-0

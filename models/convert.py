@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Turns published .pth, .pt and .npz files into safetensors. Weights only: a file is never allowed to run code.
+"""Turns published .pth, .pt and .npz files into safetensors, and renames the keys of safetensors. Weights only: a file is
+never allowed to run code.
 
   convert.py INPUT OUTPUT [--key generator_ema] [--strip model.] [--dtype bf16]
+
+What FSDP, checkpointing and compiling put around a module goes from the names, wherever it stands (WRAPPERS).
 
 A .pth is a zip with a pickle that describes tensors and a file for each of their storages. Unpickling can call any
 function that the pickle names, so this reads the pickle with an unpickler that knows exactly what a state dict needs
@@ -14,6 +17,7 @@ import argparse
 import collections
 import io
 import json
+import math
 import os
 import pickle
 import struct
@@ -31,6 +35,7 @@ STORAGES = {
     "Float8_e4m3fnStorage": ("F8_E4M3", 1), "Float8_e5m2Storage": ("F8_E5M2", 1),
 }
 WIDTH = dict(STORAGES.values())
+WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
 UNSIGNED = {1: numpy.uint8, 2: numpy.uint16, 4: numpy.uint32, 8: numpy.uint64}
 
 
@@ -97,11 +102,7 @@ class WeightsUnpickler(pickle.Unpickler):
 
 
 def read_pth(path):
-    try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile:
-        raise Refused("it is no zip archive: files from before PyTorch 1.6 are not read, save it again with a newer one")
-    with archive:
+    with zipfile.ZipFile(path) as archive:
         names = [n for n in archive.namelist() if n.endswith("/data.pkl") or n == "data.pkl"]
         if len(names) != 1:
             raise Refused("there is no single data.pkl in it: this is not a file that torch.save wrote")
@@ -136,6 +137,45 @@ def read_npz(path):
     return result
 
 
+def read_safetensors(path):
+    """The file stays on disk; the tensors are views of it."""
+    raw = numpy.memmap(path, dtype=numpy.uint8, mode="r")
+    length = int.from_bytes(raw[:8].tobytes(), "little")
+    if length > len(raw) - 8:
+        raise Refused(f"its header is announced with {length} bytes, the file has {len(raw)}: the download is incomplete")
+    data, result = raw[8 + length:], {}
+    header = json.loads(raw[8:8 + length].tobytes())
+    if not isinstance(header, dict):
+        raise Refused("its header is no object: this is no safetensors file")
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        try:
+            kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+            fits = all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end)) and end <= len(data)
+            fits = fits and end - begin == math.prod(shape) * WIDTH[kind]
+        except (KeyError, TypeError, ValueError):
+            raise Refused(f"the header's entry of {name} is damaged, or its type is none that is read")
+        if not fits:
+            raise Refused(f"{name} does not fit into the file: the download is incomplete")
+        result[name] = Tensor(kind, data[begin:end].view(UNSIGNED[WIDTH[kind]]).reshape(shape))
+    return result
+
+
+def read(path):
+    """What a file holds, by its first bytes rather than its name."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if start.startswith(b"PK"):
+        try:
+            return read_npz(path) if path.endswith(".npz") else read_pth(path)
+        except zipfile.BadZipFile as error:
+            raise Refused(f"its zip archive is damaged ({error}): the download is incomplete")
+    if start[8:9] == b"{":
+        return read_safetensors(path)
+    raise Refused("it is neither safetensors nor a zip archive: files from before PyTorch 1.6 are not read, save it again with a newer one")
+
+
 def state_dict(content, key):
     """The dictionary of tensors inside what the file holds."""
     if key:
@@ -150,6 +190,27 @@ def state_dict(content, key):
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
+def unwrapped(name):
+    for wrapper in WRAPPERS:
+        name = name.replace(wrapper, "")
+    return name
+
+
+def renamed(tensors, strip):
+    """Tensors by their names out of their wrappers and without the prefix."""
+    result, strip = {}, unwrapped(strip)
+    for name, tensor in tensors.items():
+        if name.rsplit(".", 1)[-1] == "_flat_param":
+            raise Refused(f"{name} is many tensors in one, as FSDP holds them: save the full state dict and convert that")
+        own = unwrapped(name).removeprefix(strip)
+        if own in result:
+            raise Refused(f'two names become "{own}" when wrappers and the prefix "{strip}" are taken off')
+        result[own] = tensor
+    if strip and not any(unwrapped(name).startswith(strip) for name in tensors):
+        raise Refused(f'no name begins with "{strip}"; they are {", ".join(list(tensors)[:3])}, …')
+    return result
+
+
 def as_dtype(tensor, dtype):
     """fp32 -> bf16 to nearest even; anything else stays as it is."""
     data = numpy.ascontiguousarray(tensor.elements)
@@ -159,6 +220,12 @@ def as_dtype(tensor, dtype):
         nan = (bits & 0x7FFFFFFF) > 0x7F800000
         return "BF16", numpy.where(nan, numpy.uint16(0x7FC0), rounded)
     return tensor.dtype, data
+
+
+def check_output(path):
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path) or not os.access(folder, os.W_OK | os.X_OK):
+        raise Refused(f"{path} cannot be written: name a file in a folder that is there")
 
 
 def write_safetensors(tensors, path, dtype):
@@ -187,7 +254,7 @@ def write_safetensors(tensors, path, dtype):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Turns .pth, .pt and .npz files into safetensors without running them.")
+    parser = argparse.ArgumentParser(description="Turns .pth, .pt and .npz files into safetensors without running them, and renames the keys of safetensors.")
     parser.add_argument("input")
     parser.add_argument("output")
     parser.add_argument("--key", help="which model, where a file holds several (Self-Forcing: generator_ema)")
@@ -195,15 +262,15 @@ def main():
     parser.add_argument("--dtype", choices=("keep", "bf16"), default="keep", help="bf16: round fp32 weights")
     arguments = parser.parse_args()
     try:
-        content = read_npz(arguments.input) if arguments.input.endswith(".npz") else read_pth(arguments.input)
-        tensors = state_dict(content, arguments.key)
-        named = {n[len(arguments.strip):] if n.startswith(arguments.strip) else n: t for n, t in tensors.items()}
-        if len(named) != len(tensors):
-            raise Refused(f'without "{arguments.strip}" two names become one')
+        check_output(arguments.output)
+        tensors = state_dict(read(arguments.input), arguments.key)
+        named = renamed(tensors, arguments.strip)
+        wrapped = sum(unwrapped(name) != name for name in tensors)
         size = write_safetensors(named, arguments.output, arguments.dtype)
     except (Refused, OSError, ValueError) as error:
         sys.exit(f"{arguments.input}: not converted: {error}")
-    print(f"{arguments.output}: {len(named)} tensors, {size / 1e6:.1f} MB")
+    print(f"{arguments.output}: {len(named)} tensors, {size / 1e6:.1f} MB" +
+          (f"; {wrapped} names were taken out of a trainer's wrappers" if wrapped else ""))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ import zipfile
 try:
     import numpy
 except ImportError:
+    system = "/usr/bin/python3"  # the one that Debian's python3-numpy is for
+    if os.path.exists(system) and not os.path.samefile(system, sys.executable):
+        os.execv(system, [system, *sys.argv])
     sys.exit(77)  # skipped
 
 CONVERT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../models/convert.py")
@@ -111,6 +114,28 @@ def main():
         bits = numpy.frombuffer(read_safetensors("narrow.safetensors")[1][:12], numpy.uint16)
         assert bits[0] == 0x3F80 and bits[1] == 0xC000 and bits[4] == 0x7FC0, bits  # half to even, NaN stays
 
+        wrapped = {"model._fsdp_wrapped_module.blocks.0._checkpoint_wrapped_module.q": weights["model.a"],
+                   "_orig_mod.model.head": weights["model.b"], "plain": weights["model.a"]}
+        write_pth("wrapped.pth", wrapped, {"0": values.tobytes()})
+        assert convert("wrapped.pth", "wrapped.safetensors", "--strip", "model.").returncode == 0
+        assert sorted(read_safetensors("wrapped.safetensors")[0]) == ["blocks.0.q", "head", "plain"]
+        old = "model._fsdp_wrapped_module."  # who took the first of them off by hand goes on doing so
+        assert convert("wrapped.pth", "wrapped.safetensors", "--strip", old).returncode == 0
+        assert "blocks.0.q" in read_safetensors("wrapped.safetensors")[0]
+        write_pth("twice.pth", {"a": weights["model.a"], "_orig_mod.a": weights["model.a"]}, {"0": values.tobytes()})
+        refused(convert("twice.pth", "x.safetensors"), 'two names become "a"')
+        write_pth("flat.pth", {"blocks.0._flat_param": weights["model.a"]}, {"0": values.tobytes()})
+        refused(convert("flat.pth", "x.safetensors"), "_flat_param", "full state dict")
+        refused(convert("good.pth", "x.safetensors", "--key", "ema", "--strip", "net."), 'begins with "net."', "model.a")
+
+        assert convert("good.pth", "whole.safetensors", "--key", "ema").returncode == 0
+        assert convert("whole.safetensors", "again.safetensors", "--strip", "model.").returncode == 0
+        assert read_safetensors("again.safetensors") == read_safetensors("good.safetensors")
+        with open("whole.safetensors", "rb") as uncut, open("cut.safetensors", "wb") as cut:
+            cut.write(uncut.read()[:-4])
+        refused(convert("cut.safetensors", "x.safetensors"), "model.b", "incomplete")
+        refused(convert("missing-input.pth", os.path.join("none", "x.safetensors")), "none", "cannot be written")
+
         refused(convert("good.pth", "x.safetensors"), "--key ema")
         refused(convert("good.pth", "x.safetensors", "--key", "emma"), '"emma"', "ema")
         write_pth("evil.pth", {"w": Tensor(whole, 0, (6,), (1,)), "x": Code()}, {"0": values.tobytes()})
@@ -123,7 +148,7 @@ def main():
         refused(convert("missing.pth", "x.safetensors"), "incomplete")
         with open("junk.pth", "wb") as file:
             file.write(b"junk")
-        refused(convert("junk.pth", "x.safetensors"), "no zip archive")
+        refused(convert("junk.pth", "x.safetensors"), "neither safetensors nor a zip archive")
         assert not os.path.exists("x.safetensors")
         os.chdir("/")
 
