@@ -4,7 +4,7 @@
 set -euo pipefail
 started=${EPOCHREALTIME/,/.}
 # shellcheck source=tools/setup.sh
-source "$(dirname "${BASH_SOURCE[0]}")/tools/setup.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/tools/setup.sh"
 
 usage() {
   cat <<'TEXT'

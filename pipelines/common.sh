@@ -9,7 +9,7 @@
 #   send_pipeline NAME WORD…  the same for an other side that may go away: the generator goes on without it
 
 # shellcheck source=tools/setup.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../tools/setup.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../tools/setup.sh"
 
 flowcache_environment
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000} # threads that wait longer leave the cores to the encoder

@@ -6,7 +6,8 @@
 # and does nothing when there is nothing to do, so a second call needs neither the network nor root. Nothing outside
 # the checkout is touched but system packages. An interrupted call leaves nothing that the next one cannot use.
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# By its own name: called through a symbolic link it is the same checkout, with the same build/.
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BUILD=$ROOT/build
 DEPS=$ROOT/deps
 LIBTORCH=$DEPS/libtorch

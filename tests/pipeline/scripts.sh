@@ -51,6 +51,25 @@ refuses "gate.sh: an option without its value" "needs a value" tests/bench/gate.
 refuses "peers.sh: no peers" "run: tests/bench/peers.sh --install" env FLOWCACHE_PEERS="$WORK/none" tests/bench/peers.sh
 refuses "pipewire.sh: a name with a space" "may have letters" pipelines/pipewire.sh "a name"
 
+# A stand-in for meson that does nothing: what counts is whether build/ is taken for another checkout's.
+mkdir -p "$WORK/real/tools" "$WORK/real/build/meson-info" "$WORK/real/build/meson-private" "$WORK/real/deps" "$WORK/bin"
+cp tools/setup.sh "$WORK/real/tools/"
+touch "$WORK/real/build/build.ninja" "$WORK/real/build/meson-private/coredata.dat"
+printf '{"directories": {"source": "%s"}}\n' "$(realpath "$WORK/real")" >"$WORK/real/build/meson-info/meson-info.json"
+printf '#!/bin/sh\n' >"$WORK/bin/meson"
+chmod +x "$WORK/bin/meson"
+ln -s real "$WORK/link"
+configured_as() {
+  touch "$WORK/real/build/compiled"
+  PATH=$WORK/bin:$PATH bash -c 'source "$0"; setup_configure' "$1" && test -e "$WORK/real/build/compiled"
+}
+check "a checkout called by its own name keeps its build/" configured_as "$WORK/real/tools/setup.sh"
+check "so it does through a symbolic link to it" configured_as "$WORK/link/tools/setup.sh"
+ln -s "$PWD/demo.sh" "$PWD/test.sh" "$PWD/pipelines/file.sh" "$WORK/bin/"
+for script in demo.sh test.sh file.sh; do
+  check "$script --help through a symbolic link to it" "$WORK/bin/$script" --help
+done
+
 if command -v shellcheck >/dev/null; then
   check "shellcheck" shellcheck -x demo.sh test.sh .ci/run tools/*.sh pipelines/*.sh tests/pipeline/*.sh tests/bench/*.sh
 else
