@@ -3,6 +3,9 @@
 
 #include <gst/video/video.h>
 
+#include <fstream>
+#include <vector>
+
 #include "file_reader.h"
 
 namespace flowcache::gst {
@@ -32,22 +35,72 @@ struct Taker {
   }
 };
 
-std::string read_frames(const std::string& path, Taker* taker, const std::function<bool()>& go_on) {
-  std::string problem = file_problem(path, kMaxBytes);
-  if (!problem.empty()) return problem;
+/// Pad probe on RGBA: puts black behind what is transparent, before neighbouring pixels are mixed.
+GstPadProbeReturn put_on_black(GstPad* pad, GstPadProbeInfo* info, gpointer) {
+  GstBuffer* buffer = gst_buffer_make_writable(GST_PAD_PROBE_INFO_BUFFER(info));
+  GST_PAD_PROBE_INFO_DATA(info) = buffer;
+  GstCaps* caps = gst_pad_get_current_caps(pad);
+  GstVideoInfo format;
+  GstVideoFrame video;
+  if (caps != nullptr && gst_video_info_from_caps(&format, caps) &&
+      gst_video_frame_map(&video, &format, buffer, GST_MAP_READWRITE)) {
+    for (int y = 0; y < GST_VIDEO_INFO_HEIGHT(&format); ++y) {
+      uint8_t* pixel = static_cast<uint8_t*>(GST_VIDEO_FRAME_PLANE_DATA(&video, 0)) +
+                       static_cast<ptrdiff_t>(y) * GST_VIDEO_FRAME_PLANE_STRIDE(&video, 0);
+      for (const uint8_t* end = pixel + 4 * GST_VIDEO_INFO_WIDTH(&format); pixel != end; pixel += 4)
+        for (int c = 0; c < 3; ++c) pixel[c] = static_cast<uint8_t>((pixel[c] * pixel[3] + 127) / 255);
+    }
+    gst_video_frame_unmap(&video);
+  }
+  gst_clear_caps(&caps);
+  return GST_PAD_PROBE_OK;
+}
+
+/// Elements that decode a file, in the order in which they are tried. What a photo's EXIF says of its
+/// orientation only jpegparse tells; pictures that decodebin does not know, such as BMP, GdkPixbuf may.
+std::vector<const char*> decoders_of(const std::string& path) {
+  uint8_t start[3] = {};
+  std::ifstream(path, std::ios::binary).read(reinterpret_cast<char*>(start), sizeof start);
+  const bool is_jpeg = start[0] == 0xFF && start[1] == 0xD8 && start[2] == 0xFF;
+  if (is_jpeg) return {"jpegparse ! decodebin"};
+  return {"decodebin", "gdkpixbufdec"};
+}
+
+std::string read_with(const char* decoder, const std::string& path, Taker* taker,
+                      const std::function<bool()>& go_on) {
   FileReader reader;
   const std::string size =
       "width=" + std::to_string(taker->frames->width) + ",height=" + std::to_string(taker->frames->height);
-  problem = reader.open(
-      "filesrc name=file ! decodebin ! videoconvert ! videoscale add-borders=false ! "
-      "video/x-raw,format=RGB," +
-          size + ",pixel-aspect-ratio=1/1 ! fakesink name=sink",
-      path, G_CALLBACK(Taker::take), taker);
+  std::string problem =
+      reader.open("filesrc name=file ! " + std::string(decoder) +
+                      " ! videoconvert ! capsfilter name=colors caps=video/x-raw,format=RGBA "
+                      "! videoflip video-direction=auto ! videoscale add-borders=false "
+                      "! videoconvert ! video/x-raw,format=RGB," +
+                      size + ",pixel-aspect-ratio=1/1 ! fakesink name=sink",
+                  path, G_CALLBACK(Taker::take), taker);
   if (!problem.empty()) return problem;
+  GstElement* colors = gst_bin_get_by_name(GST_BIN(reader.pipeline()), "colors");
+  GstPad* pad = gst_element_get_static_pad(colors, "src");
+  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, put_on_black, nullptr, nullptr);
+  gst_object_unref(pad);
+  gst_object_unref(colors);
   problem = reader.run("is no image or video that GStreamer knows.", kPatience,
                        [&] { return !taker->too_many && go_on(); });
   if (taker->too_many) return "has more than " + std::to_string(kMaxPrefixFrames) + " frames: cut it.";
   if (problem.empty() && taker->frames->count == 0) return "has no picture in it.";
+  return problem;
+}
+
+std::string read_frames(const std::string& path, Taker* taker, const std::function<bool()>& go_on) {
+  const std::string cannot = file_problem(path, kMaxBytes);
+  if (!cannot.empty()) return cannot;
+  std::string problem;  // of the first way
+  for (const char* decoder : decoders_of(path)) {
+    const std::string own = read_with(decoder, path, taker, go_on);
+    if (own.empty()) return {};
+    if (problem.empty()) problem = own;
+    if (taker->frames->count > 0 || !go_on()) break;
+  }
   return problem;
 }
 
