@@ -14,9 +14,9 @@ import sys
 BLOCKS, WHOLE = 16, 32.0
 
 
-def ffmpeg(*arguments):
+def ffmpeg(*arguments, given=None):
     """(what it writes to stdout, what it complains of)"""
-    done = subprocess.run(["ffmpeg", "-nostdin", "-v", "warning", *arguments, "-"], capture_output=True, timeout=120, check=False)
+    done = subprocess.run(["ffmpeg", "-v", "warning", *arguments, "-"], input=given or b"", capture_output=True, timeout=120, check=False)
     return done.stdout, done.stderr.decode(errors="replace")
 
 
@@ -51,7 +51,8 @@ def psnr(a, b):
 def problem_of(path, width, height, least, exact=None):
     """A sentence about the first thing wrong, or None; and what was seen."""
     stream, said = ffmpeg("-i", path, "-map", "0:v", "-c", "copy", "-f", "h264")
-    raw, complaints = ffmpeg("-i", path, "-map", "0:v", "-fps_mode", "passthrough", "-pix_fmt", "yuv420p", "-f", "rawvideo")
+    # Of the byte stream, since what holds pictures together in a file would hide what divides them.
+    raw, complaints = ffmpeg("-f", "h264", "-i", "-", "-fps_mode", "passthrough", "-pix_fmt", "yuv420p", "-f", "rawvideo", given=stream)
     size, luma = width * height * 3 // 2, width * height
     frames = [raw[i:i + luma] for i in range(0, len(raw) - size + 1, size)]
     coded, numbers, worst = coded_pictures(stream), [], 99.0
