@@ -17,6 +17,7 @@ from hosts import Host, cable, enter
 enter()
 
 from browser import Browser  # noqa: E402
+from certificate import make_certificate  # noqa: E402
 from peers import Turn  # noqa: E402
 from program import Live, eventually, need, run  # noqa: E402
 from whip_server import Server, taken  # noqa: E402
@@ -27,7 +28,7 @@ folder = tempfile.mkdtemp(prefix="flowcache-beyond-")
 browser = turn = None
 hosts = {}
 
-# What comes unasked is dropped, but for the server's page. Input as well: what a router takes for itself it would not hand on later.
+# What comes unasked is dropped, but for the server's page; what browsers ask of the world is refused, so that they need not wait. Input as well: what a router takes for itself it would not hand on later.
 NAT = """table ip nat {
  chain out {
   type nat hook postrouting priority 100
@@ -46,6 +47,7 @@ table ip guard {
  chain forward {
   type filter hook forward priority 0
   EXTRA
+  ip daddr != { 10.1.0.0/24, 10.2.0.0/24, 203.0.113.0/24 } reject
   ct state established,related accept
   ct status dnat accept
   iifname "OUTSIDE" drop
@@ -77,8 +79,9 @@ def network():
         hosts[name].routes()
     hosts["our router"].rules(NAT.replace("OUTSIDE", "right2").replace("EXTRA", ""))
     no_udp(False)
-    turn = Turn(folder, hosts["internet"].within, INTERNET, SECRET)
-    browser = Browser()
+    certificate, key, _ = make_certificate(folder, f"IP:{INTERNET}")
+    turn = Turn(folder, hosts["internet"].within, INTERNET, SECRET, certificate, key)
+    browser = Browser(arguments=["--ignore-certificate-errors"])
 
 
 class Beyond(Live):
@@ -140,6 +143,17 @@ def relayed():
     no_udp(False)
 
 
+def relayed_in_tls():
+    """the same with TLS to the TURN server, which is the viewer's alone"""
+    no_udp(True)
+    with Beyond("--stun", f"stun:{INTERNET}", "--turn", f"turns:{INTERNET}?transport=tcp", "--turn-secret", SECRET) as live:
+        live.ready()
+        browser.open(PAGE)
+        browser.watches()
+        assert way()[:2] == ["relay", "tls"], way()
+    no_udp(False)
+
+
 def wrong_secret():
     """a TURN server that refuses us: the page says so"""
     no_udp(True)
@@ -169,7 +183,7 @@ def named():
 
 
 try:
-    run([network, no_help, stun, relayed, wrong_secret, named])
+    run([network, no_help, stun, relayed, relayed_in_tls, wrong_secret, named])
 finally:
     if browser:
         browser.__exit__()

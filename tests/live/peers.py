@@ -50,9 +50,9 @@ rtmp {{ access_log off; server {{ listen 127.0.0.1:{port}; application live {{ l
 
 
 class Turn:
-    """coturn, for STUN and TURN with a shared secret, at an address of another host of the test's."""
+    """coturn, for STUN and TURN with a shared secret, at an address of another host of the test's; TLS with certificate and key."""
 
-    def __init__(self, folder, within, address, secret):
+    def __init__(self, folder, within, address, secret, certificate, key):
         root = os.path.join(SOURCE, "deps/coturn")
         if not os.path.exists(root):
             root = ""
@@ -61,7 +61,7 @@ class Turn:
         self.log = open(os.path.join(folder, "turn.log"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
             [*within, program, "-n", f"--listening-ip={address}", f"--relay-ip={address}", "--realm=test", "--use-auth-secret",
-             f"--static-auth-secret={secret}", "--no-cli", "--no-tls", "--no-dtls", "--log-file=stdout", "--simple-log",
+             f"--static-auth-secret={secret}", "--no-cli", f"--cert={certificate}", f"--pkey={key}", "--no-dtls", "--log-file=stdout", "--simple-log",
              f"--userdb={folder}/turn.db", f"--pidfile={folder}/turn.pid"],
             stdout=self.log, stderr=subprocess.STDOUT, env=environment)
         eventually(lambda: answers(3478, address), "the TURN server listens")
