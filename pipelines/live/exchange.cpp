@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "exchange.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace flowcache::live {

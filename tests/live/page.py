@@ -3,9 +3,10 @@
 
 import os
 import signal
+import socket
 
 from browser import Browser
-from program import FAKE, Live, eventually, run
+from program import FAKE, Live, Skip, eventually, run
 from websocket import WebSocket
 
 live = browser = None
@@ -216,6 +217,21 @@ def token():
         browser.watches()
 
 
+def six():
+    """by IPv6, page and picture"""
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError as error:
+            raise Skip("no IPv6 here") from error
+    with Live("--bind", "::1") as loop:
+        assert loop.url.startswith("http://[::1]:"), loop.url
+        loop.ready()
+        browser.open(loop.url)
+        browser.watches()
+        assert list(browser.script("return [...window.picture.ways.theirs.values()]")) == ["::1"]
+
+
 def colours():
     """with the model that ships the colours follow the prompt"""
     with Live("--prompt", "red lava lamp", fake=None) as real:
@@ -229,7 +245,7 @@ def colours():
 
 
 try:
-    run([moves, follows, queued, keyboard, h264, refused, plots, loopback, second, named_locally, reload, cut, awake, full, token, colours])
+    run([moves, follows, queued, keyboard, h264, refused, plots, loopback, second, named_locally, reload, cut, awake, full, token, six, colours])
 finally:
     if browser:
         browser.__exit__()

@@ -81,7 +81,7 @@ class Live:
                                         stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline().strip()
         self.url = line.split("#")[0]
-        self.port = int(self.url.split(":")[2].strip("/")) if line else 0
+        self.port = int(self.url.rsplit(":", 1)[1].strip("/")) if line else 0
 
     def __enter__(self):
         if not self.port:

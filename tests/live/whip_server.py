@@ -25,15 +25,15 @@ a=fingerprint:sha-256 00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:0
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Answers as `plan` says, by method and path; `asked` has (method, path, token, time, body) of every request. `listener`: a
-    socket to use."""
+    """Answers as `plan` says, by method and path; `asked` has (method, path, token, time, body) of every request, `answered` how
+    many have their whole answer. `listener`: a socket to use."""
 
     def __init__(self, plan, listener=None):
         super().__init__(("127.0.0.1", 0), Handler, bind_and_activate=not listener)
         if listener:
             self.socket.close()
             self.socket = listener
-        self.plan, self.asked = plan, []
+        self.plan, self.asked, self.answered = plan, [], 0
         self.url = "http://%s:%d" % self.socket.getsockname()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -76,6 +76,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         assert self.command != "POST" or (self.headers["Content-Type"] == "application/sdp" and b"a=candidate" in body), body
         plan = self.server.plan.get((self.command, self.path), {"status": 404})
         self.answer(**plan)
+        self.server.answered += 1
 
     do_POST = do_DELETE = do_OPTIONS = handle_one
 
