@@ -86,6 +86,7 @@ class Exchange {
     SoupMessageHeaders* headers = soup_message_get_response_headers(message_.get());
     answer_.status = soup_message_get_status(message_.get());
     answer_.location.clear();
+    answer_.type.clear();
     if (const char* location = soup_message_headers_get_one(headers, "Location")) {
       const TextPtr absolute(g_uri_resolve_relative(answer_.url.c_str(), location,
                                                     static_cast<GUriFlags>(SOUP_HTTP_URI_FLAGS), nullptr));

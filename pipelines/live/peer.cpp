@@ -126,13 +126,16 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
 /// Nothing of ours is reachable beyond `address`; no router is asked to open a port, as libnice does unasked;
 /// and who does not answer any more is noticed, which libnice leaves out unless it is asked to look.
 void Peer::set_up_ice(const PeerConfig& config) {
+  // webrtcbin asks one STUN server, of which the first will do, and libnice speaks no TLS to TURN servers:
+  // those are the viewers' alone.
+  bool has_stun = false;
   for (const IceServer& server : config.ice) {
-    // libnice speaks no TLS to TURN servers: those are the viewers' alone.
+    const std::string address = address_for_webrtcbin(server);
     gboolean taken = FALSE;
-    if (server.scheme == "stun")
-      g_object_set(webrtc_, "stun-server", address_for_webrtcbin(server).c_str(), nullptr);
-    if (server.scheme == "turn")
-      g_signal_emit_by_name(webrtc_, "add-turn-server", address_for_webrtcbin(server).c_str(), &taken);
+    if (server.scheme == "turn") g_signal_emit_by_name(webrtc_, "add-turn-server", address.c_str(), &taken);
+    if (server.scheme != "stun" || has_stun) continue;
+    g_object_set(webrtc_, "stun-server", address.c_str(), nullptr);
+    has_stun = true;
   }
   GObject *ice = nullptr, *agent = nullptr;
   g_object_get(webrtc_, "ice-agent", &ice, nullptr);

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The server on the fake engine: what it answers, and what it makes of wrong, huge, slow and hostile visitors."""
 
+import base64
 import contextlib
+import hmac
 import http.client
 import json
 import re
@@ -430,6 +432,26 @@ def public_url():
                 assert client.status == 101 and client.receive()["type"] == "hello", path
 
 
+def helpers():
+    """STUN and TURN servers are asked when somebody watches, and named to who does: a TURN server with a password of a day"""
+    for scheme, host, extra in (("stun", "localhost", ()), ("turn", "127.0.0.1", ("--turn-secret", "shared"))):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as helper:
+            helper.bind(("127.0.0.1", 0))
+            helper.settimeout(30)
+            place = f"{scheme}:{host}:{helper.getsockname()[1]}"
+            with Live(f"--{scheme}", place, *extra) as helped, WebSocket(helped.port) as client:
+                client.receive()
+                client.send({"type": "watch", "codec": "vp8"})
+                server, = client.until("offer")["ice_servers"]
+                assert server["urls"] == place, server
+                if scheme == "turn":
+                    until = int(server["username"].split(":")[0])
+                    assert 80000 < until - time.time() < 90000, server
+                    digest = hmac.new(b"shared", server["username"].encode(), "sha1").digest()
+                    assert base64.b64decode(server["credential"]) == digest, server
+                assert len(helper.recv(2000)) >= 20, "it is asked"
+
+
 def tls():
     """--tls-cert: HTTPS and WebSocket with that certificate; plain HTTP and handshakes that do not end are dropped"""
     with tempfile.TemporaryDirectory() as folder:
@@ -475,7 +497,7 @@ def seconds():
 try:
     run([starts, files, stats, metrics, prompts, timed_prompts, settings, policies, bad_json, huge_bodies, nonsense,
          origins, bad_messages, bad_sdp, too_many, slow_visitors, queue_is_bounded, port_in_use,
-         bad_arguments, heads, letter_case, stops, tokens, public_url, tls, engine_fails, seconds])
+         bad_arguments, heads, letter_case, stops, tokens, public_url, helpers, tls, engine_fails, seconds])
 finally:
     if live and live.process.poll() is None:
         live.process.kill()
