@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // C on one side, C++ on the other: engines, streams and chunks.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <fstream>
@@ -76,6 +77,13 @@ fc_model_info describe(const flowcache::ModelPackage& package) {
   info.weight_bytes = package.weight_bytes();
   info.history_chunks = package.cache.value("history_chunks", 3u);
   info.kv_bytes_per_chunk = flowcache::kv_bytes_per_chunk(package, sizeof(float));
+  const auto size = [](const flowcache::Pixels& pixels) {
+    return fc_picture_size{static_cast<uint32_t>(pixels.width), static_cast<uint32_t>(pixels.height)};
+  };
+  info.least = size(package.sizes.least);
+  info.most = size(package.sizes.most);
+  info.step = size(package.sizes.step);
+  std::transform(package.sizes.good.begin(), package.sizes.good.end(), info.good, size);
   return info;
 }
 
@@ -119,6 +127,8 @@ flowcache::StreamConfig stream_config(const fc_stream_config* config) {
   options.cache = flowcache::text(c.cache);
   if (c.live > 1) throw Error(FC_ERROR_ARGUMENT, "live=" + std::to_string(c.live) + " is outside 0..1");
   options.live = c.live == 1;
+  options.width = c.width;
+  options.height = c.height;
   options.kv_cache = flowcache::text(c.kv_cache);
   options.threshold = or_default(c.cache_threshold, "cache_threshold");
   options.kv_budget = c.kv_budget;
@@ -154,7 +164,9 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
                                    flowcache::text(c.precision),
                                    c.threads,
                                    c.memory_limit,
-                                   c.slice_tokens};
+                                   c.slice_tokens,
+                                   c.width,
+                                   c.height};
     auto made = std::make_unique<fc_engine>();
     made->model = flowcache::LoadedModel::load(options, [&](const char* stage, double fraction) {
       return !progress || progress(user, stage, fraction) == 0;

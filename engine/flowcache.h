@@ -94,6 +94,10 @@ FC_API fc_status fc_cpu_describe(fc_cpu_info* info);
 /* ---- models and policies: what there is, without loading anything ------------------------------------------------- */
 
 typedef struct {
+  uint32_t width, height;        /* pixels */
+} fc_picture_size;
+
+typedef struct {
   size_t size;
   char name[64];
   char family[32];       /* "wan-causal", … */
@@ -111,6 +115,9 @@ typedef struct {
   uint64_t weight_bytes;         /* on disk, all files of the package */
   uint64_t kv_bytes_per_chunk;   /* keys and values of one chunk in fp32, all layers, one guidance branch */
   uint32_t history_chunks;       /* default KV budget in chunks */
+  fc_picture_size least, most;   /* smallest and largest picture; both the native size where the model draws no other */
+  fc_picture_size step;          /* and all are multiples of these */
+  fc_picture_size good[8];       /* those that the model is good at, the native one first; zeros behind the last */
 } fc_model_info;
 
 /* Reads MODEL/model.json only: takes milliseconds, allocates no weights. Any thread.
@@ -156,6 +163,7 @@ typedef struct {
   uint64_t memory_limit; /* bytes the preflight may plan with; 0: what the device has free */
   uint32_t slice_tokens; /* most tokens that a block's projections, text attention and feed-forward take at once: less
                             memory, more calls; 0: all of a chunk (Wan on a CPU: at most 64 a core anyhow) */
+  uint32_t width, height; /* of the pictures that the preflight plans memory for; 0 and 0: the native size */
 } fc_engine_config;
 
 /* Loads a model. Blocks; seconds for the model that ships. On success *engine is owned by the caller, who calls
@@ -199,10 +207,12 @@ typedef struct fc_stream_config {
                                   other without padding, read during fc_stream_open() only; NULL: none. Needs a model
                                   whose VAE has its encoder. A video's own frames do not come out again; an image does */
   uint32_t prefix_frames;      /* 1..4096, as many as the VAE can group: see models/README.md */
-  uint32_t prefix_width, prefix_height; /* the model's size; anything else is FC_ERROR_ARGUMENT */
+  uint32_t prefix_width, prefix_height; /* the video's size; anything else is FC_ERROR_ARGUMENT */
   uint32_t live;               /* 1: the video is played as it is made. Without `cache` and `cache_threshold` the stream
                                   then takes the model's policy for that, which is governed (see fc_stream_deadline)
                                   where the model allows it. 0: the plain default, which can be repeated bit by bit */
+  uint32_t width, height;      /* of the picture: one of fc_model_info's sizes; 0 and 0: the native one. KV budgets that
+                                  are the model's follow the size */
 } fc_stream_config;
 
 /* Opens a stream at its chunk 0. Allocates the KV buffer, once. On success *stream is owned by the caller.

@@ -38,6 +38,8 @@ int run(const CalibrateArguments& a) {
   config.cache_threshold = config.guidance_scale = FC_AUTO;
   config.steps = a.steps;
   config.lag = a.lag;
+  config.width = a.engine.size.width;
+  config.height = a.engine.size.height;
   std::vector<const char*> prompts;
   for (const auto& prompt : a.prompts) prompts.push_back(prompt.c_str());
   check(fc_engine_calibrate(engine.get(), &config, prompts.data(), static_cast<uint32_t>(prompts.size()),

@@ -60,6 +60,8 @@ OwnedStream open_stream(fc_engine* engine, const GenerateArguments& a) {
   config.steps = a.steps;
   config.lag = a.lag;
   config.guidance_scale = a.guidance;
+  config.width = a.engine.size.width;
+  config.height = a.engine.size.height;
   Frames prefix;
   if (!a.prefix.empty()) {
     prefix = read_frames(a.prefix);
@@ -81,6 +83,10 @@ int run(const GenerateArguments& a) {
   video.size = sizeof video;
   check(fc_engine_describe(engine.get(), &video));
   const OwnedStream stream = open_stream(engine.get(), a);
+  if (a.engine.size.width != 0) {
+    video.width = a.engine.size.width;
+    video.height = a.engine.size.height;
+  }
   FrameWriter writer(a.out, video);
   interruptible = stream.get();
   std::signal(SIGINT, interrupt);

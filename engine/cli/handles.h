@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <memory>
 #include <string>
 
@@ -19,10 +20,21 @@ using OwnedEngine = std::unique_ptr<fc_engine, GiveBack>;
 using OwnedStream = std::unique_ptr<fc_stream, GiveBack>;
 using OwnedChunk = std::unique_ptr<fc_chunk, GiveBack>;
 
+// "384x224"; throws CLI::ValidationError for anything else.
+inline fc_picture_size parse_size(const std::string& text) {
+  fc_picture_size size{};
+  char rest = 0;
+  if (std::sscanf(text.c_str(), "%5ux%5u%c", &size.width, &size.height, &rest) != 2 || size.width == 0 ||
+      size.height == 0)
+    throw CLI::ValidationError("--size", "\"" + text + "\" is no size such as 384x224");
+  return size;
+}
+
 struct EngineChoice {
   std::string model;  // "": the model that ships
   std::string device = "auto", precision = "auto";
   uint32_t threads = 0, slice_tokens = 0;
+  fc_picture_size size{};  // zeros: native
 
   void add_options(CLI::App& command) {
     command.add_option("-m,--model", model, "Folder with model.json; default: the model that ships");
@@ -33,6 +45,9 @@ struct EngineChoice {
         .add_option("--slice-tokens", slice_tokens,
                     "Most tokens a block takes at once, to save memory; 0: all")
         ->capture_default_str();
+    command.add_option_function<std::string>(
+        "--size", [this](const std::string& text) { size = parse_size(text); },
+        "Width and height of the picture, such as 384x224; default: the model's own");
   }
 
   // Throws std::runtime_error with the engine's sentence.
@@ -44,6 +59,8 @@ struct EngineChoice {
     config.precision = precision.c_str();
     config.threads = threads;
     config.slice_tokens = slice_tokens;
+    config.width = size.width;
+    config.height = size.height;
     fc_engine* engine = nullptr;
     check(fc_engine_open(&config, progress, nullptr, &engine));
     return OwnedEngine(engine);

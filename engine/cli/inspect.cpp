@@ -25,6 +25,13 @@ void print_video(const fc_model_info& info) {
   if (*info.description) std::printf("  %s\n", info.description);
   std::printf("  video             %u x %u at %u/%u frames a second\n", info.width, info.height, info.fps_n,
               info.fps_d);
+  if (info.least.width != info.most.width || info.least.height != info.most.height) {
+    std::printf("  other sizes       %u x %u to %u x %u in steps of %u x %u, good at", info.least.width,
+                info.least.height, info.most.width, info.most.height, info.step.width, info.step.height);
+    for (const fc_picture_size& one : info.good)
+      if (one.width != 0) std::printf(" %ux%u", one.width, one.height);
+    std::printf("\n");
+  }
   std::printf("  chunk             %u frames (%.2f s) from %u latent frames\n", info.frames_per_chunk,
               seconds, info.latent_frames_per_chunk);
   std::printf("  sampling          %u steps, a chunk starts every %u steps, guidance %g\n", info.steps,

@@ -94,6 +94,7 @@ void read_latent_size(const Fields& root, ModelPackage& out) {
     video.fail("frames_per_chunk", std::to_string(out.latent_frames_per_chunk * scales.time) + ": " +
                                        std::to_string(out.latent_frames_per_chunk) + " latent frames of " +
                                        std::to_string(scales.time) + " frames each");
+  out.sizes = read_sizes(video, {out.width, out.height}, {column, row});
   out.latent_width = out.width / scales.space;
   out.latent_height = out.height / scales.space;
   out.latent_channels = config.integer("latent_channels", 1, 1024, 16);
@@ -160,6 +161,16 @@ ModelPackage read_package(const fs::path& given) {
   section_files(out, out.decoder, "decoder");
   out.clean_context = root.boolean("clean_context", root.object("sampler").boolean("clean_context", false));
   return out;
+}
+
+ModelPackage at_size(const ModelPackage& package, int64_t width, int64_t height) {
+  const PictureSize size = picture_size(package, width, height);
+  ModelPackage other = package;
+  other.width = size.pixels.width;
+  other.height = size.pixels.height;
+  other.latent_width = size.latent_width;
+  other.latent_height = size.latent_height;
+  return other;
 }
 
 uint64_t ModelPackage::weight_bytes() const {

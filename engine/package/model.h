@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "package/safetensors.h"
+#include "package/sizes.h"
 
 namespace flowcache {
 
@@ -17,10 +18,11 @@ struct ModelPackage {
   std::filesystem::path folder;
   std::string name, family, description, license;
 
-  int64_t width = 0, height = 0;  // pixels
+  int64_t width = 0, height = 0;  // pixels; the native size
+  PictureSizes sizes;             // those that it draws
   int64_t fps_n = 0, fps_d = 1;
   int64_t latent_frames_per_chunk = 0, frames_per_chunk = 0;
-  int64_t latent_channels = 0, latent_height = 0, latent_width = 0;
+  int64_t latent_channels = 0, latent_height = 0, latent_width = 0;  // of the native size
 
   nlohmann::json transformer;  // {file | files, config}
   nlohmann::json text;         // {kind, file, …}
@@ -35,6 +37,9 @@ struct ModelPackage {
 
   uint64_t weight_bytes() const;  // sizes of the files that it names; 0 for random weights
 };
+
+// The same model with another native size: what it takes then. Errors: as picture_size().
+ModelPackage at_size(const ModelPackage& package, int64_t width, int64_t height);
 
 // Reads and validates folder/model.json (folder may also name the file). Opens no weights. "random:FOLDER" is the same
 // model with random weights, to exercise its shapes without a checkpoint.

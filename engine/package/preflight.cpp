@@ -104,9 +104,9 @@ void check_memory(const std::vector<MemoryNeed>& needs, uint64_t available, cons
                         megabytes(available) + ":";
   for (const MemoryNeed& need : needs)
     message += " " + need.what + " " + megabytes(need.bytes) + (&need == &needs.back() ? "" : ",");
-  throw Error(
-      FC_ERROR_MEMORY,
-      message + "; lower kv-budget, choose precision bf16 or fp8, or a smaller model, or free memory");
+  throw Error(FC_ERROR_MEMORY, message +
+                                   "; lower kv-budget, ask for a smaller picture, choose precision bf16 or "
+                                   "fp8, or a smaller model, or free memory");
 }
 
 }  // namespace flowcache

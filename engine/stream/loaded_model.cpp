@@ -37,7 +37,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   model->memory_limit = options.memory_limit;
   report("check", 0.05);
   check_files(model->package);
-  const auto needs = model->memory_needs();
+  const auto needs = model->memory_needs(options.width, options.height);
   check_memory(needs_of(needs, false), model->memory_available(), model->device.str());
   check_memory(needs_of(needs, true), free_host_memory(), "the host");
   report("load", 0.1);
@@ -51,7 +51,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   return model;
 }
 
-std::vector<MemoryNeed> LoadedModel::memory_needs() const {
+std::vector<MemoryNeed> LoadedModel::memory_needs(int64_t width, int64_t height) const {
   MemoryPlan plan =
       default_plan(package, c10::elementSize(weights), c10::elementSize(compute), device.is_cpu());
   if (package.random_weights) {
@@ -60,15 +60,15 @@ std::vector<MemoryNeed> LoadedModel::memory_needs() const {
     plan.decoder_bytes = sizes.decoder;
     plan.text_bytes = 0;  // a stand-in is loaded
   }
-  return flowcache::memory_needs(package, plan);
+  return flowcache::memory_needs(at_size(package, width, height), plan);
 }
 
-int64_t LoadedModel::tokens_per_frame() const {
-  return transformer->shape().tokens_per_frame(package.latent_height, package.latent_width);
+int64_t LoadedModel::tokens_per_frame(const PictureSize& size) const {
+  return transformer->shape().tokens_per_frame(size.latent_height, size.latent_width);
 }
 
-int64_t LoadedModel::tokens_per_chunk() const {
-  return tokens_per_frame() * package.latent_frames_per_chunk;
+int64_t LoadedModel::tokens_per_chunk(const PictureSize& size) const {
+  return tokens_per_frame(size) * package.latent_frames_per_chunk;
 }
 
 uint64_t LoadedModel::memory_available() const {

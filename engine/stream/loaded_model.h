@@ -18,9 +18,10 @@ struct LoadOptions {
   std::string model;      // read_package()
   std::string device;     // choose_device()
   std::string precision;  // choose_precision()
-  uint32_t threads = 0;       // checked_threads()
-  uint64_t memory_limit = 0;  // bytes; 0: what is free
-  int64_t slice_tokens = 0;   // Transformer::slice_tokens()
+  uint32_t threads = 0;           // checked_threads()
+  uint64_t memory_limit = 0;      // bytes; 0: what is free
+  int64_t slice_tokens = 0;       // Transformer::slice_tokens()
+  int64_t width = 0, height = 0;  // of the pictures that are planned for; 0: native
 };
 
 // stage, fraction of the whole; false cancels.
@@ -39,12 +40,12 @@ struct LoadedModel {
   // Errors: as fc_engine_open().
   static std::shared_ptr<const LoadedModel> load(const LoadOptions& options, const Progress& progress);
 
-  // Of this model on its device with one stream of its own settings; needs the package, device and compute
-  // only.
-  std::vector<MemoryNeed> memory_needs() const;
+  // Of this model on its device with one stream of its own settings and this size (0: native); needs the
+  // package, device and compute only.
+  std::vector<MemoryNeed> memory_needs(int64_t width, int64_t height) const;
 
-  int64_t tokens_per_frame() const;
-  int64_t tokens_per_chunk() const;
+  int64_t tokens_per_frame(const PictureSize& size) const;
+  int64_t tokens_per_chunk(const PictureSize& size) const;
   // Bytes that may still be taken on the device, within the limit that was given.
   uint64_t memory_available() const;
 };

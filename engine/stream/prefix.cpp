@@ -18,15 +18,15 @@ std::string text_of(const at::Tensor& t) {
 
 }  // namespace
 
-Prefix::Prefix(const LoadedModel& model, const at::Tensor& latents, uint64_t seed)
+Prefix::Prefix(const LoadedModel& model, const PictureSize& size, const at::Tensor& latents, uint64_t seed)
     : model_(model), seed_(seed), chunk_frames_(model.package.latent_frames_per_chunk) {
   const ModelPackage& package = model.package;
   if (latents.dim() != 4 || latents.size(0) != package.latent_channels || latents.size(1) < 1 ||
-      latents.size(2) != package.latent_height || latents.size(3) != package.latent_width)
-    throw Error(FC_ERROR_ARGUMENT, "the prefix's latents are " + text_of(latents) + ", this model's are " +
+      latents.size(2) != size.latent_height || latents.size(3) != size.latent_width)
+    throw Error(FC_ERROR_ARGUMENT, "the prefix's latents are " + text_of(latents) + ", this video's are " +
                                        std::to_string(package.latent_channels) + " x frames x " +
-                                       std::to_string(package.latent_height) + " x " +
-                                       std::to_string(package.latent_width));
+                                       std::to_string(size.latent_height) + " x " +
+                                       std::to_string(size.latent_width));
   latents_ = latents.to(model.device, at::kFloat);
   by_frame_ = package.family == "skyreels";
   noise_ = by_frame_ ? package.sampler.value("prefix_noise", 20.0) : 0;
@@ -36,19 +36,20 @@ Prefix::Prefix(const LoadedModel& model, const at::Tensor& latents, uint64_t see
                                        std::to_string(chunk_frames_) + ": cut or lengthen the clip");
 }
 
-std::unique_ptr<Prefix> Prefix::encode(const LoadedModel& model, const at::Tensor& frames, uint64_t seed) {
+std::unique_ptr<Prefix> Prefix::encode(const LoadedModel& model, const PictureSize& size,
+                                       const at::Tensor& frames, uint64_t seed) {
   const ModelPackage& package = model.package;
   if (frames.dim() != 4 || frames.size(0) < 1 || frames.size(1) != 3)
     throw Error(FC_ERROR_ARGUMENT,
                 "the prefix is " + text_of(frames) + "; wanted frames x 3 x rows x columns");
-  if (frames.size(3) != package.width || frames.size(2) != package.height)
+  if (Pixels{frames.size(3), frames.size(2)} != size.pixels)
     throw Error(FC_ERROR_ARGUMENT, "the prefix is " + std::to_string(frames.size(3)) + "x" +
-                                       std::to_string(frames.size(2)) + ", the model's video is " +
-                                       std::to_string(package.width) + "x" + std::to_string(package.height) +
-                                       ": scale the prefix to that size");
+                                       std::to_string(frames.size(2)) + ", the video is " +
+                                       size.pixels.text() + ": scale the prefix to that size");
   // Used once, so its weights do not stay.
   const auto encoder = make_frame_encoder(package, model.compute, model.device);
-  return std::make_unique<Prefix>(model, encoder->encode(frames.to(model.device)).transpose(0, 1), seed);
+  return std::make_unique<Prefix>(model, size, encoder->encode(frames.to(model.device)).transpose(0, 1),
+                                  seed);
 }
 
 at::Tensor Prefix::with_noise(const at::Tensor& latents, int64_t chunk, int64_t draw) const {

@@ -22,13 +22,14 @@ namespace flowcache {
 // Immutable.
 class Prefix {
  public:
-  // latents [C, F, h, w] fp32, F >= 1, of the model's size. Throws FC_ERROR_ARGUMENT: sizes, or a left-over
+  // latents [C, F, h, w] fp32, F >= 1, of the video's size. Throws FC_ERROR_ARGUMENT: sizes, or a left-over
   // that the family cannot take.
-  Prefix(const LoadedModel& model, const at::Tensor& latents, uint64_t seed);
+  Prefix(const LoadedModel& model, const PictureSize& size, const at::Tensor& latents, uint64_t seed);
   // frames [n, 3, H, W] fp32 in 0..1. Throws FC_ERROR_ARGUMENT for another size than the video's or a number
   // of frames that the encoder cannot group, FC_ERROR_NOT_FOUND or FC_ERROR_MODEL if the model has no
   // encoder.
-  static std::unique_ptr<Prefix> encode(const LoadedModel& model, const at::Tensor& frames, uint64_t seed);
+  static std::unique_ptr<Prefix> encode(const LoadedModel& model, const PictureSize& size,
+                                        const at::Tensor& frames, uint64_t seed);
 
   int64_t whole_chunks() const { return latents_.size(1) / chunk_frames_; }
 

@@ -32,11 +32,7 @@ void Stream::rehearse() {
   const auto clear = [this] {
     for (const auto& kv : kv_) kv->reset();
   };
-  const ModelPackage& package = model_->package;
-  const at::Tensor latent = draw_noise(
-      seed_, -1, 0,
-      {package.latent_channels, package.latent_frames_per_chunk, package.latent_height, package.latent_width},
-      model_->device);
+  const at::Tensor latent = draw_noise(seed_, -1, 0, latent_shape(), model_->device);
   try {
     const double step = rehearse_step(latent);
     check_cancelled();
@@ -57,7 +53,7 @@ double Stream::rehearse_step(const at::Tensor& latent) {
   int64_t next = 0;
   for (const auto& kv : kv_) {
     next = 0;
-    for (; kv->history_tokens() + model_->tokens_per_chunk() <= kv->budget_tokens(); ++next) {
+    for (; kv->history_tokens() + model_->tokens_per_chunk(size_) <= kv->budget_tokens(); ++next) {
       kv->admit(next, first_frame(next));
       kv->finish(next);
     }

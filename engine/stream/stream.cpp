@@ -24,6 +24,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   const c10::InferenceMode inference;
   use_threads(model_->threads);
   ResolvedConfig resolved = resolve(*model_, config);
+  size_ = resolved.size;
   sampler_ = std::move(resolved.sampler);
   schedule_ = resolved.schedule;
   reuse_ = std::move(resolved.policy);
@@ -44,9 +45,9 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   decoder_state_ = model_->decoder->open();
   seam_fade_ = SeamFade(model_->package.seam_fade_frames);
   if (config.prefix.defined())
-    prefix_ = Prefix::encode(*model_, config.prefix, seed_);
+    prefix_ = Prefix::encode(*model_, size_, config.prefix, seed_);
   else if (config.prefix_latents.defined())
-    prefix_ = std::make_unique<Prefix>(*model_, config.prefix_latents, seed_);
+    prefix_ = std::make_unique<Prefix>(*model_, size_, config.prefix_latents, seed_);
   threshold_ = resolved.threshold;
   guidance_ = resolved.guidance;
   stats_.steps = schedule_.steps();

@@ -27,12 +27,13 @@ namespace flowcache {
 struct StreamConfig {
   std::string prompt, negative_prompt;
   uint64_t seed = 0;
-  std::string cache, kv_cache;  // policy specs; "": the model's
-  bool live = false;            // played as it is made: the model's policy is the one for live streams
-  double threshold = -1;        // ε; negative: the policy's or the model's
-  uint64_t kv_budget = 0;       // bytes of history over all branches; 0: the model's history_chunks
-  int steps = 0, lag = 0;       // 0: the model's
-  double guidance = -1;         // negative: the model's
+  std::string cache, kv_cache;    // policy specs; "": the model's
+  bool live = false;              // played as it is made: the model's policy is the one for live streams
+  double threshold = -1;          // ε; negative: the policy's or the model's
+  uint64_t kv_budget = 0;         // bytes of history over all branches; 0: the model's history_chunks
+  int steps = 0, lag = 0;         // 0: the model's
+  int64_t width = 0, height = 0;  // of the picture; 0: the model's
+  double guidance = -1;           // negative: the model's
   int clean_context =
       -1;             // 1: run a finished chunk once more, clean, for its history; 0: not; -1: the model's
   at::Tensor prefix;  // frames [n, 3, H, W] fp32 in 0..1 that the video goes on from; undefined: none
@@ -129,6 +130,7 @@ class Stream {
   bool weighs(size_t branch) const;
   void integrate(Task& task, const at::Tensor& velocity);
   at::Tensor noise(LiveChunk& chunk);
+  std::vector<int64_t> latent_shape() const;
   void rehearse();
   double rehearse_step(const at::Tensor& latent);
   double rehearse_decoding(const at::Tensor& latent);
@@ -160,6 +162,7 @@ class Stream {
   SeamFade seam_fade_{0};
   std::unique_ptr<Prefix> prefix_;  // null: the video begins with chunk 0
 
+  PictureSize size_;
   uint64_t seed_ = 0;
   int64_t tick_ = 0;
   std::vector<Task> tasks_;  // of the current tick

@@ -36,7 +36,8 @@ std::string default_policy(const ModelPackage& package, const Sampler& sampler, 
 }
 
 int64_t budget_tokens(const LoadedModel& model, const StreamConfig& config, const ResolvedConfig& resolved) {
-  if (config.kv_budget == 0) return model.package.cache.value("history_chunks", 3) * model.tokens_per_chunk();
+  if (config.kv_budget == 0)
+    return model.package.cache.value("history_chunks", 3) * model.tokens_per_chunk(resolved.size);
   const uint64_t per_token = resolved.kv_geometry.bytes(1) * resolved.branches;
   return static_cast<int64_t>(config.kv_budget / per_token);
 }
@@ -107,6 +108,7 @@ double check_guidance(double guidance) {
 ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
   const ModelPackage& package = model.package;
   ResolvedConfig resolved;
+  resolved.size = picture_size(package, config.width, config.height);
   resolved.sampler = make_sampler(package.sampler, config.steps);
   const std::string cache = config.cache.empty()
                                 ? default_policy(package, *resolved.sampler,
@@ -149,8 +151,8 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
   resolved.kv_geometry = {shape.layers,
                           shape.kv_heads,
                           shape.head_dim,
-                          model.tokens_per_frame(),
-                          model.tokens_per_chunk(),
+                          model.tokens_per_frame(resolved.size),
+                          model.tokens_per_chunk(resolved.size),
                           resolved.schedule.chunks_in_flight(),
                           model.compute,
                           model.device,

@@ -8,6 +8,7 @@
 namespace flowcache {
 
 struct ResolvedConfig {
+  PictureSize size;
   ReuseChoice reuse;
   std::unique_ptr<ReusePolicy> policy;
   bool steers_threshold = false;                    // a deadline steers the policy's ε

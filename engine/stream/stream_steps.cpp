@@ -172,7 +172,7 @@ at::Tensor Stream::run_network(Task& task) {
 Stream::BlockFlops Stream::block_flops(const LiveChunk& chunk, size_t branch) const {
   const TransformerShape& shape = model_->transformer->shape();
   if (shape.block_weights == 0) return {};
-  const auto tokens = static_cast<double>(model_->tokens_per_chunk());
+  const auto tokens = static_cast<double>(model_->tokens_per_chunk(size_));
   const double in_flight = static_cast<double>(chunk.index - live_.front()->index + 1) * tokens;
   const double attended = static_cast<double>(kv_[branch]->history_tokens()) + in_flight;
   const double mixing = 4.0 * static_cast<double>(shape.heads * shape.head_dim) * attended;
@@ -258,12 +258,13 @@ void Stream::integrate(Task& task, const at::Tensor& velocity) {
 
 at::Tensor Stream::noise(LiveChunk& chunk) {
   const int64_t draw = chunk.noise_draws++;
-  const ModelPackage& package = model_->package;
   if (noise_) return noise_(chunk.index, draw).to(model_->device);
-  return draw_noise(
-      seed_, chunk.index, draw,
-      {package.latent_channels, package.latent_frames_per_chunk, package.latent_height, package.latent_width},
-      model_->device);
+  return draw_noise(seed_, chunk.index, draw, latent_shape(), model_->device);
+}
+
+std::vector<int64_t> Stream::latent_shape() const {
+  const ModelPackage& package = model_->package;
+  return {package.latent_channels, package.latent_frames_per_chunk, size_.latent_height, size_.latent_width};
 }
 
 }  // namespace flowcache

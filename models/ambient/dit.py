@@ -10,7 +10,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 CONFIG = dict(dim=192, ffn_dim=768, num_heads=3, num_layers=8, in_dim=16, out_dim=16, text_dim=64, text_len=12,
-              freq_dim=256, patch_size=[1, 2, 2], eps=1e-6, rope_spatial_scale=.8)
+              freq_dim=256, patch_size=[1, 2, 2], eps=1e-6, rope_spatial_scale=.8,
+              rope_reference_tokens=144, rope_scale_exponent=.25)  # 512 x 288; meets 1.0 at 320 x 192
 
 
 class RMSNorm(nn.Module):
@@ -164,8 +165,13 @@ class DiT(nn.Module):
         f, h, w = grid
         return y.view(batch, f, h, w, 2, 2, -1).permute(0, 6, 1, 2, 4, 3, 5).reshape(batch, -1, f, h * 2, w * 2)
 
+    def rope_scale(self, grid):
+        """What a row and a column count, as in the engine (networks/wan/config.h)."""
+        reference, exponent = self.c["rope_reference_tokens"], self.c["rope_scale_exponent"]
+        return self.c["rope_spatial_scale"] * (reference / (grid[1] * grid[2])) ** exponent
+
     def _table(self, grid, first, device):
-        return rope_table(*grid, self.c["dim"] // self.c["num_heads"], first, device, self.c["rope_spatial_scale"])
+        return rope_table(*grid, self.c["dim"] // self.c["num_heads"], first, device, self.rope_scale(grid))
 
     def forward(self, z, t, ids, clean=None, clean_t=None):
         """Velocity of all n chunks at once: z [B,16,3n,h,w] noisy, t [B,n] in 0..1000, ids [B,n,T].

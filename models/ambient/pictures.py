@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Draws docs/grid.jpg (scene x colour) and docs/strip.jpg (live changes of prompt in time) with the GStreamer plugin.
+"""Draws docs/grid.jpg (scene x colour), docs/strip.jpg (live changes of prompt in time) and docs/sizes.jpg (the same prompts
+at three sizes) with the GStreamer plugin.
 
     models/ambient/pictures.py --out docs
 """
@@ -20,7 +21,10 @@ CHANGES = [("slow green aurora", "orange fire"), ("orange fire", "white stars"),
            ("golden ocean", "pink clouds moving left"), ("red lava lamp", "dense green lava lamp")]
 
 
-def frames(buffers, plugin, model, **properties):
+SIZES = [(WIDTH, HEIGHT), (384, 224), (320, 192)]
+
+
+def frames(buffers, plugin, model, size=(WIDTH, HEIGHT), **properties):
     """What gst-launch-1.0 makes of flowcachesrc with these properties: [buffers,H,W,3] uint8."""
     if model:
         properties["model"] = model
@@ -30,11 +34,12 @@ def frames(buffers, plugin, model, **properties):
         if script:
             (pathlib.Path(folder) / "prompts.srt").write_text(script)
             properties["script-location"] = pathlib.Path(folder) / "prompts.srt"
-        source = ["flowcachesrc", f"num-buffers={buffers}"] + [f"{k}={v}" for k, v in properties.items()]
+        source = ["flowcachesrc", "is-live=false", f"num-buffers={buffers}"] + [f"{k}={v}" for k, v in properties.items()]
+        source += ["!", f"video/x-raw,width={size[0]},height={size[1]}"]
         subprocess.run(["gst-launch-1.0", "-q", *source, "!", "videoconvert", "!", "video/x-raw,format=RGB", "!", "filesink",
                         f"location={out}"], check=True,
                        env=dict(os.environ, GST_PLUGIN_PATH=str(plugin), GOMP_SPINCOUNT="1000"))
-        return np.fromfile(out, np.uint8).reshape(-1, HEIGHT, WIDTH, 3)
+        return np.fromfile(out, np.uint8).reshape(-1, size[1], size[0], 3)
 
 
 def clock(seconds):
@@ -54,6 +59,25 @@ def montage(rows, labels, path, width):
         draw.text((3, i * (height + line) + 1), label, fill="white")
         for j, picture in enumerate(row):
             sheet.paste(Image.fromarray(picture).resize((width, height), Image.LANCZOS), (j * width, i * (height + line) + line))
+    save(sheet, path)
+
+
+def size_sheet(plugin, model, path, shown=47):
+    """A row of pictures for every size, all at the same scale."""
+    prompts, share, line = ["green aurora", "orange fire", "golden ocean", "red lava lamp"], .5, 14
+    sheet = Image.new("RGB", (int(WIDTH * share) * len(prompts), sum(int(h * share) + line for _, h in SIZES)), "black")
+    draw, top = ImageDraw.Draw(sheet), 0
+    for width, height in SIZES:
+        draw.text((3, top + 1), f"{width} x {height}", fill="white")
+        for i, prompt in enumerate(prompts):
+            picture = Image.fromarray(frames(shown + 1, plugin, model, (width, height), prompt=prompt, seed=3)[shown])
+            sheet.paste(picture.resize((int(width * share), int(height * share)), Image.LANCZOS), (i * int(WIDTH * share), top + line))
+        top += int(height * share) + line
+    save(sheet, path)
+
+
+def save(sheet, path):
+    """As good as 300 kB allow."""
     quality = 88
     while True:
         sheet.save(path, quality=quality, optimize=True)
@@ -67,8 +91,12 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--plugin", default=ROOT / "build" / "gst-plugin", help="folder of the plugin")
     parser.add_argument("--model", help="folder with model.json (default: the one that ships)")
+    parser.add_argument("--only", choices=["sizes"], help="draw this one alone")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    size_sheet(args.plugin, args.model, args.out / "sizes.jpg")
+    if args.only:
+        return
     grid, labels = [], []
     for scene, (names, colors) in SCENES.items():
         grid.append([frames(25, args.plugin, args.model, prompt=f"{c} {names[0]}", seed=1)[24] for c in colors])

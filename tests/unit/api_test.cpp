@@ -166,6 +166,32 @@ TEST(ApiWithoutModel, AThreadOfOneProcessorStartsNoOthers) {
   }).join();
 }
 
+// What is planned for is the picture that will be asked for.
+TEST(ApiWithoutModel, ThePreflightFollowsTheSize) {
+  auto config = sized<fc_engine_config>();
+  config.device = "cpu";
+  config.precision = "fp32";
+  const auto fits = [&](uint32_t width, uint32_t height, uint64_t limit) {
+    config.width = width;
+    config.height = height;
+    config.memory_limit = limit;
+    fc_engine* engine = nullptr;
+    const fc_status status = fc_engine_open(&config, nullptr, nullptr, &engine);
+    fc_engine_unref(engine);
+    EXPECT_TRUE(status == FC_OK || (status == FC_ERROR_MEMORY && says("smaller picture"))) << fc_last_error();
+    return status == FC_OK;
+  };
+  uint64_t limit = 200'000'000;  // bytes; lowered until the native size does not fit
+  while (limit > 0 && fits(0, 0, limit)) limit = limit * 9 / 10;
+  EXPECT_FALSE(fits(640, 384, limit));
+  EXPECT_TRUE(fits(320, 192, limit)) << limit;
+  config.width = 500;
+  config.height = 280;
+  fc_engine* engine = nullptr;
+  EXPECT_EQ(fc_engine_open(&config, nullptr, nullptr, &engine), FC_ERROR_ARGUMENT);
+  EXPECT_TRUE(says("nearest"));
+}
+
 TEST(ApiWithoutModel, EveryPrecisionLoadsUnderItsName) {
   for (const char* precision : {"fp32", "bf16", "fp8"}) {
     auto config = sized<fc_engine_config>();
@@ -253,6 +279,56 @@ TEST_F(Api, AStreamMakesChunksOfMovingPictures) {
   fc_chunk_unref(chunk);
   EXPECT_EQ(fc_chunk_describe(again, &info), FC_OK);
   fc_chunk_unref(again);
+}
+
+TEST_F(Api, PicturesHaveTheSizeThatWasAskedFor) {
+  auto model = sized<fc_model_info>();
+  ASSERT_EQ(fc_engine_describe(engine, &model), FC_OK);
+  EXPECT_EQ(model.good[0].width, model.width);
+  EXPECT_EQ(model.good[0].height, model.height);
+  EXPECT_LT(model.least.width, model.width);
+  EXPECT_GT(model.most.height, model.height);
+  int sizes = 0;
+  for (const fc_picture_size& size : model.good) {
+    if (size.width == 0) break;
+    ++sizes;
+    fc_stream_config config = default_stream();
+    config.width = size.width;
+    config.height = size.height;
+    fc_stream* stream = nullptr;
+    ASSERT_EQ(fc_stream_open(engine, &config, &stream), FC_OK) << fc_last_error();
+    fc_chunk* chunk = nullptr;
+    ASSERT_EQ(fc_stream_next(stream, &chunk), FC_OK) << fc_last_error();
+    auto info = sized<fc_chunk_info>();
+    ASSERT_EQ(fc_chunk_describe(chunk, &info), FC_OK);
+    EXPECT_EQ(info.width, size.width);
+    EXPECT_EQ(info.height, size.height);
+    fc_chunk_unref(chunk);
+    fc_stream_close(stream);
+  }
+  EXPECT_GE(sizes, 3);
+}
+
+TEST_F(Api, ImpossibleSizesNameTheNearest) {
+  struct {
+    uint32_t width, height;
+    uint64_t kv_budget;
+    const char* part;
+  } const table[] = {{500, 280, 0, "500x280"},
+                     {500, 280, 0, "nearest: 480x256 and 512x288"},
+                     {8192, 8192, 0, "nearest"},
+                     {0, 288, 0, "0x288"},
+                     {384, 224, 1000, "raise kv-budget, or ask for a smaller picture"}};
+  for (const auto& row : table) {
+    fc_stream_config config = default_stream();
+    config.width = row.width;
+    config.height = row.height;
+    config.kv_budget = row.kv_budget;
+    fc_stream* stream = nullptr;
+    EXPECT_EQ(fc_stream_open(engine, &config, &stream), FC_ERROR_ARGUMENT);
+    EXPECT_TRUE(says(row.part)) << fc_last_error();
+    EXPECT_EQ(stream, nullptr);
+  }
 }
 
 TEST_F(Api, PromptsCarryReceiptsAndNameUnknownWords) {

@@ -147,6 +147,21 @@ TEST(WanRope, TheConfigSaysHowMuch) {
   EXPECT_GT((velocity(scaled) - velocity(tiny())).abs().max().item<double>(), 1e-4);
 }
 
+// Of four times as many tokens a frame a row counts half with exponent 0.5, and the same with 0.
+TEST(WanRope, TheScaleFollowsTheSize) {
+  json config = tiny();
+  config["rope_spatial_scale"] = 0.8;
+  config["rope_reference_tokens"] = 72;
+  const auto scale = [&](double exponent, int64_t tokens) {
+    config["rope_scale_exponent"] = exponent;
+    return wan::Config::from_json(config).rope_scale(tokens);
+  };
+  EXPECT_DOUBLE_EQ(scale(0.25, 72), 0.8);
+  EXPECT_DOUBLE_EQ(scale(0, 288), 0.8);
+  EXPECT_DOUBLE_EQ(scale(0.5, 288), 0.4);
+  EXPECT_DOUBLE_EQ(scale(0.5, 18), 1.6);
+}
+
 TEST(WanConfig, BadFieldsAreNamed) {
   const std::vector<std::pair<json, std::string>> table = {
       {{{"dim", 0}}, "config.dim is 0"},
@@ -157,6 +172,8 @@ TEST(WanConfig, BadFieldsAreNamed) {
       {{{"patch_size", {2, 2, 2}}}, "[1, rows, columns]"},
       {{{"eps", 1.0}}, "config.eps"},
       {{{"rope_spatial_scale", 0}}, "config.rope_spatial_scale"},
+      {{{"rope_scale_exponent", 2}}, "config.rope_scale_exponent"},
+      {{{"rope_scale_exponent", 0.25}}, "config.rope_reference_tokens is missing"},
   };
   for (const auto& [change, says] : table) {
     json config = tiny();

@@ -47,6 +47,43 @@ TEST(Model, DerivesTheLatentSize) {
   EXPECT_EQ(kv_bytes_per_chunk(package, 4), 2u * 4 * 8 * 192 * 180);
 }
 
+TEST(Model, DrawsItsNativeSizeUnlessItSaysMore) {
+  const TempFolder folder;
+  json document = good();
+  folder.write("model.json", document.dump());
+  const ModelPackage one = read_package(folder.path);
+  EXPECT_EQ(one.sizes.least, (Pixels{320, 192}));
+  EXPECT_EQ(one.sizes.most, (Pixels{320, 192}));
+  EXPECT_EQ(one.sizes.step, (Pixels{32, 32})) << "a token";
+  EXPECT_EQ(picture_size(one, 320, 192).latent_width, 20);
+  EXPECT_EQ(picture_size(one, 0, 0).latent_height, 12);
+  EXPECT_NE(message_of([&] { picture_size(one, 352, 192); }).find("draws 320x192 only"), std::string::npos);
+
+  document["video"]["sizes"] = {
+      {"least", {128, 96}}, {"most", {512, 288}}, {"good", {{512, 288}, {320, 192}}}};
+  folder.write("model.json", document.dump());
+  const ModelPackage many = read_package(folder.path);
+  EXPECT_EQ(many.sizes.good, (std::vector<Pixels>{{320, 192}, {512, 288}})) << "the native one first, once";
+  const PictureSize size = picture_size(many, 384, 224);
+  EXPECT_EQ(size.latent_width, 24);
+  EXPECT_EQ(size.latent_height, 14);
+  const ModelPackage larger = at_size(many, 512, 288);
+  EXPECT_EQ(kv_bytes_per_chunk(larger, 4), kv_bytes_per_chunk(many, 4) * 144 / 60) << "tokens a frame";
+  const std::pair<Pixels, const char*> refused[] = {
+      {{500, 288},
+       "500x288 is not possible: this model draws 128x96 to 512x288 in steps of 32x32; nearest: 480x288 and "
+       "512x288"},
+      {{384, 100}, "nearest: 384x96 and 384x128"},
+      {{4096, 2304}, "nearest: 512x288"},
+      {{32, 32}, "nearest: 128x96"},
+      {{384, 0}, "384x0 is not possible"},
+      {{-32, 96}, "nearest: 128x96"}};
+  for (const auto& [pixels, says] : refused) {
+    const std::string message = message_of([&] { picture_size(many, pixels.width, pixels.height); });
+    EXPECT_NE(message.find(says), std::string::npos) << message;
+  }
+}
+
 struct Broken {
   const char* pointer;  // of the field to replace; a null value removes it
   json value;
@@ -58,6 +95,16 @@ std::vector<Broken> broken_fields() {
       {"/name", nullptr, {"name is missing"}},
       {"/name", std::string(64, 'x'), {"at most 63 bytes"}},
       {"/family", 5, {"family is 5"}},
+      {"/video/sizes", 5, {"video.sizes is 5"}},
+      {"/video/sizes", {{"least", {128, 96}}}, {"video.sizes.most is missing"}},
+      {"/video/sizes",
+       {{"least", {100, 96}}, {"most", {512, 288}}},
+       {"video.sizes.least", "multiples of 32x32"}},
+      {"/video/sizes", {{"least", {352, 96}}, {"most", {512, 288}}}, {"around the video's own 320x192"}},
+      {"/video/sizes",
+       {{"least", {128, 96}}, {"most", {512, 288}}, {"good", {{640, 288}}}},
+       {"video.sizes.good"}},
+      {"/video/sizes", {{"least", {128, 96}}, {"most", {512, 1e300}}}, {"video.sizes.most"}},
       {"/video", nullptr, {"video is missing"}},
       {"/video", json::array(), {"video is []", "object"}},
       {"/video/width", -320, {"video.width is -320", "16 to 8192"}},

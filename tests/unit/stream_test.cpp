@@ -38,6 +38,35 @@ bool identical(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& 
   return a.size() == b.size();
 }
 
+TEST(Sizes, NoiseKeysAndFramesFollow) {
+  const auto model = tiny_model();
+  const auto sized = [&](int64_t width, int64_t height) {
+    StreamConfig c = config("none");
+    c.width = width;
+    c.height = height;
+    return c;
+  };
+  Stream native(model, sized(0, 0)), named(model, sized(64, 48)), wide(model, sized(96, 64));
+  EXPECT_TRUE(identical(latents(native, 3), latents(named, 3)));
+  const auto chunk = wide.next();
+  EXPECT_EQ(chunk->latent.sizes(), (std::vector<int64_t>{16, 3, 8, 12}));
+  EXPECT_EQ(wide.stats().kv_budget, native.stats().kv_budget * 2) << "24 tokens a frame instead of 12";
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(wide.next()->latent.isfinite().all().item<bool>());
+  wide.reset(5);
+  EXPECT_TRUE(at::equal(wide.next()->latent, chunk->latent));
+  EXPECT_THROW(Stream(model, sized(60, 48)), Error) << "no multiple of 16";
+  EXPECT_THROW(Stream(model, sized(256, 48)), Error) << "too large";
+  StreamConfig tight = sized(96, 64);
+  tight.kv_budget = native.stats().kv_budget / 2;  // a chunk of the native size
+  try {
+    Stream refused(model, tight);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), FC_ERROR_ARGUMENT);
+    EXPECT_NE(std::string(error.what()).find("smaller picture"), std::string::npos) << error.what();
+  }
+}
+
 class EveryLag : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Lags, EveryLag, testing::Values(8, 2, 3, 1));
 

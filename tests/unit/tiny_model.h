@@ -61,6 +61,9 @@ inline std::shared_ptr<LoadedModel> tiny_model(const std::function<void(WeightMa
   model->package.frames_per_chunk = 3;
   model->package.latent_channels = 16;
   model->package.latent_frames_per_chunk = 3;
+  model->package.width = 64;
+  model->package.height = 48;
+  model->package.sizes = {{32, 32}, {128, 96}, {16, 16}, {{64, 48}}};
   model->package.latent_height = 6;
   model->package.latent_width = 8;
   model->package.clean_context = true;

@@ -189,7 +189,7 @@ KvStore::KvStore(const KvGeometry& geometry, int64_t budget_tokens, std::unique_
                 "chunk of " + std::to_string(geometry.tokens_per_chunk) + " tokens needs " +
                     megabytes(geometry.bytes(geometry.tokens_per_chunk)) + " of KV, budget is " +
                     megabytes(geometry.bytes(std::max<int64_t>(0, budget_tokens))) +
-                    ": raise kv-budget or lower the resolution");
+                    ": raise kv-budget, or ask for a smaller picture");
   policy->begin(geometry.tokens_per_frame, geometry.tokens_per_chunk, budget_tokens);
   impl_->geometry = geometry;
   impl_->budget = budget_tokens;

@@ -27,6 +27,7 @@ struct BenchPlan {
   std::vector<std::string> prompts;
   int chunks = 6;
   uint64_t seed = 1;
+  fc_picture_size size{};  // zeros: native
 };
 
 struct ChunkMeasure {

@@ -32,6 +32,7 @@ BenchPlan make_plan(const BenchArguments& a) {
                      : a.prompts;
   plan.chunks = a.chunks;
   plan.seed = a.seed;
+  plan.size = a.engine.size;
   if (a.quick) {
     plan.prompts.resize(1);
     plan.chunks = std::min(plan.chunks, 2);

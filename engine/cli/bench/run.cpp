@@ -15,7 +15,7 @@ namespace {
 
 // Null, with `refused` set, if the engine declines the combination.
 OwnedStream open(fc_engine* engine, const BenchCase& one, const std::string& prompt, uint64_t seed,
-                 BenchResult& result) {
+                 const fc_picture_size& size, BenchResult& result) {
   fc_stream_config config{};
   config.size = sizeof config;
   config.prompt = prompt.c_str();
@@ -28,6 +28,8 @@ OwnedStream open(fc_engine* engine, const BenchCase& one, const std::string& pro
   config.lag = one.lag;
   config.guidance_scale = one.guidance;
   config.clean_context = one.clean_context;
+  config.width = size.width;
+  config.height = size.height;
   fc_stream* stream = nullptr;
   if (fc_stream_open(engine, &config, &stream) != FC_OK) {
     result.refused = fc_last_error();
@@ -112,9 +114,9 @@ std::vector<BenchResult> run_bench(fc_engine* engine, const BenchPlan& plan,
   for (size_t p = 0; p < plan.prompts.size(); ++p) {
     std::vector<OwnedStream> streams;
     for (size_t i = 0; i < results.size(); ++i) {
-      streams.push_back(results[i].refused.empty()
-                            ? open(engine, plan.cases[i], plan.prompts[p], plan.seed + p, results[i])
-                            : nullptr);
+      streams.push_back(results[i].refused.empty() ? open(engine, plan.cases[i], plan.prompts[p],
+                                                          plan.seed + p, plan.size, results[i])
+                                                   : nullptr);
       if (!streams.back() && results[i].reference == i) throw std::runtime_error(results[i].refused);
       if (streams.back()) results[i].prompts.emplace_back();
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/wan/config.h"
 
+#include <cmath>
+
 #include "networks/wan.h"
 #include "package/fields.h"
 
@@ -20,6 +22,10 @@ Config Config::from_json(const nlohmann::json& json) {
   c.freq_dim = fields.integer("freq_dim", 2, 65536, 256);
   c.eps = fields.number("eps", 1e-12, 1e-2, 1e-6);
   c.rope_spatial_scale = fields.number("rope_spatial_scale", 0.01, 100, 1);
+  c.rope_scale_exponent = fields.number("rope_scale_exponent", 0, 1, 0);
+  c.rope_reference_tokens = fields.integer("rope_reference_tokens", 1, 1 << 20, 1);
+  if (c.rope_scale_exponent != 0 && !fields.has("rope_reference_tokens"))
+    fields.fail("rope_reference_tokens", "the tokens a frame of the size that rope_spatial_scale holds for");
   if (c.dim % c.heads != 0 || c.head_dim() % 2 != 0)
     fields.fail("num_heads", "a number that divides dim " + std::to_string(c.dim) + " into even parts");
   if (c.freq_dim % 2 != 0) fields.fail("freq_dim", "an even number");
@@ -36,6 +42,11 @@ Config Config::from_json(const nlohmann::json& json) {
   if (fields.boolean("inject_sample_info", false))
     fields.fail("inject_sample_info", "false; no other is built yet");
   return c;
+}
+
+double Config::rope_scale(int64_t tokens_per_frame) const {
+  const double larger = static_cast<double>(tokens_per_frame) / static_cast<double>(rope_reference_tokens);
+  return rope_spatial_scale * std::pow(larger, -rope_scale_exponent);
 }
 
 TransformerShape Config::shape() const {

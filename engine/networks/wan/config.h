@@ -15,8 +15,13 @@ struct Config {
   int64_t in_channels = 16, out_channels = 16;
   int64_t text_dim = 0, text_len = 0, freq_dim = 256;
   int64_t patch_height = 2, patch_width = 2;
-  double eps = 1e-6, rope_spatial_scale = 1;
+  double eps = 1e-6, rope_spatial_scale = 1, rope_scale_exponent = 0;
+  int64_t rope_reference_tokens = 1;
 
+  // What a row and a column of a grid of so many tokens a frame count in RoPE: rope_spatial_scale in one of
+  // rope_reference_tokens, and that times (reference / tokens)^exponent in another. Exponent 0 keeps the
+  // distance of neighbours, 0.5 the extent of the picture.
+  double rope_scale(int64_t tokens_per_frame) const;
   int64_t head_dim() const { return dim / heads; }
   int64_t patch_in() const { return in_channels * patch_height * patch_width; }
   int64_t patch_out() const { return out_channels * patch_height * patch_width; }

@@ -89,8 +89,8 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
   if (first == last) return x;
   const auto& text = static_cast<const wan::TextKeys&>(condition);
   wan::Pass pass{.shape = shape_, .eps = config_.eps, .compute = compute_};
-  pass.rope =
-      rope_table(embedded.grid, embedded.first_frame, shape_.head_dim, device_, config_.rope_spatial_scale);
+  pass.rope = rope_table(embedded.grid, embedded.first_frame, shape_.head_dim, device_,
+                         config_.rope_scale(embedded.grid.height * embedded.grid.width));
   pass.rows_per_group = embedded.grid.tokens() / embedded.modulation.size(0);
   // [layers, groups, 6, dim]
   const at::Tensor modulation =
