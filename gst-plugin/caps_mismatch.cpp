@@ -9,8 +9,24 @@ namespace flowcache::gst {
 namespace {
 
 std::string text_of(const GValue* value) {
+  if (GST_VALUE_HOLDS_INT_RANGE(value) && gst_value_get_int_range_step(value) > 1) {
+    return std::to_string(gst_value_get_int_range_min(value)) + " to " +
+           std::to_string(gst_value_get_int_range_max(value)) + " in steps of " +
+           std::to_string(gst_value_get_int_range_step(value));
+  }
   g_autofree char* text = gst_value_serialize(value);
   return text == nullptr ? "?" : text;
+}
+
+/// What of a range in steps comes nearest to a number outside of it; else nothing.
+std::string nearest(const GValue* range, const GValue* number) {
+  if (!GST_VALUE_HOLDS_INT_RANGE(range) || !G_VALUE_HOLDS_INT(number)) return "";
+  const int least = gst_value_get_int_range_min(range), most = gst_value_get_int_range_max(range);
+  const int step = gst_value_get_int_range_step(range);
+  const int below = CLAMP(g_value_get_int(number) / step * step, least, most);
+  const int above = MIN(below + step, most);
+  const bool between = g_value_get_int(number) > below && above > below;
+  return " (nearest: " + std::to_string(below) + (between ? " and " + std::to_string(above) : "") + ")";
 }
 
 /// The fields of `ours` that `theirs` has too and cannot agree on, as "width: the model gives 320, …".
@@ -22,7 +38,7 @@ std::vector<std::string> disagreements(const GstStructure* ours, const GstStruct
     const GValue* given = gst_structure_get_value(ours, field);
     if (wanted == nullptr || gst_value_intersect(nullptr, given, wanted)) continue;
     found.push_back(std::string(field) + ": the model gives " + text_of(given) + ", downstream accepts " +
-                    text_of(wanted));
+                    text_of(wanted) + nearest(given, wanted));
   }
   return found;
 }

@@ -45,12 +45,14 @@ class LoadingMark {
   const EngineKey& key_;
 };
 
-LoadResult open_engine(const EngineKey& key, const LoadProgress& progress) {
+LoadResult open_engine(const EngineKey& key, fc_picture_size picture, const LoadProgress& progress) {
   fc_engine_config config{};
   config.size = sizeof config;
   config.model = key.model.empty() ? nullptr : key.model.c_str();
   config.device = key.device.empty() ? nullptr : key.device.c_str();
   config.threads = key.threads;
+  config.width = picture.width;
+  config.height = picture.height;
   ProgressCall call{progress};
   fc_engine* engine = nullptr;
   LoadResult result;
@@ -65,7 +67,7 @@ LoadResult open_engine(const EngineKey& key, const LoadProgress& progress) {
 
 }  // namespace
 
-LoadResult load_engine(const EngineKey& key, const LoadProgress& progress) {
+LoadResult load_engine(const EngineKey& key, fc_picture_size picture, const LoadProgress& progress) {
   std::unique_lock lock(pool_mutex);
   while (true) {
     if (auto engine = pool()[key].engine.lock()) return {engine, FC_OK, {}};
@@ -81,7 +83,7 @@ LoadResult load_engine(const EngineKey& key, const LoadProgress& progress) {
   lock.unlock();
 
   LoadingMark mark(key);
-  LoadResult result = open_engine(key, progress);
+  LoadResult result = open_engine(key, picture, progress);
   lock.lock();
   pool()[key].engine = result.engine;
   lock.unlock();

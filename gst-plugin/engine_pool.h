@@ -48,8 +48,9 @@ struct LoadResult {
 /// Called on the loading thread with a stage's name and the part that is done, 0..1; false cancels.
 using LoadProgress = std::function<bool(const char* stage, double fraction)>;
 
-/// Blocks until the model is loaded, by this call or by another thread's that is at it already. Any thread.
-LoadResult load_engine(const EngineKey& key, const LoadProgress& progress);
+/// Blocks until the model is loaded, by this call or by another thread's that is at it already. picture: the
+/// size that memory is planned for if it is loaded now; zeros: the model's own. Any thread.
+LoadResult load_engine(const EngineKey& key, fc_picture_size picture, const LoadProgress& progress);
 
 /// How many models the process holds, for tests and `stats`.
 size_t loaded_engines();

@@ -150,10 +150,8 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     options.live = gst_base_src_is_live(GST_BASE_SRC(source));
     options.script = scripted_prompts(state.script, state.model);
     if (const std::string& path = state.settings.prefix_location; !path.empty()) {
-      options.prefix = [path, width = state.model.width, height = state.model.height](
-                           const std::function<bool()>& go_on, std::string* error) {
-        return load_prefix(path, width, height, go_on, error);
-      };
+      options.prefix = [path](uint32_t width, uint32_t height, const std::function<bool()>& go_on,
+                              std::string* error) { return load_prefix(path, width, height, go_on, error); };
     }
     state.end_frame = G_MAXUINT64;
     if (state.settings.end_with_script && !state.script.empty()) {
@@ -173,8 +171,7 @@ gboolean start_stream(GstFlowCacheSrc* source) {
   state.discont = false;
   state.stats_due = GST_CLOCK_TIME_NONE;
   WorkerMessages::post_progress(GST_ELEMENT(source), GST_PROGRESS_TYPE_START, "Loading the model");
-  worker->start();
-  return TRUE;
+  return TRUE;  // the worker begins when the size of the picture is known: set_caps()
 }
 
 gboolean start(GstBaseSrc* base) {

@@ -34,18 +34,27 @@ FrameWorker::FrameWorker(EngineKey key, StreamOptions options, size_t capacity, 
       listener_(listener),
       seed_(options_.seed) {}
 
-void FrameWorker::start() {
+void FrameWorker::start(uint32_t width, uint32_t height) {
+  {
+    std::lock_guard lock(mutex_);
+    if (std::exchange(begun_, true)) return;
+  }
+  width_ = width;
+  height_ = height;
   thread_ = std::thread([this] { run(); });
 }
 
 void FrameWorker::stop() {
+  bool idle = false;
   {
     std::lock_guard lock(mutex_);
+    idle = !begun_ && !stopping_;
     stopping_ = true;
     if (stream_ != nullptr) library_.stream_cancel(stream_);
   }
   wake_worker_.notify_all();
   if (thread_.joinable()) thread_.join();
+  if (idle) listener_->load_cancelled();
   std::lock_guard lock(mutex_);
   ring_.clear();
 }
@@ -174,11 +183,12 @@ void FrameWorker::run_stream() {
 }
 
 bool FrameWorker::load() {
-  const LoadResult result = load_engine(key_, [this](const char* stage, double fraction) {
+  const auto progress = [this](const char* stage, double fraction) {
     listener_->load_progress(stage, fraction);
     std::lock_guard lock(mutex_);
     return !stopping_;
-  });
+  };
+  const LoadResult result = load_engine(key_, {width_, height_}, progress);
   std::unique_lock lock(mutex_);
   engine_ = result.engine;
   const bool cancelled = result.status == FC_CANCELLED || stopping_;
@@ -198,7 +208,7 @@ bool FrameWorker::read_prefix(PrefixFrames* frames) {
     return !stopping_;
   };
   std::string error;
-  *frames = options_.prefix(go_on, &error);
+  *frames = options_.prefix(width_, height_, go_on, &error);
   if (frames->count > 0) return true;
   end(RingState::Failed, FC_ERROR_ARGUMENT, error);
   if (!go_on()) listener_->load_cancelled();
@@ -219,7 +229,10 @@ bool FrameWorker::open_stream(fc_stream** stream) {
   config.kv_budget = options_.kv_budget;
   config.steps = options_.steps;
   config.lag = options_.lag;
+  config.clean_context = options_.clean_context;
   config.live = options_.live ? 1 : 0;
+  config.width = width_;
+  config.height = height_;
   config.guidance_scale = options_.guidance_scale;
   config.prefix = prefix.count > 0 ? prefix.rgb.data() : nullptr;
   config.prefix_frames = prefix.count;

@@ -29,15 +29,17 @@ struct PrefixFrames {
   std::vector<uint8_t> rgb;
   uint32_t count = 0, width = 0, height = 0;
 };
-/// Called once, on the worker's thread, when the model is loaded. Asks `go_on` while it reads. No frames:
-/// `error` says why.
-using PrefixReader = std::function<PrefixFrames(const std::function<bool()>& go_on, std::string* error)>;
+/// Called once, on the worker's thread, when the model is loaded, with the video's size. Asks `go_on` while
+/// it reads. No frames: `error` says why.
+using PrefixReader = std::function<PrefixFrames(uint32_t width, uint32_t height,
+                                                const std::function<bool()>& go_on, std::string* error)>;
 
 struct StreamOptions {
   std::string prompt, negative_prompt, cache, kv_cache;  ///< "" is the model's default
   uint64_t seed = 0, kv_budget = 0;
   double cache_threshold = FC_AUTO, guidance_scale = FC_AUTO;
   uint32_t steps = 0, lag = 0;
+  uint32_t clean_context = 0;          ///< as in fc_stream_config
   bool live = false;                   ///< played as it is made: governed, unless `cache` says otherwise
   std::vector<ScriptedPrompt> script;  ///< by chunk; starts over with the stream
   uint32_t script_blend_chunks = 0;
@@ -113,7 +115,9 @@ class FrameWorker {
   FrameWorker(EngineKey key, StreamOptions options, size_t capacity, FrameWorkerListener* listener);
   ~FrameWorker() { stop(); }
 
-  void start();
+  /// With pictures of this size; 0 and 0: the model's own. Does nothing if it has been started. Not beside
+  /// stop().
+  void start(uint32_t width = 0, uint32_t height = 0);
   /// Cancels whatever runs and joins the thread; within one network evaluation. Any thread but the worker's.
   void stop();
 
@@ -177,6 +181,7 @@ class FrameWorker {
   const size_t capacity_;
   FrameWorkerListener* const listener_;
   std::thread thread_;
+  uint32_t width_ = 0, height_ = 0;  ///< written before the thread begins
 
   // ---- worker's thread only
   uint64_t next_chunk_ = 0;  ///< that fc_stream_next() will give
@@ -187,7 +192,7 @@ class FrameWorker {
   // fc_stream_cancel(), which only sets a flag.
   mutable std::mutex mutex_;
   std::condition_variable wake_worker_;
-  bool stopping_ = false;
+  bool begun_ = false, stopping_ = false;
   bool loading_ = true;
   RingState state_ = RingState::Empty;  ///< Ended and Failed hold once the ring is empty
   std::deque<std::shared_ptr<const Chunk>> ring_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Caps come from the model's description, so they are known before its weights are loaded: a live source
-// negotiates in PAUSED. Size and rate are the model's own; scaling and converting are other elements' work.
+// negotiates in PAUSED. The rate is the model's own; the size is what downstream asks for of those that the
+// model draws, the native one if it does not mind, and stays until READY: the worker begins with it.
+// Converting is other elements' work.
 #include "caps_mismatch.h"
 #include "frame_pool.h"
 #include "log.h"
@@ -47,6 +49,20 @@ bool use_pool(GstQuery* query, GstBufferPool* pool, guint size, guint least, gui
   return true;
 }
 
+/// A number where there is no choice, else a range.
+void set_side(GstStructure* s, const char* field, uint32_t native, uint32_t least, uint32_t most,
+              uint32_t step) {
+  if (least >= most || step == 0) {
+    gst_structure_set(s, field, G_TYPE_INT, static_cast<int>(native), nullptr);
+    return;
+  }
+  GValue range = G_VALUE_INIT;
+  g_value_init(&range, GST_TYPE_INT_RANGE);
+  gst_value_set_int_range_step(&range, static_cast<int>(least), static_cast<int>(most),
+                               static_cast<int>(step));
+  gst_structure_take_value(s, field, &range);
+}
+
 void post_negotiation_error(GstBaseSrc* base) {
   GstPad* pad = GST_BASE_SRC_PAD(base);
   GstCaps* ours = gst_pad_query_caps(pad, nullptr);
@@ -67,12 +83,13 @@ void post_negotiation_error(GstBaseSrc* base) {
 GstCaps* caps_of(const fc_model_info& model) {
   GstCaps* caps = gst_caps_new_empty();
   for (const OutputFormat& output : kFormats) {
-    GstStructure* s = gst_structure_new(
-        "video/x-raw", "format", G_TYPE_STRING, output.format, "width", G_TYPE_INT,
-        static_cast<int>(model.width), "height", G_TYPE_INT, static_cast<int>(model.height), "framerate",
-        GST_TYPE_FRACTION, static_cast<int>(model.fps_n), static_cast<int>(model.fps_d), "pixel-aspect-ratio",
-        GST_TYPE_FRACTION, 1, 1, "interlace-mode", G_TYPE_STRING, "progressive", "colorimetry", G_TYPE_STRING,
-        output.colorimetry, nullptr);
+    GstStructure* s =
+        gst_structure_new("video/x-raw", "format", G_TYPE_STRING, output.format, "framerate",
+                          GST_TYPE_FRACTION, static_cast<int>(model.fps_n), static_cast<int>(model.fps_d),
+                          "pixel-aspect-ratio", GST_TYPE_FRACTION, 1, 1, "interlace-mode", G_TYPE_STRING,
+                          "progressive", "colorimetry", G_TYPE_STRING, output.colorimetry, nullptr);
+    set_side(s, "width", model.width, model.least.width, model.most.width, model.step.width);
+    set_side(s, "height", model.height, model.least.height, model.most.height, model.step.height);
     if (output.chroma_site != nullptr) {
       gst_structure_set(s, "chroma-site", G_TYPE_STRING, output.chroma_site, nullptr);
     }
@@ -132,10 +149,45 @@ GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter) {
   return filtered;
 }
 
+/// The first format is the best that both sides know. Of several sizes the native one, or the nearest to it;
+/// where one side is given, the other keeps the native shape.
 GstCaps* fixate(GstBaseSrc* base, GstCaps* caps) {
-  // Everything but the choice of format is fixed already; the first one is the best that both sides know.
-  return parent_class()->fixate(base, gst_caps_truncate(caps));
+  SourceState& state = *FLOWCACHE_SRC(base)->state;
+  int width = 0, height = 0;
+  {
+    std::lock_guard lock(state.mutex);
+    width = static_cast<int>(state.model.width);
+    height = static_cast<int>(state.model.height);
+  }
+  caps = gst_caps_make_writable(gst_caps_truncate(caps));
+  GstStructure* s = gst_caps_get_structure(caps, 0);
+  int given = 0;
+  if (width > 0 && gst_structure_get_int(s, "height", &given)) {
+    gst_structure_fixate_field_nearest_int(s, "width", gst_util_uint64_scale_int(width, given, height));
+  } else if (width > 0) {
+    gst_structure_fixate_field_nearest_int(s, "width", width);
+    if (gst_structure_get_int(s, "width", &given))
+      gst_structure_fixate_field_nearest_int(s, "height", gst_util_uint64_scale_int(height, given, width));
+  }
+  return parent_class()->fixate(base, caps);
 }
+
+namespace {
+
+/// The first caps of a run settle the size, and the worker begins.
+void begin_with(SourceState& state, uint32_t width, uint32_t height) {
+  std::shared_ptr<FrameWorker> worker;
+  {
+    std::lock_guard lock(state.mutex);
+    worker = state.worker;
+    state.model.width = width;
+    state.model.height = height;
+    state.model.least = state.model.most = {width, height};
+  }
+  if (worker) worker->start(width, height);
+}
+
+}  // namespace
 
 gboolean set_caps(GstBaseSrc* base, GstCaps* caps) {
   SourceState& state = *FLOWCACHE_SRC(base)->state;
@@ -145,6 +197,8 @@ gboolean set_caps(GstBaseSrc* base, GstCaps* caps) {
   }
   state.memory = memory_kind_of(caps);
   GST_INFO_OBJECT(base, "caps %" GST_PTR_FORMAT, caps);
+  begin_with(state, static_cast<uint32_t>(GST_VIDEO_INFO_WIDTH(&state.info)),
+             static_cast<uint32_t>(GST_VIDEO_INFO_HEIGHT(&state.info)));
   return TRUE;
 }
 

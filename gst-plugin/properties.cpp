@@ -125,6 +125,9 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
       case PROP_LAG:
         s.lag = g_value_get_uint(value);
         break;
+      case PROP_CLEAN_CONTEXT:
+        s.clean_context = static_cast<CleanContext>(g_value_get_enum(value));
+        break;
       case PROP_DEVICE:
         s.device = text_of(value) == "auto" ? "" : text_of(value);
         break;
@@ -216,6 +219,9 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
       break;
     case PROP_LAG:
       g_value_set_uint(value, s.lag);
+      break;
+    case PROP_CLEAN_CONTEXT:
+      g_value_set_enum(value, static_cast<int>(s.clean_context));
       break;
     case PROP_GUIDANCE_SCALE:
       g_value_set_double(value, s.guidance_scale);

@@ -21,6 +21,16 @@ GType underrun_type() {
   return type;
 }
 
+GType clean_context_type() {
+  static const GEnumValue values[] = {
+      {static_cast<int>(CleanContext::Model), "As the model does it", "model"},
+      {static_cast<int>(CleanContext::Off), "The last step's keys and values: no more work", "off"},
+      {static_cast<int>(CleanContext::On), "Those of one more pass over the finished chunk", "on"},
+      {0, nullptr, nullptr}};
+  static const GType type = g_enum_register_static("GstFlowCacheCleanContext", values);
+  return type;
+}
+
 void install_model_properties(GObjectClass* k) {
   g_object_class_install_property(
       k, PROP_MODEL,
@@ -47,6 +57,13 @@ void install_model_properties(GObjectClass* k) {
                         "Steps between the start of a chunk and the next; steps/lag chunks are in flight "
                         "(0 = the model's default)",
                         0, 1000, 0, kReady));
+  g_object_class_install_property(
+      k, PROP_CLEAN_CONTEXT,
+      g_param_spec_enum(
+          "clean-context", "Clean context",
+          "What later chunks see of a finished one: the keys and values of its last step, which is then "
+          "always computed, or of one more pass of the network over the finished chunk",
+          clean_context_type(), static_cast<int>(CleanContext::Model), kReady));
   g_object_class_install_property(
       k, PROP_SEED,
       g_param_spec_uint64(
@@ -222,7 +239,8 @@ void install_stream_properties(GObjectClass* k) {
 }  // namespace
 
 void install_properties(GObjectClass* object_class) {
-  gst_type_mark_as_plugin_api(underrun_type(), static_cast<GstPluginAPIFlags>(0));
+  for (const GType type : {underrun_type(), clean_context_type()})
+    gst_type_mark_as_plugin_api(type, static_cast<GstPluginAPIFlags>(0));
   install_model_properties(object_class);
   install_prompt_properties(object_class);
   install_cache_properties(object_class);

@@ -19,6 +19,7 @@ StreamOptions stream_options(const Settings& settings) {
   options.guidance_scale = engine_number(settings.guidance_scale);
   options.steps = settings.steps;
   options.lag = settings.lag;
+  options.clean_context = static_cast<uint32_t>(settings.clean_context);
   options.script_blend_chunks = settings.blend_chunks;
   return options;
 }

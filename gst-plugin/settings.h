@@ -14,6 +14,9 @@ namespace flowcache::gst {
 /// What to do in a slot of the time grid for which no frame is ready in time.
 enum class Underrun { Repeat, Skip, Stall };
 
+/// Keys and values of finished chunks: as fc_stream_config.clean_context.
+enum class CleanContext { Model = 0, Off = 1, On = 2 };
+
 inline constexpr const char* kDefaultPrompt = "slow green aurora over mountains";
 inline constexpr double kModelDefault = -1.0;  ///< of properties that are numbers
 inline constexpr guint kDefaultChunksAhead = 2;
@@ -31,6 +34,7 @@ struct Settings {
   GstClockTime stats_interval = 0;
   GstClockTimeDiff timestamp_offset = 0;
   Underrun underrun = Underrun::Repeat;
+  CleanContext clean_context = CleanContext::Model;
 };
 
 /// -1 of a property becomes the engine's "take the default".

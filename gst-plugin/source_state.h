@@ -47,7 +47,7 @@ struct SourceState {
   guint64 next_content_frame = 0;          ///< index in the video of the frame that comes next …
   GstClockTime next_content_pts = 0;       ///< … and when, if no underrun comes between
   const EngineLibrary* library = nullptr;  ///< from NULL->READY on
-  fc_model_info model{};                   ///< valid if model.width > 0
+  fc_model_info model{};                   ///< valid if model.width > 0; once caps are set its size is theirs
   std::vector<Cue> script;                 ///< of `script-location`, read with the model
   KeyPrompts keys;                         ///< of `key-prompts`, likewise
 
@@ -81,7 +81,7 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec);
 
 // ---- negotiation.cpp
 void install_pad_template(GstElementClass* element_class);
-/// What a model of this description gives; owned by the caller.
+/// What a model of this description gives, at every size; owned by the caller.
 GstCaps* caps_of(const fc_model_info& model);
 GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter);
 GstCaps* fixate(GstBaseSrc* base, GstCaps* caps);

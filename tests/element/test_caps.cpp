@@ -155,6 +155,75 @@ TEST(Caps, ConvertersMakeAnySizeAndRate) {
             "");
 }
 
+struct SizeCase {
+  const char* sink_caps;
+  int width, height;
+};
+void PrintTo(const SizeCase& one, std::ostream* out) {
+  *out << one.sink_caps;
+}
+class Sizes : public testing::TestWithParam<SizeCase> {};
+
+/// The native size is 64 x 48, others are multiples of 8 from 32 x 24 to 128 x 96.
+TEST_P(Sizes, AreWhatDownstreamAsksFor) {
+  Source source("prompt=fire model=fake:size_step=8", GetParam().sink_caps);
+  source.play();
+  const BufferPtr buffer(source.pull());
+  ASSERT_TRUE(buffer);
+  const GstVideoInfo info = source.info();
+  EXPECT_EQ(GST_VIDEO_INFO_WIDTH(&info), GetParam().width);
+  EXPECT_EQ(GST_VIDEO_INFO_HEIGHT(&info), GetParam().height);
+  EXPECT_EQ(gst_buffer_get_size(buffer.get()), info.size);
+  EXPECT_EQ(look_at(buffer.get(), info).hash, hash_of("fire")) << "the engine draws that size";
+}
+
+INSTANTIATE_TEST_SUITE_P(Downstream, Sizes,
+                         testing::Values(SizeCase{"ANY", 64, 48},
+                                         SizeCase{"video/x-raw,width=96,height=72", 96, 72},
+                                         SizeCase{"video/x-raw,width=96", 96, 72},
+                                         SizeCase{"video/x-raw,height=24", 32, 24},
+                                         SizeCase{"video/x-raw,width=[1,60],height=[1,4096]", 56, 40},
+                                         SizeCase{"video/x-raw,format=RGBA,width=128,height=32", 128, 32},
+                                         SizeCase{"video/x-raw,width=640;video/x-raw,width=40", 40, 32}));
+
+TEST(Caps, ASizeBetweenTheStepsNamesTheNearest) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"width=70",
+       "width: the model gives 32 to 128 in steps of 8, downstream accepts 70 (nearest: 64 and 72)"},
+      {"width=640", "downstream accepts 640 (nearest: 128)"},
+      {"height=8", "height: the model gives 24 to 96 in steps of 8, downstream accepts 8 (nearest: 24)"}};
+  for (const auto& [wanted, says] : cases) {
+    const std::string error = run_to_end("flowcachesrc model=fake:size_step=8 ! video/x-raw," +
+                                         std::string(wanted) + " ! fakesink");
+    EXPECT_NE(error.find(says), std::string::npos) << error;
+  }
+}
+
+/// The worker has begun with it.
+TEST(Caps, TheSizeStaysUntilReady) {
+  Source source("model=fake:size_step=8 max-chunks-ahead=8", "video/x-raw,width=96,height=72");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  GstPad* pad = gst_element_get_static_pad(source.element(), "src");
+  const auto offers = [&](const char* text) {
+    GstCaps* filter = gst_caps_from_string(text);
+    GstCaps* caps = gst_pad_query_caps(pad, filter);
+    const bool some = !gst_caps_is_empty(caps);
+    gst_caps_unref(caps);
+    gst_caps_unref(filter);
+    return some;
+  };
+  EXPECT_FALSE(offers("video/x-raw,width=64"));
+  EXPECT_TRUE(offers("video/x-raw,width=96,height=72,format=RGBA"));
+  gst_element_set_state(source.element(), GST_STATE_READY);
+  gst_harness_set_sink_caps_str(source.harness(), "video/x-raw,width=32");
+  source.play();
+  const BufferPtr again(source.pull());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(source.info().width, 32);
+  gst_object_unref(pad);
+}
+
 /// Downstream may change its mind while the stream runs; the numbers of the frames go on.
 TEST(Caps, RenegotiationOnTheFly) {
   Source source("max-chunks-ahead=8", "video/x-raw,format=NV12");

@@ -163,6 +163,18 @@ TEST(Properties, SeedReachesTheEngine) {
   }
 }
 
+TEST(Properties, CleanContextReachesTheEngine) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"model", "fire"}, {"off", "fire clean 1"}, {"on", "fire clean 2"}};
+  for (const auto& [value, painted] : cases) {
+    Source source(std::string("prompt=fire clean-context=") + value);
+    source.play();
+    const BufferPtr buffer(source.pull());
+    ASSERT_TRUE(buffer);
+    EXPECT_EQ(look_at(buffer.get(), source.info()).hash, hash_of(painted)) << value;
+  }
+}
+
 TEST(Properties, ThresholdWhilePlayingIsInForceLater) {
   Source source("cache-threshold=0.25");
   source.play();

@@ -36,13 +36,13 @@ Picture picture_of(GstSample* sample) {
 }
 
 /// The first frames of a prompt, as RGBA.
-std::vector<GstSample*> frames_of(const std::string& prompt, int count) {
+std::vector<GstSample*> frames_of(const std::string& prompt, int count, const std::string& size = "") {
   GError* error = nullptr;
-  GstElement* pipeline =
-      gst_parse_launch(("flowcachesrc name=s is-live=false num-buffers=" + std::to_string(count) +
-                        " prompt=\"" + prompt + "\" ! video/x-raw,format=RGBA ! appsink name=k sync=false")
-                           .c_str(),
-                       &error);
+  GstElement* pipeline = gst_parse_launch(
+      ("flowcachesrc name=s is-live=false num-buffers=" + std::to_string(count) + " prompt=\"" + prompt +
+       "\" ! video/x-raw,format=RGBA" + size + " ! appsink name=k sync=false")
+          .c_str(),
+      &error);
   EXPECT_EQ(error, nullptr);
   GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
   EXPECT_NE(gst_element_set_state(pipeline, GST_STATE_PLAYING), GST_STATE_CHANGE_FAILURE);
@@ -84,6 +84,21 @@ TEST_F(RealEngine, PlaysTheModelThatShips) {
   gst_buffer_unmap(gst_sample_get_buffer(frames[0]), &one);
   gst_buffer_unmap(gst_sample_get_buffer(frames[12]), &other);
   for (GstSample* frame : frames) gst_sample_unref(frame);
+}
+
+TEST_F(RealEngine, DrawsTheSizeThatIsAskedFor) {
+  for (const auto& [width, height] : {std::pair{384, 224}, {320, 192}, {640, 384}}) {
+    const auto frames =
+        frames_of("orange fire", 13, ",width=" + std::to_string(width) + ",height=" + std::to_string(height));
+    ASSERT_EQ(frames.size(), 13u) << width;
+    EXPECT_EQ(gst_buffer_get_size(gst_sample_get_buffer(frames.back())), size_t{4} * width * height);
+    const Picture last = picture_of(frames.back());
+    EXPECT_GT(last.spread, 5.0) << width;
+    EXPECT_GT(last.mean[0], last.mean[2] + 5.0) << width;
+    for (GstSample* frame : frames) gst_sample_unref(frame);
+  }
+  const std::string error = run_to_end("flowcachesrc ! video/x-raw,width=500,height=288 ! fakesink");
+  EXPECT_NE(error.find("(nearest: 480 and 512)"), std::string::npos) << error;
 }
 
 /// Chunks of the model that ships play for 0.75 s: cues change the prompt at the chunks that begin with them.

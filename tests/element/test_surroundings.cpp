@@ -17,9 +17,9 @@ TEST(Presets, CanBeLoaded) {
   }
   g_strfreev(names);
   EXPECT_TRUE(gst_preset_load_preset(preset, "Fast"));
-  double threshold = 0;
-  g_object_get(source.element(), "cache-threshold", &threshold, nullptr);
-  EXPECT_EQ(threshold, 0.4);
+  g_autofree char* cache = nullptr;
+  g_object_get(source.element(), "cache", &cache, nullptr);
+  EXPECT_STREQ(cache, "auto:ceiling=4");
 }
 
 TEST(Devices, OneForEachModelAndItMakesAnElement) {

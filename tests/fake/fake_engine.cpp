@@ -95,6 +95,11 @@ fc_status fc_model_describe(const char* model, fc_model_info* info) {
   std::strcpy(info->family, "fake");
   info->width = o.width;
   info->height = o.height;
+  if (o.size_step != 0) {
+    info->step = {o.size_step, o.size_step};
+    info->least = {o.width / 2, o.height / 2};
+    info->most = {2 * o.width, 2 * o.height};
+  }
   info->fps_n = o.fps_n;
   info->fps_d = o.fps_d;
   info->frames_per_chunk = o.frames;

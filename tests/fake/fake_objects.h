@@ -54,6 +54,7 @@ struct fc_stream {
   std::mutex mutex;
   std::condition_variable changed;
   std::atomic<bool> cancelled{false};
+  uint32_t width = 0, height = 0;
   uint64_t seed = 0, chunk = 0, ticket = 0, last_ticket = 0;
   std::string prompt, unknown, negative;
   bool guided = false, governed = false;

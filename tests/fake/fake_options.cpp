@@ -16,6 +16,7 @@ bool parse(const std::string& text, Options* o, std::string* error) {
       {"fps_d", [&](uint64_t v) { o->fps_d = v; }},
       {"frames", [&](uint64_t v) { o->frames = v; }},
       {"steps", [&](uint64_t v) { o->steps = v; }},
+      {"size_step", [&](uint64_t v) { o->size_step = v; }},
       {"load_ms", [&](uint64_t v) { o->load_ms = v; }},
       {"chunk_ms", [&](uint64_t v) { o->chunk_ms = v; }},
       {"slow_from", [&](uint64_t v) { o->slow_from = v; }},

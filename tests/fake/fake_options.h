@@ -12,6 +12,8 @@ constexpr uint64_t kNever = UINT64_MAX;
 
 struct Options {
   uint32_t width = 64, height = 48, fps_n = 16, fps_d = 1, frames = 4, steps = 4, lag = 4;
+  uint32_t size_step =
+      0;  ///< pictures may be other multiples of this, from half to twice the native size; 0: they may not
   uint32_t load_ms = 0;                           ///< loading takes this long, in steps of 2 ms with progress
   uint32_t chunk_ms = 0;                          ///< a chunk takes this long; can be cancelled
   uint64_t slow_from = kNever, slow_to = kNever;  ///< these chunks take slow_ms instead

@@ -76,6 +76,7 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
                  "x" + std::to_string(config->prefix_height) + ":" +
                  std::to_string(config->prefix[bytes - 3]);
   }
+  if (config->clean_context != 0) s->prompt += " clean " + std::to_string(config->clean_context);
   s->stats.steps = config->steps != 0 ? config->steps : engine->options.steps;
   s->stats.kv_budget = config->kv_budget != 0 ? config->kv_budget : 1000000;
   s->stats.kv_allocated = s->stats.kv_budget;
@@ -84,6 +85,8 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
   s->stats.chunks_in_flight = 1;
   s->guided = s->stats.guidance_scale != 1.0;
   s->negative = config->negative_prompt == nullptr ? "" : config->negative_prompt;
+  s->width = config->width != 0 ? config->width : engine->options.width;
+  s->height = config->height != 0 ? config->height : engine->options.height;
   s->governed = config->cache != nullptr ? std::strcmp(config->cache, "auto") == 0 : config->live != 0;
   if (s->governed) s->stats.deadline_seconds = easy_deadline(engine->options);
   if (s->governed) s->stats.least_chunk_seconds = engine->options.least_ms / 1e3;
@@ -188,8 +191,8 @@ fc_status fc_stream_next(fc_stream* s, fc_chunk** chunk) {
              s->seed,
              s->ticket,
              o.frames,
-             o.width,
-             o.height,
+             s->width,
+             s->height,
              computed,
              s->stats.steps - computed,
              s->stats.cache_threshold,
