@@ -70,8 +70,11 @@ bool Generator::start(std::string* error) {
   const GstPtr<GstClock> clock(gst_system_clock_obtain());
   base_time_ = gst_clock_get_time(clock.get());
   const bool with_sound = !options_.rtmp.empty() || !options_.srt.empty();
+  const std::string size = options_.width == 0 ? ""
+                                               : " ! video/x-raw,width=" + std::to_string(options_.width) +
+                                                     ",height=" + std::to_string(options_.height);
   pipeline_ =
-      make_pipeline("flowcachesrc name=source report-chunks=true ! tee name=split" +
+      make_pipeline("flowcachesrc name=source report-chunks=true" + size + " ! tee name=split" +
                         branch(vp8_encoder(options_.bitrate), "vp8") +
                         branch(h264_encoder(options_.bitrate), "h264") + (with_sound ? sound_branch : ""),
                     base_time_, error);

@@ -30,6 +30,8 @@ constexpr Figure figures[] = {
      true},
     {"/stream/steps_reused", "flowcache_steps_reused_total", "Denoising steps that reused earlier results",
      true},
+    {"/stream/steps_allowed", "flowcache_steps_allowed",
+     "Computed steps of the chunks that begin now; 0: not governed", false},
     {"/stream/cache_threshold", "flowcache_cache_threshold", "Threshold of the policy in use", false},
     {"/stream/kv_bytes", "flowcache_kv_bytes", "Keys and values held", false},
     {"/stream/kv_budget", "flowcache_kv_budget_bytes", "Most that may be held", false},

@@ -19,16 +19,16 @@ constexpr const char* description =
 /// What GOption writes into.
 struct Raw {
   char *prompt = nullptr, *model = nullptr, *cache = nullptr, *bind = nullptr, *token = nullptr,
-       *turn_secret = nullptr, *tls_cert = nullptr, *tls_key = nullptr, *public_url = nullptr,
-       *rtmp = nullptr, *srt = nullptr, *whip = nullptr, *whip_token = nullptr;
+       *size = nullptr, *turn_secret = nullptr, *tls_cert = nullptr, *tls_key = nullptr,
+       *public_url = nullptr, *rtmp = nullptr, *srt = nullptr, *whip = nullptr, *whip_token = nullptr;
   char **stun = nullptr, **turn = nullptr;
   double cache_threshold = -1;
   gint64 seed = 1;
   int port = 8080, seconds = 0, max_viewers = 16, max_connections = 64, bitrate = 1500;
 
   ~Raw() {
-    for (char* text : {prompt, model, cache, bind, token, turn_secret, tls_cert, tls_key, public_url, rtmp,
-                       srt, whip, whip_token}) {
+    for (char* text : {prompt, model, cache, size, bind, token, turn_secret, tls_cert, tls_key, public_url,
+                       rtmp, srt, whip, whip_token}) {
       g_free(text);
     }
     g_strfreev(stun);
@@ -42,8 +42,12 @@ bool parse_raw(int argc, char** argv, Raw& raw, std::string* error) {
       {"seed", 0, 0, G_OPTION_ARG_INT64, &raw.seed, "another seed, another video (default 1)", "N"},
       {"model", 0, 0, G_OPTION_ARG_STRING, &raw.model,
        "folder with a model.json (default: the one that ships)", "FOLDER"},
+      {"size", 0, 0, G_OPTION_ARG_STRING, &raw.size, "of the picture (default: the model's own)", "WxH"},
       {"cache", 0, 0, G_OPTION_ARG_STRING, &raw.cache,
-       "which steps reuse earlier results, as `cache` of flowcachesrc", "POLICY"},
+       "which steps reuse earlier results, as `cache` of flowcachesrc (default: those that there is no time "
+       "to "
+       "compute)",
+       "POLICY"},
       {"cache-threshold", 0, 0, G_OPTION_ARG_DOUBLE, &raw.cache_threshold,
        "as `cache-threshold` of flowcachesrc", "X"},
       {"bind", 0, 0, G_OPTION_ARG_STRING, &raw.bind,
@@ -101,6 +105,11 @@ std::string out_of_range(const char* name, gint64 value, gint64 low, gint64 high
   if (value >= low && value <= high) return "";
   return std::string("--") + name + " " + std::to_string(value) + " is outside " + std::to_string(low) +
          " … " + std::to_string(high);
+}
+
+bool read_size(const char* text, Options& o) {
+  char rest = 0;
+  return std::sscanf(text, "%5ux%5u%c", &o.width, &o.height, &rest) == 2 && o.width > 0 && o.height > 0;
 }
 
 std::string wrong_address(const char* name, const std::string& address,
@@ -208,6 +217,8 @@ std::optional<Options> parse_options(int argc, char** argv, int* status) {
                 " is no http:// or https:// address of a page, without ? and #";
     }
     if (error.empty()) error = problem_of(raw, o);
+    if (error.empty() && raw.size != nullptr && !read_size(raw.size, o))
+      error = std::string("--size ") + raw.size + " is no size such as 384x224";
     o.cache_threshold = raw.cache_threshold;
     o.seed = raw.seed;
     o.port = raw.port;

@@ -15,7 +15,8 @@ namespace flowcache::live {
 struct Options {
   std::string prompt = "slow green aurora over mountains";
   std::string model, cache;
-  double cache_threshold = -1;  ///< -1: the model's default
+  double cache_threshold = -1;     ///< -1: the model's default
+  unsigned width = 0, height = 0;  ///< of the picture; 0: the model's
   uint64_t seed = 1;
   std::string bind = "127.0.0.1";
   std::string token;              ///< empty: none is asked for

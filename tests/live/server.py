@@ -344,6 +344,7 @@ def bad_arguments():
     """wrong arguments end with a sentence; beyond this machine only with a token"""
     for arguments, says in ((["--port", "70000"], "65535"), (["--bind", "0.0.0.0"], "--token"), (["--bind", "x"], "IP"),
                             (["--rtmp", "http://a/b"], "rtmp"), (["--whip", "x"], "--whip"), (["--seconds", "x"], "x"),
+                            (["--size", "384"], "384x224"), (["--size", "0x224"], "0x224"),
                             (["--dance"], "dance"), (["extra"], "extra"), (["--token", "a", "--bind", "::"], "8 characters"),
                             (["--stun", "turn:a:b@c"], "other kind"), (["--turn", "turn:h:1"], "--turn-secret"),
                             (["--turn", "turn:u:p@h:99999"], "no STUN or TURN"), (["--turn", "turn:u:p@h?transport=x"], "no STUN"),
