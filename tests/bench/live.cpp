@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "resources.h"
 #include "sleep_at_barriers.h"
 
 namespace {
@@ -22,7 +23,7 @@ namespace {
 class Load {
  public:
   Load() {
-    for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); ++i)
+    for (unsigned i = 0; i < flowcache::allowed_cpus(); ++i)
       threads_.emplace_back([this] {
         while (!stop_) {
         }
