@@ -8,7 +8,7 @@
 namespace flowcache::gst {
 namespace {
 
-std::string text_of(const GValue* value) {
+std::string in_words(const GValue* value) {
   if (GST_VALUE_HOLDS_INT_RANGE(value) && gst_value_get_int_range_step(value) > 1) {
     return std::to_string(gst_value_get_int_range_min(value)) + " to " +
            std::to_string(gst_value_get_int_range_max(value)) + " in steps of " +
@@ -37,8 +37,8 @@ std::vector<std::string> disagreements(const GstStructure* ours, const GstStruct
     const GValue* wanted = gst_structure_get_value(theirs, field);
     const GValue* given = gst_structure_get_value(ours, field);
     if (wanted == nullptr || gst_value_intersect(nullptr, given, wanted)) continue;
-    found.push_back(std::string(field) + ": the model gives " + text_of(given) + ", downstream accepts " +
-                    text_of(wanted) + nearest(given, wanted));
+    found.push_back(std::string(field) + ": the model gives " + in_words(given) + ", downstream accepts " +
+                    in_words(wanted) + nearest(given, wanted));
   }
   return found;
 }

@@ -38,7 +38,7 @@ GstStaticPadTemplate kSink =
 GstStaticPadTemplate kSource =
     GST_STATIC_PAD_TEMPLATE("src", GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS(kCaps));
 
-gboolean set_caps(GstBaseTransform* transform, GstCaps* in, GstCaps*) {
+gboolean sei_set_caps(GstBaseTransform* transform, GstCaps* in, GstCaps*) {
   const GstStructure* s = gst_caps_get_structure(in, 0);
   guint length_bytes = 0;
   if (g_strcmp0(gst_structure_get_string(s, "stream-format"), "byte-stream") != 0) {
@@ -116,7 +116,7 @@ static void gst_flow_cache_sei_class_init(GstFlowCacheSeiClass* klass) {
       "Writes unregistered user data of buffers (flowcachesrc sei=true) into H.264 as SEI messages",
       "The gst-flowcache project");
   GstBaseTransformClass* transform_class = GST_BASE_TRANSFORM_CLASS(klass);
-  transform_class->set_caps = GST_DEBUG_FUNCPTR(element::set_caps);
+  transform_class->set_caps = GST_DEBUG_FUNCPTR(element::sei_set_caps);
   transform_class->prepare_output_buffer = GST_DEBUG_FUNCPTR(element::prepare_output_buffer);
   transform_class->transform = GST_DEBUG_FUNCPTR(element::transform);
 }

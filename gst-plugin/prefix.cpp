@@ -11,7 +11,7 @@
 namespace flowcache::gst {
 namespace {
 
-constexpr GstClockTime kPatience = 60 * GST_SECOND;
+constexpr GstClockTime kPrefixPatience = 60 * GST_SECOND;
 constexpr goffset kMaxBytes = goffset{1} << 32;
 
 struct Taker {
@@ -84,7 +84,7 @@ std::string read_with(const char* decoder, const std::string& path, Taker* taker
   gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, put_on_black, nullptr, nullptr);
   gst_object_unref(pad);
   gst_object_unref(colors);
-  problem = reader.run("is no image or video that GStreamer knows.", kPatience,
+  problem = reader.run("is no image or video that GStreamer knows.", kPrefixPatience,
                        [&] { return !taker->too_many && go_on(); });
   if (taker->too_many) return "has more than " + std::to_string(kMaxPrefixFrames) + " frames: cut it.";
   if (problem.empty() && taker->frames->count == 0) return "has no picture in it.";

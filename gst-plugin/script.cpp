@@ -11,7 +11,7 @@
 namespace flowcache::gst {
 namespace {
 
-constexpr GstClockTime kPatience = 5 * GST_SECOND;
+constexpr GstClockTime kScriptPatience = 5 * GST_SECOND;
 constexpr const char* kRemedy = "Give a subtitle file with a prompt as the text of each cue.";
 
 std::string decode_entities(const std::string& text) {
@@ -63,7 +63,8 @@ std::string read_cues(const std::string& path, std::vector<Cue>* cues) {
   if (problem.empty()) {
     problem = reader.open("filesrc name=file ! subparse ! fakesink name=sink", path, G_CALLBACK(take), cues);
   }
-  if (problem.empty()) problem = reader.run("is neither SRT nor WebVTT.", kPatience, [] { return true; });
+  if (problem.empty())
+    problem = reader.run("is neither SRT nor WebVTT.", kScriptPatience, [] { return true; });
   return problem;
 }
 

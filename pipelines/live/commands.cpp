@@ -56,10 +56,6 @@ std::optional<std::string> text(const Json& request, const char* name, size_t lo
   return value;
 }
 
-double seconds(GstClockTime time) {
-  return static_cast<double>(time / 1000000) / 1e3;
-}
-
 }  // namespace
 
 Reply refusal(unsigned status, const std::string& sentence) {

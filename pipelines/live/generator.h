@@ -10,6 +10,11 @@
 
 namespace flowcache::live {
 
+/// As JSON has it: to the millisecond.
+inline double seconds(GstClockTime time) {
+  return static_cast<double>(time / 1000000) / 1e3;
+}
+
 /// What the generation tells; called in the main loop.
 class GeneratorListener {
  public:

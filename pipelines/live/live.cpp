@@ -9,10 +9,6 @@
 namespace flowcache::live {
 namespace {
 
-double seconds(GstClockTime time) {
-  return static_cast<double>(time / 1000000) / 1e3;
-}
-
 gboolean quit(gpointer loop) {
   g_main_loop_quit(static_cast<GMainLoop*>(loop));
   return G_SOURCE_CONTINUE;

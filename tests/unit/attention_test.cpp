@@ -159,7 +159,7 @@ TEST(AttentionMemory, StandsForWhatTheBlocksWouldCompute) {
 
 // the stream
 
-StreamConfig config(const std::string& cache, int lag = 0, double guidance = 1) {
+StreamConfig attention_config(const std::string& cache, int lag = 0, double guidance = 1) {
   return {.prompt = "fire", .seed = 5, .cache = cache, .lag = lag, .guidance = guidance};
 }
 
@@ -226,24 +226,26 @@ constexpr int layers = 2;
 TEST(AttentionStream, NothingSkippedIsBitIdenticalToNoCaching) {
   for (const int lag : {8, 6, 2}) {
     const auto model = tiny_model();
-    Stream plain(model, config("none", lag)), all(model, config("attention:interval=1", lag));
+    Stream plain(model, attention_config("none", lag)),
+        all(model, attention_config("attention:interval=1", lag));
     for (int i = 0; i < 4; ++i) EXPECT_TRUE(plain.next()->latent.equal(all.next()->latent)) << lag;
   }
 }
 
 TEST(AttentionStream, WeightZeroHolds) {
   const Scene scene;
-  Stream held(scene.model, config("attention:weight=0"));  // 8 steps: 2, 4 and 6 are skipped
+  Stream held(scene.model, attention_config("attention:weight=0"));  // 8 steps: 2, 4 and 6 are skipped
   const auto chunk = held.next();
   EXPECT_EQ(chunk->decisions, std::vector<uint8_t>({1, 1, 0, 1, 0, 1, 0, 1}));
   EXPECT_EQ(scene.watched->branches.begin()->second.recalled, 3 * layers);
   EXPECT_EQ(scene.watched->branches.begin()->second.exactly_the_last, 3 * layers);
 
   scene.watched->holds = true;
-  Stream by_hand(scene.model, config("none"));
+  Stream by_hand(scene.model, attention_config("none"));
   EXPECT_TRUE(by_hand.next()->latent.equal(chunk->latent));
   scene.watched->holds = false;
-  Stream extrapolated(scene.model, config("attention")), plain(scene.model, config("none"));
+  Stream extrapolated(scene.model, attention_config("attention")),
+      plain(scene.model, attention_config("none"));
   const at::Tensor other = extrapolated.next()->latent, exact = plain.next()->latent;
   EXPECT_FALSE(other.equal(chunk->latent));
   EXPECT_FALSE(other.equal(exact));
@@ -252,7 +254,7 @@ TEST(AttentionStream, WeightZeroHolds) {
 TEST(AttentionStream, FollowsTheUncachedVideoWithSeveralInFlight) {
   for (const int lag : {8, 6, 3}) {
     const auto model = tiny_model();
-    Stream plain(model, config("none", lag)), cached(model, config("attention", lag));
+    Stream plain(model, attention_config("none", lag)), cached(model, attention_config("attention", lag));
     for (int i = 0; i < 4; ++i) {
       const at::Tensor a = plain.next()->latent, b = cached.next()->latent;
       EXPECT_LT((a - b).abs().mean().item<double>(), 0.2 * a.abs().mean().item<double>()) << lag;
@@ -266,7 +268,7 @@ TEST(AttentionStream, FollowsTheUncachedVideoWithSeveralInFlight) {
 // 2 (keys, values and their like) of every token with the skipped matrices, and the products with the keys.
 TEST(AttentionStream, TheSavingIsCounted) {
   const auto model = tiny_model();
-  Stream plain(model, config("none")), cached(model, config("attention"));
+  Stream plain(model, attention_config("none")), cached(model, attention_config("attention"));
   const double tokens = 36, dim = 64;
   const double saved = 3 * layers * tokens * (2 * 4 * dim * dim + 4 * dim * tokens);
   EXPECT_DOUBLE_EQ(plain.next()->flops - cached.next()->flops, saved);
@@ -275,7 +277,7 @@ TEST(AttentionStream, TheSavingIsCounted) {
 // What is attended changes whenever a chunk leaves history: afterwards no line may lead over that border.
 TEST(AttentionStream, AChangedContextLeavesNothingToExtrapolateFrom) {
   const Scene scene;
-  Stream stream(scene.model, config("attention:start=0,growth=constant", 1));
+  Stream stream(scene.model, attention_config("attention:start=0,growth=constant", 1));
   for (int i = 0; i < 3; ++i) stream.next();  // history is full: from now on a chunk leaves it at every tick
   scene.watched->branches.clear();
   for (int i = 0; i < 4; ++i) stream.next();
@@ -284,7 +286,7 @@ TEST(AttentionStream, AChangedContextLeavesNothingToExtrapolateFrom) {
   EXPECT_GT(stream.stats().forced_computes, 0U);
 
   const Scene slower;
-  Stream other(slower.model, config("attention:start=0,growth=constant", 2));
+  Stream other(slower.model, attention_config("attention:start=0,growth=constant", 2));
   for (int i = 0; i < 6; ++i) other.next();
   slower.watched->branches.clear();
   for (int i = 0; i < 4; ++i) other.next();
@@ -295,7 +297,7 @@ TEST(AttentionStream, AChangedContextLeavesNothingToExtrapolateFrom) {
 
 TEST(AttentionStream, ChangedGuidanceDropsWhatWasKept) {
   const Scene scene;
-  Stream stream(scene.model, config("attention", 0, 3));
+  Stream stream(scene.model, attention_config("attention", 0, 3));
   for (const double guidance : {1.0, 3.0, 0.0, 2.0}) {
     stream.tune(-1, guidance);
     const auto chunk = stream.next();
@@ -309,7 +311,7 @@ TEST(AttentionStream, ChangedGuidanceDropsWhatWasKept) {
 TEST(AttentionStream, ComposesWithTheCacheOfGuidance) {
   const auto recalled = [](const std::string& cache) {
     const Scene scene;
-    Stream stream(scene.model, config(cache, 0, 3));
+    Stream stream(scene.model, attention_config(cache, 0, 3));
     EXPECT_TRUE(stream.next()->latent.isfinite().all().item<bool>()) << cache;
     std::vector<int> counts;
     for (const auto& [condition, branch] : scene.watched->branches) counts.push_back(branch.recalled);
@@ -328,12 +330,12 @@ TEST(AttentionStream, AFewStepSamplerCannotExtrapolate) {
   const auto model = tiny_model();
   model->package.sampler = {{"kind", "few_step"}, {"steps", 4}, {"shift", 5.0}};
   try {
-    Stream stream(model, config("attention"));
+    Stream stream(model, attention_config("attention"));
     FAIL();
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("weight=0"), std::string::npos) << error.what();
   }
-  EXPECT_NO_THROW(Stream(model, config("attention:weight=0")));
+  EXPECT_NO_THROW(Stream(model, attention_config("attention:weight=0")));
 }
 
 }  // namespace

@@ -221,7 +221,7 @@ TEST(ThresholdGovernor, AFlutteringLoadIsNotFollowedForEver) {
   EXPECT_LE(changes(computed, 1000), 2000 / 24);
 }
 
-StreamConfig config(const std::string& cache) {
+StreamConfig governed_config(const std::string& cache) {
   StreamConfig c;
   c.prompt = "fire";
   c.cache = cache;
@@ -230,7 +230,7 @@ StreamConfig config(const std::string& cache) {
 
 TEST(GovernedStream, ATightDeadlineComputesTheFloorAWideOneTheCeiling) {
   const auto model = test::tiny_model();
-  Stream stream(model, config("auto:floor=2,ceiling=5"));
+  Stream stream(model, governed_config("auto:floor=2,ceiling=5"));
   stream.deadline(1e-9);
   for (int i = 0; i < 3; ++i) stream.next();
   const auto tight = stream.next()->decisions;
@@ -251,7 +251,7 @@ int64_t computed_steps(const Chunk& chunk) {
 TEST(GovernedStream, TheFirstChunkHasWhatThereIsTimeFor) {
   const auto model = test::tiny_model();
   for (const auto& [deadline, wanted] : {std::pair{1e-9, 2}, {3600.0, 5}}) {
-    Stream stream(model, config("auto:floor=2,ceiling=5"));
+    Stream stream(model, governed_config("auto:floor=2,ceiling=5"));
     stream.deadline(deadline);
     EXPECT_EQ(computed_steps(*stream.next()), wanted) << deadline;
     EXPECT_EQ(stream.stats().steps_allowed, wanted);
@@ -267,7 +267,7 @@ TEST(GovernedStream, TimingAStepLeavesNoTrace) {
   for (const std::string kv :
        {"window", "flowcache", "packcache", "window:positions=relative", "decoprune"}) {
     for (const int lag : {0, 2}) {
-      StreamConfig plain = config("none"), governed = config("auto");
+      StreamConfig plain = governed_config("none"), governed = governed_config("auto");
       for (StreamConfig* one : {&plain, &governed}) {
         one->kv_cache = kv;
         one->lag = lag;
@@ -299,7 +299,7 @@ TEST(GovernedStream, AChunkThatBecomesTooSlowGivesUpSteps) {
     std::shared_ptr<std::atomic<bool>> slow_;
   };
   model->transformer = std::make_unique<Slowed>(std::move(model->transformer), slow);
-  Stream stream(model, config("auto:floor=2"));
+  Stream stream(model, governed_config("auto:floor=2"));
   stream.deadline(0.5);
   int64_t before = 0;
   for (int i = 0; i < 3; ++i) before = computed_steps(*stream.next());
@@ -313,7 +313,7 @@ TEST(GovernedStream, AChunkThatBecomesTooSlowGivesUpSteps) {
 TEST(GovernedStream, IsWhatALiveStreamIsByDefault) {
   const auto deadline_of = [](const std::shared_ptr<LoadedModel>& model, bool live,
                               const std::string& cache) {
-    StreamConfig c = config(cache);
+    StreamConfig c = governed_config(cache);
     c.live = live;
     return Stream(model, c).stats().deadline_seconds;
   };
@@ -335,7 +335,7 @@ TEST(GovernedStream, IsWhatALiveStreamIsByDefault) {
 
 TEST(GovernedStream, ADeadlineMaySteerAThreshold) {
   const auto model = test::tiny_model();
-  Stream stream(model, config("auto:by=flowcache"));
+  Stream stream(model, governed_config("auto:by=flowcache"));
   const double first = stream.stats().threshold;
   stream.deadline(1e-9);
   EXPECT_DOUBLE_EQ(stream.stats().deadline_seconds, 1e-9);
@@ -350,10 +350,11 @@ TEST(GovernedStream, ADeadlineMaySteerAThreshold) {
 
 TEST(GovernedStream, WhatCannotBeIsRefused) {
   const auto model = test::tiny_model();
-  Stream governed(model, config("auto"));
+  Stream governed(model, governed_config("auto"));
   for (const double bad : {-1.0, 3601.0, std::nan("")}) EXPECT_THROW(governed.deadline(bad), Error) << bad;
-  EXPECT_THROW(Stream(model, config("auto:by=flowcache,floor=4")), Error) << "which would have no effect";
-  Stream other(model, config("ramp"));
+  EXPECT_THROW(Stream(model, governed_config("auto:by=flowcache,floor=4")), Error)
+      << "which would have no effect";
+  Stream other(model, governed_config("ramp"));
   try {
     other.deadline(1);
     FAIL();

@@ -125,7 +125,7 @@ TEST(Offload, ALayerComesWhileTheOneBeforeItRuns) {
     EXPECT_FALSE(traffic.log[i] == "ready" && traffic.log[i + 1] == "ready" && i + 2 < traffic.log.size());
 }
 
-StreamConfig config(const std::string& cache, int lag) {
+StreamConfig offload_config(const std::string& cache, int lag) {
   StreamConfig out;
   out.prompt = "fire";
   out.cache = cache;
@@ -141,7 +141,7 @@ TEST(OffloadStream, IsBitIdenticalToKeepingEverything) {
         "dbcache:first_blocks=1", "xchunk:angle=2"}) {
     for (const int lag : {8, 3}) {
       const auto model = tiny_model();
-      Stream plain(model, config(cache, lag)), moved(model, config(cache, lag));
+      Stream plain(model, offload_config(cache, lag)), moved(model, offload_config(cache, lag));
       Traffic traffic;
       moved.offload_through(std::make_unique<ThreadLane>(traffic, std::chrono::milliseconds(1)));
       for (int i = 0; i < 3; ++i)
@@ -157,7 +157,7 @@ TEST(OffloadStream, IsBitIdenticalToKeepingEverything) {
 // With several chunks in flight the next one's residual is on its way before the current one runs.
 TEST(OffloadStream, TheNextChunksResidualComesWhileThisOneRuns) {
   const auto model = tiny_model();
-  Stream stream(model, config("interval:interval=4,residual=token_residual", 2));
+  Stream stream(model, offload_config("interval:interval=4,residual=token_residual", 2));
   Traffic traffic;
   stream.offload_through(std::make_unique<ThreadLane>(traffic, std::chrono::milliseconds(0)));
   for (int i = 0; i < 6; ++i) stream.next();
@@ -165,7 +165,7 @@ TEST(OffloadStream, TheNextChunksResidualComesWhileThisOneRuns) {
 }
 
 std::string refusal(const std::string& cache, double guidance = 1) {
-  StreamConfig bad = config(cache, 8);
+  StreamConfig bad = offload_config(cache, 8);
   bad.guidance = guidance;
   try {
     Stream stream(tiny_model(), bad);

@@ -84,13 +84,13 @@ TEST(Model, DrawsItsNativeSizeUnlessItSaysMore) {
   }
 }
 
-struct Broken {
+struct BrokenField {
   const char* pointer;  // of the field to replace; a null value removes it
   json value;
   std::vector<std::string> says;
 };
 
-std::vector<Broken> broken_fields() {
+std::vector<BrokenField> broken_fields() {
   return {
       {"/name", nullptr, {"name is missing"}},
       {"/name", std::string(64, 'x'), {"at most 63 bytes"}},
@@ -149,7 +149,7 @@ std::vector<Broken> broken_fields() {
 
 TEST(Model, NamesTheFieldTheValueAndWhatIsWanted) {
   const TempFolder folder;
-  for (const Broken& broken : broken_fields()) {
+  for (const BrokenField& broken : broken_fields()) {
     json document = good();
     const json::json_pointer pointer(broken.pointer);
     if (broken.value.is_null())

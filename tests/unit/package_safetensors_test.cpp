@@ -50,7 +50,7 @@ TEST(Safetensors, TensorsOutliveTheMap) {
   EXPECT_EQ(a.sum().item<int64_t>(), 6);
 }
 
-struct Broken {
+struct BrokenFile {
   const char* name;
   std::string bytes;
   std::vector<std::string> says;
@@ -62,7 +62,7 @@ std::string one(const std::string& dtype, const std::string& shape, const std::s
                  bytes);
 }
 
-std::vector<Broken> broken_files() {
+std::vector<BrokenFile> broken_files() {
   const std::string f32 = "\"F32\"";
   return {
       {"empty", "", {"has 0 bytes"}},
@@ -117,7 +117,7 @@ std::vector<Broken> broken_files() {
 
 TEST(Safetensors, RefusesBrokenFiles) {
   const TempFolder folder;
-  for (const Broken& broken : broken_files()) {
+  for (const BrokenFile& broken : broken_files()) {
     const auto file = folder.write("broken.safetensors", broken.bytes);
     const std::string message = message_of([&] { read_safetensors(file); });
     EXPECT_NE(message.find("broken.safetensors"), std::string::npos) << broken.name << ": " << message;

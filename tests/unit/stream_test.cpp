@@ -16,7 +16,7 @@ namespace {
 
 using test::tiny_model;
 
-StreamConfig config(const std::string& cache, double threshold = -1, int lag = 0) {
+StreamConfig stream_config(const std::string& cache, double threshold = -1, int lag = 0) {
   return {.prompt = "fire", .seed = 5, .cache = cache, .threshold = threshold, .lag = lag};
 }
 
@@ -41,7 +41,7 @@ bool identical(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& 
 TEST(Sizes, NoiseKeysAndFramesFollow) {
   const auto model = tiny_model();
   const auto sized = [&](int64_t width, int64_t height) {
-    StreamConfig c = config("none");
+    StreamConfig c = stream_config("none");
     c.width = width;
     c.height = height;
     return c;
@@ -72,9 +72,9 @@ INSTANTIATE_TEST_SUITE_P(Lags, EveryLag, testing::Values(8, 2, 3, 1));
 
 TEST_P(EveryLag, ThresholdZeroIsBitIdenticalToNoCaching) {
   const auto model = tiny_model();
-  const auto plain = latents(model, config("none", -1, GetParam()), 5);
+  const auto plain = latents(model, stream_config("none", -1, GetParam()), 5);
   for (const auto& policy : reuse_policies()) {
-    Stream stream(model, config(policy.name, 0, GetParam()));
+    Stream stream(model, stream_config(policy.name, 0, GetParam()));
     EXPECT_TRUE(identical(plain, latents(stream, 5))) << policy.name;
     EXPECT_EQ(stream.stats().steps_reused, 0u) << policy.name;
   }
@@ -82,9 +82,9 @@ TEST_P(EveryLag, ThresholdZeroIsBitIdenticalToNoCaching) {
 
 TEST_P(EveryLag, SameSeedSameVideoOtherSeedOtherVideo) {
   const auto model = tiny_model();
-  const auto one = latents(model, config("flowcache", 0.3, GetParam()), 5);
-  EXPECT_TRUE(identical(one, latents(model, config("flowcache", 0.3, GetParam()), 5)));
-  StreamConfig other = config("flowcache", 0.3, GetParam());
+  const auto one = latents(model, stream_config("flowcache", 0.3, GetParam()), 5);
+  EXPECT_TRUE(identical(one, latents(model, stream_config("flowcache", 0.3, GetParam()), 5)));
+  StreamConfig other = stream_config("flowcache", 0.3, GetParam());
   other.seed = 6;
   EXPECT_FALSE(identical(one, latents(model, other, 5)));
 }
@@ -93,7 +93,7 @@ TEST_P(EveryLag, StreamsBesideItChangeNothing) {
   const auto model = tiny_model();
   for (const auto& policy : reuse_policies()) {
     if (policy.name == "auto") continue;  // what it computes depends on the clock
-    const StreamConfig same = config(policy.name, -1, GetParam());
+    const StreamConfig same = stream_config(policy.name, -1, GetParam());
     const auto alone = latents(model, same, 3);
     std::vector<at::Tensor> beside[2];
     std::thread threads[2];
@@ -106,8 +106,8 @@ TEST_P(EveryLag, StreamsBesideItChangeNothing) {
 
 TEST_P(EveryLag, CancelLosesNothing) {
   const auto model = tiny_model();
-  const auto whole = latents(model, config("flowcache", 0.3, GetParam()), 4);
-  Stream stream(model, config("flowcache", 0.3, GetParam()));
+  const auto whole = latents(model, stream_config("flowcache", 0.3, GetParam()), 4);
+  Stream stream(model, stream_config("flowcache", 0.3, GetParam()));
   std::vector<at::Tensor> pieces;
   while (pieces.size() < whole.size()) {
     stream.cancel();
@@ -119,7 +119,7 @@ TEST_P(EveryLag, CancelLosesNothing) {
 
 TEST_P(EveryLag, ResetReplaysFromTheStart) {
   const auto model = tiny_model();
-  Stream stream(model, config("flowcache", 0.3, GetParam()));
+  Stream stream(model, stream_config("flowcache", 0.3, GetParam()));
   const auto first = latents(stream, 4);
   stream.reset(5);
   EXPECT_EQ(stream.stats().chunks, 0u);
@@ -130,7 +130,7 @@ TEST_P(EveryLag, ResetReplaysFromTheStartWhateverThePolicy) {
   const auto model = tiny_model();
   for (const auto& policy : reuse_policies()) {
     if (policy.name == "auto") continue;  // what it computes depends on the clock
-    Stream stream(model, config(policy.name, -1, GetParam()));
+    Stream stream(model, stream_config(policy.name, -1, GetParam()));
     const auto first = latents(stream, 3);
     stream.reset(5);
     EXPECT_TRUE(identical(first, latents(stream, 3))) << policy.name;
@@ -138,7 +138,7 @@ TEST_P(EveryLag, ResetReplaysFromTheStartWhateverThePolicy) {
 }
 
 TEST_P(EveryLag, CountsAddUpAndTheRulesHold) {
-  Stream stream(tiny_model(), config("flowcache:warmup=2", 10, GetParam()));
+  Stream stream(tiny_model(), stream_config("flowcache:warmup=2", 10, GetParam()));
   for (int64_t i = 0; i < 5; ++i) {
     const auto chunk = stream.next();
     EXPECT_EQ(chunk->index, i);
@@ -155,7 +155,7 @@ TEST_P(EveryLag, CountsAddUpAndTheRulesHold) {
 
 TEST_P(EveryLag, HistoryStaysWithinItsBudgetAndTheBufferDoesNotGrow) {
   for (const char* kv : {"window", "flowcache"}) {
-    StreamConfig c = config("none", -1, GetParam());
+    StreamConfig c = stream_config("none", -1, GetParam());
     c.kv_cache = kv;
     Stream stream(tiny_model(), c);
     const uint64_t allocated = stream.stats().kv_allocated;
@@ -170,7 +170,7 @@ TEST_P(EveryLag, HistoryStaysWithinItsBudgetAndTheBufferDoesNotGrow) {
 
 TEST(Stream, ABudgetThatHoldsEverythingEqualsFull) {
   const auto model = tiny_model();
-  StreamConfig c = config("none");
+  StreamConfig c = stream_config("none");
   c.kv_budget = 5 * 2 * 2 * 64 * 36 * 4;  // five chunks
   c.kv_cache = "full";
   const auto full = latents(model, c, 5);
@@ -181,7 +181,7 @@ TEST(Stream, ABudgetThatHoldsEverythingEqualsFull) {
 }
 
 TEST(Stream, FullEndsWithASentenceWhenTheBudgetIsFull) {
-  StreamConfig c = config("none");
+  StreamConfig c = stream_config("none");
   c.kv_cache = "full";
   Stream stream(tiny_model(), c);  // two chunks of history
   for (int i = 0; i < 3; ++i) stream.next();
@@ -198,8 +198,8 @@ TEST(Stream, FullEndsWithASentenceWhenTheBudgetIsFull) {
 
 TEST(Stream, APromptChangesTheChunkItIsDueForAndNotTheOneBefore) {
   const auto model = tiny_model();
-  const auto plain = latents(model, config("none"), 3);
-  Stream stream(model, config("none"));
+  const auto plain = latents(model, stream_config("none"), 3);
+  Stream stream(model, stream_config("none"));
   const uint64_t ticket = stream.prompts().change("ice", 2, 0);
   for (int i = 0; i < 2; ++i) {
     const auto chunk = stream.next();
@@ -213,13 +213,13 @@ TEST(Stream, APromptChangesTheChunkItIsDueForAndNotTheOneBefore) {
 
 TEST(Stream, GuidanceIsASecondBranchWithItsOwnHistory) {
   const auto model = tiny_model();
-  StreamConfig c = config("none");
+  StreamConfig c = stream_config("none");
   const auto off = latents(model, c, 3);
   c.guidance = 3;
   c.negative_prompt = "ice";
   Stream guided(model, c);
   EXPECT_FALSE(identical(off, latents(guided, 3)));
-  Stream plain(model, config("none"));
+  Stream plain(model, stream_config("none"));
   EXPECT_EQ(guided.stats().kv_allocated, 2 * plain.stats().kv_allocated);
   EXPECT_THROW(plain.tune(-1, 3), Error) << "guidance cannot be switched on later";
   EXPECT_NO_THROW(guided.tune(-1, 2));
@@ -231,9 +231,9 @@ TEST(Stream, GuidanceIsASecondBranchWithItsOwnHistory) {
 
 TEST(Stream, EveryResidualKindOnceReusedStillFollowsTheUncachedVideo) {
   const auto model = tiny_model();
-  const auto plain = latents(model, config("none"), 3);
+  const auto plain = latents(model, stream_config("none"), 3);
   for (const char* kind : {"velocity", "latent_increment", "token_residual"}) {
-    Stream stream(model, config(std::string("flowcache:warmup=2,residual=") + kind, 0.15));
+    Stream stream(model, stream_config(std::string("flowcache:warmup=2,residual=") + kind, 0.15));
     const auto cached = latents(stream, 3);
     EXPECT_GT(stream.stats().steps_reused, 0u) << kind;
     EXPECT_GT(stream.stats().reuse_bytes, 0u) << kind;
@@ -250,7 +250,7 @@ TEST(Stream, NonFiniteWeightsAreAnErrorNotAPicture) {
   const auto model = tiny_model([](WeightMap& weights) {
     weights["head.head.bias"] = at::full({64}, std::numeric_limits<float>::quiet_NaN());
   });
-  Stream stream(model, config("flowcache", 0.2));
+  Stream stream(model, stream_config("flowcache", 0.2));
   try {
     stream.next();
     FAIL();
@@ -262,7 +262,7 @@ TEST(Stream, NonFiniteWeightsAreAnErrorNotAPicture) {
 TEST(Stream, BadValuesNameTheValueAndTheLimit) {
   const auto model = tiny_model();
   const auto message = [&](auto&& change) -> std::string {
-    StreamConfig c = config("flowcache");
+    StreamConfig c = stream_config("flowcache");
     change(c);
     try {
       Stream stream(model, c);
@@ -284,20 +284,20 @@ TEST(Stream, BadValuesNameTheValueAndTheLimit) {
 // Reusing everything that may be reused, the first blocks still run: another picture, but a picture.
 TEST(FirstBlock, ReusesTheTailAndComputesWhenTheFirstBlocksChange) {
   const auto model = tiny_model();
-  Stream stream(model, config("dbcache:warmup=1,most_in_a_row=0", 10));
+  Stream stream(model, stream_config("dbcache:warmup=1,most_in_a_row=0", 10));
   const auto chunk = stream.next();
   const std::vector<uint8_t> wanted = {1, 0, 0, 0, 0, 0, 0, chunk->decisions.back()};
   EXPECT_EQ(chunk->decisions, wanted);
-  Stream strict(model, config("dbcache:warmup=1,most_in_a_row=0", 1e-9));
+  Stream strict(model, stream_config("dbcache:warmup=1,most_in_a_row=0", 1e-9));
   EXPECT_EQ(strict.next()->decisions, std::vector<uint8_t>(8, 1));
 }
 
 TEST(FirstBlock, LimitsInARowAndInAll) {
   const auto model = tiny_model();
-  Stream row(model, config("dbcache:warmup=1,most_in_a_row=2", 10));
+  Stream row(model, stream_config("dbcache:warmup=1,most_in_a_row=2", 10));
   const auto a = row.next()->decisions;
   EXPECT_EQ(std::vector<uint8_t>(a.begin(), a.begin() + 7), (std::vector<uint8_t>{1, 0, 0, 1, 0, 0, 1}));
-  Stream all(model, config("dbcache:warmup=1,most_in_a_row=0,most=3", 10));
+  Stream all(model, stream_config("dbcache:warmup=1,most_in_a_row=0,most=3", 10));
   const auto b = all.next()->decisions;
   EXPECT_EQ(std::count(b.begin(), b.end(), 0), 3);
 }
@@ -305,7 +305,7 @@ TEST(FirstBlock, LimitsInARowAndInAll) {
 TEST(FirstBlock, MoreBlocksThanTheModelHasAreRefused) {
   const auto model = tiny_model();
   try {
-    Stream stream(model, config("dbcache:first_blocks=1,last_blocks=999"));
+    Stream stream(model, stream_config("dbcache:first_blocks=1,last_blocks=999"));
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.status(), FC_ERROR_ARGUMENT);
@@ -317,7 +317,7 @@ TEST(FirstBlock, MoreBlocksThanTheModelHasAreRefused) {
 // is computed anew. With several in flight each chunk computes at least its first step.
 TEST(XChunk, ReusesTheSameStepOfAnEarlierChunk) {
   const auto model = tiny_model();
-  Stream stream(model, config("xchunk:angle=2,most_in_a_row=2", 10));
+  Stream stream(model, stream_config("xchunk:angle=2,most_in_a_row=2", 10));
   EXPECT_EQ(stream.next()->decisions, std::vector<uint8_t>(8, 1));
   for (int i = 0; i < 2; ++i) {
     const auto reused = stream.next()->decisions;
@@ -325,7 +325,7 @@ TEST(XChunk, ReusesTheSameStepOfAnEarlierChunk) {
   }
   EXPECT_EQ(stream.next()->decisions, std::vector<uint8_t>(8, 1));
 
-  Stream several(model, config("xchunk:angle=2,most_in_a_row=0", 10, 2));
+  Stream several(model, stream_config("xchunk:angle=2,most_in_a_row=0", 10, 2));
   for (int i = 0; i < 6; ++i) EXPECT_EQ(several.next()->decisions.front(), 1) << i;
 }
 
@@ -336,14 +336,14 @@ TEST(Cut, BeginsWithoutHistoryWhereTheModelSaysSo) {
   const auto same_noise = [](Stream& stream) {
     stream.replace_noise([](int64_t, int64_t) { return draw_noise(9, 0, 0, {16, 3, 6, 8}, at::kCPU); });
   };
-  StreamConfig c = config("none");
+  StreamConfig c = stream_config("none");
   c.prompt = "snow";
   Stream alone(model, c);
   same_noise(alone);
   const at::Tensor wanted = alone.next()->latent;
   const auto third_chunk = [&](const char* on_cut, uint32_t blend) {
     model->package.cache["on_cut"] = on_cut;
-    Stream stream(model, config("none"));
+    Stream stream(model, stream_config("none"));
     same_noise(stream);
     stream.next(), stream.next();
     stream.prompts().change("snow", FC_NEXT_CHUNK, blend);
@@ -356,7 +356,7 @@ TEST(Cut, BeginsWithoutHistoryWhereTheModelSaysSo) {
 
 TEST(XChunk, ANewPromptIsNotMadeOfTheOldOne) {
   const auto model = tiny_model();
-  Stream stream(model, config("xchunk:angle=2,most_in_a_row=0", 10));
+  Stream stream(model, stream_config("xchunk:angle=2,most_in_a_row=0", 10));
   stream.next();
   EXPECT_EQ(stream.next()->decisions.front(), 0);
   stream.prompts().change("snow", FC_NEXT_CHUNK, 0);
@@ -365,14 +365,14 @@ TEST(XChunk, ANewPromptIsNotMadeOfTheOldOne) {
 
 TEST(MixCache, TakesTurnsBetweenStepAndBlocksAndKeepsItsInterval) {
   const auto model = tiny_model();
-  Stream always(model, config("mixcache:warmup=2,longest=2,calm=10,rough=10", 10));
+  Stream always(model, stream_config("mixcache:warmup=2,longest=2,calm=10,rough=10", 10));
   const auto decisions = always.next()->decisions;
   // The interval is 1 until a second full step has been compared with the first, then 2.
   EXPECT_EQ(std::vector<uint8_t>(decisions.begin(), decisions.begin() + 7),
             (std::vector<uint8_t>{1, 1, 0, 0, 1, 0, 0}));
 
   // Whole steps only and blocks only are different videos; so is the mixture.
-  const auto video = [&](const std::string& spec) { return latents(model, config(spec, 10), 2); };
+  const auto video = [&](const std::string& spec) { return latents(model, stream_config(spec, 10), 2); };
   const std::string base = "mixcache:warmup=2,repeat_penalty=1,block_impact=";
   const auto blocks = video(base + "0"), steps = video(base + "100");
   EXPECT_FALSE(identical(blocks, steps));
@@ -384,7 +384,7 @@ TEST(MixCache, TakesTurnsBetweenStepAndBlocksAndKeepsItsInterval) {
 
 TEST(MixCache, SurvivesGuidanceThatGoesAndComes) {
   const auto model = tiny_model();
-  StreamConfig c = config("mixcache+cfg_cache:start=0.2", 10);
+  StreamConfig c = stream_config("mixcache+cfg_cache:start=0.2", 10);
   c.guidance = 3;
   Stream stream(model, c);
   for (const double guidance : {1.0, 3.0, 0.0, 2.0}) {
@@ -398,7 +398,7 @@ TEST(MixCache, SurvivesGuidanceThatGoesAndComes) {
 TEST(DecoPrune, RunsInAStreamAndKeepsToItsBudget) {
   const auto model = tiny_model();
   model->package.cache["history_chunks"] = 3;
-  StreamConfig c = config("none");
+  StreamConfig c = stream_config("none");
   c.kv_cache = "decoprune";
   Stream stream(model, c);
   for (int i = 0; i < 6; ++i) EXPECT_TRUE(stream.next()->latent.isfinite().all().item<bool>());
@@ -407,7 +407,7 @@ TEST(DecoPrune, RunsInAStreamAndKeepsToItsBudget) {
 
 TEST(Stream, AChunkTellsWhatTheDeadlineCostIt) {
   const auto model = test::tiny_model();
-  Stream stream(model, config("auto", 1, 0));
+  Stream stream(model, stream_config("auto", 1, 0));
   stream.deadline(1e-6);
   int level = 0;
   for (int i = 0; i < 6; ++i) {

@@ -8,7 +8,7 @@
 namespace flowcache {
 namespace {
 
-struct Config {
+struct FlowCacheKvConfig {
   KvScoreConfig score;
   KvQueries queries = KvQueries::frame;
   bool reference_order = false;
@@ -16,7 +16,7 @@ struct Config {
 
 class FlowCacheKv final : public KvPolicy {
  public:
-  explicit FlowCacheKv(Config config) : config_(config) {}
+  explicit FlowCacheKv(FlowCacheKvConfig config) : config_(config) {}
 
   bool needs_queries() const override { return true; }
   int64_t queries_wanted(int64_t tokens_per_frame, int64_t tokens_per_chunk) const override {
@@ -50,7 +50,7 @@ class FlowCacheKv final : public KvPolicy {
     return config_.score.unit == KvUnit::frame ? tokens_per_frame : tokens_per_chunk;
   }
 
-  Config config_;
+  FlowCacheKvConfig config_;
 };
 
 KvUnit unit_of(const std::string& word) {
@@ -70,7 +70,7 @@ KvWeighting weighting_of(const std::string& word) {
   return KvWeighting::none;
 }
 
-std::vector<OptionSpec> options() {
+std::vector<OptionSpec> flowcache_kv_options() {
   return {
       {.name = "lambda",
        .help = "weight of importance against redundancy",
@@ -100,9 +100,9 @@ PolicyEntry<KvPolicy> flowcache() {
   return {.name = "flowcache",
           .summary = "per layer and head, the tokens that recent queries attend and no other key repeats",
           .paper = "FlowCache: Caching for autoregressive video diffusion, arXiv 2602.10825",
-          .options = options(),
+          .options = flowcache_kv_options(),
           .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
-            Config config;
+            FlowCacheKvConfig config;
             config.score.lambda = options.number("lambda");
             config.score.pool = 2 * options.integer("half_pool") + 1;
             config.score.unit = unit_of(options.word("unit"));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// LightCache's speed part (arXiv 2510.05367): every n-th step is computed. Its memory part is no policy: blocks
-// work on slices of a chunk's tokens (Transformer::slice_tokens()), and a chunk is decoded in pieces, as
-// networks/decoders/decoder.h says. What it keeps stays on the device: it is not moved to the host in between.
+// LightCache's speed part (arXiv 2510.05367): every n-th step is computed. Its memory part is no policy:
+// blocks work on slices of a chunk's tokens (Transformer::slice_tokens()), and a chunk is decoded in pieces,
+// as networks/decoders/decoder.h says. What it keeps stays on the device: it is not moved to the host in
+// between.
 #include "cache/reuse/predictor.h"
 #include "cache/reuse/static_mask.h"
 
@@ -16,7 +17,7 @@ std::unique_ptr<ReusePolicy> make(const Options& options) {
   return predicted(std::make_unique<StaticMask>(mask, reuse_kind(options.word("residual"))), options);
 }
 
-std::vector<OptionSpec> options(int interval, int start, int order) {
+std::vector<OptionSpec> interval_options(int interval, int start, int order) {
   return with_prediction(
       {
           count_option("interval", "steps from one computation to the next", interval, 1, 100),
@@ -35,7 +36,7 @@ PolicyEntry<ReusePolicy> interval() {
           .summary = "every n-th step of a chunk is computed",
           .paper = "LightCache, arXiv 2510.05367",
           .threshold = 1,
-          .options = options(2, 0, 0),
+          .options = interval_options(2, 0, 0),
           .make = make};
 }
 
@@ -44,7 +45,7 @@ PolicyEntry<ReusePolicy> taylorseer() {
           .summary = "every n-th step is computed, the others are extrapolated from those before",
           .paper = "From Reusing to Forecasting: TaylorSeer, arXiv 2503.06923",
           .threshold = 1,
-          .options = options(4, 3, 1),
+          .options = interval_options(4, 3, 1),
           .make = make};
 }
 

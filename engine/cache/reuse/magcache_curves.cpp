@@ -10,13 +10,13 @@
 namespace flowcache {
 namespace {
 
-struct Named {
+struct NamedCurve {
   const char* name;
   std::vector<double> ratios;
 };
 
-const std::vector<Named>& table() {
-  static const std::vector<Named> all = {
+const std::vector<NamedCurve>& curve_table() {
+  static const std::vector<NamedCurve> all = {
       {"wan_1.3b", {1.0,    1.0124, 1.00166, .99791, .99682, .99634, .99567, .99416, .99578, .9957,
                     .99511, .99535, .99552,  .99541, .9954,  .99489, .99518, .99484, .99481, .99415,
                     .99419, .99396, .99388,  .99349, .99309, .9927,  .99228, .99171, .99137, .99068,
@@ -35,12 +35,12 @@ const std::vector<Named>& table() {
 
 std::vector<std::string> curve_names() {
   std::vector<std::string> names;
-  for (const Named& one : table()) names.emplace_back(one.name);
+  for (const NamedCurve& one : curve_table()) names.emplace_back(one.name);
   return names;
 }
 
 const std::vector<double>& curve(const std::string& name) {
-  for (const Named& one : table())
+  for (const NamedCurve& one : curve_table())
     if (name == one.name) return one.ratios;
   throw Error(FC_ERROR_NOT_FOUND, "no MagCache curve \"" + name + "\"");
 }

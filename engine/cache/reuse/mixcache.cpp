@@ -92,7 +92,7 @@ class MixCache final : public PerChunkPolicy {
   std::map<int64_t, State> chunks_;
 };
 
-OptionSpec number(std::string name, std::string help, double value, double max) {
+OptionSpec number_option(std::string name, std::string help, double value, double max) {
   return {.name = std::move(name), .help = std::move(help), .value = value, .min = 0, .max = max};
 }
 
@@ -102,28 +102,31 @@ namespace reuse {
 
 PolicyEntry<ReusePolicy> mixcache() {
   const MixConfig d;
-  return {
-      .name = "mixcache",
-      .summary =
-          "holds whole steps or the blocks behind the first, whichever changes less (a reconstruction)",
-      .paper = "MixCache, arXiv 2508.12691",
-      .threshold = 0.15,
-      .options =
-          {count_option("warmup", "steps of a chunk computed before any is reused; 0: a fifth of them", 0),
-           count_option("longest", "reused steps in a row at most", 4, 1),
-           number("block_impact", "what a change of the first block weighs against one of the latent",
-                  d.block_impact, 100),
-           number("repeat_penalty", "factor on the granularity that was taken last", d.repeat_penalty, 100),
-           number("calm", "change of the velocity below which more steps may be reused in a row", d.calm, 10),
-           number("rough", "change of the velocity above which fewer may", d.rough, 10)},
-      .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
-        return std::make_unique<MixCache>(MixConfig{.warmup = options.integer("warmup"),
-                                                    .longest = options.integer("longest"),
-                                                    .block_impact = options.number("block_impact"),
-                                                    .repeat_penalty = options.number("repeat_penalty"),
-                                                    .calm = options.number("calm"),
-                                                    .rough = options.number("rough")});
-      }};
+  return {.name = "mixcache",
+          .summary =
+              "holds whole steps or the blocks behind the first, whichever changes less (a reconstruction)",
+          .paper = "MixCache, arXiv 2508.12691",
+          .threshold = 0.15,
+          .options = {count_option("warmup",
+                                   "steps of a chunk computed before any is reused; 0: a fifth of them", 0),
+                      count_option("longest", "reused steps in a row at most", 4, 1),
+                      number_option("block_impact",
+                                    "what a change of the first block weighs against one of the latent",
+                                    d.block_impact, 100),
+                      number_option("repeat_penalty", "factor on the granularity that was taken last",
+                                    d.repeat_penalty, 100),
+                      number_option("calm",
+                                    "change of the velocity below which more steps may be reused in a row",
+                                    d.calm, 10),
+                      number_option("rough", "change of the velocity above which fewer may", d.rough, 10)},
+          .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
+            return std::make_unique<MixCache>(MixConfig{.warmup = options.integer("warmup"),
+                                                        .longest = options.integer("longest"),
+                                                        .block_impact = options.number("block_impact"),
+                                                        .repeat_penalty = options.number("repeat_penalty"),
+                                                        .calm = options.number("calm"),
+                                                        .rough = options.number("rough")});
+          }};
 }
 
 }  // namespace reuse

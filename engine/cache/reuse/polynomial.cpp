@@ -6,14 +6,14 @@
 namespace flowcache {
 namespace {
 
-struct Named {
+struct NamedPolynomial {
   const char* name;
   std::vector<double> coefficients;
 };
 
 // Published with TeaCache; valid only within the range of changes they were fitted on.
-const std::vector<Named>& table() {
-  static const std::vector<Named> all = {
+const std::vector<NamedPolynomial>& polynomial_table() {
+  static const std::vector<NamedPolynomial> all = {
       {"none", {}},
       {"wan_1.3b", {-52186.2437, 9230.41404, -528.275948, 13.6987616, -0.0499875664}},
       {"wan_14b", {-303318.725, 49053.7029, -2655.30556, 58.7365115, -0.315583525}},
@@ -40,14 +40,14 @@ const std::vector<Named>& table() {
 }  // namespace
 
 const std::vector<double>& polynomial(const std::string& name) {
-  for (const Named& one : table())
+  for (const NamedPolynomial& one : polynomial_table())
     if (name == one.name) return one.coefficients;
   throw std::out_of_range("no polynomial " + name);
 }
 
 std::vector<std::string> polynomial_names() {
   std::vector<std::string> names;
-  for (const Named& one : table()) names.emplace_back(one.name);
+  for (const NamedPolynomial& one : polynomial_table()) names.emplace_back(one.name);
   return names;
 }
 

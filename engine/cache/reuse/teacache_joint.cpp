@@ -12,7 +12,7 @@
 namespace flowcache {
 namespace {
 
-struct Config {
+struct TeaCacheJointConfig {
   int warmup = 5;  // ticks of the stream
   // How the window is compared when chunks have entered or left: each chunk with itself (the fair form), or
   // whatever stands at the same place, as in the code behind the paper's figures.
@@ -22,7 +22,7 @@ struct Config {
 
 class TeaCacheJoint final : public ReusePolicy {
  public:
-  explicit TeaCacheJoint(Config config) : config_(std::move(config)) {}
+  explicit TeaCacheJoint(TeaCacheJointConfig config) : config_(std::move(config)) {}
 
   Tap taps() const override { return Tap::tokens; }
   ReuseKind kind() const override { return ReuseKind::velocity; }
@@ -90,7 +90,7 @@ class TeaCacheJoint final : public ReusePolicy {
     for (const ChunkStep& step : tick) previous_[step.info.chunk].keep(step.features.tokens);
   }
 
-  Config config_;
+  TeaCacheJointConfig config_;
   Accumulator accumulator_;
   std::map<int64_t, KeptFeature> previous_;  // the window of the tick before, oldest chunk first
   int64_t ticks_ = 0;
@@ -115,11 +115,11 @@ PolicyEntry<ReusePolicy> teacache_joint() {
           {.name = "polynomial", .help = "applied to the change", .words = polynomial_names()},
       }),
       .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
-        return predicted(
-            std::make_unique<TeaCacheJoint>(Config{.warmup = options.integer("warmup"),
-                                                   .by_position = options.word("align") == "position",
-                                                   .polynomial = polynomial(options.word("polynomial"))}),
-            options);
+        return predicted(std::make_unique<TeaCacheJoint>(
+                             TeaCacheJointConfig{.warmup = options.integer("warmup"),
+                                                 .by_position = options.word("align") == "position",
+                                                 .polynomial = polynomial(options.word("polynomial"))}),
+                         options);
       }};
 }
 

@@ -8,7 +8,7 @@
 namespace flowcache {
 namespace {
 
-struct State final : DecoderState {};  // tiles do not overlap in time: nothing to remember
+struct MagiVaeState final : DecoderState {};  // tiles do not overlap in time: nothing to remember
 
 Vit3d::Shape vit_shape(const MagiVaeConfig& c) {
   return {c.dim, c.depth, c.heads, c.dim * c.mlp_ratio, c.grid_frames, c.grid_size};
@@ -80,7 +80,7 @@ MagiVaeDecoder::MagiVaeDecoder(const MagiVaeConfig& config, const WeightMap& wei
 MagiVaeDecoder::~MagiVaeDecoder() = default;
 
 std::unique_ptr<DecoderState> MagiVaeDecoder::open() const {
-  return std::make_unique<State>();
+  return std::make_unique<MagiVaeState>();
 }
 
 at::Tensor MagiVaeDecoder::decode(const at::Tensor& latents, DecoderState&) const {

@@ -42,7 +42,7 @@ struct Config {
   }
 };
 
-struct Conv {
+struct DecoderConv {
   at::Tensor weight, bias;
   at::Tensor operator()(const at::Tensor& x) const {
     return at::conv2d(x, weight, bias, 1, weight.size(2) / 2);
@@ -51,7 +51,7 @@ struct Conv {
 
 // A residual block over a frame and the one before it.
 struct MemBlock {
-  Conv first, second, third;
+  DecoderConv first, second, third;
 };
 
 // Twice the rows and columns, `factor` times the frames, another width: the checkpoint's nearest upsampling,
@@ -74,7 +74,7 @@ struct Stage {
 };
 
 // The last frame that each memory block saw, [1, C, h, w]; undefined before the first.
-class State final : public DecoderState {
+class TaehvState final : public DecoderState {
  public:
   std::vector<at::Tensor> last;
   int64_t to_trim = 0;
@@ -85,14 +85,14 @@ class Taehv final : public Decoder {
   Taehv(const Config& config, const WeightMap& weights, at::ScalarType compute, at::Device device);
 
   std::unique_ptr<DecoderState> open() const override {
-    auto state = std::make_unique<State>();
+    auto state = std::make_unique<TaehvState>();
     for (const Stage& stage : stages_) state->last.resize(state->last.size() + stage.blocks.size());
     state->to_trim = config_.frames_to_trim;
     return state;
   }
   at::Tensor decode(const at::Tensor& latents, DecoderState& state) const override;
-  at::Tensor decode_raw(const at::Tensor& latents, State& state) const;
-  at::Tensor decode_slice(const at::Tensor& latents, State& state) const;
+  at::Tensor decode_raw(const at::Tensor& latents, TaehvState& state) const;
+  at::Tensor decode_slice(const at::Tensor& latents, TaehvState& state) const;
   int64_t time_scale() const override { return config_.time_scale(); }
   int64_t space_scale() const override { return 8 * config_.patch_size; }
 
@@ -103,7 +103,7 @@ class Taehv final : public Decoder {
   Config config_;
   at::ScalarType compute_;
   at::Device device_;
-  Conv first_, last_;
+  DecoderConv first_, last_;
   std::vector<Stage> stages_;
 };
 
@@ -114,7 +114,7 @@ class Layers {
       : weights_(weights), compute_(compute), device_(device) {}
 
   void skip() { ++index_; }
-  Conv conv(const std::string& inner, int64_t in, int64_t out, int64_t size) {
+  DecoderConv conv(const std::string& inner, int64_t in, int64_t out, int64_t size) {
     return {place(want(inner + ".weight", {out, in, size, size})), place(want(inner + ".bias", {out}))};
   }
   // A weight without a bias, to be worked on.
@@ -222,7 +222,7 @@ at::Tensor Taehv::finish(const at::Tensor& x) const {
   return frames;
 }
 
-at::Tensor Taehv::decode_raw(const at::Tensor& latents, State& state) const {
+at::Tensor Taehv::decode_raw(const at::Tensor& latents, TaehvState& state) const {
   if (latents.dim() != 4 || latents.size(1) != config_.latent_channels)
     throw Error(FC_ERROR_INTERNAL, "taehv: latents must be [frames, " +
                                        std::to_string(config_.latent_channels) + ", rows, columns]");
@@ -234,7 +234,7 @@ at::Tensor Taehv::decode_raw(const at::Tensor& latents, State& state) const {
   return at::cat(frames);
 }
 
-at::Tensor Taehv::decode_slice(const at::Tensor& latents, State& state) const {
+at::Tensor Taehv::decode_slice(const at::Tensor& latents, TaehvState& state) const {
   at::Tensor x = at::tanh(latents.to(device_, at::kFloat) * (config_.latent_scale / 3)) * 3;
   x = first_(x.to(compute_).contiguous(at::MemoryFormat::ChannelsLast)).relu_();
   size_t memory = 0;
@@ -246,7 +246,7 @@ at::Tensor Taehv::decode_slice(const at::Tensor& latents, State& state) const {
 }
 
 at::Tensor Taehv::decode(const at::Tensor& latents, DecoderState& state) const {
-  auto& own = static_cast<State&>(state);
+  auto& own = static_cast<TaehvState&>(state);
   at::Tensor frames = decode_raw(latents, own).clamp_(0, 1);
   const int64_t trim = std::min(own.to_trim, frames.size(0));
   own.to_trim -= trim;
@@ -265,7 +265,7 @@ std::unique_ptr<Decoder> make_taehv(const nlohmann::json& config, WeightMap weig
 }
 
 at::Tensor taehv_decode_raw(const Decoder& decoder, const at::Tensor& latents, DecoderState& state) {
-  return static_cast<const Taehv&>(decoder).decode_raw(latents, static_cast<State&>(state));
+  return static_cast<const Taehv&>(decoder).decode_raw(latents, static_cast<TaehvState&>(state));
 }
 
 }  // namespace flowcache

@@ -10,7 +10,7 @@
 namespace flowcache {
 namespace {
 
-struct Conv {
+struct EncoderConv {
   at::Tensor weight, bias;
   at::Tensor operator()(const at::Tensor& x, int64_t stride = 1) const {
     return at::conv2d(x, weight, bias, stride, weight.size(-1) / 2);
@@ -19,7 +19,7 @@ struct Conv {
 
 // Three convolutions over a frame and the one before it, plus the frame.
 struct MemoryBlock {
-  std::array<Conv, 3> convs;
+  std::array<EncoderConv, 3> convs;
   at::Tensor operator()(const at::Tensor& x) const {  // [T, C, H, W]
     const at::Tensor past = at::constant_pad_nd(x, {0, 0, 0, 0, 0, 0, 1, 0}).narrow(0, 0, x.size(0));
     const at::Tensor y = convs[1](at::relu(convs[0](at::cat({x, past}, 1))).relu_());
@@ -30,7 +30,7 @@ struct MemoryBlock {
 // Halves the picture, and folds two frames into one where the level has `pool` of twice the channels.
 struct Level {
   int64_t frames = 1;
-  Conv pool, half;
+  EncoderConv pool, half;
   std::array<MemoryBlock, 3> blocks;
 };
 
@@ -40,7 +40,7 @@ struct TaehvEncoder::Net {
   TaehvEncoderConfig config;
   at::ScalarType dtype;
   at::Device device = at::kCPU;
-  Conv in, out;
+  EncoderConv in, out;
   std::vector<Level> levels;
 };
 
@@ -68,7 +68,7 @@ TaehvEncoder::TaehvEncoder(const TaehvEncoderConfig& config, const WeightMap& we
   Parameters parameters;
   int index = 0;
   const auto name = [&](const std::string& part) { return "encoder." + std::to_string(index) + part; };
-  const auto conv = [&](Conv& slot, const std::string& key, int64_t in, int64_t out, int64_t kernel,
+  const auto conv = [&](EncoderConv& slot, const std::string& key, int64_t in, int64_t out, int64_t kernel,
                         bool bias) {
     parameters.want(key + ".weight", {out, in, kernel, kernel}, slot.weight);
     if (bias) parameters.want(key + ".bias", {out}, slot.bias);

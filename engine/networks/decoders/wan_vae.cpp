@@ -18,7 +18,7 @@ const std::vector<double> published_mean = {-0.7571, -0.7089, -0.9113, 0.1075,  
 const std::vector<double> published_std = {2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
                                            3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160};
 
-struct State final : DecoderState {
+struct WanVaeState final : DecoderState {
   Memory memory;
 };
 
@@ -148,13 +148,13 @@ WanVaeDecoder::WanVaeDecoder(const WanVaeConfig& config, const WeightMap& weight
 WanVaeDecoder::~WanVaeDecoder() = default;
 
 std::unique_ptr<DecoderState> WanVaeDecoder::open() const {
-  auto state = std::make_unique<State>();
+  auto state = std::make_unique<WanVaeState>();
   state->memory.past.resize(net_->layers_with_memory);
   return state;
 }
 
 at::Tensor WanVaeDecoder::decode_unclamped(const at::Tensor& latents, DecoderState& state) const {
-  Memory& memory = static_cast<State&>(state).memory;
+  Memory& memory = static_cast<WanVaeState&>(state).memory;
   const at::Tensor z = latents.to(net_->mean.device()).transpose(0, 1) * net_->std + net_->mean;
   std::vector<at::Tensor> frames;
   // One latent frame at a time: the widest layer's activations are what limits memory.

@@ -44,7 +44,7 @@ const Names& names_of(T5Naming naming) {
   return naming == T5Naming::wan ? wan_names : huggingface_names;
 }
 
-std::string numbered(std::string pattern, int layer) {
+std::string layer_key(std::string pattern, int layer) {
   return pattern.replace(pattern.find('%'), 1, std::to_string(layer));
 }
 
@@ -102,14 +102,14 @@ std::vector<WeightSpec> T5Config::weights() const {
   if (naming == T5Naming::wan && shared_positions)
     specs.push_back({"pos_embedding.embedding.weight", {buckets, heads}});
   for (int i = 0; i < layers; ++i) {
-    for (const char* name : {names.q, names.k, names.v}) specs.push_back({numbered(name, i), {inner, dim}});
-    specs.push_back({numbered(names.o, i), {dim, inner}});
+    for (const char* name : {names.q, names.k, names.v}) specs.push_back({layer_key(name, i), {inner, dim}});
+    specs.push_back({layer_key(names.o, i), {dim, inner}});
     for (const char* name : {names.norm_attention, names.norm_ffn})
-      specs.push_back({numbered(name, i), {dim}});
-    for (const char* name : {names.gate, names.up}) specs.push_back({numbered(name, i), {ffn_dim, dim}});
-    specs.push_back({numbered(names.down, i), {dim, ffn_dim}});
+      specs.push_back({layer_key(name, i), {dim}});
+    for (const char* name : {names.gate, names.up}) specs.push_back({layer_key(name, i), {ffn_dim, dim}});
+    specs.push_back({layer_key(names.down, i), {dim, ffn_dim}});
     if (!shared_positions || (naming == T5Naming::huggingface && i == 0))
-      specs.push_back({numbered(names.positions, i), {buckets, heads}});
+      specs.push_back({layer_key(names.positions, i), {buckets, heads}});
   }
   return specs;
 }
@@ -136,9 +136,9 @@ T5Encoder::T5Encoder(const T5Config& config, const WeightMap& weights, at::Scala
   at::Tensor shared;
   if (config.shared_positions)
     shared = load(config.naming == T5Naming::wan ? "pos_embedding.embedding.weight"
-                                                 : numbered(names.positions, 0));
+                                                 : layer_key(names.positions, 0));
   for (int i = 0; i < config.layers; ++i) {
-    const auto at = [&](const char* name) { return load(numbered(name, i)); };
+    const auto at = [&](const char* name) { return load(layer_key(name, i)); };
     blocks_.push_back({at(names.norm_attention), at(names.q), at(names.k), at(names.v), at(names.o),
                        config.shared_positions ? shared : at(names.positions), at(names.norm_ffn),
                        at(names.gate), at(names.up), at(names.down)});

@@ -8,8 +8,6 @@
 namespace flowcache {
 namespace {
 
-using wan::Block;
-
 class Wan final : public Transformer {
  public:
   Wan(wan::Config config, wan::Weights weights, at::ScalarType compute, at::Device device)
@@ -104,7 +102,7 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
     return memory && layer < last ? memory->recall(layer) : at::Tensor();
   };
   const auto block = [&](int layer) {
-    return Block{weights_.blocks[layer], text.layers[layer], modulation[layer - first], pass};
+    return wan::Block{weights_.blocks[layer], text.layers[layer], modulation[layer - first], pass};
   };
   wan::SelfAttention attention{.known = recall(first)};
   wan::Projected projected;
