@@ -17,7 +17,7 @@ COPY tools/setup.sh tools/
 RUN source tools/setup.sh && setup_packages ca-certificates python3-pip libsoup-3.0-dev prometheus-cpp-dev
 RUN source tools/setup.sh && mkdir -p deps && nvidia_driver_answers() { [[ $DEVICE == cuda ]]; } && setup_libtorch
 COPY . .
-RUN meson setup build -Dprefix=/usr -Dtests=false -Dbench=disabled -Dlive=enabled && ninja -C build \
+RUN meson setup build -Dunity=on -Dunity_size=8 -Dprefix=/usr -Dtests=false -Dbench=disabled -Dlive=enabled && ninja -C build \
  && DESTDIR=/stage meson install -C build --no-rebuild --quiet
 
 FROM debian:12-slim
