@@ -88,7 +88,7 @@ inline Played play(const std::string& source_options, const std::string& rest,
   GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
   Played played;
-  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), 20 * GST_SECOND)) {
+  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), kPatience)) {
     played.frames.push_back(look_at(sample));
     played.contexts = ask("fake_cuda_live_contexts");
     gst_sample_unref(sample);

@@ -77,10 +77,11 @@ uint32_t hash_of(const std::string& prompt) {
 }
 
 bool eventually(const std::function<bool()>& condition) {
-  for (int i = 0; i < 10000; ++i) {
+  const gint64 end = g_get_monotonic_time() + GST_TIME_AS_USECONDS(kPatience);
+  do {
     if (condition()) return true;
     g_usleep(1000);
-  }
+  } while (g_get_monotonic_time() < end);
   return false;
 }
 
@@ -151,10 +152,11 @@ bool Source::tick(bool only_with_frames) {
 }
 
 GstBuffer* Source::pull(bool wait_for_ring) {
-  for (int i = 0; i < 10000; ++i) {
+  const gint64 end = g_get_monotonic_time() + GST_TIME_AS_USECONDS(kPatience);
+  do {
     if (GstBuffer* buffer = gst_harness_try_pull(harness_)) return buffer;
     if (!tick(wait_for_ring)) g_usleep(1000);
-  }
+  } while (g_get_monotonic_time() < end);
   return nullptr;
 }
 
@@ -179,7 +181,7 @@ GstVideoInfo Source::info() const {
 }
 
 GstMessage* Source::message(GstMessageType types) {
-  return gst_bus_timed_pop_filtered(bus_, 10 * GST_SECOND, types);
+  return gst_bus_timed_pop_filtered(bus_, kPatience, types);
 }
 
 GstMessage* Source::element_message(const char* name, const char* state) {
@@ -218,7 +220,7 @@ std::string run_to_end(GstElement* pipeline, GstMessage** error_message) {
   GstBus* bus = gst_element_get_bus(pipeline);
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
   GstMessage* message = gst_bus_timed_pop_filtered(
-      bus, 60 * GST_SECOND, static_cast<GstMessageType>(GST_MESSAGE_EOS | GST_MESSAGE_ERROR));
+      bus, kPatience, static_cast<GstMessageType>(GST_MESSAGE_EOS | GST_MESSAGE_ERROR));
   std::string text = message == nullptr ? "neither EOS nor an error came" : "";
   if (message != nullptr && GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) text = text_of(message);
   if (error_message != nullptr && !text.empty()) {

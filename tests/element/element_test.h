@@ -16,6 +16,8 @@
 
 namespace element_test {
 
+/// What is waited for takes so long only if it never comes, however busy the machine is.
+constexpr GstClockTime kPatience = 60 * GST_SECOND;
 constexpr GstClockTime kFrame = GST_SECOND / 16;  ///< of the fake model, unless it is told otherwise
 
 /// What the fake engine exports besides flowcache.h.
@@ -54,7 +56,7 @@ Seen look_at(GstBuffer* buffer, const GstVideoInfo& info);
 Seen look_at(GstSample* sample);
 uint32_t hash_of(const std::string& prompt);
 
-/// Until `condition` holds; false after ten seconds, which only a defect takes.
+/// Until `condition` holds; false after kPatience.
 bool eventually(const std::function<bool()>& condition);
 
 guint64 stat(GstElement* element, const char* field);
@@ -72,7 +74,7 @@ class Source {
   GstTestClock* clock() const { return clock_; }
   void play() { gst_harness_play(harness_); }
 
-  /// Lets time pass as the element needs it until a buffer comes; null after ten seconds. `wait_for_ring`:
+  /// Lets time pass as the element needs it until a buffer comes; null if none does. `wait_for_ring`:
   /// only lets time pass while frames are ready, so that no underrun is made by the test itself.
   GstBuffer* pull(bool wait_for_ring = true);
   /// Lets time pass up to the next thing that waits for it; false if nothing does. only_with_frames: nor if
@@ -82,7 +84,7 @@ class Source {
   std::vector<GstClockTime> pull_times(int n);
   GstVideoInfo info() const;
 
-  /// The next message of these types; null after ten seconds.
+  /// The next message of these types; null after kPatience.
   GstMessage* message(GstMessageType types);
   /// The next element message of that name with state=`state` (any if null).
   GstMessage* element_message(const char* name, const char* state = nullptr);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The environment that the tests need, whoever starts them: the plugin of this build only, a registry of
-// their own, and the fake engine.
+// The environment that the tests need, whoever starts them and how often at once: the plugin of this build
+// only, the fake engine, and a folder of their own for the registry and whatever goes where temporary files
+// go.
 #include <gst/gst.h>
 #include <gtest/gtest.h>
 
+#include "../unit/temp_folder.h"
+
 int main(int argc, char** argv) {
   g_setenv("GST_PLUGIN_PATH", FLOWCACHE_BUILD_DIR "/gst-plugin", TRUE);
-  // One for each program: what plugins register depends on the driver that they see.
-  g_autofree char* program = g_path_get_basename(argv[0]);
-  g_autofree char* registry =
-      g_strconcat(FLOWCACHE_BUILD_DIR "/tests/element/", program, ".registry", nullptr);
-  g_setenv("GST_REGISTRY", registry, TRUE);
+  const flowcache::test::TempFolder folder;
+  g_setenv("TMPDIR", folder.path.c_str(), TRUE);
+  g_setenv("GST_REGISTRY", (folder.path / "registry").c_str(), TRUE);
   g_setenv("GST_REGISTRY_FORK", "no", TRUE);
   g_setenv("FLOWCACHE_ENGINE", FLOWCACHE_BUILD_DIR "/tests/fake/libflowcache-fake.so", TRUE);
   g_setenv("GST_PRESET_PATH", FLOWCACHE_SOURCE_DIR "/gst-plugin/presets", TRUE);

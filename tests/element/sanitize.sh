@@ -26,7 +26,7 @@ if [[ ! -f $build/build.ninja ]]; then
 fi
 targets=(gst-plugin/libgstflowcache.so gst-plugin/flowcachesrc-reference tests/fake/libflowcache-fake.so
   tests/element/element-tests)
-if ninja -C "$build" -t targets all | grep -q '^tests/element/element-cuda-tests:'; then
+if ninja -C "$build" -t targets all | grep '^tests/element/element-cuda-tests:' >/dev/null; then
   targets+=(tests/fake_cuda/libcuda.so.1 tests/fake_cuda/libnvcuvid.so.1 tests/element/element-cuda-tests)
 fi
 ninja -C "$build" -j "${JOBS:-$(nproc)}" "${targets[@]}" >/dev/null

@@ -44,7 +44,7 @@ TEST(Meta, SurvivesQueueConverterAndScaler) {
   GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
   guint64 count = 0;
-  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), 10 * GST_SECOND)) {
+  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), kPatience)) {
     EXPECT_EQ(meta_value(gst_sample_get_buffer(sample), "chunk"), count / 4);
     ++count;
     gst_sample_unref(sample);

@@ -24,18 +24,14 @@ TEST_P(Faults, AreOneErrorOfTheRightKind) {
   const Fault& fault = GetParam();
   Source source(std::string("model=") + fault.model);
   gst_element_set_state(source.element(), GST_STATE_PLAYING);
-  const MessagePtr message = [&] {
-    for (int i = 0; i < 10000; ++i) {
-      if (GstMessage* found = gst_bus_pop_filtered(GST_ELEMENT_BUS(source.element()), GST_MESSAGE_ERROR)) {
-        return MessagePtr(found);
-      }
-      source.tick();
-      while (BufferPtr left{gst_harness_try_pull(source.harness())}) {
-      }
-      g_usleep(1000);
+  MessagePtr message;
+  eventually([&] {
+    message.reset(gst_bus_pop_filtered(GST_ELEMENT_BUS(source.element()), GST_MESSAGE_ERROR));
+    source.tick();
+    while (BufferPtr left{gst_harness_try_pull(source.harness())}) {
     }
-    return MessagePtr();
-  }();
+    return message != nullptr;
+  });
   ASSERT_TRUE(message) << fault.model;
   GError* error = nullptr;
   gst_message_parse_error(message.get(), &error, nullptr);
@@ -158,7 +154,7 @@ TEST(Faults, DownstreamThatGoesAwayIsAnErrorNotACrash) {
   gst_bin_remove(GST_BIN(pipeline), sink);
   gst_element_set_state(sink, GST_STATE_NULL);
   GstBus* bus = gst_element_get_bus(pipeline);
-  const MessagePtr error(gst_bus_timed_pop_filtered(bus, 10 * GST_SECOND, GST_MESSAGE_ERROR));
+  const MessagePtr error(gst_bus_timed_pop_filtered(bus, kPatience, GST_MESSAGE_ERROR));
   gst_object_unref(bus);
   ASSERT_TRUE(error);
   EXPECT_STREQ(GST_MESSAGE_SRC_NAME(error.get()), "s");

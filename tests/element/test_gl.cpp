@@ -28,7 +28,7 @@ Seen3 play(const std::string& middle) {
   GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
   Seen3 seen;
-  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), 20 * GST_SECOND)) {
+  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), kPatience)) {
     seen.numbers.push_back(look_at(sample).number);
     GstStructure* stats = nullptr;
     g_object_get(source, "stats", &stats, nullptr);

@@ -101,7 +101,7 @@ TEST(Pipelines, PauseAndResumeOnTheRealClock) {
   std::vector<GstClockTime> times;
   const auto take = [&](int n) {
     for (int i = 0; i < n; ++i) {
-      GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), 10 * GST_SECOND);
+      GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), kPatience);
       ASSERT_NE(sample, nullptr);
       times.push_back(GST_BUFFER_PTS(gst_sample_get_buffer(sample)));
       gst_sample_unref(sample);
@@ -141,7 +141,7 @@ TEST(Pipelines, ToMp4AndBack) {
   GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
   uint32_t count = 0;
-  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), 10 * GST_SECOND)) {
+  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), kPatience)) {
     const Seen seen = look_at(sample);
     EXPECT_EQ(seen.number, count);
     EXPECT_EQ(seen.hash, hash_of("fire"));

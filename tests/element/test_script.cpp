@@ -191,7 +191,7 @@ TEST(Script, EndsTheStreamIfAskedTo) {
     GstElement* pipeline = gst_parse_launch(line.c_str(), nullptr);
     GstElement* source = gst_bin_get_by_name(GST_BIN(pipeline), "s");
     gst_element_set_state(pipeline, GST_STATE_PAUSED);
-    gst_element_get_state(pipeline, nullptr, nullptr, 10 * GST_SECOND);
+    gst_element_get_state(pipeline, nullptr, nullptr, kPatience);
     gint64 duration = 0;
     EXPECT_TRUE(gst_element_query_duration(source, GST_FORMAT_DEFAULT, &duration));
     EXPECT_EQ(duration, 48);

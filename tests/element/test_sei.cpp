@@ -58,7 +58,7 @@ std::vector<std::string> read_back(const std::string& launch_line) {
   GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
   std::vector<std::string> found;
-  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), 20 * GST_SECOND)) {
+  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), kPatience)) {
     gpointer state = nullptr;
     while (GstMeta* meta = gst_buffer_iterate_meta_filtered(
                gst_sample_get_buffer(sample), &state, GST_VIDEO_SEI_USER_DATA_UNREGISTERED_META_API_TYPE)) {

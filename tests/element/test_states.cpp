@@ -165,7 +165,7 @@ TEST(States, EosByEvent) {
   ASSERT_TRUE(eventually([&] { return stat(source, "frames") > 1; }));
   EXPECT_TRUE(gst_element_send_event(source, gst_event_new_eos()));
   GstBus* bus = gst_element_get_bus(pipeline);
-  const MessagePtr end(gst_bus_timed_pop_filtered(bus, 10 * GST_SECOND, GST_MESSAGE_EOS));
+  const MessagePtr end(gst_bus_timed_pop_filtered(bus, kPatience, GST_MESSAGE_EOS));
   EXPECT_TRUE(end);
   gst_element_set_state(pipeline, GST_STATE_NULL);
   gst_object_unref(bus);
@@ -180,7 +180,7 @@ TEST(States, EosByEventWhileWaitingForAFrame) {
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
   EXPECT_TRUE(gst_element_send_event(pipeline, gst_event_new_eos()));
   GstBus* bus = gst_element_get_bus(pipeline);
-  const MessagePtr end(gst_bus_timed_pop_filtered(bus, 10 * GST_SECOND, GST_MESSAGE_EOS));
+  const MessagePtr end(gst_bus_timed_pop_filtered(bus, kPatience, GST_MESSAGE_EOS));
   EXPECT_TRUE(end);
   gst_element_set_state(pipeline, GST_STATE_NULL);
   gst_object_unref(bus);

@@ -10,7 +10,7 @@ import threading
 import urllib.request
 
 from peers import SOURCE, WhipEndpoint, answers, free_port
-from program import Skip, eventually, need
+from program import PATIENCE, Skip, eventually, need
 
 # test.sh unpacks it into deps/, with the libraries that it needs.
 ROOT = os.path.join(SOURCE, "deps/janus")
@@ -55,7 +55,7 @@ class Janus:
         """One request of Janus' own interface; `path` is "", a session, or a session and a handle."""
         body = json.dumps(dict(request, transaction="t")).encode() if request else None
         url = f"http://127.0.0.1:{self.port}/janus{path}"
-        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=PATIENCE) as answer:
             return json.load(answer)
 
     def publish(self, offer):

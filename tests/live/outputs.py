@@ -14,14 +14,14 @@ import threading
 from browser import Browser
 from janus import Janus, frames_of
 from peers import Nginx, WhipEndpoint, free_port, output
-from program import Live, eventually, need, run
+from program import PATIENCE, Live, eventually, need, run
 
 folder = tempfile.mkdtemp(prefix="flowcache-outputs-")
 
 def streams_of(source, seconds=4):
     """Codec names that ffprobe finds."""
     done = subprocess.run([need("ffprobe", "ffmpeg"), "-v", "error", "-of", "json", "-show_streams", source],
-                          capture_output=True, text=True, timeout=40, check=False)
+                          capture_output=True, text=True, timeout=PATIENCE, check=False)
     return sorted(s["codec_name"] for s in json.loads(done.stdout or "{}").get("streams", []))
 
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from certificate import make_certificate
-from program import FAKE, PROGRAM, Live, eventually, run
+from program import FAKE, PATIENCE, PROGRAM, Live, eventually, run
 from websocket import Closed, WebSocket, connect_tcp
 
 live = None
@@ -54,7 +54,7 @@ def files():
     """the page and all that it names are there, with their types and a policy for what may run"""
     for path, kind in {"/": "text/html", "/live.css": "text/css", "/live.js": "text/javascript", "/plots.js":
                        "text/javascript", "/picture.js": "text/javascript", "/openapi.json": "application/json"}.items():
-        connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=PATIENCE)
         connection.request("GET", path)
         answer = connection.getresponse()
         assert answer.status == 200 and answer.headers["Content-Type"].startswith(kind), path
@@ -336,7 +336,7 @@ def port_in_use():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         done = subprocess.run([PROGRAM, "--port", str(taken.getsockname()[1])], capture_output=True, text=True,
-                              timeout=30, check=False)
+                              timeout=PATIENCE, check=False)
         assert done.returncode == 1 and "--port 0" in done.stderr, done.stderr
 
 
@@ -349,9 +349,9 @@ def bad_arguments():
                             (["--stun", "turn:a:b@c"], "other kind"), (["--turn", "turn:h:1"], "--turn-secret"),
                             (["--turn", "turn:u:p@h:99999"], "no STUN or TURN"), (["--turn", "turn:u:p@h?transport=x"], "no STUN"),
                             (["--public-url", "video.example.com"], "--public-url"), (["--public-url", "https://a/?b"], "--public-url")):
-        done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert done.returncode == 2 and says in done.stderr, (arguments, done.stderr)
-    done = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0 and "--whip" in done.stdout
 
 
@@ -383,7 +383,7 @@ def heads():
     for path in ("/", "/live.js", "/openapi.json", "/healthz", "/metrics", "/api/stats", "/nothing"):
         seen = []
         for method in ("GET", "HEAD"):
-            connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=PATIENCE)
             connection.request(method, path)
             answer = connection.getresponse()
             seen.append((answer.status, answer.headers["Content-Type"], answer.headers["Content-Length"] is not None))
@@ -423,7 +423,7 @@ def public_url():
         for path, wanted in (("/one/two/", 200), ("/one/two/live.js", 200), ("/one/two/api/stats", 200), ("/", 200),
                              ("/one/two/nothing", 404), ("/one/twolive.js", 404), ("/one/", 404)):
             assert behind.ask(path)[0] == wanted, path
-        connection = http.client.HTTPConnection("127.0.0.1", behind.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", behind.port, timeout=PATIENCE)
         connection.request("GET", "/one/two")
         answer = connection.getresponse()
         assert (answer.status, answer.headers["Location"]) == (308, "/one/two/"), answer.headers
@@ -475,7 +475,7 @@ def tls():
             secure.flows()
         for arguments, says in ((["--tls-cert", certificate], "--tls-key"), (["--tls-cert", key, "--tls-key", key], "--tls-cert"),
                                 (["--tls-cert", folder + "/none", "--tls-key", key], "none")):
-            done = subprocess.run([PROGRAM, "--port", "0", *arguments], capture_output=True, text=True, timeout=30, check=False)
+            done = subprocess.run([PROGRAM, "--port", "0", *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False)
             assert done.returncode in (1, 2) and says in done.stderr, done.stderr
 
 

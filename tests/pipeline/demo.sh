@@ -12,7 +12,7 @@ if [[ $(realpath "$BUILD_DIR") != $(realpath "$SOURCE_DIR")/build ]]; then
   exit 0
 fi
 log=$WORK/demo.log out=$WORK/a\ video.mp4
-demo() { timeout 200 "$SOURCE_DIR/demo.sh" "orange fire" --seconds 2 --out "$out" >"$log" 2>&1; }
+demo() { timeout 500 "$SOURCE_DIR/demo.sh" "orange fire" --seconds 2 --out "$out" >"$log" 2>&1; }
 if demo; then ok "demo.sh ends well"; else not_ok "demo.sh ends well" "$log"; fi
 says() { if grep -qE -- "$2" "$log"; then ok "$1"; else not_ok "$1" "$log"; fi; }
 says "prints the pipeline" 'flowcachesrc .*! x264enc .*! mp4mux .*! filesink'

@@ -15,22 +15,24 @@ build() {
   cp "$embed/terminal.cpp" "$WORK" && (cd "$WORK" && eval "$command")
 }
 check "terminal.cpp builds with the command that it names" build
-type_prompts() {
-  sleep 2
-  echo "red lava lamp"
-  sleep 2
-}
-type_prompts | timeout 60 "$WORK/terminal" "calm ocean" >"$WORK/terminal.log" 2>&1 && status=0 || status=$?
+shows() { [[ $(grep -oE 'mean colour #[0-9a-f]{6}' "$WORK/terminal.log" | sort -u | wc -l) -ge $1 ]]; }
+mkfifo "$WORK/keys"
+exec 5<>"$WORK/keys"
+patiently "$WORK/terminal" "calm ocean" <"$WORK/keys" >"$WORK/terminal.log" 2>&1 5>&- &
+terminal=$!
+until_true shows 1 || true
+echo "red lava lamp" >&5
+if until_true shows 2; then ok "its picture follows the prompt"; else not_ok "its picture follows the prompt" "$WORK/terminal.log"; fi
+exec 5>&-
+wait "$terminal" && status=0 || status=$?
 check "it ends well when nothing more is typed" test "$status" -eq 0
-colours=$(grep -oE 'mean colour #[0-9a-f]{6}' "$WORK/terminal.log" | sort -u | wc -l) || true
-if [[ $colours -ge 2 ]]; then ok "its picture follows the prompt"; else not_ok "its picture follows the prompt" "$WORK/terminal.log"; fi
 refuses "it says what is wrong" "terminal: .*engine" env FLOWCACHE_ENGINE=/nowhere.so "$WORK/terminal" x
 
 python=/usr/bin/python3 # the one that Debian's python3-gi is for
 if ! "$python" -c 'import gi; gi.require_version("Gst", "1.0"); from gi.repository import Gst' 2>/dev/null; then
   skip "play.py" "python3-gi or gir1.2-gstreamer-1.0 is not installed"
 else
-  start play timeout 60 "$embed/play.py" --sink fakesink "calm ocean" "red lava lamp"
+  start play timeout "$PATIENCE" "$embed/play.py" --sink fakesink "calm ocean" "red lava lamp"
   wait "$pid" && status=0 || status=$?
   check "play.py ends well" test "$status" -eq 0
   says "it hears of the second prompt" play "^received: red lava lamp"

@@ -10,9 +10,9 @@ stage=$WORK/stage
 check "meson install" env DESTDIR="$stage" meson install -C "$BUILD_DIR" --no-rebuild --quiet
 check "the build says where GStreamer looks instead" grep -q "GStreamer looks in /usr/lib.*choose -Dprefix=/usr" \
   "$BUILD_DIR/meson-logs/meson-log.txt"
-plugin=$(find "$stage" -name libgstflowcache.so -printf '%h\n' | head -n 1)
-pc=$(find "$stage" -name flowcache.pc -printf '%h\n' | head -n 1)
-library=$(find "$stage" -name libflowcache.so -printf '%h\n' | head -n 1)
+plugin=$(find "$stage" -name libgstflowcache.so -printf '%h\n' | sed -n 1p)
+pc=$(find "$stage" -name flowcache.pc -printf '%h\n' | sed -n 1p)
+library=$(find "$stage" -name libflowcache.so -printf '%h\n' | sed -n 1p)
 headers=$(find "$stage" -path '*/include/*' -type f | wc -l)
 if [[ $headers -eq 1 ]]; then ok "one public header"; else not_ok "one public header, not $headers"; fi
 

@@ -37,27 +37,15 @@ start() {
   cleanup+=("kill -KILL $pid 2>/dev/null || true")
 }
 
-# stop PID [SIGNAL]: and waits; the status is the process's own. What does not end within 20 seconds is killed.
+# stop PID [SIGNAL]: and waits; the status is the process's own. What does not end is killed.
 stop() {
-  local i
   kill "-${2:-TERM}" "$1" 2>/dev/null || true
-  for ((i = 0; i < 200; ++i)); do
-    kill -0 "$1" 2>/dev/null || break
-    sleep 0.1
-  done
+  until_true gone "$1" || true
   kill -KILL "$1" 2>/dev/null || true
   wait "$1" 2>/dev/null
 }
 
-# until_true COMMAND…: waits up to 20 seconds, which only a defect takes.
-until_true() {
-  local i
-  for ((i = 0; i < 200; ++i)); do
-    if "$@" >/dev/null 2>&1; then return 0; fi
-    sleep 0.1
-  done
-  return 1
-}
+gone() { ! kill -0 "$1" 2>/dev/null; }
 
 # says NAME LOG PATTERN [TIMES]: passes when the log has so many lines with it, now or soon.
 says() {

@@ -25,6 +25,6 @@ done
 
 for file in "$WORK"/*.mp4; do
   [[ -f $file ]] || continue
-  check "gst-discoverer-1.0 reads $(basename "$file")" bash -c "gst-discoverer-1.0 '$file' | grep -q 'H.264'"
+  check "gst-discoverer-1.0 reads $(basename "$file")" bash -c "gst-discoverer-1.0 '$file' | grep 'H.264'"
 done
 finish

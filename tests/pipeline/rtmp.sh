@@ -42,7 +42,7 @@ serve() {
   nginx=$pid
   until_true bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
 }
-play() { timeout 20 ffprobe -v error -show_entries stream=codec_name,width,height -of csv "$url" >"$WORK/play.log" 2>&1; }
+play() { patiently ffprobe -v error -show_entries stream=codec_name,width,height -of csv "$url" >"$WORK/play.log" 2>&1; }
 plays() {
   if play && grep -q 'h264,160,96' "$WORK/play.log" && grep -q aac "$WORK/play.log"; then
     ok "$1"
@@ -56,7 +56,7 @@ start send pipelines/rtmp.sh "$url"
 sender=$pid
 says "on air" send "^rtmp://127.0.0.1:$port: on air$"
 plays "ffprobe plays back H.264 and AAC"
-frames() { timeout 20 ffmpeg -v error -i "$url" -fps_mode passthrough -frames:v 24 -f rawvideo -pix_fmt rgb24 "$WORK/frames.raw"; }
+frames() { patiently ffmpeg -v error -i "$url" -fps_mode passthrough -frames:v 24 -f rawvideo -pix_fmt rgb24 "$WORK/frames.raw"; }
 check "ffmpeg plays 24 frames" frames
 check "all of them" test "$(stat -c %s "$WORK/frames.raw")" -eq $((160 * 96 * 3 * 24))
 check "that move" picture alive "$WORK/frames.raw" 160 96
@@ -75,7 +75,7 @@ check "Ctrl-C ends it well" test "$status" -eq 0
 says "it was connected twice" send "connected 2 times"
 read -r generated sent < <(sed -nE 's/^([0-9]+) frames generated, ([0-9]+) sent.*/\1 \2/p' "$WORK/send.log")
 check "frames were made while nobody took them ($generated made, $sent sent)" test "$generated" -gt $((sent + 16))
-check "the key is in none of its messages" bash -c "! grep -v '^gst-launch' '$WORK/send.log' | grep -q live/key"
+check "the key is in none of its messages" bash -c "! grep -v '^gst-launch' '$WORK/send.log' | grep live/key"
 
 start refused pipelines/rtmp.sh --retry 0 "rtmp://127.0.0.1:$port/other/key"
 says "an application that the server does not have ends it with a message" refused "^error: rtmp://127.0.0.1:$port: "

@@ -16,7 +16,7 @@ fi
 
 # receive URI [PROPERTY…]: 24 decoded frames of what comes, as RGB.
 receive() {
-  timeout 20 gst-launch-1.0 -q srtsrc "uri=$1" "${@:2}" ! tsdemux ! h264parse ! avdec_h264 ! videoconvert \
+  patiently gst-launch-1.0 -q srtsrc "uri=$1" "${@:2}" ! tsdemux ! h264parse ! avdec_h264 ! videoconvert \
     ! video/x-raw,format=RGB ! identity eos-after=25 ! filesink "location=$WORK/frames.raw"
 }
 arrived() { [[ $(stat -c %s "$WORK/frames.raw") -ge $((160 * 96 * 3 * 24)) ]] && picture alive "$WORK/frames.raw" 160 96; }
@@ -53,7 +53,7 @@ secret=$pid
 says "with a passphrase it sends as well" secret ": on air$"
 check "a receiver that knows it comes" receive "srt://127.0.0.1:$port" passphrase="a long secret"
 check "and sees pictures" arrived
-refuses "one that does not know it is turned away" "." timeout 3 gst-launch-1.0 -q srtsrc "uri=srt://127.0.0.1:$port" \
+refuses "one that does not know it is turned away" "." gst-launch-1.0 -q srtsrc "uri=srt://127.0.0.1:$port" \
   passphrase="another secret" auto-reconnect=false ! filesink "location=$WORK/nothing"
 check "and gets nothing" test ! -s "$WORK/nothing"
 refuses "the same port twice" "error: srt://:$port" pipelines/srt.sh --retry 0 "srt://:$port"
@@ -79,7 +79,7 @@ PY
   says "the other side learns the streamid" asks '^publish:a#show$'
   says "and is sent to" named ": on air$"
   stop "$named" INT || true
-  check "it is in none of the messages" bash -c "! grep -v '^gst-launch' '$WORK/named.log' | grep -q show"
+  check "it is in none of the messages" bash -c "! grep -v '^gst-launch' '$WORK/named.log' | grep show"
 else
   skip "streamid" "python3-gi or gir1.2-gstreamer-1.0 is not installed"
 fi

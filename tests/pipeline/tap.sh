@@ -5,6 +5,8 @@
 
 : "${SOURCE_DIR:?}" "${BUILD_DIR:?}" "${PYTHON:?}"
 tests=0
+# Seconds after which something counts as hung: only a defect takes so long, however busy the machine is.
+PATIENCE=60
 WORK=$(mktemp -d)
 cleanup=()
 at_exit() {
@@ -32,11 +34,23 @@ check() {
   if "$@" >"$WORK/check.log" 2>&1; then ok "$name"; else not_ok "$name" "$WORK/check.log"; fi
 }
 
-# refuses NAME PATTERN COMMAND…: passes if the command fails quickly, and says PATTERN in what it prints.
+# patiently COMMAND…: runs it; what hangs is ended, with status 124.
+patiently() { timeout "$PATIENCE" "$@"; }
+
+# until_true COMMAND…: waits until the command passes; fails if it never does.
+until_true() {
+  local end=$((SECONDS + PATIENCE))
+  until "$@" >/dev/null 2>&1; do
+    [[ $SECONDS -lt $end ]] || return 1
+    sleep 0.1
+  done
+}
+
+# refuses NAME PATTERN COMMAND…: passes if the command fails, and says PATTERN in what it prints.
 refuses() {
   local name=$1 pattern=$2 status=0
   shift 2
-  timeout 60 "$@" >"$WORK/check.log" 2>&1 </dev/null || status=$?
+  patiently "$@" >"$WORK/check.log" 2>&1 </dev/null || status=$?
   if [[ $status -ne 0 && $status -lt 124 ]] && grep -qE -- "$pattern" "$WORK/check.log"; then
     ok "$name"
   else
@@ -53,14 +67,7 @@ start_display() {
   local number="$WORK/display"
   Xvfb -displayfd 3 -screen 0 1024x600x24 -nolisten tcp >"$WORK/xvfb.log" 2>&1 3>"$number" &
   cleanup+=("kill $! 2>/dev/null || true")
-  local i
-  for ((i = 0; i < 100; ++i)); do
-    if [[ -s $number ]]; then
-      DISPLAY=:$(cat "$number")
-      export DISPLAY
-      return 0
-    fi
-    sleep 0.1
-  done
-  return 1
+  until_true test -s "$number" || return 1
+  DISPLAY=:$(cat "$number")
+  export DISPLAY
 }

@@ -13,6 +13,7 @@
 #include "cache/reuse/scm_masks.h"
 #include "cache_steps.h"
 #include "error.h"
+#include "temp_folder.h"
 
 using namespace flowcache;
 using namespace cache_steps;
@@ -182,7 +183,8 @@ TEST(MagCache, MeasuresItsCurveOnTheFirstChunk) {
 }
 
 TEST(MagCache, CurveFiles) {
-  const auto path = std::filesystem::temp_directory_path() / "flowcache_curve_test.json";
+  const test::TempFolder folder;
+  const auto path = folder.path / "curve.json";
   const auto write = [&](const std::string& text) { std::ofstream(path) << text; };
   write("[1, 0.99, 0.98]");
   EXPECT_EQ(read_curve(path), (std::vector<double>{1, 0.99, 0.98}));
