@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs the tests of a Meson build folder and counts their cases: run_tests.py BUILD [FILTER].
 
+The suites unit and golden run once for each kind of processor that this one can stand for (the set-ups of
+tests/meson.build); the names of their cases then say which.
+
 A GoogleTest case, a TAP line and a golden case count as one each; any other test counts as one. FILTER is a part of a
 suite's or a test's name; if no name has it, it is looked for in the names of the GoogleTest cases. The last line is
 `N passed, N failed[, N skipped]`; the exit status is 0 only if something passed and nothing failed.
@@ -84,6 +87,39 @@ def select(tests, pattern):
     return [t for t in tests if t["protocol"] == "gtest"], pattern if "*" in pattern else f"*{pattern}*"
 
 
+def lower_levels(build):
+    """The set-ups that stand for lesser processors than this one; what `native` is needs no other."""
+    program = build / "tests/cpu-levels"
+    if not program.exists():
+        return []
+    levels = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+    return [setup for setup, level in (("avx2", "avx2"), ("baseline", levels[0])) if level in levels[:-1]]
+
+
+def run(build, tests, names, setup, env):
+    """Runs `tests` in a set-up, "" for none, all of the build if `names` is empty; case -> verdict."""
+    log = build / "meson-logs" / (f"testlog-{setup}.json" if setup else "testlog.json")
+    log.unlink(missing_ok=True)
+    print(f"== {setup or 'native'}", flush=True)
+    subprocess.run(["meson", "test", "-C", str(build), "--no-rebuild", "--print-errorlogs",
+                    *(["--setup", setup] if setup else []), *names], env=env)
+    by_name = {t["name"]: t for t in tests}
+    where = f" [{setup}]" if setup else ""
+    cases = {}
+    for line in log.read_text().splitlines() if log.exists() else []:
+        record = json.loads(line)
+        name = record["name"].split(" / ")[-1]
+        if by_name[name]["protocol"] == "tap":
+            print(tap_remarks(record.get("stdout") or ""), end="")
+        found = count(record, by_name.pop(name))
+        if not found and "GTEST_FILTER" not in env:
+            found = {"nothing in it ran": "failed"}
+        cases.update({f"{name}{where}: {case}": verdict for case, verdict in found.items()})
+    # What has no record never ran.
+    cases.update({f"{name}{where}: did not run": "failed" for name in by_name})
+    return cases
+
+
 def main():
     build = Path(sys.argv[1])
     pattern = sys.argv[2] if len(sys.argv) > 2 else ""
@@ -94,23 +130,12 @@ def main():
     env.setdefault("GOMP_SPINCOUNT", "1000")
     if gtest_filter:
         env["GTEST_FILTER"] = gtest_filter
-    log = build / "meson-logs/testlog.json"
-    log.unlink(missing_ok=True)
-    if chosen:
-        names = [t["name"] for t in chosen] if pattern else []
-        subprocess.run(["meson", "test", "-C", str(build), "--no-rebuild", "--print-errorlogs", *names], env=env)
-    by_name = {t["name"]: t for t in chosen}
     cases = {}
-    for line in log.read_text().splitlines() if log.exists() else []:
-        record = json.loads(line)
-        name = record["name"].split(" / ")[-1]
-        if by_name[name]["protocol"] == "tap":
-            print(tap_remarks(record.get("stdout") or ""), end="")
-        for case, verdict in count(record, by_name[name]).items():
-            cases[f"{name}: {case}"] = verdict
-    missing = set(by_name) - {c.split(": ")[0] for c in cases}
-    if not gtest_filter:
-        cases.update({f"{name}: did not run": "failed" for name in missing if by_name[name]["protocol"] != "gtest"})
+    if chosen:
+        cases = run(build, chosen, [t["name"] for t in chosen] if pattern else [], "", env)
+    repeated = [t for t in chosen if any(s.split(":")[-1] in ("unit", "golden") for s in t["suite"])]
+    for setup in lower_levels(build) if repeated else []:
+        cases.update(run(build, repeated, [t["name"] for t in repeated], setup, env))
     verdicts = list(cases.values())
     passed, failed, skipped = (verdicts.count(v) for v in ("passed", "failed", "skipped"))
     for mark in ("skipped", "failed"):

@@ -22,7 +22,9 @@ TEST(CpuReport, OneDnnLimitsBelowItsBf16TakeItAway) {
 TEST(CpuReport, AutoIsBf16ExactlyWhereItIsNotEmulated) {
   const CpuReport& cpu = cpu_report();
   EXPECT_EQ(cpu.kernels, name_of(allowed_isa()));
-  if (allowed_isa() != CpuIsa::avx512bf16) EXPECT_NE(cpu.bf16_emulated, "");
+  if (allowed_isa() != CpuIsa::avx512bf16) {
+    EXPECT_NE(cpu.bf16_emulated, "");
+  }
   for (const char* name : {"", "auto"})
     EXPECT_STREQ(name_of(choose_precision(name, at::kCPU)), cpu.bf16_emulated.empty() ? "bf16" : "fp32");
 }

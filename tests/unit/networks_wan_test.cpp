@@ -6,6 +6,7 @@
 #include "networks/factory.h"
 #include "networks/wan.h"
 #include "networks/wan/config.h"
+#include "rounding.h"
 #include "temp_folder.h"
 
 namespace flowcache {
@@ -33,6 +34,11 @@ class Wan : public testing::TestWithParam<at::ScalarType> {
     wan = make_wan(tiny(), random_weights(tiny()), GetParam(), at::kCPU);
     latent = at::randn({16, 3, 12, 20});
     condition = wan->condition(at::randn({5, 24}));
+  }
+  // What two orders of the same sums may differ by, relative to the largest value. In fp32 the sums
+  // themselves count, which are longer than the path is deep.
+  static double agreement() {
+    return GetParam() == at::kFloat ? 1e-5 : test::rounding_error(GetParam(), test::roundings_of(4));
   }
   at::Tensor run(std::span<const double> timesteps, int split) const {
     OwnKeys own;
@@ -72,7 +78,7 @@ TEST_P(Wan, SlicesGiveTheSameResult) {
   for (const int slice : {1, 7, 180, 100000}) {
     wan->slice_tokens(slice);
     const double error = (run({&t, 1}, 4) - whole).abs().max().item<double>();
-    EXPECT_LE(error, (GetParam() == at::kFloat ? 1e-5 : 3e-2) * whole.abs().max().item<double>()) << slice;
+    EXPECT_LE(error, agreement() * whole.abs().max().item<double>()) << slice;
   }
 }
 
@@ -89,8 +95,8 @@ TEST_P(Wan, OneTimestepAFrame) {
   const double one = 300;
   const std::vector<double> same = {300, 300, 300}, other = {300, 300, 900};
   const double scale = run({&one, 1}, 4).abs().max().item<double>();
-  EXPECT_LE((run(same, 4) - run({&one, 1}, 4)).abs().max().item<double>(), 1e-5 * scale);
-  EXPECT_GT((run(other, 4) - run({&one, 1}, 4)).abs().max().item<double>(), 1e-2 * scale);
+  EXPECT_LE((run(same, 4) - run({&one, 1}, 4)).abs().max().item<double>(), agreement() * scale);
+  EXPECT_GT((run(other, 4) - run({&one, 1}, 4)).abs().max().item<double>(), 2 * agreement() * scale);
   const std::vector<double> two = {1, 2};
   EXPECT_NE(message_of([&] { run(two, 4); }).find("do not divide 3"), std::string::npos);
 }
@@ -120,7 +126,7 @@ TEST(WanTypes, Bf16IsNearFp32) {
   }
   const double error = (velocity[0] - velocity[1]).square().mean().sqrt().item<double>();
   const double scale = velocity[0].square().mean().sqrt().item<double>();
-  EXPECT_LT(error, 0.02 * scale);
+  EXPECT_LT(error, test::rounding_error(at::kBFloat16, test::roundings_of(4)) * scale);
   EXPECT_GT(error, 0);
 }
 
