@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "flowcache.h"
+#include "sleep_at_barriers.h"
 
 namespace {
 
@@ -133,6 +134,7 @@ void run(fc_engine* engine, const std::string& prompt, uint32_t clean_context, i
 }  // namespace
 
 int main(int argc, char** argv) {
+  flowcache::sleep_at_barriers(argv);
   std::setlocale(LC_ALL, "C");
   const int chunks = argc > 1 ? std::atoi(argv[1]) : 400;
   std::vector<std::string> prompts(argv + std::min(argc, 2), argv + argc);
