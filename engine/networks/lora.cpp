@@ -6,32 +6,47 @@
 #include <optional>
 
 #include "error.h"
+#include "networks/lora_names.h"
 
 namespace flowcache {
 namespace {
 
-// What a file says about one layer.
+// What a file says about one layer of the model.
 struct Change {
-  at::Tensor down, up, alpha, weight_difference, bias_difference;
+  at::Tensor down, up, alpha, weight_difference, bias_difference, modulation_difference;
 };
+using Part = at::Tensor Change::*;
 
 struct Suffix {
   const char* text;
-  at::Tensor Change::*part;
+  Part part;
 };
 constexpr Suffix suffixes[] = {
     {".lora_A.weight", &Change::down},
     {".lora_B.weight", &Change::up},
-    {".lora_A.default.weight", &Change::down},
-    {".lora_B.default.weight", &Change::up},
     {".lora_down.weight", &Change::down},
     {".lora_up.weight", &Change::up},
+    {".lora.down.weight", &Change::down},
+    {".lora.up.weight", &Change::up},
     {".alpha", &Change::alpha},
     {".diff", &Change::weight_difference},
     {".diff_b", &Change::bias_difference},
+    {".diff_m", &Change::modulation_difference},
 };
-constexpr const char* prefixes[] = {"base_model.model.", "diffusion_model.", "transformer.", "model.",
-                                    "lora_unet_"};
+
+// A key as layer and part; no part if it is none that is understood. PEFT may write the adapter's name before
+// the last word: X.lora_A.NAME.weight.
+std::pair<std::string, Part> taken_apart(const std::string& key) {
+  for (const auto& [text, part] : suffixes)
+    if (key.ends_with(text)) return {key.substr(0, key.size() - std::char_traits<char>::length(text)), part};
+  if (key.ends_with(".weight")) {
+    if (const size_t at = key.rfind(".lora_A."); at != std::string::npos)
+      return {key.substr(0, at), &Change::down};
+    if (const size_t at = key.rfind(".lora_B."); at != std::string::npos)
+      return {key.substr(0, at), &Change::up};
+  }
+  return {key, nullptr};
+}
 
 // Collects what does not fit, for one message.
 class Complaints {
@@ -51,44 +66,44 @@ class Complaints {
   std::string text_;
 };
 
-std::string without_prefix(std::string name) {
-  for (const char* prefix : prefixes)
-    if (name.starts_with(prefix)) name.erase(0, std::char_traits<char>::length(prefix));
-  return name;
-}
-
-std::map<std::string, Change> collect(const WeightMap& lora, Complaints& complaints) {
-  std::map<std::string, Change> changes;
-  for (const auto& [key, tensor] : lora) {
-    const auto found = std::find_if(std::begin(suffixes), std::end(suffixes),
-                                    [&key](const Suffix& suffix) { return key.ends_with(suffix.text); });
-    if (found == std::end(suffixes)) {
-      complaints.add("\"" + key + "\" is no part of a LoRA");
-      continue;
-    }
-    const std::string layer = key.substr(0, key.size() - std::char_traits<char>::length(found->text));
-    changes[without_prefix(layer)].*(found->part) = tensor;
-  }
-  return changes;
-}
-
-// kohya writes names with "_" for "."; the model's own names say which is which.
-std::map<std::string, std::string> layers_by_underscored_name(const WeightMap& weights) {
-  std::map<std::string, std::string> layers;
-  for (const auto& [key, tensor] : weights) {
-    if (!key.ends_with(".weight")) continue;
-    const std::string layer = key.substr(0, key.size() - 7);
-    std::string flat = layer;
-    std::replace(flat.begin(), flat.end(), '.', '_');
-    layers[flat] = layer;
-  }
-  return layers;
-}
-
 std::string shape_text(const at::Tensor& tensor) {
   std::string text = "[";
   for (const int64_t n : tensor.sizes()) text += (text.size() > 1 ? ", " : "") + std::to_string(n);
   return text + "]";
+}
+
+// "" or why a tensor cannot be used.
+std::string problem_of(const at::Tensor& tensor, Part part) {
+  if (part == &Change::alpha) {
+    if (tensor.numel() != 1) return "has " + std::to_string(tensor.numel()) + " values, wanted one number";
+  } else if (!tensor.is_floating_point()) {
+    return std::string("holds ") + c10::toString(tensor.scalar_type()) + ", wanted floating point";
+  }
+  return tensor.to(at::kFloat).isfinite().all().item<bool>() ? "" : "has values that are not finite";
+}
+
+// By layer as the model spells it.
+std::map<std::string, Change> collect(const WeightMap& lora, const LayerNames& names,
+                                      Complaints& complaints) {
+  std::map<std::string, Change> changes;
+  for (const auto& [key, tensor] : lora) {
+    const auto [spelled, part] = taken_apart(key);
+    if (!part) {
+      complaints.add("\"" + key + "\" is no part of a LoRA that is understood (LoHa, LoKr and DoRA are not)");
+      continue;
+    }
+    const std::string layer = names.find(spelled);
+    if (layer.empty()) {
+      complaints.add("this model has no " + spelled + " (" + key + ")");
+      continue;
+    }
+    if (const std::string problem = problem_of(tensor, part); !problem.empty())
+      complaints.add("\"" + key + "\" " + problem);
+    at::Tensor& place = changes[layer].*part;
+    if (place.defined()) complaints.add("\"" + key + "\" is there for a second time under another name");
+    place = tensor;
+  }
+  return changes;
 }
 
 at::Tensor added(const at::Tensor& weight, const at::Tensor& difference) {
@@ -113,7 +128,7 @@ std::optional<at::Tensor> product(const Change& change, const at::Tensor& weight
                    " is not the weight's " + shape_text(weight));
     return std::nullopt;
   }
-  const double alpha = change.alpha.defined() ? change.alpha.to(at::kDouble).reshape({-1})[0].item<double>()
+  const double alpha = change.alpha.defined() ? change.alpha.to(at::kDouble).item<double>()
                                               : static_cast<double>(down.size(0));
   return at::matmul(up, down) * (alpha / static_cast<double>(down.size(0)));
 }
@@ -124,12 +139,11 @@ WeightMap merge_lora(const WeightMap& weights, const WeightMap& lora, double sca
   if (!std::isfinite(scale))
     throw Error(FC_ERROR_ARGUMENT, what + ": scale " + std::to_string(scale) + " is not a finite number");
   Complaints complaints;
-  const auto changes = collect(lora, complaints);
-  const auto underscored = layers_by_underscored_name(weights);
+  const auto changes = collect(lora, LayerNames(weights), complaints);
+  if (lora.empty()) complaints.add("there is nothing in it");
+  complaints.raise(what);
   WeightMap merged = weights;
-  for (const auto& [name, change] : changes) {
-    const auto flat = underscored.find(name);
-    const std::string layer = flat != underscored.end() ? flat->second : name;
+  for (const auto& [layer, change] : changes) {
     const auto add = [&](const char* part, const at::Tensor& difference) {
       const auto found = merged.find(layer + part);
       if (found == merged.end()) return complaints.add("this model has no " + layer + part);
@@ -140,9 +154,11 @@ WeightMap merge_lora(const WeightMap& weights, const WeightMap& lora, double sca
     };
     if (change.weight_difference.defined()) add(".weight", change.weight_difference);
     if (change.bias_difference.defined()) add(".bias", change.bias_difference);
+    if (change.modulation_difference.defined()) add(".modulation", change.modulation_difference);
     if (!change.down.defined() && !change.up.defined()) {
-      if (!change.weight_difference.defined() && !change.bias_difference.defined())
-        complaints.add(layer + " has an alpha and nothing else");
+      const bool other = change.weight_difference.defined() || change.bias_difference.defined() ||
+                         change.modulation_difference.defined();
+      if (change.alpha.defined() && !other) complaints.add(layer + " has an alpha and nothing else");
       continue;
     }
     const auto found = merged.find(layer + ".weight");
@@ -153,7 +169,6 @@ WeightMap merge_lora(const WeightMap& weights, const WeightMap& lora, double sca
     if (const auto difference = product(change, found->second, layer, complaints))
       add(".weight", *difference);
   }
-  if (changes.empty()) complaints.add("there is nothing in it");
   complaints.raise(what);
   return merged;
 }

@@ -9,6 +9,7 @@
 #include "networks/decoders/magi_vae.h"
 #include "networks/decoders/tiles.h"
 #include "networks/lora.h"
+#include "networks/lora_names.h"
 #include "networks/magi.h"
 #include "networks/magi_guidance.h"
 #include "networks/text/prompt_cleaning.h"
@@ -96,37 +97,123 @@ TEST(UniPc, Bf16LatentStaysNearFp32) {
   EXPECT_GT((a.to(at::kFloat) - b).abs().max().item<double>(), 0);
 }
 
-TEST(Lora, AddsTheProductWhateverItsSpelling) {
-  const WeightMap weights = {{"blocks.0.self_attn.q.weight", at::eye(3)},
-                             {"blocks.0.self_attn.q.bias", at::zeros({3})}};
+// The weights of a Wan block, as far as LoRAs change them.
+WeightMap wan_weights() {
+  WeightMap weights;
+  for (const char* layer :
+       {"blocks.0.self_attn.q", "blocks.0.self_attn.o", "blocks.0.cross_attn.k", "blocks.0.cross_attn.o",
+        "blocks.0.ffn.0", "blocks.0.ffn.2", "blocks.0.norm3", "blocks.10.self_attn.q", "text_embedding.0",
+        "time_embedding.2", "time_projection.1", "head.head"}) {
+    weights.emplace(std::string(layer) + ".weight", at::eye(3));
+    weights.emplace(std::string(layer) + ".bias", at::zeros({3}));
+  }
+  weights.emplace("blocks.0.modulation", at::zeros({1, 6, 3}));
+  return weights;
+}
+
+TEST(Lora, FindsTheLayerHoweverItIsSpelled) {
+  const LayerNames names(wan_weights());
+  const std::pair<const char*, const char*> spellings[] = {
+      {"blocks.0.self_attn.q", "blocks.0.self_attn.q"},
+      {"diffusion_model.blocks.0.self_attn.q", "blocks.0.self_attn.q"},
+      {"model.diffusion_model.blocks.0.self_attn.q", "blocks.0.self_attn.q"},
+      {"base_model.model.blocks.0.self_attn.q", "blocks.0.self_attn.q"},
+      {"pipe.dit.blocks.0.self_attn.q", "blocks.0.self_attn.q"},
+      {"lora_unet_blocks_0_self_attn_q", "blocks.0.self_attn.q"},
+      {"lora_unet__blocks_0_self_attn_q", "blocks.0.self_attn.q"},
+      {"lora_unet_blocks_0.self_attn.q", "blocks.0.self_attn.q"},
+      {"lora_unet_blocks_10_self_attn_q", "blocks.10.self_attn.q"},
+      {"model._fsdp_wrapped_module.blocks.0._checkpoint_wrapped_module.self_attn.q", "blocks.0.self_attn.q"},
+      {"transformer.blocks.0.attn1.to_q", "blocks.0.self_attn.q"},
+      {"transformer.blocks.0.attn1.to_out.0", "blocks.0.self_attn.o"},
+      {"transformer.blocks.0.attn2.to_k", "blocks.0.cross_attn.k"},
+      {"lora_transformer_blocks_0_attn2_to_out_0", "blocks.0.cross_attn.o"},
+      {"transformer.blocks.0.ffn.net.0.proj", "blocks.0.ffn.0"},
+      {"transformer.blocks.0.ffn.net.2", "blocks.0.ffn.2"},
+      {"transformer.blocks.0.norm2", "blocks.0.norm3"},
+      {"transformer.condition_embedder.text_embedder.linear_1", "text_embedding.0"},
+      {"transformer.condition_embedder.time_embedder.linear_2", "time_embedding.2"},
+      {"transformer.condition_embedder.time_proj", "time_projection.1"},
+      {"transformer.proj_out", "head.head"},
+      {"diffusion_model.blocks.0", "blocks.0"},  // its modulation
+      {"vace_blocks.0.self_attn.q", ""},         // another model's
+      {"lora_te_blocks_0_self_attn_q", ""},      // of a text encoder
+      {"blocks.1.self_attn.q", ""},
+      {"", ""},
+  };
+  for (const auto& [spelled, layer] : spellings) EXPECT_EQ(names.find(spelled), layer) << spelled;
+}
+
+TEST(Lora, AddsTheProductWhateverItsHalvesAreCalled) {
+  const WeightMap weights = wan_weights();
   const at::Tensor a = at::ones({2, 3}), b = at::ones({3, 2});
-  const auto q = [&](const WeightMap& lora, double scale) {
+  const auto q = [&](const WeightMap& lora, double scale = 1) {
     return merge_lora(weights, lora, scale, "x").at("blocks.0.self_attn.q.weight");
   };
-  const std::string peft = "diffusion_model.blocks.0.self_attn.q.lora_";
-  EXPECT_TRUE(q({{peft + "A.weight", a}, {peft + "B.weight", b}}, 0.5).equal(at::eye(3) + 1));
-  const std::string kohya = "lora_unet_blocks_0_self_attn_q.";
-  EXPECT_TRUE(
-      q({{kohya + "lora_down.weight", a}, {kohya + "lora_up.weight", b}, {kohya + "alpha", at::tensor(1.0)}},
-        1)
-          .equal(at::eye(3) + 1));
+  const std::string layer = "diffusion_model.blocks.0.self_attn.q.";
+  EXPECT_TRUE(q({{layer + "lora_A.weight", a}, {layer + "lora_B.weight", b}}, 0.5).equal(at::eye(3) + 1));
+  const std::pair<const char*, const char*> halves[] = {{"lora_A.weight", "lora_B.weight"},
+                                                        {"lora_A.default.weight", "lora_B.default.weight"},
+                                                        {"lora_A.my_style.weight", "lora_B.my_style.weight"},
+                                                        {"lora_down.weight", "lora_up.weight"},
+                                                        {"lora.down.weight", "lora.up.weight"}};
+  for (const auto& [down, up] : halves) {
+    EXPECT_TRUE(q({{layer + down, a}, {layer + up, b}}).equal(at::eye(3) + 2)) << down;
+    for (const at::Tensor& alpha : {at::tensor(1.0), at::tensor({int64_t{1}})})
+      EXPECT_TRUE(q({{layer + down, a}, {layer + up, b}, {layer + "alpha", alpha}}).equal(at::eye(3) + 1))
+          << down;
+  }
   EXPECT_TRUE(weights.at("blocks.0.self_attn.q.weight").equal(at::eye(3)));
+}
+
+TEST(Lora, AddsWholeDifferences) {
+  const WeightMap merged = merge_lora(wan_weights(),
+                                      {{"diffusion_model.blocks.0.norm3.diff", at::ones({3, 3})},
+                                       {"diffusion_model.blocks.0.norm3.diff_b", at::ones({3})},
+                                       {"diffusion_model.blocks.0.diff_m", at::ones({1, 6, 3})}},
+                                      2, "x");
+  EXPECT_TRUE(merged.at("blocks.0.norm3.weight").equal(at::eye(3) + 2));
+  EXPECT_TRUE(merged.at("blocks.0.norm3.bias").equal(at::full({3}, 2.0)));
+  EXPECT_TRUE(merged.at("blocks.0.modulation").equal(at::full({1, 6, 3}, 2.0)));
 }
 
 TEST(Lora, NamesWhatDoesNotFit) {
   const WeightMap weights = {{"a.weight", at::eye(3)}};
-  const auto say = [&](const WeightMap& lora) {
-    return message_of([&] { merge_lora(weights, lora, 1, "style.safetensors"); });
+  const at::Tensor down = at::ones({2, 3}), up = at::ones({3, 2});
+  const auto with = [](at::Tensor tensor, double value) {
+    tensor = tensor.clone();
+    tensor.view({-1})[1] = value;
+    return tensor;
   };
-  EXPECT_NE(
-      say({{"b.lora_A.weight", at::ones({2, 3})}, {"b.lora_B.weight", at::ones({3, 2})}}).find("no b.weight"),
-      std::string::npos);
-  EXPECT_NE(say({{"a.lora_A.weight", at::ones({2, 3})}}).find("one half"), std::string::npos);
-  EXPECT_NE(
-      say({{"a.lora_A.weight", at::ones({2, 4})}, {"a.lora_B.weight", at::ones({3, 2})}}).find("[2, 4]"),
-      std::string::npos);
-  EXPECT_NE(say({{"a.weight", at::eye(3)}}).find("no part of a LoRA"), std::string::npos);
-  EXPECT_NE(say({}).find("nothing in it"), std::string::npos);
+  const std::pair<WeightMap, const char*> table[] = {
+      {{{"b.lora_A.weight", down}, {"b.lora_B.weight", up}}, "this model has no b (b.lora_A.weight)"},
+      {{{"a.lora_A.weight", down}}, "one half"},
+      {{{"a.lora_A.weight", at::ones({2, 4})}, {"a.lora_B.weight", up}}, "[2, 4]"},
+      {{{"a.weight", at::eye(3)}}, "no part of a LoRA"},
+      {{{"a.hada_w1_a", down}}, "LoHa"},
+      {{}, "nothing in it"},
+      {{{"a.alpha", at::tensor(1.0)}}, "an alpha and nothing else"},
+      {{{"a.lora_A.weight", down}, {"a.lora_B.weight", up}, {"a.alpha", at::empty({0})}},
+       "\"a.alpha\" has 0 values"},
+      {{{"a.lora_A.weight", down}, {"a.lora_B.weight", up}, {"a.alpha", at::tensor({1., 2.})}},
+       "has 2 values"},
+      {{{"a.lora_A.weight", down}, {"a.lora_B.weight", up}, {"a.alpha", at::tensor(NAN)}},
+       "\"a.alpha\" has values that are not finite"},
+      {{{"a.lora_A.weight", with(down, NAN)}, {"a.lora_B.weight", up}},
+       "\"a.lora_A.weight\" has values that are not finite"},
+      {{{"a.lora_A.weight", down}, {"a.lora_B.weight", with(up, INFINITY)}},
+       "\"a.lora_B.weight\" has values that are not finite"},
+      {{{"a.diff", with(at::eye(3), NAN)}}, "\"a.diff\" has values that are not finite"},
+      {{{"a.lora_A.weight", down.to(at::kInt)}, {"a.lora_B.weight", up}}, "holds Int"},
+      {{{"a.lora_A.weight", down}, {"a.lora_A.style.weight", down}, {"a.lora_B.weight", up}},
+       "for a second time"},
+  };
+  for (const auto& [lora, says] : table) {
+    const std::string message =
+        message_of([&, &lora = lora] { merge_lora(weights, lora, 1, "style.safetensors"); });
+    EXPECT_NE(message.find(says), std::string::npos) << says << ": " << message;
+    EXPECT_NE(message.find("style.safetensors"), std::string::npos) << message;
+  }
 }
 
 TEST(Magi, Bf16StaysNearFp32) {
