@@ -88,7 +88,9 @@ WeightMap with_loras(const ModelPackage& package) {
   WeightMap weights = read_section(package, package.transformer);
   const std::string file = (package.folder / "model.json").string();
   for (const json& lora : package.transformer.value("loras", json::array())) {
-    const double scale = Fields(lora, file, "transformer.loras").number("scale", -10, 10, 1.0);
+    const Fields fields(lora, file, "transformer.loras");
+    fields.only({"file", "files", "scale"});
+    const double scale = fields.number("scale", -10, 10, 1.0);
     weights = merge_lora(weights, read_section(package, lora), scale, "a LoRA of " + file);
   }
   return weights;

@@ -73,6 +73,14 @@ std::string common_prefix(const WeightMap& weights, const std::vector<WeightSpec
   return "";
 }
 
+// What trainers put around a module, if it stands in a key.
+std::string wrapper_in(const WeightMap& weights) {
+  for (const char* wrapper : {"_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod."})
+    for (const auto& [name, tensor] : weights)
+      if (name.find(wrapper) != std::string::npos) return wrapper;
+  return "";
+}
+
 }  // namespace
 
 void check_weights(const WeightMap& weights, const std::vector<WeightSpec>& wanted, const std::string& what) {
@@ -99,6 +107,8 @@ void check_weights(const WeightMap& weights, const std::vector<WeightSpec>& want
   if (!mixed.empty()) message += "\nmixed types: " + mixed;
   if (const std::string prefix = common_prefix(weights, wanted); !prefix.empty())
     message += "\nevery key begins with \"" + prefix + "\": convert the file again with --strip " + prefix;
+  if (const std::string wrapper = wrapper_in(weights); !wrapper.empty())
+    message += "\nkeys have \"" + wrapper + "\" in them: convert the file again, the converter takes it out";
   add_list(message, "missing", missing);
   add_list(message, "misshaped", misshaped);
   add_list(message, "unexpected", unexpected);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "package/fields.h"
 
+#include <algorithm>
 #include <sstream>
 
 #include "error.h"
@@ -9,6 +10,43 @@
 namespace flowcache {
 
 using nlohmann::json;
+
+namespace {
+
+// Letters inserted, deleted, replaced or exchanged with their neighbour to make one of the other.
+size_t edits(const std::string& a, const std::string& b) {
+  std::vector<std::vector<size_t>> table(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i)
+    for (size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        table[i][j] = i + j;
+        continue;
+      }
+      table[i][j] =
+          std::min({table[i - 1][j] + 1, table[i][j - 1] + 1, table[i - 1][j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        table[i][j] = std::min(table[i][j], table[i - 2][j - 2] + 1);
+    }
+  return table.back().back();
+}
+
+// The known name that `name` is most like; "" if it is like none.
+std::string nearest(const std::string& name, const Fields::Names& known) {
+  std::string best;
+  size_t fewest = std::max<size_t>(1, name.size() / 3) + 1;
+  for (const std::string& one : known)
+    if (const size_t count = edits(name, one); count < fewest) {
+      fewest = count;
+      best = one;
+    }
+  return best;
+}
+
+bool is_note(const std::string& name) {
+  return name.starts_with("_");
+}
+
+}  // namespace
 
 Fields::Fields(const json& object, std::string file, std::string path)
     : object_(object), file_(std::move(file)), path_(std::move(path)) {
@@ -21,6 +59,31 @@ void Fields::fail(const std::string& name, const std::string& wanted) const {
   const std::string full = path_.empty() ? name : path_ + "." + name;
   const std::string is = object_.contains(name) ? "is " + shorten(object_[name]) : "is missing";
   throw Error(FC_ERROR_MODEL, file_ + ": " + full + " " + is + "; wanted " + wanted);
+}
+
+void Fields::unknown(const std::string& name, const std::string& remedy) const {
+  throw Error(FC_ERROR_MODEL, file_ + ": " + (path_.empty() ? name : path_ + "." + name) +
+                                  " is no field that is known; " + remedy);
+}
+
+void Fields::only(const Names& known) const {
+  for (const auto& [name, value] : object_.items()) {
+    if (is_note(name) || std::find(known.begin(), known.end(), name) != known.end()) continue;
+    const std::string near = nearest(name, known);
+    if (!near.empty()) unknown(name, "is it \"" + near + "\"?");
+    std::string all;
+    for (const std::string& one : known) all += (all.empty() ? "" : ", ") + one;
+    unknown(name, "there are " + all + "; a note begins with \"_\"");
+  }
+}
+
+void Fields::none_like(const Names& known) const {
+  for (const auto& [name, value] : object_.items()) {
+    if (is_note(name) || std::find(known.begin(), known.end(), name) != known.end()) continue;
+    const std::string near = nearest(name, known);
+    if (!near.empty() && !object_.contains(near))
+      unknown(name, "is it \"" + near + "\"? A note begins with \"_\"");
+  }
 }
 
 int64_t Fields::integer(const char* name, int64_t least, int64_t most,

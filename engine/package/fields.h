@@ -7,12 +7,14 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace flowcache {
 
 // A view of `object`, which must outlive it.
 class Fields {
  public:
+  using Names = std::vector<std::string>;
   // file: for messages. path: of the object inside the document, "" for the root.
   Fields(const nlohmann::json& object, std::string file, std::string path);
 
@@ -30,9 +32,17 @@ class Fields {
   // A nested object; with optional = true, an empty one where it is absent.
   Fields object(const char* name, bool optional = false) const;
 
+  // A field that is none of these must not be passed over: FC_ERROR_MODEL names it and the known one that is
+  // most like it. Names that begin with "_" are notes.
+  void only(const Names& known) const;
+  // For configs that others publish, which have fields that nobody here reads: only those are refused that
+  // look like one of these, misspelt, and stand in its place.
+  void none_like(const Names& known) const;
+
   [[noreturn]] void fail(const std::string& name, const std::string& wanted) const;
 
  private:
+  [[noreturn]] void unknown(const std::string& name, const std::string& remedy) const;
   const nlohmann::json& object_;
   std::string file_, path_;
 };

@@ -65,6 +65,28 @@ fs::path model_json_of(const fs::path& given) {
   return given / "model.json";
 }
 
+Fields::Names with_files(Fields::Names names) {
+  names.insert(names.end(), {"file", "files"});
+  return names;
+}
+
+// What model.json may say. Configs inside the sections are the networks' business.
+void check_names(const Fields& root) {
+  root.only({"name", "family", "description", "license", "video", "transformer", "text", "decoder", "sampler",
+             "cache", "sources", "clean_context", "prompts"});
+  const Fields video = root.object("video");
+  video.only({"width", "height", "framerate", "latent_frames_per_chunk", "frames_per_chunk", "sizes"});
+  video.object("sizes", true).only({"least", "most", "good"});
+  root.object("transformer").only(with_files({"config", "loras"}));
+  root.object("text").only(with_files({"kind", "config", "tokenizer", "max_length", "device", "precision",
+                                       "unload", "special_tokens", "vocabulary", "synonyms"}));
+  root.object("decoder").only(with_files({"kind", "config", "seam_fade_frames"}));
+  root.object("sampler").only({"kind", "steps", "lag", "shift", "guidance_scale", "denoising_step_list",
+                               "clean_context", "prediction", "timestep_scale", "timestep_shift",
+                               "warp_denoising_step", "shortcut", "overwrites_first_sample", "prefix_noise"});
+  root.object("cache", true).only({"reuse", "threshold", "kv", "history_chunks", "on_cut", "warmup"});
+}
+
 void read_video(const Fields& root, ModelPackage& out) {
   const Fields video = root.object("video");
   out.width = video.integer("width", 16, 8192);
@@ -144,6 +166,7 @@ ModelPackage read_package(const fs::path& given) {
   out.family = root.string("family", 31);
   out.description = root.string("description", 255, "");
   out.license = root.string("license", 255, "");
+  check_names(root);
   read_video(root, out);
   read_latent_size(root, out);
   check_sampler(root.object("sampler"));

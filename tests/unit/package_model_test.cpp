@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "error.h"
+#include "package/fields.h"
 #include "package/model.h"
 #include "package/preflight.h"
 #include "temp_folder.h"
@@ -163,6 +164,44 @@ TEST(Model, NamesTheFieldTheValueAndWhatIsWanted) {
       EXPECT_NE(message.find(part), std::string::npos)
           << broken.pointer << " should say " << part << ": " << message;
   }
+}
+
+TEST(Model, NamesAFieldThatIsNoneAndTheOneThatIsMeant) {
+  const TempFolder folder;
+  const std::pair<const char*, std::vector<std::string>> misspelt[] = {
+      {"/discription", {"discription is no field", "\"description\""}},
+      {"/video/hight", {"video.hight is no field", "\"height\""}},
+      {"/transformer/lora", {"transformer.lora is no field", "\"loras\""}},
+      {"/text/max_lenght", {"text.max_lenght is no field", "\"max_length\""}},
+      {"/decoder/seam_fade_frame", {"decoder.seam_fade_frame is no field", "\"seam_fade_frames\""}},
+      {"/sampler/guidence_scale", {"sampler.guidence_scale is no field", "\"guidance_scale\""}},
+      {"/cache/treshold", {"cache.treshold is no field", "\"threshold\""}},
+      {"/cache/colour", {"cache.colour is no field", "history_chunks", "on_cut", "a note begins with \"_\""}},
+  };
+  for (const auto& [pointer, says] : misspelt) {
+    json document = good();
+    document[json::json_pointer(pointer)] = 1;
+    folder.write("model.json", document.dump());
+    const std::string message = message_of([&] { read_package(folder.path); });
+    for (const std::string& part : says)
+      EXPECT_NE(message.find(part), std::string::npos) << pointer << ": " << message;
+  }
+  json document = good();
+  document["_made_by"] = document["video"]["_note"] = "a note";
+  folder.write("model.json", document.dump());
+  EXPECT_NO_THROW(read_package(folder.path));
+}
+
+TEST(Fields, OfAPublishedConfigAreOnlyTakenForAnotherWhereItIsMissing) {
+  const json config = {{"num_layers", 2}, {"window_size", {1, 1}}, {"_class_name", "x"}, {"num_layer", 3}};
+  EXPECT_NO_THROW(Fields(config, "config.json", "config").none_like({"num_layers", "text_dim"}));
+  const json other = {{"num_layer", 3}};
+  const std::string message = message_of([&] {
+    Fields(other, "config.json", "config").none_like({"num_layers", "text_dim"});
+  });
+  EXPECT_NE(message.find("config.num_layer is no field that is known; is it \"num_layers\"?"),
+            std::string::npos)
+      << message;
 }
 
 TEST(Model, RefusesWhatIsNotJson) {

@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "networks/decoders/wan_vae_layers.h"
+#include "package/fields.h"
 
 namespace flowcache {
 namespace {
@@ -90,6 +91,9 @@ at::Tensor per_channel(const std::vector<double>& values, at::Device device) {
 }  // namespace
 
 WanVaeConfig WanVaeConfig::from_json(const nlohmann::json& json) {
+  Fields(json, "wan_vae", "config")
+      .none_like({"dim", "z_dim", "dim_mult", "num_res_blocks", "temperal_downsample", "latents_mean",
+                  "latents_std"});
   WanVaeConfig config;
   const auto bad = [](const std::string& why) { return Error(FC_ERROR_MODEL, "wan_vae: " + why); };
   try {

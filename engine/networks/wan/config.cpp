@@ -10,6 +10,9 @@ namespace flowcache::wan {
 
 Config Config::from_json(const nlohmann::json& json) {
   const Fields fields(json, "wan transformer", "config");
+  fields.none_like({"num_layers", "dim", "num_heads", "ffn_dim", "in_dim", "out_dim", "text_dim", "text_len",
+                    "freq_dim", "eps", "rope_spatial_scale", "rope_scale_exponent", "rope_reference_tokens",
+                    "patch_size", "model_type", "qk_norm", "cross_attn_norm", "inject_sample_info", "fps"});
   Config c;
   c.layers = fields.integer("num_layers", 1, 1000);
   c.dim = fields.integer("dim", 2, 65536);
