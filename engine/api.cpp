@@ -10,6 +10,7 @@
 #include "cache/registry.h"
 #include "color_convert.h"
 #include "flowcache.h"
+#include "output_place.h"
 #include "package/model.h"
 #include "package/preflight.h"
 #include "stream/calibrate.h"
@@ -44,12 +45,27 @@ Handle& checked(Handle* handle, const char* what) {
   return *handle;
 }
 
-double or_default(double value, const char* name) {
-  if (std::isnan(value)) return -1;
+// Lets go of what a caller gave back. While the process ends it stays: LibTorch, which it is made of, is
+// going.
+template <class Handle>
+void destroy(Handle* handle) {
+  if (const flowcache::Stay stay; stay) delete handle;
+}
+
+double not_negative(double value, const char* name) {
   if (value < 0)
     throw Error(FC_ERROR_ARGUMENT, std::string(name) + "=" + std::to_string(value) +
-                                       " is negative; use FC_AUTO for the default");
+                                       " is negative; use 0 or FC_AUTO for the default");
   return value;
+}
+
+// Fields of a fc_stream_config as StreamConfig has them, where what is negative is the default.
+double threshold_of(double field) {
+  if (field == FC_NEVER) return 0;
+  return std::isnan(field) || field == 0 ? -1 : not_negative(field, "cache_threshold");
+}
+double guidance_of(double field) {
+  return std::isnan(field) || field == 0 ? -1 : not_negative(field, "guidance_scale");
 }
 
 fc_model_info describe(const flowcache::ModelPackage& package) {
@@ -104,7 +120,6 @@ at::Tensor prefix_of(const fc_stream_config& c) {
                                        std::to_string(c.prefix_width) + "x" +
                                        std::to_string(c.prefix_height) +
                                        " is outside 1..4096 frames of 1..8192 pixels a side");
-  const c10::InferenceMode inference;
   return at::from_blob(const_cast<uint8_t*>(c.prefix), {c.prefix_frames, c.prefix_height, c.prefix_width, 3},
                        at::kByte)
       .permute({0, 3, 1, 2})
@@ -130,7 +145,7 @@ flowcache::StreamConfig stream_config(const fc_stream_config* config) {
   options.width = c.width;
   options.height = c.height;
   options.kv_cache = flowcache::text(c.kv_cache);
-  options.threshold = or_default(c.cache_threshold, "cache_threshold");
+  options.threshold = threshold_of(c.cache_threshold);
   options.kv_budget = c.kv_budget;
   if (c.steps > 1000)
     throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(c.steps) + " is outside 1..1000");
@@ -140,7 +155,7 @@ flowcache::StreamConfig stream_config(const fc_stream_config* config) {
   if (c.clean_context > 2)
     throw Error(FC_ERROR_ARGUMENT, "clean_context=" + std::to_string(c.clean_context) + " is outside 0..2");
   options.clean_context = static_cast<int>(c.clean_context) - 1;
-  options.guidance = or_default(c.guidance_scale, "guidance_scale");
+  options.guidance = guidance_of(c.guidance_scale);
   options.prefix = prefix_of(c);
   return options;
 }
@@ -181,7 +196,7 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
 }
 
 void fc_engine_unref(fc_engine* engine) {
-  if (engine && --engine->references == 0) delete engine;
+  if (engine && --engine->references == 0) destroy(engine);
 }
 
 fc_status fc_engine_describe(fc_engine* engine, fc_model_info* info) {
@@ -202,12 +217,16 @@ fc_status fc_engine_calibrate(fc_engine* engine, const fc_stream_config* config,
   return guarded([&] {
     std::vector<std::string> texts;
     for (uint32_t i = 0; i < count; ++i) texts.push_back(flowcache::text((&checked(prompts, "prompts"))[i]));
+    const std::string path = flowcache::text(file);
+    const auto cannot = [&](const std::string& why) {
+      throw Error(FC_ERROR_NOT_FOUND, "cannot write \"" + path + "\": " + why + "; name another file");
+    };
+    if (const std::string problem = flowcache::output_problem(path); !problem.empty()) cannot(problem);
     const auto told = [&](double share) { return !progress || progress(user, "calibrate", share) == 0; };
     const auto result = flowcache::calibrate(checked(engine, "engine").model, stream_config(config), texts,
                                              static_cast<int>(std::min<uint32_t>(chunks, 100000)), told);
-    std::ofstream out(flowcache::text(file));
-    if (!(out << result.json()) || !out.flush())
-      throw Error(FC_ERROR_NOT_FOUND, "cannot write \"" + flowcache::text(file) + "\": name another file");
+    std::ofstream out(path);
+    if (!(out << result.json()) || !out.flush()) cannot(std::strerror(errno));
   });
 }
 
@@ -223,13 +242,14 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
 }
 
 void fc_stream_close(fc_stream* stream) {
-  delete stream;
+  destroy(stream);
 }
 
 fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* change, uint64_t* ticket) {
   return guarded([&] {
     fc_stream& s = checked(stream, "stream");
     const fc_prompt_change c = flowcache::read_struct(change, "change");
+    const flowcache::ArithmeticThreads threads(s.stream->model().threads);
     const uint64_t given = s.stream->prompts().change(flowcache::text(c.text), c.at_chunk, c.blend_chunks);
     const std::lock_guard lock(s.mutex);
     s.unknown_words = joined(s.stream->prompts().unknown_words());
@@ -245,9 +265,10 @@ const char* fc_stream_unknown_words(fc_stream* stream) {
 
 fc_status fc_stream_tune(fc_stream* stream, double cache_threshold, double guidance_scale) {
   return guarded([&] {
-    checked(stream, "stream")
-        .stream->tune(or_default(cache_threshold, "cache_threshold"),
-                      or_default(guidance_scale, "guidance_scale"));
+    flowcache::Stream& s = *checked(stream, "stream").stream;
+    const double threshold = threshold_of(cache_threshold), guidance = guidance_of(guidance_scale);
+    s.tune(cache_threshold == 0 ? s.default_threshold() : threshold,
+           guidance_scale == 0 ? s.default_guidance() : guidance);
   });
 }
 
@@ -328,7 +349,7 @@ fc_status fc_chunk_write(const fc_chunk* chunk, uint32_t frame, const fc_planes*
     if (frame >= c.frames.size(0))
       throw Error(FC_ERROR_ARGUMENT, "frame " + std::to_string(frame) + " does not exist: the chunk has " +
                                          std::to_string(c.frames.size(0)));
-    const c10::InferenceMode inference;
+    flowcache::ensure_threads();
     flowcache::color_convert(c.frames[frame], p);
   });
 }
@@ -339,7 +360,7 @@ fc_chunk* fc_chunk_ref(fc_chunk* chunk) {
 }
 
 void fc_chunk_unref(fc_chunk* chunk) {
-  if (chunk && --chunk->references == 0) delete chunk;
+  if (chunk && --chunk->references == 0) destroy(chunk);
 }
 
 }  // extern "C"

@@ -2,6 +2,7 @@
 // The line that no exception crosses: what api*.cpp share.
 #pragma once
 
+#include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 
 #include <cstring>
@@ -10,18 +11,28 @@
 #include <string_view>
 
 #include "error.h"
+#include "headroom.h"
 #include "log.h"
+#include "process_end.h"
 
 namespace flowcache {
 
 // The calling thread's last error sentence.
-std::string& last_error();
 fc_status remember(fc_status status, std::string_view message) noexcept;
+const char* remembered() noexcept;
+
+// Has this thread been here before, or is there room for what its first call needs?
+bool may_enter() noexcept;
 
 // Runs `body` and turns whatever it throws into a status and a sentence.
 template <class Body>
 fc_status guarded(Body&& body) noexcept {
+  const Stay stay;
+  if (!stay) return remember(FC_ENDED, process_ends);
+  if (!may_enter()) return remember(FC_ERROR_MEMORY, out_of_memory);
   try {
+    // The tensors of models and streams are made in this mode, and may be changed in it only.
+    const c10::InferenceMode inference;
     body();
     return FC_OK;
   } catch (const Error& error) {
@@ -29,9 +40,11 @@ fc_status guarded(Body&& body) noexcept {
   } catch (const c10::OutOfMemoryError& error) {
     return remember(FC_ERROR_MEMORY, error.what_without_backtrace());
   } catch (const c10::Error& error) {
-    return remember(FC_ERROR_INTERNAL, error.what_without_backtrace());
+    const std::string_view said = error.what_without_backtrace();
+    if (said.find("can't allocate memory") == said.npos) return remember(FC_ERROR_INTERNAL, said);
+    return remember(FC_ERROR_MEMORY, out_of_memory);  // the CPU's allocator has no type of its own
   } catch (const std::bad_alloc&) {
-    return remember(FC_ERROR_MEMORY, "out of memory: lower kv_budget or close other programs");
+    return remember(FC_ERROR_MEMORY, out_of_memory);
   } catch (const std::exception& error) {
     return remember(FC_ERROR_INTERNAL, error.what());
   } catch (...) {

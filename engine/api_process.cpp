@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The parts of the C API that belong to the process: errors, log, versions, the list of policies.
+#include <pthread.h>
+
+#include <memory>
 #include <sstream>
 
 #include "api_guard.h"
@@ -8,18 +11,45 @@
 
 namespace flowcache {
 
-std::string& last_error() {
-  thread_local std::string message;
-  return message;
+namespace {
+
+// A key of the threads library and no thread_local: that would need memory when a thread fails for the first
+// time, and the C library ends the process if it gets none; and it would be gone when the program's exit
+// handlers run.
+pthread_key_t error_key() {
+  static const pthread_key_t key = [] {
+    pthread_key_t made{};
+    pthread_key_create(&made, [](void* sentence) { delete static_cast<std::string*>(sentence); });
+    return made;
+  }();
+  return key;
+}
+
+}  // namespace
+
+bool may_enter() noexcept {
+  thread_local bool entered = false;
+  return entered = entered || has_headroom();
 }
 
 fc_status remember(fc_status status, std::string_view message) noexcept {
+  auto* sentence = static_cast<std::string*>(pthread_getspecific(error_key()));
   try {
-    last_error().assign(message);
+    if (!sentence) {
+      auto made = std::make_unique<std::string>();
+      if (pthread_setspecific(error_key(), made.get()) != 0) return status;
+      sentence = made.release();
+    }
+    sentence->assign(message);
   } catch (...) {
-    last_error().clear();
+    if (sentence) sentence->clear();
   }
   return status;
+}
+
+const char* remembered() noexcept {
+  const auto* sentence = static_cast<const std::string*>(pthread_getspecific(error_key()));
+  return sentence ? sentence->c_str() : "";
 }
 
 namespace {
@@ -47,7 +77,7 @@ struct Description {
 };
 
 const std::vector<Description>& descriptions() {
-  static const std::vector<Description> all = [] {
+  static const auto& all = *new const std::vector<Description>([] {
     std::vector<Description> list;
     for (const auto& p : reuse_policies())
       list.push_back({FC_POLICY_REUSE, p.name, p.summary, p.paper, options_text(p.options)});
@@ -59,7 +89,7 @@ const std::vector<Description>& descriptions() {
     for (const auto& p : kv_policies())
       list.push_back({FC_POLICY_KV, p.name, p.summary, p.paper, options_text(p.options)});
     return list;
-  }();
+  }());
   return all;
 }
 
@@ -70,7 +100,7 @@ const std::vector<Description>& descriptions() {
 extern "C" {
 
 const char* fc_last_error(void) {
-  return flowcache::last_error().c_str();
+  return flowcache::remembered();
 }
 uint32_t fc_abi_version(void) {
   return FC_ABI_VERSION;

@@ -40,7 +40,7 @@ std::string find_model() {
 
 extern "C" FC_API const char* fc_default_model(void) {
   try {
-    static const std::string found = find_model();
+    static const std::string& found = *new const std::string(find_model());  // valid until the very end
     return found.empty() ? nullptr : found.c_str();
   } catch (...) {
     return nullptr;

@@ -10,7 +10,13 @@
  * that names the value, the limit and the remedy.
  *
  * Structs begin with `size`: set it to sizeof(the struct) before passing one in, so that fields can be added at the
- * end without breaking programs built against an older header. A zero, NULL or FC_AUTO field means "the default".
+ * end without breaking programs built against an older header. A zero, NULL or FC_AUTO field means "the default", so
+ * that a struct that is zero but for its size and what matters is complete.
+ *
+ * A program may end, by exit() or by returning from main(), while other threads are in the library: their calls return
+ * FC_ENDED at the next layer of the network, exit() waits for that (ten seconds at most), and later calls are refused
+ * with FC_ENDED. Not covered is the first tenth of a second of a process's first fc_engine_open(), in which LibTorch
+ * makes what exit() destroys.
  *
  * On the CPU, set GOMP_SPINCOUNT=1000 in the environment of the process before the library is loaded: LibTorch's
  * threads otherwise burn their cores while they wait for each other, which beside a video encoder makes chunks several
@@ -38,8 +44,10 @@ extern "C" {
 
 /* The version of this interface. A program and a library with the same FC_ABI_VERSION fit together. */
 #define FC_ABI_VERSION 1
-/* For floating-point fields: take the model's default. */
+/* For floating-point fields: the default, as 0. */
 #define FC_AUTO NAN
+/* For cache_threshold: no step is reused. */
+#define FC_NEVER (-1.0)
 /* For fc_prompt_change.at_chunk: the next chunk that has not been started. */
 #define FC_NEXT_CHUNK UINT64_MAX
 
@@ -51,7 +59,8 @@ typedef enum {
   FC_ERROR_MEMORY = 4,    /* not enough memory; the sentence has the figures */
   FC_ERROR_DEVICE = 5,    /* the device failed or is missing */
   FC_CANCELLED = 6,       /* fc_stream_cancel() or the progress callback asked for it */
-  FC_ENDED = 7,           /* the stream cannot go on by its own rules (cache policy `full` with a full budget) */
+  FC_ENDED = 7,           /* the stream cannot go on by its own rules (cache policy `full` with a full budget), or the
+                             process is ending */
   FC_ERROR_INTERNAL = 8   /* a defect: please report the sentence */
 } fc_status;
 
@@ -195,12 +204,13 @@ typedef struct fc_stream_config {
   uint64_t seed;
   const char* cache;           /* reuse policy, "name" or "name:option=value,…", and perhaps "+guidance policy";
                                   NULL: the model's default; see `live` */
-  double cache_threshold;      /* ε of the reuse policy, 0..10, 0 never reuses; FC_AUTO: policy's or model's default */
+  double cache_threshold;      /* ε of the reuse policy, up to 10; 0: policy's or model's default; FC_NEVER: no step is
+                                  reused, as with cache "none", but fc_stream_tune() can change that */
   const char* kv_cache;        /* KV policy, as `cache` */
   uint64_t kv_budget;          /* bytes that the KV of finished chunks may hold, all layers and branches; 0: model's */
   uint32_t steps;              /* denoising steps per chunk, 1..1000; 0: model's */
   uint32_t lag;                /* steps between chunk starts, 1..steps; 0: model's */
-  double guidance_scale;       /* 0..50; 1 = one branch only; FC_AUTO: model's */
+  double guidance_scale;       /* up to 50; 1 = off, one branch only; 0: model's */
   uint32_t clean_context;      /* keys and values of finished chunks: 0 the model's way, 1 those of the last step, 2 from
                                   one more pass over the clean chunk */
   const uint8_t* prefix;       /* an image or a video that the stream goes on from: frames of 8-bit RGB, one after the
@@ -231,11 +241,12 @@ typedef struct {
  * that appears as fc_chunk_info.prompt_ticket from the first chunk on that the prompt conditions: the receipt.
  * Changes for different chunks are kept side by side; one for the same chunk replaces the earlier one. Errors: ARGUMENT (too long, not UTF-8). */
 FC_API fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* change, uint64_t* ticket);
-/* Words of the last prompt given that the model does not know, separated by ", "; "" if it knows all. Valid until the
- * next fc_stream_prompt() on this stream. */
+/* Words of the last prompt given that have no effect, separated by ", "; "" if all have one. The model does not know them,
+ * or they stand behind as many as it takes in. Valid until the next fc_stream_prompt() on this stream. */
 FC_API const char* fc_stream_unknown_words(fc_stream* stream);
 
-/* Changes ε (0..10) or the guidance scale from the next step on; FC_AUTO leaves one as it is. Any thread.
+/* Changes ε or the guidance scale from the next step on. Both as in fc_stream_config, 0 for the default and FC_NEVER
+ * included, but FC_AUTO leaves one as it is. Any thread.
  * Guidance cannot be switched on (from 1) in a stream that was opened without it: FC_ERROR_ARGUMENT. */
 FC_API fc_status fc_stream_tune(fc_stream* stream, double cache_threshold, double guidance_scale);
 
@@ -257,7 +268,9 @@ FC_API fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk);
 /* Makes a running or the next fc_stream_next() return FC_CANCELLED within one network evaluation. Any thread. */
 FC_API void fc_stream_cancel(fc_stream* stream);
 /* Back to chunk 0 with this seed: history, window, accumulators and statistics are forgotten; prompts queued for later
- * chunks too; the prompt in force stays. Not during another call on the stream. */
+ * chunks too; the prompt and the settings in force stay (a blend counts as done), and so does a cancellation that no
+ * call has answered yet. From then on the frames are those of a fresh stream with that prompt, seed and settings. If it
+ * fails, nothing has changed. Not during another call on the stream. */
 FC_API fc_status fc_stream_reset(fc_stream* stream, uint64_t seed);
 
 typedef struct {

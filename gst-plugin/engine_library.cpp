@@ -127,7 +127,8 @@ std::unique_ptr<EngineLibrary> open_at(const std::string& path, std::string* rea
 
 const EngineLibrary* EngineLibrary::open(std::string* error) {
   static std::mutex mutex;
-  static std::map<std::string, std::unique_ptr<EngineLibrary>> opened;
+  // Never destroyed: workers still call the engine while exit handlers run.
+  static auto& opened = *new std::map<std::string, std::unique_ptr<EngineLibrary>>;
   std::lock_guard lock(mutex);
   error->clear();
   for (const std::string& path : search_order()) {

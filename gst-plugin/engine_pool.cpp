@@ -14,11 +14,12 @@ struct Entry {
   bool loading = false;
 };
 
-std::mutex pool_mutex;
-std::condition_variable pool_changed;
+// Never destroyed: while exit handlers run, workers still come and wait here.
+std::mutex& pool_mutex = *new std::mutex;
+std::condition_variable& pool_changed = *new std::condition_variable;
 
 std::map<EngineKey, Entry>& pool() {
-  static std::map<EngineKey, Entry> entries;
+  static auto& entries = *new std::map<EngineKey, Entry>;
   return entries;
 }
 

@@ -191,7 +191,8 @@ bool FrameWorker::load() {
   const LoadResult result = load_engine(key_, {width_, height_}, progress);
   std::unique_lock lock(mutex_);
   engine_ = result.engine;
-  const bool cancelled = result.status == FC_CANCELLED || stopping_;
+  // FC_ENDED: the process is ending.
+  const bool cancelled = result.status == FC_CANCELLED || result.status == FC_ENDED || stopping_;
   lock.unlock();
   if (cancelled) {
     listener_->load_cancelled();

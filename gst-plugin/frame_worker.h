@@ -35,9 +35,9 @@ using PrefixReader = std::function<PrefixFrames(uint32_t width, uint32_t height,
                                                 const std::function<bool()>& go_on, std::string* error)>;
 
 struct StreamOptions {
-  std::string prompt, negative_prompt, cache, kv_cache;  ///< "" is the model's default
+  std::string prompt, negative_prompt, cache, kv_cache;  ///< "" and 0, here and below: the model's default
   uint64_t seed = 0, kv_budget = 0;
-  double cache_threshold = FC_AUTO, guidance_scale = FC_AUTO;
+  double cache_threshold = 0, guidance_scale = 0;
   uint32_t steps = 0, lag = 0;
   uint32_t clean_context = 0;          ///< as in fc_stream_config
   bool live = false;                   ///< played as it is made: governed, unless `cache` says otherwise

@@ -152,7 +152,8 @@ void WorkerMessages::prompt_received(const PromptReceipt& receipt) {
   post_prompt(element_of(source_), PromptStage::Received, receipt);
   if (!receipt.unknown_words.empty()) {
     GST_ELEMENT_WARNING(source_, RESOURCE, SETTINGS,
-                        ("The model does not know \"%s\" and leaves it out.", receipt.unknown_words.c_str()),
+                        ("\"%s\" has no effect: the model does not know it, or takes in no more words.",
+                         receipt.unknown_words.c_str()),
                         ("prompt: %s; `flowcache inspect` shows what the model knows", receipt.text.c_str()));
   }
 }

@@ -38,12 +38,6 @@ void set_prompt(GObject* object, const std::string& prompt) {
   change_prompt(source, prompt, blend_chunks, GST_CLOCK_TIME_NONE);
 }
 
-/// For a stream that runs, "default" must be said as a number: FC_AUTO would leave it as it is.
-double number_or(double property, double model_default) {
-  if (property >= 0) return property;
-  return model_default > 0 ? model_default : FC_AUTO;
-}
-
 void set_tunable(GObject* object, GParamSpec* spec, const GValue* value, double Settings::*member) {
   SourceState& state = *FLOWCACHE_SRC(object)->state;
   double number = 0;
@@ -56,9 +50,9 @@ void set_tunable(GObject* object, GParamSpec* spec, const GValue* value, double 
     state.settings.*member = number;
     worker = state.worker;
     if (member == &Settings::cache_threshold) {
-      threshold = number_or(number, state.model.cache_threshold);
+      threshold = engine_threshold(number);
     } else {
-      guidance = number_or(number, state.model.guidance_scale);
+      guidance = engine_guidance(number);
     }
   }
   if (worker) worker->tune(threshold, guidance);

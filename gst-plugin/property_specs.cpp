@@ -126,7 +126,7 @@ void install_prompt_properties(GObjectClass* k) {
       g_param_spec_double(
           "guidance-scale", "Guidance scale",
           "Strength of classifier-free guidance; 1 = off, at half the cost; it cannot be switched on "
-          "while PLAYING (-1 = the model's default)",
+          "while PLAYING (-1 or 0 = the model's default)",
           kModelDefault, 50.0, kModelDefault, kControllable));
 }
 

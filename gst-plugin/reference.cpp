@@ -187,7 +187,7 @@ The element publishes the device's primary CUDA context when it goes to READY (n
 | `flowcache-stats` | every `stats-interval`, and on `request-stats` | as above |
 
 Loading posts PROGRESS of code `load`. Underruns post QOS, frames repeated in a row one for all of them. A refused change,
-words that the model does not know, and a machine that is too slow for a live stream at any quality post WARNING. Errors name the value, the limit and the remedy.
+words that have no effect, and a machine that is too slow for a live stream at any quality post WARNING. Errors name the value, the limit and the remedy.
 
 ## On buffers
 

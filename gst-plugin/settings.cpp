@@ -3,8 +3,13 @@
 
 namespace flowcache::gst {
 
-double engine_number(double property) {
-  return property < 0 ? FC_AUTO : property;
+double engine_threshold(double property) {
+  if (property < 0) return 0;
+  return property == 0 ? FC_NEVER : property;
+}
+
+double engine_guidance(double property) {
+  return property < 0 ? 0 : property;
 }
 
 StreamOptions stream_options(const Settings& settings) {
@@ -15,8 +20,8 @@ StreamOptions stream_options(const Settings& settings) {
   options.kv_cache = settings.kv_cache;
   options.seed = settings.seed;
   options.kv_budget = settings.kv_budget;
-  options.cache_threshold = engine_number(settings.cache_threshold);
-  options.guidance_scale = engine_number(settings.guidance_scale);
+  options.cache_threshold = engine_threshold(settings.cache_threshold);
+  options.guidance_scale = engine_guidance(settings.guidance_scale);
   options.steps = settings.steps;
   options.lag = settings.lag;
   options.clean_context = static_cast<uint32_t>(settings.clean_context);

@@ -37,8 +37,9 @@ struct Settings {
   CleanContext clean_context = CleanContext::Model;
 };
 
-/// -1 of a property becomes the engine's "take the default".
-double engine_number(double property);
+/// A property's -1 becomes the engine's 0, "take the default", and a threshold of 0 its FC_NEVER.
+double engine_threshold(double property);
+double engine_guidance(double property);
 StreamOptions stream_options(const Settings& settings);
 EngineKey engine_key(const Settings& settings, const EngineLibrary* library);
 

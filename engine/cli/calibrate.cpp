@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // flowcache calibrate: measures a model's MagCache curve and writes it beside the weights.
 #include <cstdio>
-#include <fstream>
 #include <memory>
 
 #include "cli/commands.h"
@@ -24,18 +23,16 @@ int show(void*, const char*, double share) {
 }
 
 int run(const CalibrateArguments& a) {
-  const OwnedEngine engine = a.engine.open();
   std::string file = a.out;
   if (file.empty()) {
     const char* shipped = fc_default_model();
     file =
         (a.engine.model.empty() ? std::string(shipped ? shipped : ".") : a.engine.model) + "/magcache.json";
   }
-  if (!std::ofstream(file, std::ios::app))
-    throw std::runtime_error("cannot write " + file + ": name another file with --out");
+  check_output(file, "; name another file with --out");
+  const OwnedEngine engine = a.engine.open();
   fc_stream_config config{};
   config.size = sizeof config;
-  config.cache_threshold = config.guidance_scale = FC_AUTO;
   config.steps = a.steps;
   config.lag = a.lag;
   config.width = a.engine.size.width;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "flowcache.h"
+#include "output_place.h"
 
 namespace flowcache::cli {
 
@@ -30,6 +31,12 @@ inline void check(fc_status status) {
 // "kernels avx2, LibTorch AVX2, oneDNN all": the instructions in force on the CPU.
 inline std::string instructions_of(const fc_cpu_info& cpu) {
   return std::string("kernels ") + cpu.kernels + ", LibTorch " + cpu.libtorch + ", oneDNN " + cpu.onednn;
+}
+
+// Throws unless `file` can be written. Before the work that it is for; `remedy` ends the sentence.
+inline void check_output(const std::string& file, const std::string& remedy) {
+  if (const std::string problem = output_problem(file); !problem.empty())
+    throw std::runtime_error("cannot write " + file + ": " + problem + remedy);
 }
 
 // "12.3 MB"

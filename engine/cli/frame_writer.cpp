@@ -19,17 +19,23 @@ namespace {
 
 }  // namespace
 
+void FrameWriter::check_path(const std::string& path) {
+  if (path == "-") return;
+  static const std::regex one_number("[^%]*%0?[1-9]?d[^%]*");
+  if (path.ends_with(".png") && !std::regex_match(path, one_number))
+    throw std::runtime_error("--out " + path +
+                             ": an image path needs exactly one number like frame-%04d.png");
+  if (!path.ends_with(".png") && !path.ends_with(".y4m"))
+    throw std::runtime_error(
+        "--out " + path +
+        ": give a name that ends in .y4m, numbered .png files (generate --help shows how) or - "
+        "for standard output");
+  check_output(path, "");
+}
+
 FrameWriter::FrameWriter(const std::string& path, const fc_model_info& video) : path_(path), video_(video) {
-  const bool images = path.size() > 4 && path.compare(path.size() - 4, 4, ".png") == 0;
-  if (images) {
-    static const std::regex one_number("[^%]*%0?[1-9]?d[^%]*");
-    if (!std::regex_match(path, one_number))
-      throw std::runtime_error("--out " + path +
-                               ": an image path needs exactly one number like frame-%04d.png");
-    return;
-  }
-  if (path != "-" && (path.size() < 4 || path.compare(path.size() - 4, 4, ".y4m") != 0))
-    throw std::runtime_error("--out " + path + ": use NAME.y4m, NAME-%04d.png or - for standard output");
+  check_path(path);
+  if (path.ends_with(".png")) return;
   file_ = path == "-" ? stdout : std::fopen(path.c_str(), "wb");
   if (!file_) fail(path);
   if (std::fprintf(file_, "YUV4MPEG2 W%u H%u F%u:%u Ip A1:1 C420mpeg2 XCOLORRANGE=LIMITED\n", video.width,

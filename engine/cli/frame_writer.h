@@ -14,6 +14,8 @@ namespace flowcache::cli {
 // throws.
 class FrameWriter {
  public:
+  // Throws what the constructor would throw, before there is a video; creates nothing.
+  static void check_path(const std::string& path);
   FrameWriter(const std::string& path, const fc_model_info& video);
   ~FrameWriter();
   FrameWriter(const FrameWriter&) = delete;

@@ -17,7 +17,7 @@ namespace {
 struct GenerateArguments {
   EngineChoice engine;
   std::string prompt, negative, out = "flowcache.y4m", cache, kv_cache;
-  double seconds = 10, threshold = FC_AUTO, guidance = FC_AUTO;
+  double seconds = 10, threshold = 0, guidance = 0;
   uint64_t seed = 0, kv_budget = 0;
   uint32_t steps = 0, lag = 0;
   std::string prefix;
@@ -47,7 +47,7 @@ void show_chunk(const fc_chunk_info& chunk, const fc_stream_stats& stats, const 
                megabytes(static_cast<double>(stats.kv_budget)).c_str());
 }
 
-OwnedStream open_stream(fc_engine* engine, const GenerateArguments& a) {
+OwnedStream open_stream(fc_engine* engine, const GenerateArguments& a, const Frames& prefix) {
   fc_stream_config config{};
   config.size = sizeof config;
   config.prompt = a.prompt.c_str();
@@ -62,9 +62,7 @@ OwnedStream open_stream(fc_engine* engine, const GenerateArguments& a) {
   config.guidance_scale = a.guidance;
   config.width = a.engine.size.width;
   config.height = a.engine.size.height;
-  Frames prefix;
-  if (!a.prefix.empty()) {
-    prefix = read_frames(a.prefix);
+  if (prefix.count > 0) {
     config.prefix = prefix.rgb.data();
     config.prefix_frames = prefix.count;
     config.prefix_width = prefix.width;
@@ -73,16 +71,18 @@ OwnedStream open_stream(fc_engine* engine, const GenerateArguments& a) {
   fc_stream* stream = nullptr;
   check(fc_stream_open(engine, &config, &stream));
   if (const char* unknown = fc_stream_unknown_words(stream); *unknown)
-    std::fprintf(stderr, "warning: the model does not know: %s\n", unknown);
+    std::fprintf(stderr, "warning: the model does not know these words, or takes in no more: %s\n", unknown);
   return OwnedStream(stream);
 }
 
 int run(const GenerateArguments& a) {
+  FrameWriter::check_path(a.out);
+  const Frames prefix = a.prefix.empty() ? Frames() : read_frames(a.prefix);
   const OwnedEngine engine = a.engine.open(show_loading);
   fc_model_info video{};
   video.size = sizeof video;
   check(fc_engine_describe(engine.get(), &video));
-  const OwnedStream stream = open_stream(engine.get(), a);
+  const OwnedStream stream = open_stream(engine.get(), a, prefix);
   if (a.engine.size.width != 0) {
     video.width = a.engine.size.width;
     video.height = a.engine.size.height;
@@ -132,7 +132,9 @@ Command add_generate(CLI::App& app) {
   command->add_option("--cache", a->cache,
                       "Reuse policy, name or name:option=value,… (see `flowcache policies`)");
   command
-      ->add_option("--cache-threshold", a->threshold, "Distance up to which a step is reused; 0 computes all")
+      ->add_option(
+          "--cache-threshold", a->threshold,
+          "Distance up to which a step is reused; 0: the policy's or the model's (--cache none computes all)")
       ->check(CLI::Range(0.0, 10.0));
   command->add_option("--kv-cache", a->kv_cache, "KV policy, as --cache");
   command
@@ -141,7 +143,9 @@ Command add_generate(CLI::App& app) {
       ->transform(CLI::AsSizeValue(true));
   command->add_option("--steps", a->steps, "Denoising steps per chunk, 1..1000");
   command->add_option("--lag", a->lag, "Steps between the starts of two chunks, 1..steps");
-  command->add_option("--guidance-scale", a->guidance, "Classifier-free guidance, 0..50; 1 is off")
+  command
+      ->add_option("--guidance-scale", a->guidance,
+                   "Classifier-free guidance, up to 50; 1: off; 0: the model's")
       ->check(CLI::Range(0.0, 50.0));
   command->add_option("--prefix", a->prefix,
                       "Go on from FILE.png, or from the PNG files of a folder in their order");

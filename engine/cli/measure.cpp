@@ -91,7 +91,6 @@ int run(MeasureArguments a) {
   config.prompt = "a slow green aurora over mountains";
   config.cache = a.cache.c_str();
   config.kv_cache = a.kv_cache.c_str();
-  config.cache_threshold = config.guidance_scale = FC_AUTO;
   config.width = a.engine.size.width;
   config.height = a.engine.size.height;
   fc_stream* opened = nullptr;

@@ -3,6 +3,8 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include "process_end.h"
+
 namespace flowcache {
 namespace {
 
@@ -42,6 +44,7 @@ at::Tensor run_packed(const at::Tensor& x, const at::Tensor& weight, const at::T
 Linear::Linear(const at::Tensor& weight, const at::Tensor& bias, Precision precision, at::Device device,
                int64_t rows)
     : weight_(weight, precision, device), out_(weight.size(0)) {
+  stop_at_process_end();
   if (bias.defined()) bias_ = bias.to(device, precision.compute, false, true);
   if (!device.is_cpu() || weight_.scale.defined() || !pack_operator() || !run_operator()) return;
   try {  // tried once: a processor without the instructions refuses bf16 here

@@ -12,6 +12,7 @@
 
 #include "networks/matrix.h"
 #include "package/safetensors.h"
+#include "process_end.h"
 
 namespace flowcache {
 
@@ -39,15 +40,18 @@ class Parameters {
   // Copies every tensor to `device`. Throws FC_ERROR_MODEL with all that does not fit; `what` names the file.
   void load(const WeightMap& weights, Precision precision, at::Device device, const std::string& what) {
     check_weights(weights, specs_, what);
-    for (size_t i = 0; i < slots_.size(); ++i)
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      stop_at_process_end();
       if (slots_[i].tensor || slots_[i].matrix)
         fill(slots_[i], weights.at(specs_[i].name), precision, device);
+    }
   }
 
   // The same with random values of a trained network's order of magnitude, to exercise a shape without a
   // checkpoint.
   void load_random(Precision precision, at::Device device) {
     for (size_t i = 0; i < slots_.size(); ++i) {
+      stop_at_process_end();
       if (!slots_[i].tensor && !slots_[i].matrix) continue;
       // Drawn as fp32, so that the same seed gives the same network in every precision.
       const at::Tensor drawn =

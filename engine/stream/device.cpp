@@ -5,13 +5,20 @@
 #include <ATen/Parallel.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
+#include <omp.h>
 
 #include <cstdlib>
 #include <mutex>
+#include <thread>
+#include <vector>
 
 #include "error.h"
+#include "headroom.h"
 #include "log.h"
 #include "stream/cpu_report.h"
+
+// In LibTorch where it was built with MKL. Returns what held for this thread; 0: the process's number.
+extern "C" int MKL_Set_Num_Threads_Local(int count) __attribute__((weak));
 
 namespace flowcache {
 
@@ -90,9 +97,57 @@ void warn_of_spinning_threads(at::Device device) {
         "this program and whatever runs beside it; set it before the program starts");
 }
 
-void use_threads(unsigned threads) {
-  const int wanted = static_cast<int>(threads);
-  if (at::get_num_threads() != wanted) at::set_num_threads(wanted);
+namespace {
+
+// libgomp ends the process where the system refuses it a thread, so they are tried first; once for each
+// calling thread, as each has threads of its own.
+void try_threads(int count) {
+  thread_local int granted = 1;
+  if (count <= granted) return;
+  std::vector<std::thread> tried;
+  std::mutex hold;  // all of them at once
+  std::unique_lock lock(hold);
+  std::string refusal;
+  try {
+    for (int i = 1; i < count; ++i) tried.emplace_back([&hold] { const std::lock_guard wait(hold); });
+  } catch (const std::exception& error) {
+    refusal = error.what();
+  }
+  lock.unlock();
+  for (std::thread& one : tried) one.join();
+  if (!refusal.empty())
+    throw Error(FC_ERROR_MEMORY, "the system gave " + std::to_string(tried.size() + 1) + " of " +
+                                     std::to_string(count) + " threads (" + refusal +
+                                     "): lower threads, or raise its limits (ulimit -u, -v)");
+  granted = count;
+}
+
+// The thread's number of the program's own. LibTorch sets it when a thread first needs it, and knows that
+// twice, in itself and in what its headers put here: both must have happened before the number is changed.
+int own_threads() {
+  at::internal::lazy_init_num_threads();
+  return at::get_num_threads();
+}
+
+}  // namespace
+
+void ensure_threads() {
+  try_threads(own_threads());
+}
+
+// Not at::set_num_threads(), which changes more than this thread's number.
+ArithmeticThreads::ArithmeticThreads(unsigned threads) {
+  if (!has_headroom()) throw Error(FC_ERROR_MEMORY, out_of_memory);
+  before_ = own_threads();
+  const int wanted = static_cast<int>(std::max(1u, threads));
+  try_threads(wanted);
+  omp_set_num_threads(wanted);
+  mkl_before_ = MKL_Set_Num_Threads_Local ? MKL_Set_Num_Threads_Local(wanted) : 0;
+}
+
+ArithmeticThreads::~ArithmeticThreads() {
+  omp_set_num_threads(before_);
+  if (MKL_Set_Num_Threads_Local) MKL_Set_Num_Threads_Local(mkl_before_);
 }
 
 }  // namespace flowcache

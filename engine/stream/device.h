@@ -14,8 +14,9 @@ namespace flowcache {
 // "cuda", "cuda:N" are taken at their word: FC_ERROR_DEVICE says why a GPU that was asked for cannot be had.
 at::Device choose_device(const std::string& name);
 
-// "auto" or "": bf16 where bf16_is_emulated() denies, else fp32. "fp32", "bf16"; "fp8": computes in bf16 with the
-// transformer's matrices kept in 8 bits, for what does not fit otherwise. FC_ERROR_ARGUMENT for anything else.
+// "auto" or "": bf16 where bf16_is_emulated() denies, else fp32. "fp32", "bf16"; "fp8": computes in bf16 with
+// the transformer's matrices kept in 8 bits, for what does not fit otherwise. FC_ERROR_ARGUMENT for anything
+// else.
 Precision choose_precision(const std::string& name, at::Device device);
 // Whether the device lacks instructions for products of bf16, which makes them slower than those of fp32.
 bool bf16_is_emulated(at::Device device);
@@ -25,11 +26,25 @@ const char* name_of(Precision precision);
 // Why no GPU is used, for people: "no NVIDIA driver: libcuda.so.1: cannot open …"; "" if one can be.
 std::string why_no_cuda();
 
-// Sets the calling thread's number of arithmetic threads (a thread-local setting of OpenMP), at least 1.
-void use_threads(unsigned threads);
+// The calling thread's number of arithmetic threads, for as long as this lives; then it is the program's own
+// again, as LibTorch may serve the program too. Throws FC_ERROR_MEMORY if the system refuses so many, or the
+// memory that they need.
+class ArithmeticThreads {
+ public:
+  explicit ArithmeticThreads(unsigned threads);
+  ~ArithmeticThreads();
+  ArithmeticThreads(const ArithmeticThreads&) = delete;
+  ArithmeticThreads& operator=(const ArithmeticThreads&) = delete;
 
-// Waits for what the calling thread has given the device to do; nothing on the CPU. A time that is measured without it
-// is that of giving the orders.
+ private:
+  int before_, mkl_before_;
+};
+
+// For arithmetic outside of that: throws FC_ERROR_MEMORY if the system refuses the thread's own number.
+void ensure_threads();
+
+// Waits for what the calling thread has given the device to do; nothing on the CPU. A time that is measured
+// without it is that of giving the orders.
 void wait_for(at::Device device);
 
 // Logs a warning if LibTorch's OpenMP threads spin at barriers: beside a video encoder that makes chunks

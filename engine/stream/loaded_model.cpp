@@ -21,7 +21,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   const c10::InferenceMode inference;
   allowed_isa();  // a bad limit is told at once, on a GPU too: some kernels always run on the CPU
   const unsigned threads = checked_threads(options.threads);
-  use_threads(threads);
+  const ArithmeticThreads arithmetic(threads);
   report("read", 0.0);
   auto model = std::make_shared<LoadedModel>();
   model->package = read_package(options.model);

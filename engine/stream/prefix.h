@@ -19,7 +19,7 @@
 
 namespace flowcache {
 
-// Immutable.
+// Immutable, but for reseed().
 class Prefix {
  public:
   // latents [C, F, h, w] fp32, F >= 1, of the video's size. Throws FC_ERROR_ARGUMENT: sizes, or a left-over
@@ -30,6 +30,9 @@ class Prefix {
   // encoder.
   static std::unique_ptr<Prefix> encode(const LoadedModel& model, const PictureSize& size,
                                         const at::Tensor& frames, uint64_t seed);
+
+  // The noise is that of another seed from now on.
+  void reseed(uint64_t seed) { seed_ = seed; }
 
   int64_t whole_chunks() const { return latents_.size(1) / chunk_frames_; }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "error.h"
+#include "process_end.h"
 #include "stream/device.h"
 #include "stream/stopwatch.h"
 #include "stream/stream_setup.h"
@@ -22,7 +23,7 @@ constexpr double share_of_playing_time = 0.8;
 Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& config)
     : model_(std::move(model)), seed_(config.seed) {
   const c10::InferenceMode inference;
-  use_threads(model_->threads);
+  const ArithmeticThreads threads(model_->threads);
   ResolvedConfig resolved = resolve(*model_, config);
   size_ = resolved.size;
   sampler_ = std::move(resolved.sampler);
@@ -48,6 +49,8 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
     prefix_ = Prefix::encode(*model_, size_, config.prefix, seed_);
   else if (config.prefix_latents.defined())
     prefix_ = std::make_unique<Prefix>(*model_, size_, config.prefix_latents, seed_);
+  default_threshold_ = resolved.default_threshold;
+  default_guidance_ = resolved.default_guidance;
   threshold_ = resolved.threshold;
   guidance_ = resolved.guidance;
   stats_.steps = schedule_.steps();
@@ -70,7 +73,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
 
 std::shared_ptr<const Chunk> Stream::next() {
   const c10::InferenceMode inference;
-  use_threads(model_->threads);
+  const ArithmeticThreads threads(model_->threads);
   if (!ended_.empty()) throw Error(FC_ENDED, ended_);
   if (governor_ && !rehearsed_) rehearse();
   call_watch_ = Stopwatch();
@@ -254,7 +257,11 @@ bool Stream::move_to_history(const LiveChunk& chunk) {
 }
 
 void Stream::reset(uint64_t seed) {
+  const c10::InferenceMode inference;
+  std::unique_ptr<DecoderState> decoder_state =
+      model_->decoder->open();  // may fail, and then nothing has changed
   seed_ = seed;
+  if (prefix_) prefix_->reseed(seed);
   ended_.clear();
   tick_open_ = false;
   tick_ = 0;
@@ -276,13 +283,13 @@ void Stream::reset(uint64_t seed) {
   for (const auto& kv : kv_) kv->reset();
   prompts_->restart();
   condition_ = nullptr;
-  decoder_state_ = model_->decoder->open();
+  decoder_state_ = std::move(decoder_state);
   seam_fade_.forget();
-  cancelled_ = false;
   const std::lock_guard lock(stats_mutex_);
   stats_.chunks = stats_.steps_computed = stats_.steps_reused = stats_.forced_computes = 0;
   stats_.kv_bytes = stats_.reuse_bytes = 0;
   stats_.last_chunk_seconds = stats_.last_decode_seconds = 0;
+  stats_.governor_level = 0;
 }
 
 void Stream::tune(double threshold, double guidance) {
@@ -320,6 +327,7 @@ void Stream::negative_prompt(const std::string& text) {
                 "a negative prompt needs guidance: open the stream with a guidance_scale other than 1");
   check_prompt(text);
   const c10::InferenceMode inference;
+  const ArithmeticThreads threads(model_->threads);
   const at::Tensor features = model_->text->encode(text).embedding;
   const std::lock_guard lock(negative_mutex_);
   negative_ = features;
@@ -371,6 +379,7 @@ StreamStats Stream::stats() const {
 }
 
 void Stream::check_cancelled() {
+  stop_at_process_end();
   if (cancelled_.exchange(false)) throw Error(FC_CANCELLED, "the stream was cancelled; call again to go on");
 }
 

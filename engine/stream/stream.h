@@ -61,11 +61,16 @@ class Stream {
   // Computes until the next chunk is finished and decoded. Throws FC_CANCELLED after cancel(): the next call
   // goes on where this one stopped.
   std::shared_ptr<const Chunk> next();
+  // Back to chunk 0: from here on the stream is what a fresh one with this seed, the prompts and the settings in
+  // force would be, frame by frame.
   void reset(uint64_t seed);
   void cancel() { cancelled_ = true; }      // any thread
   Prompts& prompts() { return *prompts_; }  // any thread
   // Negative leaves a value as it is. Throws FC_ERROR_ARGUMENT for an ε that a deadline steers. Any thread.
   void tune(double threshold, double guidance);
+  // What holds where nothing else was asked for.
+  double default_threshold() const { return default_threshold_; }
+  double default_guidance() const { return default_guidance_; }
   // Seconds that a chunk may take, for policies that a deadline steers; 0: most of the time that it plays.
   // Throws FC_ERROR_ARGUMENT for another policy. Any thread.
   void deadline(double seconds);
@@ -186,6 +191,7 @@ class Stream {
   Stopwatch call_watch_;  // since next() was called
   std::atomic<double> deadline_{0};
 
+  double default_threshold_ = 0, default_guidance_ = 1;
   std::atomic<double> threshold_{0}, guidance_{1};
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> guidance_changed_{false};

@@ -128,10 +128,10 @@ ResolvedConfig resolve(const LoadedModel& model, const StreamConfig& config) {
   resolved.guidance_policy = choose_guidance(cache).make();
   resolved.offloads = offloads(cache);
   resolved.kv = choose_kv(config.kv_cache.empty() ? package.cache.value("kv", "window") : config.kv_cache);
-  resolved.threshold = check_threshold(
-      config.threshold >= 0 ? config.threshold : default_threshold(package.cache, resolved.reuse));
-  resolved.guidance =
-      check_guidance(config.guidance >= 0 ? config.guidance : package.sampler.value("guidance_scale", 1.0));
+  resolved.default_threshold = default_threshold(package.cache, resolved.reuse);
+  resolved.default_guidance = package.sampler.value("guidance_scale", 1.0);
+  resolved.threshold = check_threshold(config.threshold >= 0 ? config.threshold : resolved.default_threshold);
+  resolved.guidance = check_guidance(config.guidance >= 0 ? config.guidance : resolved.default_guidance);
   if (package.family == "magi" && resolved.guidance != 1)
     throw Error(
         FC_ERROR_ARGUMENT,

@@ -15,8 +15,8 @@ struct ResolvedConfig {
   std::unique_ptr<GuidancePolicy> guidance_policy;  // may be null
   bool offloads = false;                            // what chunks keep waits in host memory
   KvChoice kv;
-  double threshold = 0;
-  double guidance = 1;
+  double threshold = 0, default_threshold = 0;
+  double guidance = 1, default_guidance = 1;
   int branches = 1;
   std::unique_ptr<Sampler> sampler;
   Schedule schedule{1, 1};

@@ -10,7 +10,7 @@ import pathlib
 
 import torch
 
-AUTO, NEXT_CHUNK = float("nan"), 2 ** 64 - 1
+NEXT_CHUNK = 2 ** 64 - 1
 WHEEL = "torch==2.11.0"  # TORCH_WHEEL in tools/setup.sh
 
 
@@ -51,7 +51,7 @@ class Stream:
         encoded = lambda word: word.encode() if word else None
         self._check(self.library.fc_engine_open(c.byref(make(EngineConfig, model=encoded(model and str(model)), threads=threads)),
                                                 None, None, c.byref(self.engine)))
-        config = make(StreamConfig, cache=encoded(cache), cache_threshold=AUTO, guidance_scale=AUTO, steps=steps, lag=lag)
+        config = make(StreamConfig, cache=encoded(cache), steps=steps, lag=lag)
         self._check(self.library.fc_stream_open(self.engine, c.byref(config), c.byref(self.stream)))
 
     def __enter__(self):

@@ -82,6 +82,7 @@ def parse():
         if getattr(args, name) < low:
             p.error(f"--{name.replace('_', '-')} {getattr(args, name)}: at least {low} is needed")
     args.export = args.export or args.work / "export"
+    args.export.mkdir(parents=True, exist_ok=True)  # now, not after hours of work
     return args
 
 

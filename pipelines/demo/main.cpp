@@ -10,6 +10,7 @@
 #include <string>
 
 #include "flowcache.h"
+#include "output_place.h"
 #include "run.h"
 #include "sleep_at_barriers.h"
 
@@ -116,6 +117,14 @@ int demo_main(const Options& options) {
   const uint64_t compared = std::min(frames, static_cast<uint64_t>(compare_seconds * fps));
   const auto sheet = demo::spread(frames, sheet_frames);
 
+  const std::string png =
+      options.out.substr(0, options.out.rfind('.') > options.out.rfind('/') + 1 ? options.out.rfind('.')
+                                                                                : std::string::npos) +
+      ".png";
+  for (const std::string& file : {options.out, png})
+    if (const std::string problem = flowcache::output_problem(file); !problem.empty())
+      return fail("cannot write " + file + ": " + problem);
+
   RunConfig config{.description = live_pipeline(options, frames),
                    .label = "live    ",
                    .total_frames = frames,
@@ -133,10 +142,6 @@ int demo_main(const Options& options) {
               waited + cached.first_frame_seconds, static_cast<unsigned long long>(cached.frames),
               static_cast<unsigned long long>(cached.stats.repeated));
 
-  const std::string png =
-      options.out.substr(0, options.out.rfind('.') > options.out.rfind('/') + 1 ? options.out.rfind('.')
-                                                                                : std::string::npos) +
-      ".png";
   // Repeats are not kept, so there may be fewer pictures than frames.
   const uint64_t pictures = compared == frames ? cached.kept.last() + 1 : cached.frames;
   const std::string problem =

@@ -40,8 +40,7 @@ static int write_chunk(const fc_chunk* chunk, const char* prefix, unsigned* numb
 int main(int argc, char** argv) {
   if (argc != 4) return fprintf(stderr, "frames PROMPT CHUNKS PREFIX\n"), 2;
   fc_engine_config engine_config = {.size = sizeof engine_config}; /* the model that ships, on the best device */
-  fc_stream_config stream_config = {.size = sizeof stream_config, .prompt = argv[1], .seed = 1,
-                                    .cache_threshold = FC_AUTO, .guidance_scale = FC_AUTO};
+  fc_stream_config stream_config = {.size = sizeof stream_config, .prompt = argv[1], .seed = 1};
   fc_engine* engine = NULL;
   fc_stream* stream = NULL;
   if (fc_engine_open(&engine_config, NULL, NULL, &engine) != FC_OK) return fail("open");

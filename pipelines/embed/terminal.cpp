@@ -81,6 +81,8 @@ int main(int argc, char** argv) {
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
 
   // Any thread may set the prompt: it holds from the next chunk on, blended in over two.
+  gst_object_ref(source);
+  gst_object_ref(pipeline);
   std::thread typing([source, pipeline] {
     for (std::string line; std::getline(std::cin, line) && !line.empty();) {
       gboolean taken = FALSE;
@@ -89,7 +91,7 @@ int main(int argc, char** argv) {
     }
     gst_element_send_event(pipeline, gst_event_new_eos());
   });
-  typing.detach();  // it may wait for a line when the stream ends with an error
+  typing.detach();  // it may wait for a line when the stream ends with an error, so its references stay
 
   g_autoptr(GstBus) bus = gst_element_get_bus(pipeline);
   g_autoptr(GstMessage) end = gst_bus_timed_pop_filtered(bus, GST_CLOCK_TIME_NONE,

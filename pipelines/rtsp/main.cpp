@@ -58,6 +58,21 @@ void on_media(GstRTSPMediaFactory*, GstRTSPMedia* media, gpointer) {
   g_signal_connect(bus, "sync-message::error", G_CALLBACK(on_error), nullptr);
 }
 
+// Takes the generation down before the program ends: without viewers and their sessions nobody wants it any
+// more.
+void end_viewing(GstRTSPServer* server, GstRTSPSessionPool* pool) {
+  const auto remove_client = [](GstRTSPServer*, GstRTSPClient*, gpointer) { return GST_RTSP_FILTER_REMOVE; };
+  const auto remove_session = [](GstRTSPSessionPool*, GstRTSPSession*, gpointer) {
+    return GST_RTSP_FILTER_REMOVE;
+  };
+  g_list_free_full(gst_rtsp_server_client_filter(server, remove_client, nullptr), g_object_unref);
+  g_list_free_full(gst_rtsp_session_pool_filter(pool, remove_session, nullptr), g_object_unref);
+  for (int rounds = 0; rounds < 100 && viewers > 0; ++rounds) {
+    g_main_context_iteration(nullptr, FALSE);
+    g_usleep(10000);
+  }
+}
+
 gboolean on_signal(gpointer loop) {
   g_main_loop_quit(static_cast<GMainLoop*>(loop));
   return G_SOURCE_CONTINUE;
@@ -94,5 +109,6 @@ int main(int argc, char** argv) {
   g_unix_signal_add(SIGINT, on_signal, loop);
   g_unix_signal_add(SIGTERM, on_signal, loop);
   g_main_loop_run(loop);
+  end_viewing(server, pool);
   return 0;
 }

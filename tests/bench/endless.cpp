@@ -156,8 +156,6 @@ int main(int argc, char** argv) {
   stream_config.prompt = options.prompt;
   stream_config.cache = options.cache;
   stream_config.kv_cache = options.kv_cache;
-  stream_config.cache_threshold = FC_AUTO;
-  stream_config.guidance_scale = FC_AUTO;
   stream_config.seed = 1;
   fc_engine* engine = nullptr;
   fc_stream* stream = nullptr;

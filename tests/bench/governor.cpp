@@ -77,7 +77,6 @@ int main(int argc, char** argv) {
   config.size = sizeof config;
   config.prompt = "orange fire";
   config.cache = policy.c_str();
-  config.cache_threshold = config.guidance_scale = FC_AUTO;
   fc_engine* engine = nullptr;
   fc_stream* stream = nullptr;
   check(fc_engine_open(&engine_config, nullptr, nullptr, &engine));

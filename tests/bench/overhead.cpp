@@ -61,7 +61,6 @@ double engine_seconds(long frames) {
   engine_config.model = kModel;
   fc_stream_config stream_config{};
   stream_config.size = sizeof stream_config;
-  stream_config.cache_threshold = stream_config.guidance_scale = FC_AUTO;
   fc_engine* engine = nullptr;
   fc_stream* stream = nullptr;
   if (library->engine_open(&engine_config, nullptr, nullptr, &engine) != FC_OK ||

@@ -61,8 +61,6 @@ double engine_alone(const Options& options, const fc_model_info& model) {
   stream_config.size = sizeof stream_config;
   stream_config.prompt = options.prompt.c_str();
   stream_config.seed = std::strtoull(options.seed.c_str(), nullptr, 10);
-  stream_config.cache_threshold = FC_AUTO;
-  stream_config.guidance_scale = FC_AUTO;
   fc_engine* engine = nullptr;
   fc_stream* stream = nullptr;
   if (fc_engine_open(&engine_config, nullptr, nullptr, &engine) != FC_OK ||

@@ -186,6 +186,16 @@ TEST(Properties, ThresholdWhilePlayingIsInForceLater) {
   g_object_set(source.element(), "cache-threshold", -1.0, nullptr);  // back to the model's default
   for (int i = 0; i < 24; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
   EXPECT_EQ(stat_double(source.element(), "cache-threshold"), 0.1);
+  g_object_set(source.element(), "cache-threshold", 0.0, nullptr);  // no reuse at all
+  for (int i = 0; i < 24; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_EQ(stat_double(source.element(), "cache-threshold"), 0.0);
+}
+
+TEST(Properties, AThresholdOfZeroIsNoReuseFromTheStart) {
+  Source source("cache-threshold=0");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_EQ(stat_double(source.element(), "cache-threshold"), 0.0);
 }
 
 TEST(Properties, RefusedChangeIsAWarningAndTheStreamGoesOn) {

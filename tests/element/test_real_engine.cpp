@@ -141,6 +141,23 @@ TEST_F(RealEngine, FollowsAScriptAndHasADeadline) {
   g_remove(path);
 }
 
+/// In the child of a death test: a program that ends as scripts do, without a word to its pipelines.
+[[noreturn]] void exit_while_playing(const char* line, int pipelines) {
+  for (int i = 0; i < pipelines; ++i)
+    gst_element_set_state(gst_parse_launch(line, nullptr), GST_STATE_PLAYING);
+  g_usleep(1500000);
+  std::exit(0);
+}
+
+TEST_F(RealEngine, AProgramMayEndWhileItPlays) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(exit_while_playing("flowcachesrc prompt=fire cache=none ! fakesink sync=true", 1),
+              testing::ExitedWithCode(0), "");
+  // Two models, of which one waits for the other to be loaded.
+  EXPECT_EXIT(exit_while_playing("flowcachesrc prompt=fire cache=none is-live=false ! fakesink", 2),
+              testing::ExitedWithCode(0), "");
+}
+
 TEST_F(RealEngine, NullWhileAChunkIsMade) {
   GstElement* pipeline = gst_parse_launch("flowcachesrc ! fakesink", nullptr);
   ASSERT_NE(gst_element_set_state(pipeline, GST_STATE_PLAYING), GST_STATE_CHANGE_FAILURE);

@@ -41,6 +41,15 @@ bool may_write(const fc_engine& engine, const fc_planes& planes) {
   return is_primary != nullptr && is_primary(planes.plane[0]) != 0;
 }
 
+constexpr double default_threshold = 0.1, default_guidance = 1;
+
+/// As flowcache.h has it: 0 is the default, FC_AUTO what `automatic` says, FC_NEVER a threshold of 0.
+double in_force(double given, double usual, double automatic) {
+  if (std::isnan(given)) return automatic;
+  if (given == FC_NEVER) return 0;
+  return given == 0 ? usual : given;
+}
+
 double easy_deadline(const fake::Options& o) {
   return 0.8 * o.frames * o.fps_d / o.fps_n;
 }
@@ -80,8 +89,8 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
   s->stats.steps = config->steps != 0 ? config->steps : engine->options.steps;
   s->stats.kv_budget = config->kv_budget != 0 ? config->kv_budget : 1000000;
   s->stats.kv_allocated = s->stats.kv_budget;
-  s->stats.cache_threshold = std::isnan(config->cache_threshold) ? 0.1 : config->cache_threshold;
-  s->stats.guidance_scale = std::isnan(config->guidance_scale) ? 1.0 : config->guidance_scale;
+  s->stats.cache_threshold = in_force(config->cache_threshold, default_threshold, default_threshold);
+  s->stats.guidance_scale = in_force(config->guidance_scale, default_guidance, default_guidance);
   s->stats.chunks_in_flight = 1;
   s->guided = s->stats.guidance_scale != 1.0;
   s->negative = config->negative_prompt == nullptr ? "" : config->negative_prompt;
@@ -118,11 +127,12 @@ const char* fc_stream_unknown_words(fc_stream* s) {
 
 fc_status fc_stream_tune(fc_stream* s, double threshold, double guidance) {
   std::lock_guard lock(s->mutex);
-  if (guidance != 1.0 && !std::isnan(guidance) && s->stats.guidance_scale == 1.0) {
+  guidance = in_force(guidance, default_guidance, s->stats.guidance_scale);
+  if (guidance != 1.0 && s->stats.guidance_scale == 1.0) {
     return fake::fail(FC_ERROR_ARGUMENT, "guidance cannot be switched on in a stream opened without it");
   }
-  if (!std::isnan(threshold)) s->stats.cache_threshold = threshold;
-  if (!std::isnan(guidance)) s->stats.guidance_scale = guidance;
+  s->stats.cache_threshold = in_force(threshold, default_threshold, s->stats.cache_threshold);
+  s->stats.guidance_scale = guidance;
   return FC_OK;
 }
 

@@ -17,7 +17,6 @@ class CudaApi : public Driver {
     fc_stream_config config{};
     config.size = sizeof config;
     config.prompt = "orange fire";
-    config.cache_threshold = config.guidance_scale = FC_AUTO;
     config.steps = 1;
     ASSERT_EQ(fc_stream_open(engine_, &config, &stream_), FC_OK) << fc_last_error();
     ASSERT_EQ(fc_stream_next(stream_, &chunk_), FC_OK) << fc_last_error();

@@ -72,8 +72,12 @@ if [[ -x build/pipelines/rtsp/flowcache-rtsp ]]; then
   }
   check "GStreamer plays it over UDP after the first was killed" view
   check "pictures that move" picture alive "$WORK/rtsp.raw" 160 96
+  more_than() { [[ $(grep -c "a viewer has come" "$WORK/rtsp.log") -gt $1 ]]; }
+  before=$(grep -c "a viewer has come" "$WORK/rtsp.log")
+  start watching ffmpeg -v error -rtsp_transport tcp -i "$url" -f null -
+  until_true more_than "$before"
   stop "$rtsp" INT && status=0 || status=$?
-  check "Ctrl-C ends it well" test "$status" -eq 0
+  check "Ctrl-C ends it well, with a viewer" test "$status" -eq 0
 else
   skip "RTSP" "libgstrtspserver-1.0-dev was not installed when this was built"
 fi

@@ -23,8 +23,6 @@ Struct sized() {
 fc_stream_config default_stream() {
   auto config = sized<fc_stream_config>();
   config.prompt = "orange fire";
-  config.cache_threshold = FC_AUTO;
-  config.guidance_scale = FC_AUTO;
   config.steps = 4;
   return config;
 }
@@ -355,6 +353,107 @@ TEST_F(Api, PromptsCarryReceiptsAndNameUnknownWords) {
   change.text = "";
   EXPECT_EQ(fc_stream_prompt(stream, &change, nullptr), FC_OK) << "an empty prompt is a prompt";
   fc_stream_close(stream);
+}
+
+// All frames of a stream's next chunk.
+std::vector<uint8_t> next_pixels(fc_stream* stream) {
+  fc_chunk* chunk = nullptr;
+  EXPECT_EQ(fc_stream_next(stream, &chunk), FC_OK) << fc_last_error();
+  auto info = sized<fc_chunk_info>();
+  fc_chunk_describe(chunk, &info);
+  std::vector<uint8_t> all(size_t{4} * info.width * info.height * info.frames);
+  auto planes = sized<fc_planes>();
+  planes.stride[0] = 4 * info.width;
+  for (uint32_t i = 0; i < info.frames; ++i) {
+    planes.plane[0] = all.data() + all.size() / info.frames * i;
+    EXPECT_EQ(fc_chunk_write(chunk, i, &planes), FC_OK) << fc_last_error();
+  }
+  fc_chunk_unref(chunk);
+  return all;
+}
+
+TEST_F(Api, AStreamThatIsResetIsAFreshOneWithEveryKvPolicy) {
+  auto policy = sized<fc_policy_info>();
+  for (uint32_t i = 0; fc_policy_describe(i, &policy) == FC_OK; ++i) {
+    if (policy.kind != FC_POLICY_KV) continue;
+    fc_stream_config config = default_stream();
+    config.steps = 2;
+    config.kv_cache = policy.name;
+    config.seed = 3;
+    fc_stream *fresh = nullptr, *used = nullptr;
+    ASSERT_EQ(fc_stream_open(engine, &config, &fresh), FC_OK) << fc_last_error();
+    config.seed = 4;
+    ASSERT_EQ(fc_stream_open(engine, &config, &used), FC_OK) << fc_last_error();
+    next_pixels(used);
+    ASSERT_EQ(fc_stream_reset(used, 3), FC_OK) << policy.name << ": " << fc_last_error();
+    EXPECT_EQ(next_pixels(used), next_pixels(fresh)) << policy.name;
+    fc_stream_close(fresh);
+    fc_stream_close(used);
+  }
+}
+
+// What holds in a stream that is opened with these.
+fc_stream_stats in_force(fc_engine* engine, double threshold, double guidance, const char* cache = nullptr) {
+  fc_stream_config config = default_stream();
+  config.cache = cache;
+  config.cache_threshold = threshold;
+  config.guidance_scale = guidance;
+  fc_stream* stream = nullptr;
+  auto stats = sized<fc_stream_stats>();
+  EXPECT_EQ(fc_stream_open(engine, &config, &stream), FC_OK) << fc_last_error();
+  EXPECT_EQ(fc_stream_get_stats(stream, &stats), FC_OK);
+  fc_stream_close(stream);
+  return stats;
+}
+
+TEST_F(Api, ZeroIsTheDefaultAndNeverIsAWordOfItsOwn) {
+  auto model = sized<fc_model_info>();
+  ASSERT_EQ(fc_engine_describe(engine, &model), FC_OK);
+  const fc_stream_stats zero = in_force(engine, 0, 0), automatic = in_force(engine, FC_AUTO, FC_AUTO);
+  EXPECT_EQ(zero.cache_threshold, automatic.cache_threshold);
+  EXPECT_EQ(zero.guidance_scale, model.guidance_scale);
+  EXPECT_EQ(zero.kv_allocated, automatic.kv_allocated) << "as many branches";
+  EXPECT_GT(in_force(engine, 0, 0, "teacache").cache_threshold, 0) << "the policy's own";
+  EXPECT_EQ(in_force(engine, FC_NEVER, 0).cache_threshold, 0);
+  EXPECT_EQ(in_force(engine, 0, 1).guidance_scale, 1);
+}
+
+TEST_F(Api, TuningToZeroGoesBackToTheDefault) {
+  fc_stream_config config = default_stream();
+  config.cache = "teacache";
+  config.guidance_scale = 3;
+  fc_stream* stream = nullptr;
+  ASSERT_EQ(fc_stream_open(engine, &config, &stream), FC_OK) << fc_last_error();
+  const auto now = [&] {
+    auto stats = sized<fc_stream_stats>();
+    EXPECT_EQ(fc_stream_get_stats(stream, &stats), FC_OK);
+    return stats;
+  };
+  const double own = now().cache_threshold;
+  ASSERT_EQ(fc_stream_tune(stream, 0.75, FC_AUTO), FC_OK);
+  EXPECT_EQ(now().cache_threshold, 0.75);
+  EXPECT_EQ(now().guidance_scale, 3);
+  ASSERT_EQ(fc_stream_tune(stream, FC_NEVER, 2), FC_OK);
+  EXPECT_EQ(now().cache_threshold, 0);
+  EXPECT_EQ(now().guidance_scale, 2);
+  ASSERT_EQ(fc_stream_tune(stream, 0, 0), FC_OK);
+  EXPECT_EQ(now().cache_threshold, own);
+  EXPECT_EQ(now().guidance_scale, 1);
+  EXPECT_EQ(fc_stream_tune(stream, -0.5, FC_AUTO), FC_ERROR_ARGUMENT);
+  EXPECT_EQ(fc_stream_tune(stream, FC_AUTO, FC_NEVER), FC_ERROR_ARGUMENT) << "a scale is never negative";
+  fc_stream_close(stream);
+}
+
+TEST_F(Api, CalibrationLooksAtItsFileBeforeTheWork) {
+  const fc_stream_config config = default_stream();
+  const char* prompt = "fire";
+  int calls = 0;
+  const auto count = [](void* user, const char*, double) { return ++*static_cast<int*>(user), 0; };
+  for (const char* file : {"/nonexistent/curve.json", "/tmp", ""}) {
+    EXPECT_EQ(fc_engine_calibrate(engine, &config, &prompt, 1, 2, count, &calls, file), FC_ERROR_NOT_FOUND);
+    EXPECT_TRUE(says("cannot write")) << fc_last_error();
+  }
+  EXPECT_EQ(calls, 0);
 }
 
 TEST_F(Api, StreamsRefuseBadValuesInWords) {

@@ -107,7 +107,7 @@ TEST(Taehv, BadConfigIsNamed) {
 
 const WordsEncoder& words() {
   static const json section = {{"vocabulary", {"<pad>", "fire", "ocean", "slow", "star", "stars", "golden"}},
-                               {"synonyms", {{"flames", "fire"}, {"sunset", "golden ocean"}}},
+                               {"synonyms", {{"flames", "fire"}, {"sunset", "golden ocean"}, {"the", ""}}},
                                {"max_length", 4}};
   static const WordsEncoder encoder(
       section, {{"token_embedding.weight", at::arange(14, at::kFloat).view({7, 2})}}, at::kCPU);
@@ -125,17 +125,28 @@ TEST(Words, LooksUpInOrder) {
       {"", {}, {}},
       {"slow FIRE", {3, 1}, {}},
       {"fire,ocean;slow", {1, 2, 3}, {}},
-      {"flames", {1}, {}},       // synonym
-      {"sunset", {6, 2}, {}},    // synonym of two words
-      {"oceam", {2}, {}},        // replaced
-      {"ocan", {2}, {}},         // deleted
-      {"ocxean", {2}, {}},       // inserted
-      {"starr", {}, {"starr"}},  // one edit from star and from stars
-      {"stars", {5}, {}},        // exact beats near
-      {"fir", {}, {"fir"}},      // too short to guess
-      {"fire fire fire fire ocean", {1, 1, 1, 1}, {}},
+      {"flames", {1}, {}},                                     // synonym
+      {"sunset", {6, 2}, {}},                                  // synonym of two words
+      {"oceam", {2}, {}},                                      // replaced
+      {"ocan", {2}, {}},                                       // deleted
+      {"ocxean", {2}, {}},                                     // inserted
+      {"starr", {}, {"starr"}},                                // one edit from star and from stars
+      {"stars", {5}, {}},                                      // exact beats near
+      {"fir", {}, {"fir"}},                                    // too short to guess
+      {"fire fire fire fire ocean", {1, 1, 1, 1}, {"ocean"}},  // the fifth word is dropped
+      {"fire slow fire slow slow fire", {1, 3, 1, 3}, {}},     // as others of its kind are not
+      {"the sunset sunset the sunset", {6, 2, 6, 2}, {}},      // "the" takes no place
       {"two dogs, two cats", {}, {"two", "dogs", "cats"}},
-      {"f\xc3\xa9u fire 42", {1}, {"f", "u"}},  // letters beyond a-z separate
+      {"f\xc3\xa9u fire 42", {1}, {"f\xc3\xa9u", "42"}},  // letters beyond a-z are letters
+      {"\xd0\x9e\xd0\x93\xd0\x9e\xd0\x9d\xd0\xac fire",
+       {1},
+       {"\xd0\xbe\xd0\xb3\xd0\xbe\xd0\xbd\xd1\x8c"}},           // ОГОНЬ
+      {"fire\xe3\x80\x81\xe7\x81\xab", {1}, {"\xe7\x81\xab"}},  // fire、火
+      {"\xe2\x80\x9c"
+       "fire\xe2\x80\x9d\xe2\x80\xa6ocean",
+       {1, 2},
+       {}},                                                    // “fire”…ocean
+      {"fire\xf0\x9f\x94\xa5", {}, {"fire\xf0\x9f\x94\xa5"}},  // an emoji at its end
   };
   for (const Prompt& prompt : table) {
     std::vector<std::string> unknown;

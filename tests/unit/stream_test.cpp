@@ -2,6 +2,7 @@
 // Properties of a stream that must hold whatever the model is.
 #include "stream/stream.h"
 
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
@@ -166,6 +167,23 @@ TEST_P(EveryLag, HistoryStaysWithinItsBudgetAndTheBufferDoesNotGrow) {
     }
     EXPECT_EQ(stream.stats().kv_bytes, stream.stats().kv_budget) << kv << " fills its budget";
   }
+}
+
+// LibTorch may serve the rest of the program, too.
+TEST(Stream, LeavesTheProgramsNumberOfThreadsAlone) {
+  const auto model = tiny_model();
+  const int before = at::get_num_threads();
+  at::set_num_threads(3);
+  Stream stream(model, stream_config("none"));  // one thread
+  EXPECT_EQ(at::get_num_threads(), 3);
+  int inside = 0;
+  stream.watch_computed([&](const ChunkStep&, const at::Tensor&) { inside = at::get_num_threads(); });
+  stream.next();
+  EXPECT_EQ(inside, 1);
+  EXPECT_EQ(at::get_num_threads(), 3);
+  std::thread([&] { inside = at::get_num_threads(); }).join();
+  EXPECT_EQ(inside, 3) << "of threads that begin later";
+  at::set_num_threads(before);
 }
 
 TEST(Stream, ABudgetThatHoldsEverythingEqualsFull) {

@@ -11,6 +11,7 @@
 #include "cache/kv/compact.h"
 #include "cache/kv/rebase.h"
 #include "error.h"
+#include "process_end.h"
 
 namespace flowcache {
 namespace {
@@ -51,7 +52,7 @@ struct KvStore::Impl {
   at::Tensor buffer;  // [layers, K|V, kv_heads, capacity, head_dim]
   at::Tensor origin;  // [layers, kv_heads, capacity, 1] int64, on the CPU
   at::Tensor
-      queries;  // [layers, heads, wanted, head_dim] of the last append; made at the first, kept from then on
+      queries;  // [layers, heads, wanted, head_dim] of the last append; made at the first, kept until a reset
   at::Tensor scratch, origin_scratch;
   at::Tensor change;                     // [history] fp32, on the CPU; undefined while nobody gives it
   std::unique_ptr<RebasedKeys> rebased;  // only if the policy closes gaps
@@ -108,6 +109,7 @@ void KvStore::Impl::admit(int64_t chunk, int64_t first_frame) {
 }
 
 KeyValue KvStore::Impl::append(const InFlight& one, int layer, const at::Tensor& q, const KeyValue& own) {
+  stop_at_process_end();  // every family comes by here once a layer
   const std::array<int64_t, 3> shape = {geometry.kv_heads, geometry.tokens_per_chunk, geometry.head_dim};
   if (layer < 0 || layer >= geometry.layers || own.k.sizes() != shape || own.v.sizes() != shape) {
     std::ostringstream what;
@@ -256,7 +258,7 @@ void KvStore::reset() {
   s.history = 0;
   s.change = at::Tensor();
   if (s.rebased) s.rebased->reset();
-  if (s.queries.defined()) s.queries.zero_();
+  s.queries = at::Tensor();
   s.policy->begin(s.geometry.tokens_per_frame, s.geometry.tokens_per_chunk, s.budget);
 }
 

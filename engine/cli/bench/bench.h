@@ -12,10 +12,10 @@ namespace flowcache::cli {
 
 struct BenchCase {
   std::string cache = "none", kv_cache;  // policy specs
-  double threshold = FC_AUTO;
+  double threshold = 0;  // 0, here and below: the model's
   uint64_t kv_budget = 0;
   uint32_t steps = 0, lag = 0;
-  double guidance = FC_AUTO;
+  double guidance = 0;
   uint32_t clean_context = 0;
   std::string name() const;
   // Cases that differ only in caching share the uncached video they are compared with.

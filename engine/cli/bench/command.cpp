@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // flowcache bench: policies x thresholds x budgets x schedules, side by side in one run.
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <memory>
 
@@ -16,10 +18,10 @@ struct BenchArguments {
   EngineChoice engine;
   std::string json, html;
   std::vector<std::string> caches = {"flowcache"}, kv_caches = {""}, prompts;
-  std::vector<double> thresholds;
+  std::vector<double> thresholds = {0};
   std::vector<uint64_t> budgets = {0};
   std::vector<uint32_t> lags = {0}, steps = {0}, clean = {0};
-  double guidance = FC_AUTO;
+  double guidance = 0;
   int chunks = 6;
   uint64_t seed = 1;
   bool quick = false;
@@ -37,7 +39,6 @@ BenchPlan make_plan(const BenchArguments& a) {
     plan.prompts.resize(1);
     plan.chunks = std::min(plan.chunks, 2);
   }
-  const std::vector<double> thresholds = a.thresholds.empty() ? std::vector<double>{FC_AUTO} : a.thresholds;
   for (const uint32_t steps : a.steps)
     for (const uint32_t lag : a.lags) {
       BenchCase reference;
@@ -46,7 +47,7 @@ BenchPlan make_plan(const BenchArguments& a) {
       reference.guidance = a.guidance;
       plan.cases.push_back(reference);
       for (const auto& cache : a.caches)
-        for (const double threshold : cache == "none" ? std::vector<double>{FC_AUTO} : thresholds)
+        for (const double threshold : cache == "none" ? std::vector<double>{0} : a.thresholds)
           for (const auto& kv : a.kv_caches)
             for (const uint64_t budget : a.budgets)
               for (const uint32_t clean : a.clean) {
@@ -59,11 +60,14 @@ BenchPlan make_plan(const BenchArguments& a) {
 
 void save(const std::string& file, const std::string& text) {
   std::ofstream out(file, std::ios::binary);
-  if (!(out << text) || !out.flush()) throw std::runtime_error("cannot write " + file);
+  if (!(out << text) || !out.flush())
+    throw std::runtime_error("cannot write " + file + ": " + std::strerror(errno));
   std::fprintf(stderr, "wrote %s\n", file.c_str());
 }
 
 int run(const BenchArguments& a) {
+  for (const std::string& file : {a.json, a.html})
+    if (!file.empty()) check_output(file, "");
   const OwnedEngine engine = a.engine.open();
   fc_model_info model{};
   model.size = sizeof model;
@@ -96,8 +100,10 @@ Command add_bench(CLI::App& app) {
       ->capture_default_str();
   command
       ->add_option("--cache-threshold", a->thresholds,
-                   "Thresholds to try with each policy; default: the policy's own")
-      ->delimiter(',');
+                   "Thresholds to try with each policy; 0: the policy's own")
+      ->delimiter(',')
+      ->check(CLI::Range(0.0, 10.0))
+      ->capture_default_str();
   command->add_option("--kv-cache", a->kv_caches, "KV policies")->delimiter(';');
   command->add_option("--kv-budget", a->budgets, "KV budgets, with suffixes like 8MB")
       ->delimiter(',')
@@ -110,7 +116,7 @@ Command add_bench(CLI::App& app) {
                    "Clean pass of finished chunks: 0 the model's way, 1 no, 2 yes")
       ->delimiter(',')
       ->check(CLI::Range(0, 2));
-  command->add_option("--guidance", a->guidance, "Scale of classifier-free guidance; default: the model's")
+  command->add_option("--guidance", a->guidance, "Scale of classifier-free guidance; 0: the model's")
       ->check(CLI::Range(0.0, 50.0));
   command->add_option("--prompt", a->prompts, "Prompts; may be given several times");
   command->add_option("--chunks", a->chunks, "Chunks per prompt")

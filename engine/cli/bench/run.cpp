@@ -83,7 +83,7 @@ Made make_chunk(fc_stream* stream) {
 std::string BenchCase::name() const {
   std::string text = cache;
   char part[64];
-  if (!std::isnan(threshold) && cache != "none") {
+  if (threshold != 0 && cache != "none") {
     std::snprintf(part, sizeof part, " eps=%g", threshold);
     text += part;
   }
@@ -96,8 +96,7 @@ std::string BenchCase::name() const {
 }
 
 bool BenchCase::same_video(const BenchCase& other) const {
-  return steps == other.steps && lag == other.lag &&
-         (guidance == other.guidance || (std::isnan(guidance) && std::isnan(other.guidance)));
+  return steps == other.steps && lag == other.lag && guidance == other.guidance;
 }
 
 std::vector<BenchResult> run_bench(fc_engine* engine, const BenchPlan& plan,

@@ -5,6 +5,7 @@
 #include "networks/row_ranges.h"
 #include "package/fields.h"
 #include "place_pixels.h"
+#include "process_end.h"
 
 namespace flowcache {
 namespace {
@@ -19,6 +20,8 @@ struct Config {
 
   static Config from_json(const nlohmann::json& json) {
     const Fields fields(json, "taehv decoder", "config");
+    fields.none_like({"latent_channels", "patch_size", "n_f", "mem_blocks", "decoder_time_upscale",
+                      "slice_frames", "frames_to_trim", "latent_scale", "width", "encoder_time_downscale"});
     Config c;
     c.latent_channels = fields.integer("latent_channels", 1, 1024, c.latent_channels);
     c.patch_size = fields.integer("patch_size", 1, 16, c.patch_size);
@@ -239,6 +242,7 @@ at::Tensor Taehv::decode_slice(const at::Tensor& latents, TaehvState& state) con
   x = first_(x.to(compute_).contiguous(at::MemoryFormat::ChannelsLast)).relu_();
   size_t memory = 0;
   for (const Stage& stage : stages_) {
+    stop_at_process_end();
     for (const MemBlock& block : stage.blocks) x = remember(block, x, state.last[memory++]);
     if (&stage != &stages_.back()) x = stage.grow(x, /*relu=*/false);
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/decoders/vit_3d.h"
 
+#include "process_end.h"
+
 namespace flowcache {
 
 namespace {
@@ -62,6 +64,7 @@ at::Tensor Vit3d::forward(const at::Tensor& cells) const {
   at::Tensor x = at::cat({class_token_.view({1, shape_.dim}), cells.reshape({-1, shape_.dim})});
   x = x + positions(cells.size(0), cells.size(1), cells.size(2));
   for (const Block& b : blocks_) {
+    stop_at_process_end();
     x = x + attend(b, x);
     const at::Tensor y = at::layer_norm(x, {shape_.dim}, b.norm, b.norm_bias, eps);
     x = x + at::linear(at::gelu(at::linear(y, b.fc1, b.fc1_bias)), b.fc2, b.fc2_bias);

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "process_end.h"
+
 namespace flowcache::wan_vae {
 namespace {
 
@@ -184,7 +186,10 @@ std::unique_ptr<Layer> output_head(Builder& builder, const std::string& name, in
 }
 
 at::Tensor run(const Layers& layers, at::Tensor x, Memory& memory) {
-  for (const auto& layer : layers) x = layer->forward(std::move(x), memory);
+  for (const auto& layer : layers) {
+    stop_at_process_end();
+    x = layer->forward(std::move(x), memory);
+  }
   memory.first = false;
   return x;
 }

@@ -1,28 +1,47 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/text/sentencepiece_tokenizer.h"
 
-#include <sentencepiece_processor.h>
+#include <dlfcn.h>
 
+#include <algorithm>
 #include <string>
 
 #include "error.h"
+#include "networks/text/piece_model.h"
 
 namespace flowcache {
+namespace {
 
-struct SentencePieceTokenizer::Impl {
-  sentencepiece::SentencePieceProcessor processor;
-};
+// Beside the file that this code is in, or from a test's folder in the folder of the engine.
+std::unique_ptr<PieceModel> open_module() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<void*>(&open_module), &info) == 0 || !info.dli_fname) info.dli_fname = "./";
+  const auto folder = std::filesystem::path(info.dli_fname).parent_path();
+  std::string reasons;
+  for (const auto& place : {folder, folder / "../../engine"}) {
+    const std::string file = (place / piece_model_file).string();
+    void* module = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);  // and never closed
+    if (!module) {
+      reasons += (reasons.empty() ? "" : "; ") + std::string(dlerror());
+      continue;
+    }
+    if (void* make = dlsym(module, piece_model_function))
+      return std::unique_ptr<PieceModel>(reinterpret_cast<PieceModel* (*)()>(make)());
+  }
+  throw Error(FC_ERROR_NOT_FOUND,
+              "the tokenizer's library cannot be opened: " + reasons + ": install the engine whole");
+}
 
-SentencePieceTokenizer::SentencePieceTokenizer(const std::filesystem::path& file)
-    : impl_(std::make_unique<Impl>()) {
+}  // namespace
+
+SentencePieceTokenizer::SentencePieceTokenizer(const std::filesystem::path& file) {
   if (!std::filesystem::is_regular_file(file))
     throw Error(FC_ERROR_NOT_FOUND, "tokenizer " + file.string() +
                                         " does not exist: download it beside the text encoder's weights");
-  const auto status = impl_->processor.Load(file.string());
-  if (!status.ok())
-    throw Error(FC_ERROR_MODEL,
-                "tokenizer " + file.string() + " is not a SentencePiece model: " + status.ToString());
-  if (impl_->processor.eos_id() < 0)
+  model_ = open_module();
+  if (const std::string problem = model_->load(file.string()); !problem.empty())
+    throw Error(FC_ERROR_MODEL, "tokenizer " + file.string() + " is not a SentencePiece model: " + problem);
+  if (model_->eos_id() < 0)
     throw Error(FC_ERROR_MODEL, "tokenizer " + file.string() +
                                     " has no end-of-sequence piece: it is not the tokenizer of a T5 encoder");
 }
@@ -33,22 +52,33 @@ std::vector<int64_t> SentencePieceTokenizer::encode(std::string_view text, int64
   if (max_length < 1)
     throw Error(FC_ERROR_ARGUMENT,
                 "tokenizer: max_length " + std::to_string(max_length) + " must be at least 1");
-  std::vector<int> pieces;
-  const auto status = impl_->processor.Encode(std::string(text), &pieces);
-  if (!status.ok()) throw Error(FC_ERROR_INTERNAL, "tokenizer: " + status.ToString());
-  if (static_cast<int64_t>(pieces.size()) > max_length - 1)
-    pieces.resize(static_cast<size_t>(max_length - 1));
-  std::vector<int64_t> ids(pieces.begin(), pieces.end());
-  ids.push_back(impl_->processor.eos_id());
+  std::vector<int64_t> ids;
+  for (const PieceModel::Piece& piece : model_->encode(std::string(text))) {
+    if (static_cast<int64_t>(ids.size()) == max_length - 1) break;
+    ids.push_back(piece.id);
+  }
+  ids.push_back(model_->eos_id());
   return ids;
 }
 
+size_t SentencePieceTokenizer::fits(std::string_view text, int64_t max_length) const {
+  const auto pieces = model_->encode(std::string(text));
+  if (static_cast<int64_t>(pieces.size()) <= max_length - 1) return text.size();
+  return max_length > 1 ? std::min(pieces[static_cast<size_t>(max_length - 2)].end, text.size()) : 0;
+}
+
+bool SentencePieceTokenizer::knows(std::string_view text) const {
+  const auto pieces = model_->encode(std::string(text));
+  return std::any_of(pieces.begin(), pieces.end(),
+                     [&](const auto& piece) { return !model_->is_unknown(piece.id); });
+}
+
 int64_t SentencePieceTokenizer::pad_id() const {
-  return std::max(impl_->processor.pad_id(), 0);
+  return std::max(model_->pad_id(), 0);
 }
 
 int64_t SentencePieceTokenizer::vocabulary() const {
-  return impl_->processor.GetPieceSize();
+  return model_->size();
 }
 
 }  // namespace flowcache

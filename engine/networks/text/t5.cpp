@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "error.h"
+#include "process_end.h"
 
 namespace flowcache {
 namespace {
@@ -186,6 +187,7 @@ at::Tensor T5Encoder::encode(const at::Tensor& ids, const at::Tensor& mask) cons
                                               : -3.3895313892515355e38;
   at::Tensor x = embedding_.index_select(0, index), bias;
   for (const Block& block : blocks_) {
+    stop_at_process_end();
     if (!bias.defined() || !config_.shared_positions)
       bias = position_bias(block.positions, n).masked_fill(hidden_keys, lowest);
     x = x + attend(block, normalise(x, block.norm_attention), bias);

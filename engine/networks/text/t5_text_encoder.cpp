@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/text/t5_text_encoder.h"
 
+#include <set>
+
 #include "error.h"
 #include "networks/text/prompt_cleaning.h"
+#include "networks/text/prompt_words.h"
 #include "package/fields.h"
 
 namespace flowcache {
@@ -83,17 +86,29 @@ at::Tensor T5TextEncoder::run(const std::string& cleaned) const {
   return features.narrow(0, 0, std::min(features.size(0), max_length_)).contiguous();
 }
 
+// Words that the cleaning takes out, that come too late or that the tokenizer has no piece for.
+std::vector<std::string> T5TextEncoder::without_effect(std::string_view prompt,
+                                                       const std::string& cleaned) const {
+  const auto kept = prompt_words(std::string_view(cleaned).substr(0, tokenizer_.fits(cleaned, max_length_)));
+  const std::set<std::string> heard(kept.begin(), kept.end());
+  std::vector<std::string> words;
+  for (const std::string& word : prompt_words(clean_wan_prompt(prompt)))
+    if (!heard.contains(word) || !tokenizer_.knows(word)) add_once(words, word);
+  return words;
+}
+
 TextFeatures T5TextEncoder::encode(std::string_view prompt) const {
   const std::string cleaned = magi_ ? clean_magi_prompt(prompt) : clean_wan_prompt(prompt);
+  const std::vector<std::string> unknown = without_effect(prompt, cleaned);
   const std::lock_guard lock(mutex_);
   for (auto it = recent_.begin(); it != recent_.end(); ++it) {
     if (it->first != cleaned) continue;
     recent_.splice(recent_.begin(), recent_, it);
-    return {recent_.front().second, {}};
+    return {recent_.front().second, unknown};
   }
   recent_.emplace_front(cleaned, run(cleaned));
   if (recent_.size() > remembered) recent_.pop_back();
-  return {recent_.front().second, {}};
+  return {recent_.front().second, unknown};
 }
 
 }  // namespace flowcache

@@ -37,6 +37,7 @@ class T5TextEncoder final : public TextEncoder {
 
  private:
   at::Tensor run(const std::string& cleaned) const;
+  std::vector<std::string> without_effect(std::string_view prompt, const std::string& cleaned) const;
 
   ModelPackage package_;
   T5Config config_;

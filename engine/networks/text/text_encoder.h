@@ -12,7 +12,7 @@ namespace flowcache {
 
 struct TextFeatures {
   at::Tensor embedding;              // [n, text_dim] fp32, n >= 1
-  std::vector<std::string> unknown;  // words of the prompt that had no effect
+  std::vector<std::string> unknown;  // words of the prompt that have no effect: not known, or behind the last that fits
 };
 
 // Thread-safe.

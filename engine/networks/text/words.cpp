@@ -4,24 +4,11 @@
 #include <algorithm>
 
 #include "error.h"
+#include "networks/text/prompt_words.h"
 #include "package/fields.h"
 
 namespace flowcache {
 namespace {
-
-// Runs of ASCII letters, lower-cased; all other bytes separate, so UTF-8 needs no decoding.
-std::vector<std::string> split(std::string_view prompt) {
-  std::vector<std::string> words(1);
-  for (const char c : prompt) {
-    const char lower = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    if (lower >= 'a' && lower <= 'z')
-      words.back() += lower;
-    else if (!words.back().empty())
-      words.emplace_back();
-  }
-  if (words.back().empty()) words.pop_back();
-  return words;
-}
 
 // One letter inserted, deleted or replaced turns one into the other.
 bool one_edit_apart(std::string_view a, std::string_view b) {
@@ -63,9 +50,10 @@ void WordsEncoder::read_vocabulary(const nlohmann::json& section) {
 void WordsEncoder::read_synonyms(const nlohmann::json& section) {
   const Fields synonyms = fields_of(section).object("synonyms", /*optional=*/true);
   for (const auto& [word, target] : synonyms.raw().items()) {
-    if (!target.is_string()) synonyms.fail(word, "words of the vocabulary, or \"\" for a word without effect");
+    if (!target.is_string())
+      synonyms.fail(word, "words of the vocabulary, or \"\" for a word without effect");
     std::vector<int64_t> ids;
-    for (const std::string& one : split(target.get<std::string>())) {
+    for (const std::string& one : prompt_words(target.get<std::string>())) {
       const auto found = ids_.find(one);
       if (found == ids_.end()) synonyms.fail(word, "words of the vocabulary");
       ids.push_back(found->second);
@@ -86,13 +74,16 @@ std::optional<std::vector<int64_t>> WordsEncoder::look_up(const std::string& wor
 
 std::vector<int64_t> WordsEncoder::ids(std::string_view prompt, std::vector<std::string>& unknown) const {
   std::vector<int64_t> ids;
-  for (const std::string& word : split(prompt)) {
+  std::vector<std::string> heard;
+  for (const std::string& word : prompt_words(prompt)) {
     const auto found = look_up(word);
-    if (found)
-      ids.insert(ids.end(), found->begin(), found->end());
-    else if (std::find(unknown.begin(), unknown.end(), word) == unknown.end())
-      unknown.push_back(word);
+    const bool fits = found && (found->empty() || ids.size() < max_length_);
+    add_once(fits ? heard : unknown, word);
+    if (fits) ids.insert(ids.end(), found->begin(), found->end());
   }
+  std::erase_if(unknown, [&](const std::string& word) {
+    return std::find(heard.begin(), heard.end(), word) != heard.end();
+  });
   ids.resize(std::min(ids.size(), max_length_));
   return ids;
 }

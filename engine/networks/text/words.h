@@ -10,11 +10,11 @@
 
 namespace flowcache {
 
-// A prompt is lower-cased and split at everything that is not a letter a-z. A word of the vocabulary is
+// A prompt is split into prompt_words(). A word of the vocabulary is
 // taken; else a synonym becomes the words it stands for; else a word of 4 letters or more that is one edit (a
 // letter inserted, deleted or replaced) away from exactly one word of the vocabulary becomes that word;
 // anything else is unknown. The first max_length words count, the rest is dropped. No word at all gives the
-// padding's vector.
+// padding's vector. Unknown and dropped words are told (TextFeatures.unknown).
 class WordsEncoder final : public TextEncoder {
  public:
   // section: model.json's "text": vocabulary (its first word is the padding), synonyms (optional: word ->
@@ -27,7 +27,7 @@ class WordsEncoder final : public TextEncoder {
     return {vocabulary_.begin() + 1, vocabulary_.end()};
   }
 
-  // The prompt's ids, 1..max_length of them or none; appends the words that mean nothing, each once.
+  // The prompt's ids, 1..max_length of them or none; appends the words that have no effect, each once.
   std::vector<int64_t> ids(std::string_view prompt, std::vector<std::string>& unknown) const;
 
  private:

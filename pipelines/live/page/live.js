@@ -115,7 +115,7 @@ const heardOf = {
     if (index < 0) state.prompts.push(message);
     else state.prompts[index] = message;
     if (state.prompts.length > 100) state.prompts.shift();
-    if (message.unknown_words) notice("warning", `the model does not know “${message.unknown_words}”`);
+    if (message.unknown_words) notice("warning", `“${message.unknown_words}” has no effect: the model does not know it, or takes in no more words`);
     listPrompts();
   },
   offer: (message) => picture.offered(message).catch((error) => notice("error", `no picture: ${error.message}`)),
