@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "package/model.h"
 
-#include <fstream>
-#include <sstream>
-
 #include "error.h"
+#include "package/card.h"
 #include "package/fields.h"
 #include "package/files.h"
-#include "package/strict_json.h"
 
 namespace flowcache {
 namespace {
@@ -16,7 +13,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::string_view random_prefix = "random:";
-constexpr uint64_t max_model_json = 16 << 20;  // bytes; the vocabulary of a word encoder is the largest part
 
 struct Scales {
   int64_t time = 4, space = 8;
@@ -36,19 +32,6 @@ Scales decoder_scales(const Fields& decoder) {
     if (grow.get<bool>()) scales.time *= 2;
   }
   return scales;
-}
-
-std::string read_text(const fs::path& file) {
-  std::error_code error;
-  const uint64_t size = fs::file_size(file, error);
-  if (!error && size > max_model_json)
-    throw Error(FC_ERROR_MODEL, file.string() + " has " + std::to_string(size) +
-                                    " bytes; a model.json has at most " + std::to_string(max_model_json));
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  if (error || !in || !(text << in.rdbuf()))
-    throw Error(FC_ERROR_NOT_FOUND, file.string() + " cannot be read; pass the folder of a model");
-  return text.str();
 }
 
 fs::path model_json_of(const fs::path& given) {
@@ -84,20 +67,20 @@ void check_names(const Fields& root) {
   root.object("sampler").only({"kind", "steps", "lag", "shift", "guidance_scale", "denoising_step_list",
                                "clean_context", "prediction", "timestep_scale", "timestep_shift",
                                "warp_denoising_step", "shortcut", "overwrites_first_sample", "prefix_noise"});
-  root.object("cache", true).only({"reuse", "threshold", "kv", "history_chunks", "on_cut", "warmup"});
+  root.object("cache", true).only({"reuse", "threshold", "kv", "history_chunks", "on_cut", "warmup", "live"});
 }
 
-void read_video(const Fields& root, ModelPackage& out) {
-  const Fields video = root.object("video");
-  out.width = video.integer("width", 16, 8192);
-  out.height = video.integer("height", 16, 8192);
-  out.latent_frames_per_chunk = video.integer("latent_frames_per_chunk", 1, 256);
-  out.frames_per_chunk = video.integer("frames_per_chunk", 1, 4096);
-  const std::string rate = video.string("framerate", 32);
-  char rest = 0;
-  if (std::sscanf(rate.c_str(), "%5ld/%5ld%c", &out.fps_n, &out.fps_d, &rest) != 2 || out.fps_n < 1 ||
-      out.fps_d < 1 || out.fps_n > 1000 * out.fps_d)
-    video.fail("framerate", "a fraction like \"16/1\", of at most 1000 frames a second");
+void take(const ModelCard& card, ModelPackage& out) {
+  out.name = card.name;
+  out.family = card.family;
+  out.description = card.description;
+  out.license = card.license;
+  out.width = card.width;
+  out.height = card.height;
+  out.fps_n = card.fps_n;
+  out.fps_d = card.fps_d;
+  out.latent_frames_per_chunk = card.latent_frames_per_chunk;
+  out.frames_per_chunk = card.frames_per_chunk;
 }
 
 void read_latent_size(const Fields& root, ModelPackage& out) {
@@ -151,23 +134,13 @@ void check_cache(const Fields& cache) {
 ModelPackage read_package(const fs::path& given) {
   const bool random = given.string().starts_with(random_prefix);
   const fs::path file = model_json_of(random ? fs::path(given.string().substr(random_prefix.size())) : given);
-  json document;
-  const std::string text = read_text(file);
-  try {
-    document = parse_strict_json(text);
-  } catch (const std::exception& error) {
-    throw Error(FC_ERROR_MODEL, file.string() + " is not valid JSON: " + error.what());
-  }
+  json document = read_model_json(file);
   const Fields root(document, file.string(), "");
+  check_names(root);
   ModelPackage out;
+  take(read_card(root), out);
   out.folder = file.parent_path();
   out.random_weights = random;
-  out.name = root.string("name", 63);
-  out.family = root.string("family", 31);
-  out.description = root.string("description", 255, "");
-  out.license = root.string("license", 255, "");
-  check_names(root);
-  read_video(root, out);
   read_latent_size(root, out);
   check_sampler(root.object("sampler"));
   check_cache(root.object("cache", true));
