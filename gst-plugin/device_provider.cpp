@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "engine_library.h"
+#include "error.h"
 #include "log.h"
+#include "package/card.h"
 #include "source_state.h"
 
 using flowcache::gst::EngineLibrary;
@@ -33,6 +35,13 @@ static GstElement* device_create_element(GstDevice* device, const gchar* name) {
   return element;
 }
 
+/// Another model in an element that is there, in NULL or READY. False for other elements, and while it plays.
+static gboolean device_reconfigure_element(GstDevice* device, GstElement* element) {
+  if (!FLOWCACHE_IS_SRC(element) || GST_STATE(element) > GST_STATE_READY) return FALSE;
+  g_object_set(element, "model", FLOWCACHE_DEVICE(device)->model, nullptr);
+  return TRUE;
+}
+
 static void device_finalize(GObject* object) {
   g_free(FLOWCACHE_DEVICE(object)->model);
   G_OBJECT_CLASS(gst_flow_cache_device_parent_class)->finalize(object);
@@ -40,6 +49,7 @@ static void device_finalize(GObject* object) {
 
 static void gst_flow_cache_device_class_init(GstFlowCacheDeviceClass* klass) {
   GST_DEVICE_CLASS(klass)->create_element = device_create_element;
+  GST_DEVICE_CLASS(klass)->reconfigure_element = device_reconfigure_element;
   G_OBJECT_CLASS(klass)->finalize = device_finalize;
 }
 
@@ -57,14 +67,15 @@ G_DEFINE_TYPE(GstFlowCacheDeviceProvider, gst_flow_cache_device_provider, GST_TY
 
 namespace {
 
-/// The model that ships, and its neighbours that have a model.json.
-std::vector<std::string> model_folders(const EngineLibrary& library) {
+/// The model that ships, and its neighbours that have a model.json. Programs that look for cameras come here
+/// too: the engine is not opened.
+std::vector<std::string> model_folders() {
   std::vector<std::string> folders;
-  const char* ships = library.default_model();
-  if (ships == nullptr) return folders;
-  folders.emplace_back(ships);
-  g_autofree char* parent = g_path_get_dirname(ships);
-  GDir* dir = g_path_is_absolute(ships) ? g_dir_open(parent, 0, nullptr) : nullptr;
+  const std::string ships = flowcache::shipped_model(EngineLibrary::folder());
+  if (ships.empty()) return folders;
+  folders.push_back(ships);
+  g_autofree char* parent = g_path_get_dirname(ships.c_str());
+  GDir* dir = g_path_is_absolute(ships.c_str()) ? g_dir_open(parent, 0, nullptr) : nullptr;
   if (dir == nullptr) return folders;
   while (const char* name = g_dir_read_name(dir)) {
     g_autofree char* folder = g_build_filename(parent, name, nullptr);
@@ -76,20 +87,32 @@ std::vector<std::string> model_folders(const EngineLibrary& library) {
   return folders;
 }
 
-/// A device for a model that can be described; nullptr for others.
-GstDevice* make_device(const EngineLibrary& library, const std::string& folder) {
+/// As much of a description as caps need.
+fc_model_info picture_of(const flowcache::ModelCard& card) {
   fc_model_info model{};
   model.size = sizeof model;
-  if (library.model_describe(folder.c_str(), &model) != FC_OK) {
-    GST_WARNING("no device for %s: %s", folder.c_str(), flowcache::gst::last_error_of(library).c_str());
+  model.width = static_cast<uint32_t>(card.width);
+  model.height = static_cast<uint32_t>(card.height);
+  model.fps_n = static_cast<uint32_t>(card.fps_n);
+  model.fps_d = static_cast<uint32_t>(card.fps_d);
+  return model;
+}
+
+/// A device for a model that can be described; nullptr for others.
+GstDevice* make_device(const std::string& folder) {
+  flowcache::ModelCard card;
+  try {
+    card = flowcache::read_card(std::filesystem::path(folder) / "model.json");
+  } catch (const flowcache::Error& error) {
+    GST_WARNING("no device for %s: %s", folder.c_str(), error.what());
     return nullptr;
   }
-  GstCaps* caps = flowcache::gst::caps_of(model);
+  GstCaps* caps = flowcache::gst::caps_of(picture_of(card));
   GstStructure* properties =
       gst_structure_new("flowcache-model", "device.api", G_TYPE_STRING, "flowcache", "flowcache.model",
-                        G_TYPE_STRING, folder.c_str(), "flowcache.family", G_TYPE_STRING, model.family,
-                        "flowcache.description", G_TYPE_STRING, model.description, nullptr);
-  g_autofree char* name = g_strdup_printf("FlowCache: %s", model.name);
+                        G_TYPE_STRING, folder.c_str(), "flowcache.family", G_TYPE_STRING, card.family.c_str(),
+                        "flowcache.description", G_TYPE_STRING, card.description.c_str(), nullptr);
+  g_autofree char* name = g_strdup_printf("FlowCache: %s", card.name.c_str());
   auto* device = static_cast<GstDevice*>(g_object_new(FLOWCACHE_TYPE_DEVICE, "display-name", name, "caps",
                                                       caps, "device-class", "Source/Video", "properties",
                                                       properties, nullptr));
@@ -100,15 +123,13 @@ GstDevice* make_device(const EngineLibrary& library, const std::string& folder) 
 }
 
 GList* find_devices() {
-  std::string error;
-  const EngineLibrary* library = EngineLibrary::open(&error);
-  if (library == nullptr) {
-    GST_WARNING("no devices, as the engine cannot be opened: %s", error.c_str());
+  if (!EngineLibrary::is_installed()) {
+    GST_INFO("no devices, as there is no engine beside the plugin, above its folder or in FLOWCACHE_ENGINE");
     return nullptr;
   }
   GList* devices = nullptr;
-  for (const std::string& folder : model_folders(*library)) {
-    if (GstDevice* device = make_device(*library, folder))
+  for (const std::string& folder : model_folders()) {
+    if (GstDevice* device = make_device(folder))
       devices = g_list_append(devices, gst_object_ref_sink(device));
   }
   return devices;

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <gmodule.h>
 
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -54,8 +55,6 @@ std::string resolve_all(GModule* module, EngineLibrary* library) {
   resolve(module, "fc_status_name", &library->status_name, &missing);
   resolve(module, "fc_set_log_function", &library->set_log_function, &missing);
   resolve(module, "fc_model_describe", &library->model_describe, &missing);
-  resolve(module, "fc_default_model", &library->default_model, &missing);
-  resolve(module, "fc_policy_describe", &library->policy_describe, &missing);
   resolve(module, "fc_engine_open", &library->engine_open, &missing);
   resolve(module, "fc_engine_unref", &library->engine_unref, &missing);
   resolve(module, "fc_engine_device", &library->engine_device, &missing);
@@ -86,8 +85,8 @@ void bridge_log(void*, fc_log_level level, const char* message) {
 }
 
 /// The engine's arithmetic threads would spin while they wait for each other, and take the cores from the
-/// encoder downstream; a few microseconds of it are faster than sleeping at once. OpenMP reads this once, when
-/// it is loaded, which the engine is about to do.
+/// encoder downstream; a few microseconds of it are faster than sleeping at once. OpenMP reads this once,
+/// when it is loaded, which the engine is about to do.
 void sleep_at_barriers() {
   if (g_getenv("OMP_WAIT_POLICY") == nullptr) g_setenv("GOMP_SPINCOUNT", "1000", FALSE);
 }
@@ -142,10 +141,30 @@ const EngineLibrary* EngineLibrary::open(std::string* error) {
   return nullptr;
 }
 
+std::vector<std::string> EngineLibrary::places() {
+  std::vector<std::string> paths = search_order();
+  std::erase_if(paths, [](const std::string& path) { return path.find('/') == std::string::npos; });
+  return paths;
+}
+
 bool EngineLibrary::is_installed() {
-  for (const std::string& path : search_order())
-    if (path.find('/') != std::string::npos && g_file_test(path.c_str(), G_FILE_TEST_EXISTS)) return true;
-  return false;
+  return !folder().empty();
+}
+
+std::string EngineLibrary::folder() {
+  for (const std::string& path : places()) {
+    if (char* file = realpath(path.c_str(), nullptr)) {
+      g_autofree char* parent = g_path_get_dirname(file);
+      free(file);
+      return parent;
+    }
+  }
+  return {};
+}
+
+bool is_complete(const fc_model_info& model) {
+  return model.width > 0 && model.height > 0 && model.fps_n > 0 && model.fps_d > 0 &&
+         model.frames_per_chunk > 0;
 }
 
 std::string last_error_of(const EngineLibrary& library) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "flowcache.h"
 
@@ -19,8 +20,6 @@ struct EngineLibrary {
   decltype(&fc_status_name) status_name;
   decltype(&fc_set_log_function) set_log_function;
   decltype(&fc_model_describe) model_describe;
-  decltype(&fc_default_model) default_model;
-  decltype(&fc_policy_describe) policy_describe;
   decltype(&fc_engine_open) engine_open;
   decltype(&fc_engine_unref) engine_unref;
   decltype(&fc_engine_device) engine_device;
@@ -47,7 +46,14 @@ struct EngineLibrary {
   static const EngineLibrary* open(std::string* error);
   /// Is there a file at one of these places, the loader's own left out? Opens nothing.
   static bool is_installed();
+  /// The folder of that file, without links; empty if there is none. Opens nothing.
+  static std::string folder();
+  /// These places, for whoever watches them.
+  static std::vector<std::string> places();
 };
+
+/// Whether a description has the size and the rate that everything here counts on.
+bool is_complete(const fc_model_info& model);
 
 /// The calling thread's last engine error as valid UTF-8.
 std::string last_error_of(const EngineLibrary& library);

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <gst/gst.h>
 
+#include <string>
+#include <vector>
+
 #include "device_provider.h"
 #include "engine_library.h"
 #include "flowcachesei.h"
 #include "flowcachesrc.h"
 
-// From GStreamer 1.24 on gst-inspect-1.0 shows what hinders a plugin. The engine is looked for, not opened: the scan of
-// the registry shall not wait for it.
+// From GStreamer 1.24 on gst-inspect-1.0 shows what hinders a plugin. The engine is looked for, not opened:
+// the scan of the registry shall not wait for it.
 static void add_status([[maybe_unused]] GstPlugin* plugin) {
 #if GST_CHECK_VERSION(1, 24, 0)
   if (!flowcache::gst::EngineLibrary::is_installed())
@@ -17,7 +20,24 @@ static void add_status([[maybe_unused]] GstPlugin* plugin) {
 #endif
 }
 
+// What the registry remembers depends on where the engine is.
+static void depend_on_engine(GstPlugin* plugin) {
+  std::vector<std::string> folders;
+  for (const std::string& place : flowcache::gst::EngineLibrary::places()) {
+    g_autofree char* folder = g_path_get_dirname(place.c_str());
+    folders.emplace_back(folder);
+  }
+  std::vector<const char*> paths;
+  for (const std::string& folder : folders) paths.push_back(folder.c_str());
+  paths.push_back(nullptr);
+  const char* variables[] = {"FLOWCACHE_ENGINE", nullptr};
+  const char* names[] = {"libflowcache.so", nullptr};
+  gst_plugin_add_dependency(plugin, variables, paths.data(), names,
+                            GST_PLUGIN_DEPENDENCY_FLAG_FILE_NAME_IS_PREFIX);
+}
+
 static gboolean plugin_init(GstPlugin* plugin) {
+  depend_on_engine(plugin);
   add_status(plugin);
   return gst_element_register(plugin, "flowcachesrc", GST_RANK_NONE, FLOWCACHE_TYPE_SRC) &&
          gst_element_register(plugin, "flowcachesei", GST_RANK_NONE, FLOWCACHE_TYPE_SEI) &&

@@ -192,6 +192,23 @@ TEST(Pipelines, InspectShowsEveryProperty) {
   }
 }
 
+/// What the registry knows of the plugin depends on the engine: another one, and it is looked at again.
+TEST(Pipelines, RegistryFollowsTheEngine) {
+  g_autofree char* registry = g_build_filename(g_get_tmp_dir(), "flowcache-dependency.registry", nullptr);
+  g_remove(registry);
+  const auto looks_again = [&](const char* engine) {
+    const Program inspect = run("gst-inspect-1.0 flowcachesrc",
+                                {"GST_REGISTRY=" + std::string(registry), "GST_DEBUG=GST_REGISTRY:4",
+                                 "GST_DEBUG_NO_COLOR=1", std::string("FLOWCACHE_ENGINE=") + engine});
+    EXPECT_EQ(inspect.status, 0);
+    return inspect.output.find("Registry cache changed") != std::string::npos;
+  };
+  EXPECT_TRUE(looks_again("/a/engine.so"));
+  EXPECT_FALSE(looks_again("/a/engine.so"));
+  EXPECT_TRUE(looks_again("/b/engine.so"));
+  g_remove(registry);
+}
+
 /// The plugin must not pull in LibTorch or the engine when the registry looks at it.
 TEST(Pipelines, PluginLinksNoEngine) {
   const Program links = run("ldd " FLOWCACHE_BUILD_DIR "/gst-plugin/libgstflowcache.so");

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What surrounds the element: presets, devices, its reference page.
+#include <dlfcn.h>
+#include <glib/gstdio.h>
+
 #include "element_test.h"
 
 using namespace element_test;
@@ -16,17 +19,122 @@ TEST(Presets, CanBeLoaded) {
     EXPECT_TRUE(gst_preset_load_preset(preset, wanted)) << wanted;
   }
   g_strfreev(names);
-  EXPECT_TRUE(gst_preset_load_preset(preset, "Fast"));
-  g_autofree char* cache = nullptr;
-  g_object_get(source.element(), "cache", &cache, nullptr);
-  EXPECT_STREQ(cache, "auto:ceiling=4");
 }
 
-TEST(Devices, OneForEachModelAndItMakesAnElement) {
+/// Every property that any preset sets, as text.
+std::string settings_after(std::initializer_list<const char*> presets) {
+  Source source("");
+  for (const char* name : presets) EXPECT_TRUE(gst_preset_load_preset(GST_PRESET(source.element()), name));
+  std::string all;
+  for (const char* name : {"cache", "cache-threshold", "max-chunks-ahead", "blend-chunks"}) {
+    GValue value = G_VALUE_INIT;
+    g_object_get_property(G_OBJECT(source.element()), name, &value);
+    g_autofree char* text = g_strdup_value_contents(&value);
+    all += std::string(name) + "=" + text + " ";
+    g_value_unset(&value);
+  }
+  return all;
+}
+
+/// Whatever was loaded before: a preset means one thing, and each of them another.
+TEST(Presets, LeaveNothingOfTheOneBefore) {
+  const char* names[] = {"Fast", "Quality", "Interactive", "Steady"};
+  for (const char* last : names) {
+    const std::string alone = settings_after({last});
+    for (const char* before : names) {
+      EXPECT_EQ(settings_after({before, last}), alone) << before;
+      EXPECT_EQ(settings_after({before}) == alone, before == last) << before;
+    }
+  }
+}
+
+/// A folder with models, removed with the object.
+class ModelFolder {
+ public:
+  ModelFolder() : path_(g_dir_make_tmp("flowcache-models-XXXXXX", nullptr)) {}
+  ~ModelFolder() {
+    for (const std::string& name : names_) {
+      g_autofree char* folder = g_build_filename(path_, name.c_str(), nullptr);
+      g_autofree char* file = g_build_filename(folder, "model.json", nullptr);
+      g_remove(file);
+      g_rmdir(folder);
+    }
+    g_rmdir(path_);
+    g_free(path_);
+  }
+  ModelFolder(const ModelFolder&) = delete;
+  ModelFolder& operator=(const ModelFolder&) = delete;
+
+  std::string add(const std::string& name, const std::string& json) {
+    names_.push_back(name);
+    g_autofree char* folder = g_build_filename(path_, name.c_str(), nullptr);
+    g_autofree char* file = g_build_filename(folder, "model.json", nullptr);
+    g_mkdir(folder, 0700);
+    EXPECT_TRUE(g_file_set_contents(file, json.c_str(), -1, nullptr));
+    return folder;
+  }
+
+ private:
+  char* path_;
+  std::vector<std::string> names_;
+};
+
+std::string card(const std::string& name) {
+  return "{\"name\":\"" + name +
+         "\",\"family\":\"wan-causal\",\"video\":{\"width\":320,\"height\":192,\"framerate\":\"24/1\","
+         "\"latent_frames_per_chunk\":3,\"frames_per_chunk\":12}}";
+}
+
+/// Looking for cameras finds models too. It must not load the engine, and with it LibTorch, into a program
+/// that never wanted it.
+TEST(Devices, OneForEachModelWithoutOpeningTheEngine) {
+  ModelFolder models;
+  const std::string ships = models.add("ships", card("first"));
+  models.add("beside", card("second"));
+  models.add("broken", "{\"name\":");
+  models.add("damaged", "{\"name\":\"damaged\",\"family\":\"x\",\"video\":{\"width\":-1}}");
+  // A copy, as the fake engine itself has been opened by other tests.
+  g_autofree char* engine = g_build_filename(g_get_tmp_dir(), "libflowcache-not-opened.so", nullptr);
+  char* data = nullptr;
+  gsize size = 0;
+  ASSERT_TRUE(g_file_get_contents(g_getenv("FLOWCACHE_ENGINE"), &data, &size, nullptr));
+  ASSERT_TRUE(g_file_set_contents(engine, data, static_cast<gssize>(size), nullptr));
+  g_free(data);
+  const ScopedEnv named("FLOWCACHE_ENGINE", engine), model("FLOWCACHE_MODEL", ships.c_str());
   GstDeviceProvider* provider = gst_device_provider_factory_get_by_name("flowcachedeviceprovider");
   ASSERT_NE(provider, nullptr);
   GList* devices = gst_device_provider_get_devices(provider);
-  ASSERT_EQ(g_list_length(devices), 1u);  // the fake engine has one model
+  ASSERT_EQ(g_list_length(devices), 2u);
+  for (GList* one = devices; one != nullptr; one = one->next) {
+    GstCaps* caps = gst_device_get_caps(GST_DEVICE(one->data));
+    int width = 0;
+    gst_structure_get_int(gst_caps_get_structure(caps, 0), "width", &width);
+    EXPECT_EQ(width, 320);
+    gst_caps_unref(caps);
+  }
+  g_autofree char* first = gst_device_get_display_name(GST_DEVICE(devices->data));
+  EXPECT_STREQ(first, "FlowCache: first");
+  EXPECT_EQ(dlopen(engine, RTLD_NOW | RTLD_NOLOAD), nullptr);
+  g_list_free_full(devices, gst_object_unref);
+  gst_object_unref(provider);
+  g_remove(engine);
+}
+
+TEST(Devices, NoneWithoutAnEngine) {
+  const ScopedEnv named("FLOWCACHE_ENGINE", "/no/such/engine.so");
+  GstDeviceProvider* provider = gst_device_provider_factory_get_by_name("flowcachedeviceprovider");
+  EXPECT_EQ(gst_device_provider_get_devices(provider), nullptr);
+  gst_object_unref(provider);
+}
+
+TEST(Devices, MakeAnElement) {
+  ModelFolder models;
+  const std::string ships = models.add("ships", card("fake"));
+  const ScopedEnv model("FLOWCACHE_MODEL", ships.c_str());
+  GstDeviceProvider* provider = gst_device_provider_factory_get_by_name("flowcachedeviceprovider");
+  ASSERT_NE(provider, nullptr);
+  GList* devices = gst_device_provider_get_devices(provider);
+  ASSERT_EQ(g_list_length(devices), 1u);
   auto* device = GST_DEVICE(devices->data);
   g_autofree char* name = gst_device_get_display_name(device);
   EXPECT_STREQ(name, "FlowCache: fake");
@@ -37,9 +145,17 @@ TEST(Devices, OneForEachModelAndItMakesAnElement) {
   GstElement* element = gst_device_create_element(device, nullptr);
   ASSERT_NE(element, nullptr);
   gst_object_ref_sink(element);
-  g_autofree char* model = nullptr;
-  g_object_get(element, "model", &model, nullptr);
-  EXPECT_STREQ(model, "fake");
+  g_autofree char* folder = nullptr;
+  g_object_get(element, "model", &folder, nullptr);
+  EXPECT_EQ(folder, ships);
+  g_object_set(element, "model", nullptr, nullptr);
+  EXPECT_TRUE(gst_device_reconfigure_element(device, element));
+  g_autofree char* again = nullptr;
+  g_object_get(element, "model", &again, nullptr);
+  EXPECT_EQ(again, ships);
+  GstElement* other = gst_element_factory_make("fakesrc", nullptr);
+  EXPECT_FALSE(gst_device_reconfigure_element(device, other));
+  gst_object_unref(other);
   gst_object_unref(element);
   g_list_free_full(devices, gst_object_unref);
   gst_object_unref(provider);
