@@ -54,32 +54,50 @@ gboolean sei_set_caps(GstBaseTransform* transform, GstCaps* in, GstCaps*) {
   return TRUE;
 }
 
-/// All of the buffer's messages, as NAL units.
-std::vector<uint8_t> messages_of(GstBuffer* buffer, NalFormat format) {
+/// Those of the buffer's messages that are not in its bytes yet, as NAL units. slice: where its first slice
+/// begins.
+std::vector<uint8_t> messages_of(GstBuffer* buffer, std::span<const uint8_t> bytes, size_t slice,
+                                 NalFormat format) {
   std::vector<uint8_t> all;
   gpointer state = nullptr;
   while (GstMeta* meta = gst_buffer_iterate_meta_filtered(
              buffer, &state, GST_VIDEO_SEI_USER_DATA_UNREGISTERED_META_API_TYPE)) {
     const auto* sei = reinterpret_cast<GstVideoSEIUserDataUnregisteredMeta*>(meta);
-    const std::vector<uint8_t> one = sei_user_data({sei->uuid, 16}, {sei->data, sei->size}, format);
+    const std::span<const uint8_t> uuid(sei->uuid, 16), data(sei->data, sei->size);
+    if (has_user_data(bytes.first(slice), uuid, data)) continue;
+    const std::vector<uint8_t> one = sei_user_data(uuid, data, format);
     all.insert(all.end(), one.begin(), one.end());
   }
   return all;
 }
 
+gboolean drop_if_sei(GstBuffer*, GstMeta** meta, gpointer) {
+  if ((*meta)->info->api == GST_VIDEO_SEI_USER_DATA_UNREGISTERED_META_API_TYPE) *meta = nullptr;
+  return TRUE;
+}
+
+/// A buffer with its messages in the bytes and no longer beside them: a parser behind it finds them there,
+/// and another inserter has nothing to insert. Null if there are none, or there is no place for them.
 GstBuffer* with_messages(GstBuffer* in, NalFormat format) {
-  const std::vector<uint8_t> messages = messages_of(in, format);
   GstMapInfo map;
-  if (messages.empty() || !gst_buffer_map(in, &map, GST_MAP_READ)) return nullptr;
-  const auto slice = first_slice({map.data, map.size}, format);
+  if (gst_buffer_get_n_meta(in, GST_VIDEO_SEI_USER_DATA_UNREGISTERED_META_API_TYPE) == 0 ||
+      !gst_buffer_map(in, &map, GST_MAP_READ))
+    return nullptr;
+  const std::span<const uint8_t> bytes(map.data, map.size);
+  const auto slice = first_slice(bytes, format);
+  const std::vector<uint8_t> messages =
+      slice ? messages_of(in, bytes, *slice, format) : std::vector<uint8_t>{};
   gst_buffer_unmap(in, &map);
   if (!slice) return nullptr;
   GstBuffer* out = gst_buffer_new();
   gst_buffer_copy_into(out, in, GST_BUFFER_COPY_METADATA, 0, static_cast<gsize>(-1));
+  gst_buffer_foreach_meta(out, drop_if_sei, nullptr);
   if (*slice > 0) gst_buffer_copy_into(out, in, GST_BUFFER_COPY_MEMORY, 0, *slice);
-  guint8* copy = static_cast<guint8*>(g_memdup2(messages.data(), messages.size()));
-  gst_buffer_append_memory(out, gst_memory_new_wrapped(static_cast<GstMemoryFlags>(0), copy, messages.size(),
-                                                       0, messages.size(), copy, g_free));
+  if (!messages.empty()) {
+    auto* copy = static_cast<guint8*>(g_memdup2(messages.data(), messages.size()));
+    gst_buffer_append_memory(out, gst_memory_new_wrapped(static_cast<GstMemoryFlags>(0), copy,
+                                                         messages.size(), 0, messages.size(), copy, g_free));
+  }
   gst_buffer_copy_into(out, in, GST_BUFFER_COPY_MEMORY, *slice, static_cast<gsize>(-1));
   return out;
 }

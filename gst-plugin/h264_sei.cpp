@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "h264_sei.h"
 
+#include <algorithm>
+
 namespace flowcache::gst {
 namespace {
 
@@ -44,7 +46,21 @@ std::optional<size_t> first_slice_after_length(std::span<const uint8_t> unit, ui
   return std::nullopt;
 }
 
+std::vector<uint8_t> joined(std::span<const uint8_t> uuid, std::span<const uint8_t> data) {
+  std::vector<uint8_t> all(uuid.begin(), uuid.end());
+  all.insert(all.end(), data.begin(), data.end());
+  return all;
+}
+
 }  // namespace
+
+bool has_user_data(std::span<const uint8_t> bytes, std::span<const uint8_t> uuid,
+                   std::span<const uint8_t> data) {
+  // The byte in front of it, a size, is not 0, so that it is escaped the same way wherever it stands.
+  std::vector<uint8_t> escaped;
+  append_escaped(escaped, joined(uuid, data));
+  return std::search(bytes.begin(), bytes.end(), escaped.begin(), escaped.end()) != bytes.end();
+}
 
 std::vector<uint8_t> sei_user_data(std::span<const uint8_t> uuid, std::span<const uint8_t> data,
                                    NalFormat format) {

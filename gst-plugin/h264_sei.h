@@ -19,6 +19,10 @@ struct NalFormat {
 std::vector<uint8_t> sei_user_data(std::span<const uint8_t> uuid, std::span<const uint8_t> data,
                                    NalFormat format);
 
+/// Whether these bytes hold that message already, in whatever SEI NAL unit.
+bool has_user_data(std::span<const uint8_t> bytes, std::span<const uint8_t> uuid,
+                   std::span<const uint8_t> data);
+
 /// Offset of the prefix of an access unit's first slice, in front of which SEI belongs; nothing if there is
 /// none, or the bytes are damaged.
 std::optional<size_t> first_slice(std::span<const uint8_t> access_unit, NalFormat format);

@@ -9,6 +9,7 @@
 
 using namespace element_test;
 using flowcache::gst::first_slice;
+using flowcache::gst::has_user_data;
 using flowcache::gst::NalFormat;
 using flowcache::gst::sei_user_data;
 using Bytes = std::vector<uint8_t>;
@@ -106,6 +107,56 @@ TEST_P(SeiPipelines, ArriveInTheBytes) {
 INSTANTIATE_TEST_SUITE_P(Formats, SeiPipelines,
                          testing::Values("video/x-h264,stream-format=byte-stream",
                                          "video/x-h264,stream-format=avc"));
+
+TEST(Sei, MessagesAreFoundHoweverTheyAreEscaped) {
+  for (const Bytes& data : {Bytes{0xaa}, Bytes{0, 0, 1, 0, 0, 0}, Bytes(300, 7)}) {
+    for (const uint32_t length_bytes : {0u, 4u}) {
+      const Bytes unit = sei_user_data(kUuid, data, {length_bytes});
+      EXPECT_TRUE(has_user_data(unit, kUuid, data));
+      EXPECT_FALSE(has_user_data(unit, kUuid, Bytes{0xbb}));
+      EXPECT_FALSE(has_user_data(Bytes{}, kUuid, data));
+    }
+  }
+}
+
+/// How many of the messages are in the bytes that reach the sink, and how many beside them.
+std::pair<int, int> in_bytes_and_beside(const std::string& behind_the_encoder) {
+  GstElement* pipeline = gst_parse_launch(
+      (std::string(kSource) + "sei=true ! x264enc speed-preset=ultrafast tune=zerolatency ! " +
+       behind_the_encoder + " ! appsink name=k sync=false")
+          .c_str(),
+      nullptr);
+  GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
+  gst_element_set_state(pipeline, GST_STATE_PLAYING);
+  int bytes = 0, beside = 0;
+  while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), 20 * GST_SECOND)) {
+    GstBuffer* buffer = gst_sample_get_buffer(sample);
+    beside +=
+        static_cast<int>(gst_buffer_get_n_meta(buffer, GST_VIDEO_SEI_USER_DATA_UNREGISTERED_META_API_TYPE));
+    GstMapInfo map;
+    gst_buffer_map(buffer, &map, GST_MAP_READ);
+    const std::string text(reinterpret_cast<const char*>(map.data), map.size),
+        mark = "\"generator\":\"flowcache\"";
+    for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1)) ++bytes;
+    gst_buffer_unmap(buffer, &map);
+    gst_sample_unref(sample);
+  }
+  gst_element_set_state(pipeline, GST_STATE_NULL);
+  gst_object_unref(sink);
+  gst_object_unref(pipeline);
+  return {bytes, beside};
+}
+
+/// x264enc's own identification is such a message too, of another generator.
+TEST(Sei, IsWrittenOnceHoweverOftenItPasses) {
+  EXPECT_EQ(in_bytes_and_beside("flowcachesei"), std::pair(12, 0));
+  EXPECT_EQ(in_bytes_and_beside("flowcachesei ! flowcachesei"), std::pair(12, 0));
+  EXPECT_EQ(in_bytes_and_beside("flowcachesei ! h264parse ! flowcachesei").first, 12);
+  const auto parsed = in_bytes_and_beside("flowcachesei ! h264parse ! video/x-h264,alignment=au");
+  EXPECT_EQ(parsed.first, 12);
+  EXPECT_GE(parsed.second, 12);
+  EXPECT_LE(parsed.second, 13);
+}
 
 TEST(Sei, NothingIsAddedUnlessAskedFor) {
   EXPECT_TRUE(read_back(std::string(kSource) + "! x264enc speed-preset=ultrafast ! flowcachesei ! h264parse")
