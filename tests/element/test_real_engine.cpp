@@ -158,6 +158,28 @@ TEST_F(RealEngine, AProgramMayEndWhileItPlays) {
               testing::ExitedWithCode(0), "");
 }
 
+/// Steps that the one chunk computes after these presets were loaded.
+guint64 computed_steps(std::initializer_list<const char*> presets) {
+  GstElement* pipeline = gst_parse_launch(
+      "flowcachesrc name=s is-live=false num-buffers=1 max-chunks-ahead=1 ! fakesink", nullptr);
+  GstElement* source = gst_bin_get_by_name(GST_BIN(pipeline), "s");
+  for (const char* name : presets) EXPECT_TRUE(gst_preset_load_preset(GST_PRESET(source), name)) << name;
+  EXPECT_EQ(run_to_end(pipeline), "");
+  const guint64 steps = stat(source, "steps-computed") / stat(source, "chunks");
+  gst_object_unref(source);
+  gst_object_unref(pipeline);
+  return steps;
+}
+
+/// A preset says something about the model that ships, whatever was loaded before it.
+TEST_F(RealEngine, PresetsChangeWhatIsComputed) {
+  const guint64 fast = computed_steps({"Fast"}), usual = computed_steps({"Steady"});
+  EXPECT_GT(fast, 0u);
+  EXPECT_LT(fast, usual);
+  EXPECT_LT(usual, computed_steps({"Quality"}));
+  EXPECT_LT(computed_steps({"Quality", "Fast"}), usual);
+}
+
 TEST_F(RealEngine, NullWhileAChunkIsMade) {
   GstElement* pipeline = gst_parse_launch("flowcachesrc ! fakesink", nullptr);
   ASSERT_NE(gst_element_set_state(pipeline, GST_STATE_PLAYING), GST_STATE_CHANGE_FAILURE);
