@@ -3,78 +3,71 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "file_reader.h"
 #include "settings.h"
+#include "subtitle_file.h"
 
 namespace flowcache::gst {
 namespace {
 
-constexpr GstClockTime kScriptPatience = 5 * GST_SECOND;
-constexpr const char* kRemedy = "Give a subtitle file with a prompt as the text of each cue.";
+constexpr const char* kScriptRemedy = "Give an SRT or WebVTT file with a prompt as the text of each cue.";
 
-std::string decode_entities(const std::string& text) {
-  static constexpr std::pair<const char*, const char*> kEntities[] = {
-      {"&lt;", "<"},   {"&gt;", ">"}, {"&quot;", "\""}, {"&apos;", "'"}, {"&#39;", "'"},
-      {"&nbsp;", " "}, {"&lrm;", ""}, {"&rlm;", ""},    {"&amp;", "&"}};
-  std::string plain;
-  for (size_t at = 0; at < text.size();) {
-    const auto* found = std::find_if(std::begin(kEntities), std::end(kEntities), [&](const auto& entity) {
-      return text.compare(at, std::strlen(entity.first), entity.first) == 0;
-    });
-    if (found == std::end(kEntities)) {
-      plain += text[at++];
-      continue;
-    }
-    plain += found->second;
-    at += std::strlen(found->first);
-  }
-  return plain;
+std::string at_line(size_t line) {
+  return "line " + std::to_string(line);
 }
 
-std::string without_tags(const std::string& text) {
-  std::string plain;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = text[at] == '<' ? text.find('>', at) : std::string::npos;
-    if (end == std::string::npos) {
-      plain += text[at++];
+/// A file's text as UTF-8 without byte order marks, which are also where files were put together.
+std::string read_script_text(const std::string& path, std::string* text) {
+  if (const std::string problem = file_problem(path, kMaxScriptBytes); !problem.empty()) return problem;
+  char* data = nullptr;
+  gsize size = 0;
+  GError* error = nullptr;
+  if (!g_file_get_contents(path.c_str(), &data, &size, &error)) {
+    const std::string problem = std::string("cannot be read: ") + error->message;
+    g_clear_error(&error);
+    return problem;
+  }
+  const bool wide =
+      size >= 2 && (std::memcmp(data, "\xff\xfe", 2) == 0 || std::memcmp(data, "\xfe\xff", 2) == 0);
+  if (wide) {
+    gsize converted = 0;
+    char* utf8 = g_convert(data, static_cast<gssize>(size), "UTF-8", "UTF-16", nullptr, &converted, nullptr);
+    g_free(data);
+    if (utf8 == nullptr) return "is damaged UTF-16: save it as UTF-8.";
+    data = utf8;
+    size = converted;
+  }
+  text->assign(data, size);
+  g_free(data);
+  constexpr const char* kMark = "\xef\xbb\xbf";
+  for (size_t at = text->find(kMark); at != std::string::npos; at = text->find(kMark, at)) text->erase(at, 3);
+  return {};
+}
+
+/// The cues of a file as prompts, in the order of their starts.
+std::string read_cues(const std::string& path, Script* script) {
+  std::string text;
+  if (std::string problem = read_script_text(path, &text); !problem.empty()) return problem;
+  std::vector<SubtitleCue> found;
+  if (std::string problem = parse_subtitles(text, &found); !problem.empty()) return problem;
+  for (const SubtitleCue& cue : found) {
+    Cue prompt{cue.start, plain_text(cue.text), cue.end, cue.line};
+    if (const auto problem = prompt_problem(prompt.text)) {
+      return "has a cue in " + at_line(cue.line) + " that is no prompt: " + *problem;
+    }
+    if (prompt.text.empty()) {
+      script->remarks.push_back("The cue in " + at_line(cue.line) +
+                                " has no text: the prompt before it holds on.");
     } else {
-      at = end + 1;
+      script->cues.push_back(std::move(prompt));
     }
   }
-  return plain;
-}
-
-/// GstFakeSink's signal "handoff".
-void take(GstElement*, GstBuffer* buffer, GstPad*, std::vector<Cue>* cues) {
-  GstMapInfo map;
-  if (!GST_BUFFER_PTS_IS_VALID(buffer) || !gst_buffer_map(buffer, &map, GST_MAP_READ)) return;
-  const std::string text(reinterpret_cast<const char*>(map.data), map.size);
-  gst_buffer_unmap(buffer, &map);
-  const GstClockTime start = GST_BUFFER_PTS(buffer);
-  const GstClockTime length = GST_BUFFER_DURATION_IS_VALID(buffer) ? GST_BUFFER_DURATION(buffer) : 0;
-  cues->push_back({start, plain_text(text), start + length});
-}
-
-std::string read_cues(const std::string& path, std::vector<Cue>* cues) {
-  FileReader reader;
-  std::string problem = file_problem(path, kMaxScriptBytes);
-  if (problem.empty()) {
-    problem = reader.open("filesrc name=file ! subparse ! fakesink name=sink", path, G_CALLBACK(take), cues);
-  }
-  if (problem.empty())
-    problem = reader.run("is neither SRT nor WebVTT.", kScriptPatience, [] { return true; });
-  return problem;
-}
-
-/// The first cue that cannot be a prompt.
-std::string cue_problem(const std::vector<Cue>& cues) {
-  for (const Cue& cue : cues) {
-    if (const auto problem = prompt_problem(cue.text)) {
-      return "has a cue at " + std::to_string(cue.start / GST_MSECOND) + " ms that is no prompt: " + *problem;
-    }
-  }
+  if (script->cues.empty()) return found.empty() ? "has no cues." : "has no cues with text.";
+  std::stable_sort(script->cues.begin(), script->cues.end(),
+                   [](const Cue& a, const Cue& b) { return a.start < b.start; });
   return {};
 }
 
@@ -86,35 +79,13 @@ GstClockTime end_of(const std::vector<Cue>& script) {
   return end;
 }
 
-std::string plain_text(const std::string& markup) {
-  std::string plain;
-  bool gap = false;
-  // Twice: `subparse` escapes what it passes on, and the file may have had entities already.
-  for (const char c : without_tags(decode_entities(decode_entities(markup)))) {
-    if (g_ascii_isspace(c) || c == '\0') {
-      gap = !plain.empty();
-      continue;
-    }
-    if (gap) plain += ' ';
-    gap = false;
-    plain += c;
-  }
-  return plain;
-}
-
-std::vector<Cue> load_script(const std::string& path, std::string* error) {
-  std::vector<Cue> cues;
-  std::string problem = read_cues(path, &cues);
-  std::erase_if(cues, [](const Cue& cue) { return cue.text.empty(); });
-  if (problem.empty() && cues.empty()) problem = "has no cues with text.";
-  if (problem.empty()) problem = cue_problem(cues);
-  if (!problem.empty()) {
-    g_autofree char* name = g_utf8_make_valid(path.c_str(), -1);
-    *error = "The script \"" + std::string(name) + "\" " + problem + " " + kRemedy;
-    return {};
-  }
-  std::stable_sort(cues.begin(), cues.end(), [](const Cue& a, const Cue& b) { return a.start < b.start; });
-  return cues;
+Script load_script(const std::string& path, std::string* error) {
+  Script script;
+  const std::string problem = read_cues(path, &script);
+  if (problem.empty()) return script;
+  g_autofree char* name = g_utf8_make_valid(path.c_str(), -1);
+  *error = "The script \"" + std::string(name) + "\" " + problem + " " + kScriptRemedy;
+  return {};
 }
 
 }  // namespace flowcache::gst

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "../../gst-plugin/script.h"
+#include "../../gst-plugin/subtitle_file.h"
 #include "element_test.h"
 
 using namespace element_test;
@@ -43,7 +44,7 @@ constexpr const char* kSrt =
 TEST(Script, ReadsSrt) {
   const File file(kSrt);
   std::string error;
-  const std::vector<Cue> cues = load_script(file.path(), &error);
+  const std::vector<Cue> cues = load_script(file.path(), &error).cues;
   EXPECT_EQ(error, "");
   ASSERT_EQ(cues.size(), 3u);
   EXPECT_EQ(cues[0].text, "fire");
@@ -57,7 +58,7 @@ TEST(Script, ReadsWebVtt) {
       "WEBVTT\n\nNOTE a remark\n\nintro\n00:01.500 --> 00:02.000 line:0\n<v Ann>snow\n\n"
       "01:00:00.000 --> 01:00:01.000\n<00:00:19.000>stars &amp; moon\n");
   std::string error;
-  const std::vector<Cue> cues = load_script(file.path(), &error);
+  const std::vector<Cue> cues = load_script(file.path(), &error).cues;
   EXPECT_EQ(error, "");
   ASSERT_EQ(cues.size(), 2u);
   EXPECT_EQ(cues[0].text, "snow");
@@ -68,9 +69,120 @@ TEST(Script, ReadsWebVtt) {
 
 TEST(Script, MarkupBecomesPlainText) {
   EXPECT_EQ(plain_text("  a\n\tb  "), "a b");
-  EXPECT_EQ(plain_text("<b>a</b> &lt;c&gt;  &amp;amp; d"), "a & d");
-  EXPECT_EQ(plain_text("1 < 2"), "1 < 2");
+  EXPECT_EQ(plain_text("<b>a</b> &lt;c&gt;  &amp;amp; d"), "a <c> &amp; d");
+  EXPECT_EQ(plain_text("1 < 2 and 3 > 2"), "1 < 2 and 3 > 2");
+  EXPECT_EQ(plain_text("we <3 snow > rain"), "we <3 snow > rain");
+  EXPECT_EQ(plain_text("<v Ann>a</v> <00:00:01.000><c.red>b</c>"), "a b");
+  EXPECT_EQ(plain_text("{\\an8}{\\i1}a{\\i0} b {y:i}c"), "a b c");
+  EXPECT_EQ(plain_text("{a set} and {an open one <i"), "{a set} and {an open one <i");
   EXPECT_EQ(plain_text(""), "");
+}
+
+/// start:text … of what is read, or the error.
+std::string read(const std::string& content) {
+  const File file(content);
+  std::string error, all;
+  for (const Cue& cue : load_script(file.path(), &error).cues) {
+    all += (all.empty() ? "" : " ") + std::to_string(cue.start / GST_MSECOND) + ":" + cue.text;
+  }
+  return all + error;
+}
+
+/// However untidy a file is: every cue is a prompt, in the order of time.
+TEST(Script, UntidyFilesLoseNothing) {
+  const char* wanted = "0:fire 1000:snow 2000:stars";
+  const struct {
+    const char* what;
+    std::string content;
+  } files[] = {
+      {"overlap",
+       "1\n00:00:00,000 --> 00:00:09,000\nfire\n\n2\n00:00:01,000 --> 00:00:02,000\nsnow\n\n"
+       "3\n00:00:02,000 --> 00:00:03,000\nstars\n"},
+      {"out of order",
+       "1\n00:00:02,000 --> 00:00:03,000\nstars\n\n2\n00:00:00,000 --> 00:00:01,000\nfire\n\n"
+       "3\n00:00:01,000 --> 00:00:02,000\nsnow\n"},
+      {"blanks behind and before",
+       "1 \n 00:00:00,000  -->\t00:00:01,000 \nfire \n  \n\t2\n00:00:01,000 --> 00:00:02,000\n snow\n\n"
+       "3\n00:00:02,000 --> 00:00:03,000\nstars"},
+      {"no numbers, no blanks around the arrow",
+       "00:00:00,000-->00:00:01,000\nfire\n\n00:00:01,000-->00:00:02,000\nsnow\n\n"
+       "00:00:02,000-->00:00:03,000\nstars\n"},
+      {"no blank lines",
+       "1\n00:00:00,000 --> 00:00:01,000\nfire\n2\n00:00:01,000 --> 00:00:02,000\nsnow\n3\n"
+       "00:00:02,000 --> 00:00:03,000\nstars\n"},
+      {"blank lines before numbers, times and texts",
+       "\n\n1\n\n00:00:00,000 --> 00:00:01,000\n\nfire\n\n\n2\n\n00:00:01,000 --> 00:00:02,000\n\nsnow\n\n"
+       "3\n00:00:02,000 --> 00:00:03,000\n\n\nstars\n\n"},
+      {"short times, dots, places",
+       "1\n0:00.0 --> 0:01 X1:10 X2:20\nfire\n\n2\n0:0:1.000 --> 0:0:2\nsnow\n\n"
+       "3\n00:02,0000 --> 00:03,000000000\nstars\n"},
+      {"marks of byte order, also where files were put together",
+       "\xef\xbb\xbf"
+       "1\n00:00:00,000 --> 00:00:01,000\nfire\n\n\xef\xbb\xbf"
+       "1\n00:00:01,000 --> 00:00:02,000\n"
+       "snow\n\n\xef\xbb\xbf"
+       "00:00:02,000 --> 00:00:03,000\nst\xef\xbb\xbf"
+       "ars\n"},
+      {"tags",
+       "1\n00:00:00,000 --> 00:00:01,000\n{\\an8}<i>fire</i>\n\n2\n00:00:01,000 --> 00:00:02,000\n"
+       "{\\i1}snow{\\i0}\n\n3\n00:00:02,000 --> 00:00:03,000\n<font color=\"red\">stars</font>\n"},
+      {"other line ends",
+       "1\r\n00:00:00,000 --> 00:00:01,000\r\nfire\r\n\r\n2\r00:00:01,000 --> 00:00:02,000\r"
+       "snow\r\r3\n00:00:02,000 --> 00:00:03,000\nstars"},
+      {"WebVTT",
+       "WEBVTT - title\nKind: captions\n\nSTYLE\n::cue { color: red }\n\nNOTE\nnothing\n\nfirst\n"
+       "00:00.000 --> 00:01.000 line:0 align:start\nfire\n\n00:01.000 --> 00:02.000\nsnow\n"
+       "00:02.000 --> 00:03.000\nstars\n"},
+  };
+  for (const auto& one : files) EXPECT_EQ(read(one.content), wanted) << one.what;
+  std::string wide("\xff\xfe", 2);
+  for (const char c : std::string("1\n00:00:00,000 --> 00:00:01,000\nfire\n")) wide += {c, '\0'};
+  EXPECT_EQ(read(wide), "0:fire");
+}
+
+TEST(Script, TextsMayHaveBlankLinesAndNumbers) {
+  EXPECT_EQ(
+      read("1\n00:00:00,000 --> 00:00:01,000\nfire\n\nand smoke\n\n2\n00:00:01,000 --> 00:00:02,000\n1984\n\n"
+           "00:00:02,000 --> 00:00:03,000\n12:30 at the station\n7\n"),
+      "0:fire and smoke 1000:1984 2000:12:30 at the station 7");
+}
+
+/// What is no proper cue is named by its line.
+TEST(Script, LinesThatCannotBeReadAreNamed) {
+  const struct {
+    const char* content;
+    const char* line;
+  } files[] = {
+      {"1\n00:00:00,000 --> 00:00:01,000\nfire\n\n2\n00:00:01,000 -> 00:00:02,000\nsnow\n", "line 6"},
+      {"1\n00:00:00,000 --> 00:00:01,000\nfire --> snow\n", "line 3"},
+      {"1\n00:00:00,000 --> 00:61:00,000\nfire\n", "line 2"},
+      {"1\n00:00:00,000 -->\nfire\n", "line 2"},
+      {"1\n00:00:02,000 --> 00:00:01,000\nfire\n", "ends before it begins in line 2"},
+      {"a title\n\n1\n00:00:00,000 --> 00:00:01,000\nfire\n", "text before the first time in line 1"},
+      {"1\n00:00:00,000 --> 00:00:01,000\nfire\n\n2\n", "number that has no time in line 5"},
+      {"1\n00:00:00,000 --> 00:00:01,000\nfire\n\n2\n00:00:01,000 --> 00:00:02,000\na\xff\n", "line 6"},
+      {"WEBVTT\n\n00:00.000 --> 00:01.000\nfire\n\nsnow\n\n00:02.000 --> 00:03.000\nstars\n",
+       "text without a time in line 6"},
+      {"WEBVTT\n\n99999999999:00:00.000 --> 00:01.000\nfire\n", "line 3"},
+  };
+  for (const auto& one : files)
+    EXPECT_NE(read(one.content).find(one.line), std::string::npos) << read(one.content);
+}
+
+/// Cues that show nothing are named, and the script plays.
+TEST(Script, CuesThatShowNothingAreWarnedAbout) {
+  const File file(
+      "1\n00:00:00,000 --> 00:00:01,000\nfire\n\n2\n00:00:01,000 --> 00:00:01,010\n<i></i>\n\n"
+      "3\n00:00:02,010 --> 00:00:02,020\nsnow\n\n4\n00:00:02,020 --> 00:00:03,000\nstars\n");
+  Source source("");
+  g_object_set(source.element(), "script-location", file.path(), nullptr);
+  source.play();
+  for (const char* said : {"line 6 has no text", "line 10 is not shown: the one in line 14"}) {
+    const MessagePtr warning(source.message(GST_MESSAGE_WARNING));
+    ASSERT_TRUE(warning);
+    EXPECT_NE(text_of(warning.get()).find(said), std::string::npos) << text_of(warning.get());
+  }
+  EXPECT_FALSE(source.has_message(GST_MESSAGE_WARNING));
 }
 
 TEST(Script, FilesThatAreNoSubtitlesSayWhatIsWrong) {
@@ -91,13 +203,13 @@ TEST(Script, FilesThatAreNoSubtitlesSayWhatIsWrong) {
   for (const Bad& bad : files) {
     const File file(bad.content);
     std::string error;
-    EXPECT_TRUE(load_script(file.path(), &error).empty()) << bad.text;
+    EXPECT_TRUE(load_script(file.path(), &error).cues.empty()) << bad.text;
     EXPECT_NE(error.find(bad.text), std::string::npos) << error;
     EXPECT_NE(error.find(file.path()), std::string::npos) << error;
   }
   for (const char* path : {"/no/such/file.srt", "/", "/dev/zero", "\xff"}) {
     std::string error;
-    EXPECT_TRUE(load_script(path, &error).empty()) << path;
+    EXPECT_TRUE(load_script(path, &error).cues.empty()) << path;
     EXPECT_TRUE(g_utf8_validate(error.c_str(), -1, nullptr));
     EXPECT_NE(error.find("script"), std::string::npos) << error;
   }
@@ -215,6 +327,21 @@ TEST(Script, EndOfALiveScriptIsNoUnderrun) {
     return gst_harness_events_received(source.harness()) > 0 && GST_PAD_IS_EOS(source.harness()->sinkpad);
   }));
   EXPECT_EQ(stat(source.element(), "underruns"), 0u);
+}
+
+/// After the end of a script a flush starts over, and it ends again.
+TEST(Script, PlaysAgainAfterItsEnd) {
+  const File file("1\n00:00:00,000 --> 00:00:00,400\nfire\n\n");
+  Source source("end-with-script=true");
+  g_object_set(source.element(), "script-location", file.path(), nullptr);
+  source.play();
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(hashes(source, 7), expected({{7, "fire"}})) << round;
+    ASSERT_TRUE(eventually([&] { return GST_PAD_IS_EOS(source.harness()->sinkpad); }));
+    if (round == 1) g_signal_emit_by_name(source.element(), "reset", guint64{5});
+    gst_element_send_event(source.element(), gst_event_new_flush_start());
+    gst_element_send_event(source.element(), gst_event_new_flush_stop(TRUE));
+  }
 }
 
 TEST(Script, StartsOverWithTheStream) {
