@@ -9,8 +9,8 @@
 #include <gst/cuda/gstcudautils.h>
 
 #include <atomic>
-#include <mutex>
 
+#include "context_slot.h"
 #include "cuda_context.h"
 #include "frame_planes.h"
 #include "frame_pool.h"
@@ -81,11 +81,9 @@ bool copy_planes(GstVideoFrame* from, GstVideoFrame* to, GstCudaContext* context
 
 }  // namespace
 
-/// `context` is a slot that GStreamer's helpers fill themselves, calling set_context() again while they do.
 struct CudaOutput::Handles {
-  GstCudaContext* context = nullptr;
-  GstCudaContext* primary = nullptr;  ///< the engine's; from open() to release()
-  std::mutex mutex;                   ///< guards the change of `context` and `primary`
+  ContextSlot<GstCudaContext> context;
+  ContextSlot<GstCudaContext> primary;  ///< the engine's; from open() to release()
   std::atomic<guint64> copies{0};
 
   // ---- streaming thread only
@@ -98,13 +96,23 @@ struct CudaOutput::Handles {
     staging_pool.reset();
   }
   bool stage(const GstVideoInfo& info);
+
+  /// The driver's own handle of the engine's context; null without one.
+  gpointer primary_handle() const {
+    GstCudaContext* context = primary.ref();
+    const gpointer handle = context == nullptr ? nullptr : gst_cuda_context_get_handle(context);
+    gst_clear_object(&context);
+    return handle;
+  }
 };
 
 bool CudaOutput::Handles::stage(const GstVideoInfo& info) {
   if (staging != nullptr) return true;
   GstCaps* caps = gst_video_info_to_caps(&info);
   guint size = static_cast<guint>(info.size);
-  staging_pool.reset(configured_pool(gst_cuda_buffer_pool_new(primary), caps, &size, 1, 1, true));
+  GstCudaContext* engines = primary.ref();
+  staging_pool.reset(configured_pool(gst_cuda_buffer_pool_new(engines), caps, &size, 1, 1, true));
+  gst_object_unref(engines);
   gst_caps_unref(caps);
   return staging_pool && gst_buffer_pool_set_active(staging_pool.get(), TRUE) &&
          gst_buffer_pool_acquire_buffer(staging_pool.get(), &staging, nullptr) == GST_FLOW_OK;
@@ -136,23 +144,22 @@ void CudaOutput::open(GstElement* element, const std::string& device) {
     GST_INFO_OBJECT(element, "no primary context for device \"%s\"", device.c_str());
     return;
   }
-  bool publish = false;
-  {
-    std::lock_guard lock(h.mutex);
-    gst_clear_object(&h.primary);
-    h.primary = primary;
-    publish = h.context == nullptr;
-    if (publish) h.context = GST_CUDA_CONTEXT(gst_object_ref(primary));
-  }
-  if (!publish) return;
-  GstContext* context = gst_context_new_cuda_context(primary);
+  h.primary.put(GST_CUDA_CONTEXT(gst_object_ref(primary)));
+  const bool has_another = h.context.has();
+  if (!has_another) h.context.put(GST_CUDA_CONTEXT(gst_object_ref(primary)));
+  GstContext* context = has_another ? nullptr : gst_context_new_cuda_context(primary);
+  gst_object_unref(primary);
+  if (context == nullptr) return;
   gst_element_set_context(element, context);
   gst_element_post_message(element, gst_message_new_have_context(GST_OBJECT(element), context));
 }
 
 bool CudaOutput::prepare(GstElement* element) {
   if (!driver_answers()) return false;
-  if (gst_cuda_ensure_element_context(element, -1, &handles_->context)) return true;
+  const bool found = handles_->context.ask([&](GstCudaContext** context) {
+    return gst_cuda_ensure_element_context(element, -1, context) != FALSE;
+  });
+  if (found) return true;
   GST_INFO_OBJECT(element, "no CUDA context");
   return false;
 }
@@ -164,8 +171,11 @@ GstBufferPool* CudaOutput::make_pool(GstBufferPool* offered, GstCaps* caps, guin
   if (theirs && GST_IS_CUDA_BUFFER_POOL(theirs.get())) {
     if (GstBufferPool* pool = configured_pool(theirs.release(), caps, size, least, most, true)) return pool;
   }
-  if (handles_->context == nullptr) return nullptr;
-  return configured_pool(gst_cuda_buffer_pool_new(handles_->context), caps, size, least, most, true);
+  GstCudaContext* context = handles_->context.ref();
+  if (context == nullptr) return nullptr;
+  GstBufferPool* pool = gst_cuda_buffer_pool_new(context);
+  gst_object_unref(context);
+  return configured_pool(pool, caps, size, least, most, true);
 }
 
 fc_status CudaOutput::write(GstElement* element, GstBuffer* buffer, const GstVideoInfo& info, bool on_device,
@@ -179,8 +189,9 @@ fc_status CudaOutput::write(GstElement* element, GstBuffer* buffer, const GstVid
     return Mapped(buffer, info, GST_MAP_READ | GST_MAP_CUDA).ok() ? FC_OK : cannot_map(error);
   }
   GstCudaContext* theirs = context_of(buffer);
-  const bool foreign = theirs != nullptr && h.primary != nullptr &&
-                       gst_cuda_context_get_handle(theirs) != gst_cuda_context_get_handle(h.primary);
+  const gpointer engines = h.primary_handle();
+  const bool foreign =
+      theirs != nullptr && engines != nullptr && gst_cuda_context_get_handle(theirs) != engines;
   if (!foreign) {
     *path = MemoryPath::Cuda;
     return write_mapped(buffer, info, GST_MAP_WRITE | GST_MAP_CUDA, FC_MEMORY_CUDA, writer, error);
@@ -192,8 +203,7 @@ fc_status CudaOutput::write(GstElement* element, GstBuffer* buffer, const GstVid
         ("Downstream uses another CUDA context than the model, so every frame is copied once on the device. "
          "Set the pipeline's context before READY, or use an encoder that takes the source's, as "
          "nvautogpuh264enc does."),
-        ("model's context %p, downstream's %p", gst_cuda_context_get_handle(h.primary),
-         gst_cuda_context_get_handle(theirs)));
+        ("model's context %p, downstream's %p", engines, gst_cuda_context_get_handle(theirs)));
   }
   if (!h.stage(info)) return cannot_map(error);
   const fc_status status =
@@ -207,8 +217,8 @@ fc_status CudaOutput::write(GstElement* element, GstBuffer* buffer, const GstVid
 }
 
 GstObject* CudaOutput::primary_context() const {
-  std::lock_guard lock(handles_->mutex);
-  return handles_->primary == nullptr ? nullptr : GST_OBJECT(gst_object_ref(handles_->primary));
+  GstCudaContext* primary = handles_->primary.ref();
+  return primary == nullptr ? nullptr : GST_OBJECT(primary);
 }
 
 bool CudaOutput::device_memory(guint64* used, guint64* total) const {
@@ -229,22 +239,20 @@ void CudaOutput::reset() {
 }
 
 void CudaOutput::release() {
-  std::lock_guard lock(handles_->mutex);
-  gst_clear_object(&handles_->context);
-  gst_clear_object(&handles_->primary);
+  handles_->context.put(nullptr);
+  handles_->primary.put(nullptr);
 }
 
 void CudaOutput::set_context(GstElement* element, GstContext* context) {
-  if (driver_answers()) gst_cuda_handle_set_context(element, context, -1, &handles_->context);
+  if (!driver_answers()) return;
+  GstCudaContext* now = handles_->context.ref();  // which is not replaced
+  gst_cuda_handle_set_context(element, context, -1, &now);
+  if (now != nullptr) handles_->context.put(now);
 }
 
 bool CudaOutput::answer(GstElement* element, GstQuery* query) {
-  GstCudaContext* context = nullptr;
-  {
-    std::lock_guard lock(handles_->mutex);
-    if (handles_->context == nullptr) return false;
-    context = GST_CUDA_CONTEXT(gst_object_ref(handles_->context));
-  }
+  GstCudaContext* context = handles_->context.ref();
+  if (context == nullptr) return false;
   const bool answered = gst_cuda_handle_context_query(element, query, context);
   gst_object_unref(context);
   return answered;

@@ -8,16 +8,19 @@
 
 #include <mutex>
 
+#include "context_slot.h"
 #include "frame_pool.h"
 
 namespace flowcache::gst {
 
-/// GStreamer's helpers write into these slots themselves, and call set_context() again while they do.
 struct GlOutput::Handles {
+  ContextSlot<GstGLDisplay> display;
+  ContextSlot<GstGLContext> application;
   std::mutex mutex;
-  GstGLDisplay* display = nullptr;
-  GstGLContext* context = nullptr;
-  GstGLContext* application = nullptr;
+  GstGLContext* context = nullptr;  ///< under `mutex`
+
+  /// Downstream's context, or one on the display; owned by the caller, null if there is none.
+  GstGLContext* find_context(GstElement* element) const;
 };
 
 GlOutput::GlOutput() : handles_(std::make_unique<Handles>()) {}
@@ -25,23 +28,40 @@ GlOutput::~GlOutput() {
   release();
 }
 
-bool GlOutput::prepare(GstElement* element) {
-  Handles& h = *handles_;
-  if (!gst_gl_ensure_element_data(element, &h.display, &h.application)) return false;
-  if (h.context != nullptr) return true;
+GstGLContext* GlOutput::Handles::find_context(GstElement* element) const {
   GstGLContext* found = nullptr;
   gst_gl_query_local_gl_context(element, GST_PAD_SRC, &found);
-  if (found == nullptr) {
+  GstGLDisplay* shown_on = display.ref();
+  if (found == nullptr && shown_on != nullptr) {
+    GstGLContext* shared = application.ref();
     GError* error = nullptr;
-    GST_OBJECT_LOCK(h.display);
-    found = gst_gl_display_get_gl_context_for_thread(h.display, nullptr);
-    if (found == nullptr && gst_gl_display_create_context(h.display, h.application, &found, &error)) {
-      gst_gl_display_add_context(h.display, found);
+    GST_OBJECT_LOCK(shown_on);
+    found = gst_gl_display_get_gl_context_for_thread(shown_on, nullptr);
+    if (found == nullptr && gst_gl_display_create_context(shown_on, shared, &found, &error)) {
+      gst_gl_display_add_context(shown_on, found);
     }
-    GST_OBJECT_UNLOCK(h.display);
+    GST_OBJECT_UNLOCK(shown_on);
     if (error != nullptr) GST_INFO_OBJECT(element, "no OpenGL: %s", error->message);
     g_clear_error(&error);
+    gst_clear_object(&shared);
   }
+  gst_clear_object(&shown_on);
+  return found;
+}
+
+bool GlOutput::prepare(GstElement* element) {
+  Handles& h = *handles_;
+  const bool ready = h.display.ask([&](GstGLDisplay** display) {
+    return h.application.ask([&](GstGLContext** application) {
+      return gst_gl_ensure_element_data(element, display, application) != FALSE;
+    });
+  });
+  if (!ready) return false;
+  {
+    std::lock_guard lock(h.mutex);
+    if (h.context != nullptr) return true;
+  }
+  GstGLContext* found = h.find_context(element);
   std::lock_guard lock(h.mutex);
   h.context = found;
   return found != nullptr;
@@ -59,24 +79,25 @@ void GlOutput::release_context() {
 }
 
 void GlOutput::release() {
-  std::lock_guard lock(handles_->mutex);
-  gst_clear_object(&handles_->context);
-  gst_clear_object(&handles_->application);
-  gst_clear_object(&handles_->display);
+  release_context();
+  handles_->application.put(nullptr);
+  handles_->display.put(nullptr);
 }
 
 void GlOutput::set_context(GstElement* element, GstContext* context) {
-  gst_gl_handle_set_context(element, context, &handles_->display, &handles_->application);
+  GstGLDisplay* display = nullptr;
+  GstGLContext* application = nullptr;
+  gst_gl_handle_set_context(element, context, &display, &application);
+  if (display != nullptr) handles_->display.put(display);
+  if (application != nullptr) handles_->application.put(application);
 }
 
 bool GlOutput::answer(GstElement* element, GstQuery* query) {
-  GstGLDisplay* display = nullptr;
-  GstGLContext *context = nullptr, *application = nullptr;
+  GstGLDisplay* display = handles_->display.ref();
+  GstGLContext *application = handles_->application.ref(), *context = nullptr;
   {
     std::lock_guard lock(handles_->mutex);
-    if (handles_->display != nullptr) display = GST_GL_DISPLAY(gst_object_ref(handles_->display));
     if (handles_->context != nullptr) context = GST_GL_CONTEXT(gst_object_ref(handles_->context));
-    if (handles_->application != nullptr) application = GST_GL_CONTEXT(gst_object_ref(handles_->application));
   }
   const bool answered = gst_gl_handle_context_query(element, query, display, context, application);
   gst_clear_object(&display);

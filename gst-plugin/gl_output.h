@@ -10,7 +10,7 @@
 
 namespace flowcache::gst {
 
-/// Display and context of one element. The lock inside is never held while other elements are asked.
+/// Display and context of one element. No lock is held while other elements are asked.
 class GlOutput {
  public:
   GlOutput();

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "../../gst-plugin/context_slot.h"
 #include "../../gst-plugin/latency.h"
 #include "../../gst-plugin/settings.h"
 #include "../../gst-plugin/statistics.h"
@@ -113,14 +114,28 @@ TEST(Timeline, OffsetOfAnySizeStaysInRange) {
     gint64 offset;
     GstClockTime stamp;
   } cases[] = {{0, 5 * GST_SECOND},  {7, 5 * GST_SECOND + 7}, {-7, 5 * GST_SECOND - 7},
-               {-6 * GST_SECOND, 0}, {G_MININT64, 0},         {G_MAXINT64, GstClockTime{G_MAXINT64} + 5 * GST_SECOND}};
+               {-5 * GST_SECOND, 0},         {G_MAXINT64, GstClockTime{G_MAXINT64} + 5 * GST_SECOND}};
   for (const auto& one : cases) {
     timeline.set_offset(one.offset);
     EXPECT_EQ(timeline.stamp(), one.stamp) << one.offset;
     EXPECT_EQ(timeline.pts(), 5 * GST_SECOND);
   }
+  timeline.set_offset(G_MAXINT64);
   timeline.anchor(GST_CLOCK_TIME_NONE - 5);
   EXPECT_EQ(timeline.stamp(), GST_CLOCK_TIME_NONE - 1);
+}
+
+TEST(Timeline, NegativeOffsetMovesTheAnchorToTimestampZero) {
+  for (const gint64 offset : {-6 * gint64{GST_SECOND}, G_MININT64}) {
+    Timeline timeline;
+    timeline.reset(16, 1);
+    timeline.set_offset(offset);
+    timeline.anchor(5 * GST_SECOND);
+    EXPECT_EQ(timeline.pts(), offset == G_MININT64 ? GstClockTime{1} << 63 : 6 * GST_SECOND);
+    EXPECT_EQ(timeline.stamp(), 0u);
+    timeline.advance();
+    EXPECT_EQ(timeline.stamp(), kFrame);
+  }
 }
 
 TEST(Statistics, QuantilesByNearestRank) {
@@ -180,6 +195,42 @@ TEST(Waiter, EachReasonEndsAWait) {
             Waiter::Result::Interrupted);
   other.join();
   gst_object_unref(clock);
+}
+
+GstPad* new_pad() {
+  return GST_PAD(gst_object_ref_sink(gst_pad_new(nullptr, GST_PAD_SRC)));
+}
+
+/// A helper that asks has its own place: set_context() on its thread fills it, on another one does not touch it.
+TEST(ContextSlot, EachThreadWritesToItsOwnPlace) {
+  GstPad *mine = new_pad(), *other = new_pad();
+  {
+    ContextSlot<GstPad> slot;
+    EXPECT_TRUE(slot.ask([&](GstPad** place) {
+      EXPECT_EQ(*place, nullptr);
+      std::thread application([&] { slot.put(GST_PAD(gst_object_ref(other))); });
+      application.join();
+      EXPECT_EQ(*place, nullptr);
+      slot.put(GST_PAD(gst_object_ref(mine)));
+      EXPECT_EQ(*place, mine);
+      return true;
+    }));
+    GstPad* now = slot.ref();
+    EXPECT_EQ(now, mine);
+    gst_object_unref(now);
+    EXPECT_FALSE(slot.ask([&](GstPad** place) {
+      EXPECT_EQ(*place, mine);
+      gst_clear_object(place);
+      return false;
+    }));
+    EXPECT_TRUE(slot.has());  // a helper that failed takes nothing away
+    slot.put(nullptr);
+    EXPECT_FALSE(slot.has());
+  }
+  EXPECT_EQ(GST_OBJECT_REFCOUNT_VALUE(mine), 1);
+  EXPECT_EQ(GST_OBJECT_REFCOUNT_VALUE(other), 1);
+  gst_object_unref(mine);
+  gst_object_unref(other);
 }
 
 }  // namespace
