@@ -30,6 +30,13 @@ void annotate(GstBuffer* buffer, const Frame& frame) {
   gst_caps_unref(caps);
 }
 
+void add_wall_time(GstBuffer* buffer, GstClockTime unix_time) {
+  static GstStaticCaps clock = GST_STATIC_CAPS("timestamp/x-unix");
+  GstCaps* caps = gst_static_caps_get(&clock);
+  gst_buffer_add_reference_timestamp_meta(buffer, caps, unix_time, GST_CLOCK_TIME_NONE);
+  gst_caps_unref(caps);
+}
+
 void add_sei(GstBuffer* buffer, const Frame& frame) {
   const fc_chunk_info& chunk = frame.chunk->info();
   // std::to_string and printf follow the program's locale, JSON does not.
@@ -78,14 +85,17 @@ void send_with_next_buffer(GstElement* element, GstEvent* event) {
 }  // namespace
 
 void request_keyframe(GstElement* element, GstClockTime pts) {
-  send_with_next_buffer(element, gst_video_event_new_downstream_force_key_unit(pts, pts, pts, FALSE, 0));
+  const GstClockTime stream_time = pts - FLOWCACHE_SRC(element)->state->segment_start;
+  send_with_next_buffer(element,
+                        gst_video_event_new_downstream_force_key_unit(pts, stream_time, pts, FALSE, 0));
 }
 
 void send_tags(GstElement* element, const std::string& prompt) {
   GstTagList* tags = gst_tag_list_new(GST_TAG_APPLICATION_NAME, "gst-flowcache", nullptr);
   // An empty string is no valid tag.
   if (!prompt.empty())
-    gst_tag_list_add(tags, GST_TAG_MERGE_APPEND, GST_TAG_DESCRIPTION, prompt.c_str(), nullptr);
+    gst_tag_list_add(tags, GST_TAG_MERGE_APPEND, GST_TAG_TITLE, prompt.c_str(), GST_TAG_DESCRIPTION,
+                     prompt.c_str(), nullptr);
   send_with_next_buffer(element, gst_event_new_tag(tags));
 }
 

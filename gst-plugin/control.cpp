@@ -11,14 +11,6 @@
 namespace flowcache::gst {
 namespace {
 
-/// The first chunk that begins at or after this running time, if no underrun comes between.
-uint64_t chunk_at(const SourceState& state, GstClockTime running_time) {
-  if (!GST_CLOCK_TIME_IS_VALID(running_time) || state.model.fps_d == 0) return FC_NEXT_CHUNK;
-  const GstClockTime next = state.next_content_pts;
-  const guint64 ahead = running_time <= next ? 0 : frame_at(state.model, running_time - next);
-  return chunk_from(state.model, state.next_content_frame + ahead);
-}
-
 gboolean set_prompt_action(GstFlowCacheSrc* source, const char* text, guint blend_chunks,
                            guint64 running_time) {
   const bool accepted = change_prompt(source, text == nullptr ? "" : text, blend_chunks, running_time);
@@ -41,25 +33,25 @@ void request_stats_action(GstFlowCacheSrc* source) {
 bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend_chunks,
                    GstClockTime running_time) {
   SourceState& state = *source->state;
+  const PromptChange change{text, running_time, blend_chunks};
+  const bool at_once = !GST_CLOCK_TIME_IS_VALID(running_time);
+  const auto problem = prompt_problem(text);
   std::shared_ptr<FrameWorker> worker;
-  PromptChange change{text, FC_NEXT_CHUNK, blend_chunks};
+  bool refused = false;
   {
     std::lock_guard lock(state.mutex);
     worker = state.worker;
-    change.at_chunk = chunk_at(state, running_time);
+    // Before PAUSED a bad prompt is kept and stops the pipeline with an error; while it plays, the old one
+    // stays, as it does for one that is to come later.
+    refused = problem && (worker || !at_once);
+    if (!refused && (worker || at_once)) state.settings.prompt = text;
+    if (!refused && !worker && !at_once) state.early_prompts.push_back(change);
   }
-  // Before PAUSED a bad prompt is kept and stops the pipeline with an error; while it plays, the old one
-  // stays.
-  const auto problem = prompt_problem(text);
-  if (worker && problem) {
+  if (refused) {
     post_change_refused(GST_ELEMENT(source), "prompt", *problem);
     return false;
   }
-  {
-    std::lock_guard lock(state.mutex);
-    state.settings.prompt = text;
-  }
-  if (worker) worker->change_prompt(std::move(change));
+  if (worker) worker->change_prompt(change);
   return true;
 }
 
@@ -120,7 +112,7 @@ void set_qos(GstFlowCacheSrc* source, bool on) {
     if (!on && state.qos.tightened()) worker = state.worker;
     if (state.worker) {
       state.qos.reset(state.timeline.frame_duration(), state.model.frames_per_chunk,
-                      state.settings.chunks_ahead);
+                      static_cast<uint32_t>(state.worker->capacity()));
     }
   }
   if (worker) worker->set_deadline(0);
@@ -134,10 +126,21 @@ guint64 chunk_from(const fc_model_info& model, guint64 frame) {
   return frame / model.frames_per_chunk + (frame % model.frames_per_chunk != 0);
 }
 
-std::vector<ScriptedPrompt> scripted_prompts(const std::vector<Cue>& script, const fc_model_info& model) {
+std::vector<ScriptedPrompt> scripted_prompts(const std::vector<Cue>& script, const fc_model_info& model,
+                                             std::vector<std::string>* remarks) {
   std::vector<ScriptedPrompt> prompts;
+  const Cue* before = nullptr;
   for (const Cue& cue : script) {
-    prompts.push_back({chunk_from(model, frame_at(model, cue.start)), cue.text});
+    const guint64 chunk = chunk_from(model, frame_at(model, cue.start));
+    if (before != nullptr && prompts.back().chunk == chunk) {
+      remarks->push_back("The cue in line " + std::to_string(before->line) +
+                         " is not shown: the one in line " + std::to_string(cue.line) +
+                         " begins in the same chunk of " + std::to_string(model.frames_per_chunk) +
+                         " frames.");
+      prompts.pop_back();
+    }
+    prompts.push_back({chunk, cue.text});
+    before = &cue;
   }
   return prompts;
 }

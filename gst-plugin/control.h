@@ -8,7 +8,8 @@
 namespace flowcache::gst {
 
 /// A new prompt from the first chunk on that begins at or after `running_time` (NONE: as soon as possible),
-/// blended in over `blend_chunks` (0: a cut). Before PAUSED it is the prompt that the stream begins with.
+/// blended in over `blend_chunks` (0: a cut). Before PAUSED it is the prompt that the stream begins with, or
+/// waits for its time.
 /// False, with a WARNING, if the stream keeps its old prompt. Any thread.
 bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend_chunks,
                    GstClockTime running_time);
@@ -18,8 +19,10 @@ bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend
 guint64 frame_at(const fc_model_info& model, GstClockTime time);
 guint64 chunk_from(const fc_model_info& model, guint64 frame);
 
-/// A script's cues by chunk: each holds from the first chunk on that begins at or after its start.
-std::vector<ScriptedPrompt> scripted_prompts(const std::vector<Cue>& script, const fc_model_info& model);
+/// A script's cues by chunk: each holds from the first chunk on that begins at or after its start. Appends a
+/// remark for every one that gets no chunk of its own.
+std::vector<ScriptedPrompt> scripted_prompts(const std::vector<Cue>& script, const fc_model_info& model,
+                                             std::vector<std::string>* remarks);
 
 /// Drops what waits in the ring and starts over at chunk 0 with this seed; the time grid goes on. Any thread.
 void reset_stream(GstFlowCacheSrc* source, guint64 seed);
@@ -37,7 +40,8 @@ void change_negative_prompt(GstFlowCacheSrc* source, const std::string& text);
 /// `flowcache/reset` (seed: uint64). False if the event is another one, or says nothing.
 bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event);
 
-/// A key that is pressed and has a prompt in `key-prompts` shows it. False if there is none for it. Any thread.
+/// A key that is pressed and has a prompt in `key-prompts` shows it. False if there is none for it. Any
+/// thread.
 bool handle_navigation(GstFlowCacheSrc* source, GstEvent* event);
 
 void install_signals(GObjectClass* object_class);

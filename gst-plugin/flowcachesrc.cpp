@@ -12,6 +12,9 @@
  * |[
  * gst-launch-1.0 flowcachesrc is-live=false num-buffers=128 ! x264enc ! mp4mux ! filesink location=out.mp4
  * ]|
+ * |[
+ * gst-play-1.0 "flowcache:?prompt=orange%20fire&seed=3"
+ * ]|
  */
 #include "flowcachesrc.h"
 
@@ -21,11 +24,15 @@
 #include "control.h"
 #include "log.h"
 #include "messages.h"
+#include "pipeline_clock.h"
 #include "prefix.h"
+#include "prompt_pad.h"
 #include "source_state.h"
+#include "uri_handler.h"
 
 G_DEFINE_TYPE_WITH_CODE(GstFlowCacheSrc, gst_flow_cache_src, GST_TYPE_PUSH_SRC,
-                        G_IMPLEMENT_INTERFACE(GST_TYPE_PRESET, nullptr))
+                        G_IMPLEMENT_INTERFACE(GST_TYPE_PRESET, nullptr)
+                            G_IMPLEMENT_INTERFACE(GST_TYPE_URI_HANDLER, flowcache::gst::install_uri_handler))
 
 namespace flowcache::gst {
 
@@ -86,17 +93,16 @@ bool prepare(GstFlowCacheSrc* source) {
     post_engine_error(GST_ELEMENT(source), status, last_error_of(*library));
     return false;
   }
-  if (model.width == 0 || model.height == 0 || model.fps_n == 0 || model.fps_d == 0 ||
-      model.frames_per_chunk == 0) {
+  if (!is_complete(model)) {
     post_engine_error(GST_ELEMENT(source), FC_ERROR_MODEL,
                       "The model's description lacks its size or frame rate.");
     return false;
   }
-  std::vector<Cue> script;
+  Script script;
   if (!settings.script_location.empty()) {
     std::string problem;
     script = load_script(settings.script_location, &problem);
-    if (script.empty()) {
+    if (script.cues.empty()) {
       GST_ELEMENT_ERROR(source, RESOURCE, OPEN_READ, ("%s", problem.c_str()), ("property script-location"));
       return false;
     }
@@ -120,18 +126,20 @@ void forget(SourceState& state) {
   std::lock_guard lock(state.mutex);
   engine = std::move(state.engine);
   state.model = {};
-  state.script.clear();
+  state.script = {};
   state.library = nullptr;
 }
 
 gboolean start_stream(GstFlowCacheSrc* source) {
   SourceState& state = state_of(source);
   if (!prepare(source)) return FALSE;  // once more: properties may have changed since READY
-  gst_base_src_set_do_timestamp(GST_BASE_SRC(source), FALSE);
   std::shared_ptr<LoadedEngine> unwanted;
   std::shared_ptr<FrameWorker> worker;
+  std::vector<PromptChange> early_prompts;
+  std::vector<std::string> remarks;
   {
     std::lock_guard lock(state.mutex);
+    remarks = state.script.remarks;
     const EngineKey key = engine_key(state.settings, state.library);
     if (state.engine && !(state.engine->key() == key)) unwanted = std::move(state.engine);
     state.timeline.reset(state.model.fps_n, state.model.fps_d);
@@ -142,25 +150,31 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     state.qos_warned = false;
     state.speed.reset(static_cast<double>(state.model.frames_per_chunk) * state.model.fps_d /
                       state.model.fps_n);
-    state.next_content_frame = 0;
-    state.next_content_pts = 0;
+    const gint buffers = GST_BASE_SRC(source)->num_buffers;
+    state.progress = {.most_buffers = buffers < 0 ? G_MAXUINT64 : static_cast<guint64>(buffers)};
     state.receipts.clear();
-    state.messages = std::make_unique<WorkerMessages>(source);
+    state.messages = std::make_unique<WorkerMessages>(source, state.model, state.settings.timestamp_offset);
     StreamOptions options = stream_options(state.settings);
     options.live = gst_base_src_is_live(GST_BASE_SRC(source));
-    options.script = scripted_prompts(state.script, state.model);
+    options.frames_per_chunk = state.model.frames_per_chunk;
+    options.script = scripted_prompts(state.script.cues, state.model, &remarks);
     if (const std::string& path = state.settings.prefix_location; !path.empty()) {
       options.prefix = [path](uint32_t width, uint32_t height, const std::function<bool()>& go_on,
                               std::string* error) { return load_prefix(path, width, height, go_on, error); };
     }
     state.end_frame = G_MAXUINT64;
-    if (state.settings.end_with_script && !state.script.empty()) {
-      state.end_frame = frame_at(state.model, end_of(state.script));
+    if (state.settings.end_with_script && !state.script.cues.empty()) {
+      state.end_frame = frame_at(state.model, end_of(state.script.cues));
       options.chunks = chunk_from(state.model, state.end_frame);
     }
     worker = std::make_shared<FrameWorker>(key, std::move(options), state.settings.chunks_ahead,
                                            state.messages.get());
     state.worker = worker;
+    early_prompts.swap(state.early_prompts);
+  }
+  for (PromptChange& change : early_prompts) worker->change_prompt(std::move(change));
+  for (const std::string& remark : remarks) {
+    GST_ELEMENT_WARNING(source, RESOURCE, SETTINGS, ("%s", remark.c_str()), ("property script-location"));
   }
   unwanted.reset();  // before the new model is loaded, so that both need not fit
   state.statistics.reset();
@@ -169,6 +183,9 @@ gboolean start_stream(GstFlowCacheSrc* source) {
   state.repeating = false;
   state.engine_writes_cuda = state.textures_from_cuda = true;
   state.discont = false;
+  state.segment_start = 0;
+  state.first_frame = 0;
+  state.gaps_begun = state.black = false;
   state.stats_due = GST_CLOCK_TIME_NONE;
   WorkerMessages::post_progress(GST_ELEMENT(source), GST_PROGRESS_TYPE_START, "Loading the model");
   return TRUE;  // the worker begins when the size of the picture is known: set_caps()
@@ -215,10 +232,6 @@ gboolean unlock_stop(GstBaseSrc* base) {
   return TRUE;
 }
 
-gboolean is_seekable(GstBaseSrc*) {
-  return FALSE;
-}
-
 /// The element waits for the clock by itself (waiter.h says why), so the base class has nothing to wait for.
 void get_times(GstBaseSrc*, GstBuffer*, GstClockTime* begin, GstClockTime* end) {
   *begin = *end = GST_CLOCK_TIME_NONE;
@@ -235,6 +248,17 @@ void publish_context(GstElement* element) {
   state.cuda.open(element, device);
 }
 
+/// What was set while a stream ran holds from the next one on.
+void apply_live(GstElement* element) {
+  SourceState& state = state_of(element);
+  gboolean live = TRUE;
+  {
+    std::lock_guard lock(state.mutex);
+    live = state.settings.live;
+  }
+  gst_base_src_set_live(GST_BASE_SRC(element), live);
+}
+
 GstStateChangeReturn change_state(GstElement* element, GstStateChange transition) {
   SourceState& state = state_of(element);
   switch (transition) {
@@ -244,10 +268,22 @@ GstStateChangeReturn change_state(GstElement* element, GstStateChange transition
       publish_context(element);
       break;
     case GST_STATE_CHANGE_READY_TO_PAUSED:
-    case GST_STATE_CHANGE_PLAYING_TO_PAUSED:
+      open_prompt_pad(element);
+      apply_live(element);
+      state.stopped_at = 0;
       state.waiter.pause();
       break;
+    case GST_STATE_CHANGE_PLAYING_TO_PAUSED: {
+      const PipelineClock clock(element);
+      state.stopped_at = clock.clock() == nullptr ? 0 : clock.running_time();
+      state.waiter.pause();
+      break;
+    }
+    case GST_STATE_CHANGE_PAUSED_TO_READY:
+      close_prompt_pad(element);
+      break;
     case GST_STATE_CHANGE_PAUSED_TO_PLAYING:
+      state.stopped_at = GST_CLOCK_TIME_NONE;
       state.waiter.unpause();
       break;
     default:
@@ -294,6 +330,7 @@ static void gst_flow_cache_src_class_init(GstFlowCacheSrcClass* klass) {
   element_class->send_event = element::send_event;
   element_class->set_context = element::set_context;
   element::install_pad_template(element_class);
+  element::install_prompt_pad(element_class);
   gst_element_class_set_static_metadata(
       element_class, "FlowCache text-to-video source", "Source/Video",
       "Live video generated from a text prompt by a chunk-wise video diffusion model with FlowCache",
@@ -305,6 +342,7 @@ static void gst_flow_cache_src_class_init(GstFlowCacheSrcClass* klass) {
   base_class->unlock = GST_DEBUG_FUNCPTR(element::unlock);
   base_class->unlock_stop = GST_DEBUG_FUNCPTR(element::unlock_stop);
   base_class->is_seekable = GST_DEBUG_FUNCPTR(element::is_seekable);
+  base_class->do_seek = GST_DEBUG_FUNCPTR(element::do_seek);
   base_class->get_times = GST_DEBUG_FUNCPTR(element::get_times);
   base_class->get_caps = GST_DEBUG_FUNCPTR(element::get_caps);
   base_class->fixate = GST_DEBUG_FUNCPTR(element::fixate);

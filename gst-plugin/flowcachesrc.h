@@ -8,6 +8,7 @@
 G_BEGIN_DECLS
 
 #define FLOWCACHE_TYPE_SRC (gst_flow_cache_src_get_type())
+#define FLOWCACHE_IS_SRC(object) (G_TYPE_CHECK_INSTANCE_TYPE((object), FLOWCACHE_TYPE_SRC))
 #define FLOWCACHE_SRC(object) (G_TYPE_CHECK_INSTANCE_CAST((object), FLOWCACHE_TYPE_SRC, GstFlowCacheSrc))
 
 typedef struct _GstFlowCacheSrc GstFlowCacheSrc;

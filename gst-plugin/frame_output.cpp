@@ -93,4 +93,22 @@ fc_status write_frame(GstFlowCacheSrc* source, const FrameWorker& worker, const 
   }
 }
 
+bool write_black(const SourceState& state, GstBuffer* buffer) {
+  GstVideoFrame video;
+  if (!gst_video_frame_map(&video, &state.info, buffer, GST_MAP_WRITE)) return false;
+  const bool rgb = GST_VIDEO_INFO_IS_RGB(&state.info);
+  for (guint component = 0; component < GST_VIDEO_FRAME_N_COMPONENTS(&video); ++component) {
+    // Red, green, blue and alpha at full range; luma and chroma at video's.
+    const guint8 black = rgb ? (component == 3 ? 255 : 0) : (component == 0 ? 16 : 128);
+    auto* row = static_cast<guint8*>(GST_VIDEO_FRAME_COMP_DATA(&video, component));
+    const gint step = GST_VIDEO_FRAME_COMP_PSTRIDE(&video, component);
+    for (gint y = 0; y < GST_VIDEO_FRAME_COMP_HEIGHT(&video, component); ++y) {
+      for (gint x = 0; x < GST_VIDEO_FRAME_COMP_WIDTH(&video, component); ++x) row[x * step] = black;
+      row += GST_VIDEO_FRAME_COMP_STRIDE(&video, component);
+    }
+  }
+  gst_video_frame_unmap(&video);
+  return true;
+}
+
 }  // namespace flowcache::gst

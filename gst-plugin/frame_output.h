@@ -13,4 +13,7 @@ namespace flowcache::gst {
 fc_status write_frame(GstFlowCacheSrc* source, const FrameWorker& worker, const Frame& frame,
                       GstBuffer* buffer, std::string* error);
 
+/// Makes such a buffer black. False if it cannot be mapped. Streaming thread.
+bool write_black(const SourceState& state, GstBuffer* buffer);
+
 }  // namespace flowcache::gst

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "frame_worker.h"
 
+#include <pthread.h>
+
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <utility>
 
 namespace flowcache::gst {
 namespace {
+
+constexpr std::chrono::milliseconds kBurst{100};  ///< between two keystrokes of somebody who types
 
 const char* or_null(const std::string& text) {
   return text.empty() ? nullptr : text.c_str();
@@ -59,54 +64,90 @@ void FrameWorker::stop() {
   ring_.clear();
 }
 
-void FrameWorker::post(Change change) {
+size_t FrameWorker::prompts_waiting() const {
+  std::lock_guard lock(mutex_);
+  return waiting_;
+}
+
+void FrameWorker::forget_stream_prompts() {
+  post([&](Changes& changes) {
+    changes.forget_stream = true;
+    std::erase_if(changes.later, [](const PromptChange& change) { return change.from_stream; });
+  });
+}
+
+/// `ask` changes what is asked for.
+template <typename Ask>
+void FrameWorker::post(Ask ask) {
   {
     std::lock_guard lock(mutex_);
-    changes_.push_back(std::move(change));
+    ask(changes_);
   }
   wake_worker_.notify_all();
 }
 
 void FrameWorker::change_prompt(PromptChange change) {
-  post(std::move(change));
+  post([&](Changes& changes) {
+    if (change.at != kNoTime) {
+      ++waiting_;
+      return changes.later.push_back(std::move(change));
+    }
+    if (changes.prompt) changes.overtaken.push_back(std::move(*changes.prompt));
+    changes.prompt = std::move(change);
+    quiet_at_ = std::chrono::steady_clock::now() + kBurst;
+  });
 }
 
 void FrameWorker::tune(double cache_threshold, double guidance_scale) {
-  post(Tune{cache_threshold, guidance_scale});
+  post([&](Changes& changes) {
+    if (!std::isnan(cache_threshold)) changes.cache_threshold = cache_threshold;
+    if (!std::isnan(guidance_scale)) changes.guidance_scale = guidance_scale;
+  });
 }
 
 void FrameWorker::change_negative_prompt(std::string text) {
-  post(NegativePrompt{std::move(text)});
+  post([&](Changes& changes) {
+    changes.negative_prompt = std::move(text);
+    quiet_at_ = std::chrono::steady_clock::now() + kBurst;
+  });
 }
 
 void FrameWorker::set_deadline(double seconds) {
-  post(Deadline{seconds});
+  post([&](Changes& changes) { changes.deadline = seconds; });
 }
 
 void FrameWorker::reset(std::optional<uint64_t> seed) {
-  {
-    std::lock_guard lock(mutex_);
+  std::deque<std::shared_ptr<const Chunk>> dropped;  // destroyed without the lock
+  post([&](Changes& changes) {
     seed_ = seed.value_or(seed_);
+    changes.reset = seed_;
     ++generation_;
     dropped_ += frames_in_ring();
-    ring_.clear();
+    dropped.swap(ring_);
     next_index_ = 0;
-    changes_.emplace_back(Reset{seed_});
-  }
-  wake_worker_.notify_all();
+    made_ = 0;
+    if (state_ == RingState::Ended) state_ = RingState::Empty;
+  });
 }
 
 FrameWorker::RingState FrameWorker::peek(Frame* frame) const {
   std::lock_guard lock(mutex_);
-  if (ring_.empty()) return state_;
+  if (ring_.empty())
+    return state_ == RingState::Empty && made_ >= options_.chunks ? RingState::Ended : state_;
   if (frame != nullptr) *frame = {ring_.front(), next_index_};
   return RingState::Ready;
 }
 
-void FrameWorker::advance(const Frame& frame) {
+void FrameWorker::set_due(uint64_t due) {
+  std::lock_guard lock(mutex_);
+  due_ = due;
+}
+
+void FrameWorker::advance(const Frame& frame, uint64_t due) {
   std::shared_ptr<const Chunk> done;  // destroyed without the lock
   {
     std::lock_guard lock(mutex_);
+    due_ = due;
     if (ring_.empty() || ring_.front() != frame.chunk || next_index_ != frame.index) return;
     if (++next_index_ < frame.chunk->info().frames) return;
     done = std::move(ring_.front());
@@ -138,30 +179,41 @@ std::shared_ptr<LoadedEngine> FrameWorker::engine() const {
 }
 
 void FrameWorker::run() noexcept {
+  pthread_setname_np(pthread_self(), "flowcache-make");  // 15 characters at most
+  struct Presence {
+    FrameWorkerListener* listener;
+    explicit Presence(FrameWorkerListener* told) : listener(told) { listener->thread_entered(); }
+    ~Presence() { listener->thread_left(); }
+  };
   try {
+    const Presence presence(listener_);
     run_stream();
   } catch (const std::exception& defect) {
-    end(RingState::Failed, FC_ERROR_INTERNAL, std::string("the engine threw an exception: ") + defect.what());
+    fail(FC_ERROR_INTERNAL, std::string("the engine threw an exception: ") + defect.what());
   } catch (...) {
-    end(RingState::Failed, FC_ERROR_INTERNAL, "the engine threw something that is no exception");
+    fail(FC_ERROR_INTERNAL, "the engine threw something that is no exception");
   }
 }
 
-void FrameWorker::end(RingState state, fc_status status, const std::string& sentence) {
-  bool loading = false, tell = false;
-  {
-    std::lock_guard lock(mutex_);
-    loading = loading_;
-    tell = state == RingState::Failed && !stopping_;  // later nobody wants to hear about it
-  }
-  // First the sentence, then the state: a streaming thread that saw the state first would return an error
-  // that says less, and be first on the bus.
-  if (tell) listener_->failed(status, sentence, loading);
+void FrameWorker::set_state(RingState state) {
   {
     std::lock_guard lock(mutex_);
     state_ = state;
   }
   listener_->ring_changed();
+}
+
+void FrameWorker::fail(fc_status status, const std::string& sentence) {
+  bool loading = false, tell = false;
+  {
+    std::lock_guard lock(mutex_);
+    loading = loading_;
+    tell = !stopping_;  // later nobody wants to hear about it
+  }
+  // First the sentence, then the state: a streaming thread that saw the state first would return an error
+  // that says less, and be first on the bus.
+  if (tell) listener_->failed(status, sentence, loading);
+  set_state(RingState::Failed);
 }
 
 void FrameWorker::run_stream() {
@@ -198,7 +250,7 @@ bool FrameWorker::load() {
     listener_->load_cancelled();
     return false;
   }
-  if (result.status != FC_OK) end(RingState::Failed, result.status, result.error);
+  if (result.status != FC_OK) fail(result.status, result.error);
   return result.status == FC_OK;
 }
 
@@ -211,7 +263,7 @@ bool FrameWorker::read_prefix(PrefixFrames* frames) {
   std::string error;
   *frames = options_.prefix(width_, height_, go_on, &error);
   if (frames->count > 0) return true;
-  end(RingState::Failed, FC_ERROR_ARGUMENT, error);
+  fail(FC_ERROR_ARGUMENT, error);
   if (!go_on()) listener_->load_cancelled();
   return false;
 }
@@ -241,7 +293,7 @@ bool FrameWorker::open_stream(fc_stream** stream) {
   config.prefix_height = prefix.height;
   const fc_status status = library_.stream_open(engine_->handle(), &config, stream);
   if (status != FC_OK) {
-    end(RingState::Failed, status, last_error_of(library_));
+    fail(status, last_error_of(library_));
     return false;
   }
   {
@@ -258,48 +310,84 @@ bool FrameWorker::open_stream(fc_stream** stream) {
   return true;
 }
 
+bool FrameWorker::wanted() const {
+  return ring_.size() < capacity_ && made_ < options_.chunks && state_ == RingState::Empty;
+}
+
+/// Texts are read before the chunk that needs them, and earlier if there is time: but not each of a burst.
+void FrameWorker::wait_for_work(std::unique_lock<std::mutex>& lock) {
+  while (!stopping_ && !changes_.urgent() && !wanted()) {
+    const auto quiet_at = quiet_at_;
+    if (!changes_.texts()) {
+      wake_worker_.wait(lock);
+    } else if (wake_worker_.wait_until(lock, quiet_at) == std::cv_status::timeout && quiet_at == quiet_at_) {
+      return;
+    }
+  }
+}
+
 void FrameWorker::make_chunks(fc_stream* stream) {
   while (true) {
-    std::deque<Change> changes;
+    Changes changes;
     uint64_t generation = 0;
     bool room = false;
     {
       std::unique_lock lock(mutex_);
-      const auto wanted = [&] { return ring_.size() < capacity_ && next_chunk_ < options_.chunks; };
-      wake_worker_.wait(lock, [&] { return stopping_ || !changes_.empty() || wanted(); });
+      wait_for_work(lock);
       if (stopping_) return;
-      changes.swap(changes_);
+      changes = std::exchange(changes_, {});
       generation = generation_;
       room = wanted();
     }
-    for (const Change& change : changes) {
-      std::visit([&](const auto& one) { apply(stream, one); }, change);
-    }
-    if (!room) continue;
-    follow_script(stream);
-
-    const uint64_t started = listener_->now();
-    fc_chunk* made = nullptr;
-    const fc_status status = library_.stream_next(stream, &made);
-    if (status == FC_CANCELLED) continue;
-    if (status == FC_ENDED) return end(RingState::Ended, status, {});
-    if (status != FC_OK) return end(RingState::Failed, status, last_error_of(library_));
-    auto chunk = std::make_shared<const Chunk>(library_, made, started);
-    fc_stream_stats stats{};
-    stats.size = sizeof stats;
-    library_.stream_get_stats(stream, &stats);
-    const fc_chunk_info info = chunk->info();
-    next_chunk_ = info.chunk + 1;
-    if (!push(std::move(chunk), generation)) continue;
-    listener_->chunk_finished(info, stats);
-    listener_->ring_changed();
+    apply(stream, std::move(changes));
+    if (room && !make_chunk(stream, generation)) return;
   }
+}
+
+/// False if there is none and never will be.
+bool FrameWorker::make_chunk(fc_stream* stream, uint64_t generation) {
+  follow_script(stream);
+  follow_times(stream);
+  const uint64_t started = listener_->now();
+  fc_chunk* made = nullptr;
+  const fc_status status = library_.stream_next(stream, &made);
+  if (status == FC_CANCELLED) return true;
+  if (status == FC_ENDED) {
+    const std::string sentence = last_error_of(library_);
+    bool reset = false;
+    {
+      std::lock_guard lock(mutex_);
+      reset = generation != generation_;
+    }
+    if (reset) return true;
+    listener_->ended(sentence);
+    set_state(RingState::Ended);
+    return true;
+  }
+  if (status != FC_OK) {
+    fail(status, last_error_of(library_));
+    return false;
+  }
+  auto chunk = std::make_shared<const Chunk>(library_, made, started);
+  fc_stream_stats stats{};
+  stats.size = sizeof stats;
+  library_.stream_get_stats(stream, &stats);
+  const fc_chunk_info info = chunk->info();
+  next_chunk_ = info.chunk + 1;
+  std::erase_if(handed_, [&](const Handed& prompt) {
+    return prompt.ticket == info.prompt_ticket || prompt.by_chunk <= info.chunk;
+  });
+  if (!push(std::move(chunk), generation)) return true;
+  listener_->chunk_finished(info, stats);
+  listener_->ring_changed();
+  return true;
 }
 
 bool FrameWorker::push(std::shared_ptr<const Chunk> chunk, uint64_t generation) {
   std::lock_guard lock(mutex_);
   if (generation != generation_) dropped_ += chunk->info().frames;
   if (generation != generation_ || chunk->info().frames == 0) return false;
+  made_ = chunk->info().chunk + 1;
   ring_.push_back(std::move(chunk));
   return true;
 }

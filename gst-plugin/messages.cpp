@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "messages.h"
 
+#include "control.h"
 #include "log.h"
+#include "pipeline_clock.h"
 
 namespace flowcache::gst {
 namespace {
@@ -73,7 +75,8 @@ GstStructure* make_stats(SourceState& state) {
     std::lock_guard lock(state.mutex);
     worker = state.worker;
     model = state.model;
-    capacity = state.settings.chunks_ahead * model.frames_per_chunk;
+    const size_t chunks = worker ? worker->capacity() : state.settings.chunks_ahead;
+    capacity = static_cast<guint>(chunks) * model.frames_per_chunk;
   }
   guint64 gpu_used = 0, gpu_total = 0;
   state.cuda.device_memory(&gpu_used, &gpu_total);
@@ -105,7 +108,9 @@ GstStructure* make_stats(SourceState& state) {
 
 void post_underrun(GstElement* element, GstClockTime pts, GstClockTime duration, GstClockTime late,
                    const StatisticsSnapshot& counts) {
-  GstMessage* message = gst_message_new_qos(GST_OBJECT(element), TRUE, pts, pts, pts, duration);
+  const GstClockTime start = FLOWCACHE_SRC(element)->state->segment_start;
+  GstMessage* message =
+      gst_message_new_qos(GST_OBJECT(element), TRUE, pts, pts - MIN(pts, start), pts, duration);
   gst_message_set_qos_values(message, static_cast<gint64>(late), 1.0, 1000000);
   gst_message_set_qos_stats(message, GST_FORMAT_BUFFERS, counts.frames - counts.repeated,
                             counts.repeated + counts.skipped);
@@ -119,6 +124,25 @@ void WorkerMessages::post_progress(GstElement* element, GstProgressType type, co
     gst_structure_set(gst_message_writable_structure(message), "percent", G_TYPE_INT, percent, nullptr);
   }
   gst_element_post_message(element, message);
+}
+
+/// STREAM_STATUS, on the thread that it is about, as those of GstTask.
+void WorkerMessages::post_thread(GstStreamStatusType type) {
+  GstMessage* message = gst_message_new_stream_status(GST_OBJECT(source_), type, element_of(source_));
+  GValue thread = G_VALUE_INIT;
+  g_value_init(&thread, GST_TYPE_G_THREAD);
+  g_value_set_boxed(&thread, g_thread_self());
+  gst_message_set_stream_status_object(message, &thread);
+  g_value_unset(&thread);
+  gst_element_post_message(element_of(source_), message);
+}
+
+void WorkerMessages::thread_entered() {
+  post_thread(GST_STREAM_STATUS_TYPE_ENTER);
+}
+
+void WorkerMessages::thread_left() {
+  post_thread(GST_STREAM_STATUS_TYPE_LEAVE);
 }
 
 void WorkerMessages::load_progress(const char* stage, double fraction) {
@@ -156,6 +180,14 @@ void WorkerMessages::prompt_received(const PromptReceipt& receipt) {
                          receipt.unknown_words.c_str()),
                         ("prompt: %s; `flowcache inspect` shows what the model knows", receipt.text.c_str()));
   }
+}
+
+void WorkerMessages::prompt_overtaken(const PromptChange& change) {
+  post_prompt(element_of(source_), PromptStage::Replaced, {.text = change.text});
+}
+
+void WorkerMessages::prompts_fewer() {
+  source_->state->prompt_room.notify();
 }
 
 void WorkerMessages::stream_reset() {
@@ -202,18 +234,31 @@ void WorkerMessages::post_too_slow(double playing_seconds, double seconds, const
       ("a picture is smaller with a capsfilter behind flowcachesrc, such as video/x-raw,width=…,height=…"));
 }
 
+void WorkerMessages::ended(const std::string& sentence) {
+  GST_ELEMENT_WARNING(source_, RESOURCE, NO_SPACE_LEFT, ("The stream ends: %s", sentence.c_str()),
+                      ("the engine has no next chunk; a reset starts over"));
+}
+
 void WorkerMessages::failed(fc_status status, const std::string& sentence, bool loading) {
   post_engine_error(element_of(source_), status, sentence);
   if (loading) post_progress(element_of(source_), GST_PROGRESS_TYPE_ERROR, sentence);
 }
 
-/// Running time, so that it compares with timestamps; NONE before PLAYING.
 uint64_t WorkerMessages::now() {
-  GstClock* clock = gst_element_get_clock(element_of(source_));
-  if (clock == nullptr) return GST_CLOCK_TIME_NONE;
-  const GstClockTime now = gst_clock_get_time(clock), base = gst_element_get_base_time(element_of(source_));
-  gst_object_unref(clock);
-  return now > base ? now - base : 0;
+  const GstClockTime stopped_at = source_->state->stopped_at;
+  if (GST_CLOCK_TIME_IS_VALID(stopped_at)) return stopped_at;
+  const PipelineClock clock(element_of(source_));
+  return clock.clock() == nullptr ? 0 : clock.running_time();
+}
+
+/// What is later than the budget allows, and what comes when nothing has been shown yet, is shown now at the
+/// earliest.
+uint64_t WorkerMessages::frames_until(uint64_t time, uint64_t due) {
+  const bool live = gst_base_src_is_live(GST_BASE_SRC(source_));
+  const GstClockTime soonest = live ? shifted(now(), timestamp_offset_) : 0;
+  const bool overdue = due != kNoTime && soonest > due && soonest - due > jitter_budget(*source_->state);
+  const GstClockTime first = due == kNoTime || overdue ? soonest : due;
+  return time <= first ? 0 : frame_at(model_, time - first);
 }
 
 void WorkerMessages::ring_changed() {

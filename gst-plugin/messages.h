@@ -14,31 +14,41 @@ void post_change_refused(GstElement* element, const char* what, const std::strin
 
 enum class PromptStage { Received, Applied, Replaced };
 /// Element message `flowcache-prompt`: state (received | applied | replaced), ticket, prompt, unknown-words;
-/// when applied also chunk and pts (running time of the first frame). Any thread.
+/// when applied also chunk and pts (running time of the first frame). One that was replaced before the model
+/// had it has ticket and unknown-words of nothing: 0 and "". Any thread.
 void post_prompt(GstElement* element, PromptStage stage, const PromptReceipt& receipt, guint64 chunk = 0,
                  GstClockTime pts = GST_CLOCK_TIME_NONE);
 
 /// Structure `flowcache-stats`; owned by the caller. Any thread.
 GstStructure* make_stats(SourceState& state);
 
-/// A QOS message of a live source for one underrun. processed and dropped count frames.
+/// A QOS message of a live source for one underrun. processed and dropped count frames. Streaming thread.
 void post_underrun(GstElement* element, GstClockTime pts, GstClockTime duration, GstClockTime late,
                    const StatisticsSnapshot& counts);
 
 /// Turns what the worker tells into messages. Lives as long as the worker.
 class WorkerMessages : public FrameWorkerListener {
  public:
-  explicit WorkerMessages(GstFlowCacheSrc* source) : source_(source) {}
+  /// model, timestamp_offset: of the stream that the worker makes.
+  WorkerMessages(GstFlowCacheSrc* source, const fc_model_info& model, GstClockTimeDiff timestamp_offset)
+      : source_(source), model_(model), timestamp_offset_(timestamp_offset) {}
 
+  void thread_entered() override;
+  void thread_left() override;
   void load_progress(const char* stage, double fraction) override;
   void loaded(const std::string& device, const std::string& precision) override;
   void load_cancelled() override;
   void prompt_received(const PromptReceipt& receipt) override;
+  void prompt_overtaken(const PromptChange& change) override;
+  void prompts_fewer() override;
   void stream_reset() override;
   void change_refused(const char* what, const std::string& sentence) override;
   void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) override;
+  void ended(const std::string& sentence) override;
   void failed(fc_status status, const std::string& sentence, bool loading) override;
+  /// Running time, so that it compares with timestamps.
   uint64_t now() override;
+  uint64_t frames_until(uint64_t time, uint64_t due) override;
   void ring_changed() override;
 
   /// PROGRESS of code "load"; percent < 0: the type's own.
@@ -46,9 +56,12 @@ class WorkerMessages : public FrameWorkerListener {
                             int percent = -1);
 
  private:
+  void post_thread(GstStreamStatusType type);
   void post_too_slow(double playing_seconds, double seconds, const fc_stream_stats& stats);
 
   GstFlowCacheSrc* const source_;  // not owned: the worker is joined before the element goes
+  const fc_model_info model_;
+  const GstClockTimeDiff timestamp_offset_;
   int last_percent_ = -1;
   std::string last_stage_;
 };

@@ -58,6 +58,33 @@ void set_tunable(GObject* object, GParamSpec* spec, const GValue* value, double 
   if (worker) worker->tune(threshold, guidance);
 }
 
+/// The base class would follow at once, in the middle of a stream.
+void set_live(GstFlowCacheSrc* source, gboolean live) {
+  {
+    std::lock_guard lock(source->state->mutex);
+    source->state->settings.live = live;
+  }
+  if (GST_STATE(source) <= GST_STATE_READY) gst_base_src_set_live(GST_BASE_SRC(source), live);
+}
+
+/// While nothing runs caps are those of the new model from now on. One that cannot be described is an error
+/// when the stream starts.
+void set_model(GstFlowCacheSrc* source, const std::string& model) {
+  SourceState& state = *source->state;
+  const EngineLibrary* library = nullptr;
+  {
+    std::lock_guard lock(state.mutex);
+    state.settings.model = model;
+    if (!state.worker) library = state.library;
+  }
+  if (library == nullptr) return;
+  fc_model_info info{};
+  info.size = sizeof info;
+  const fc_status status = library->model_describe(model.empty() ? nullptr : model.c_str(), &info);
+  std::lock_guard lock(state.mutex);
+  if (!state.worker) state.model = status == FC_OK && is_complete(info) ? info : fc_model_info{};
+}
+
 }  // namespace
 
 void set_property(GObject* object, guint id, const GValue* value, GParamSpec* spec) {
@@ -73,8 +100,15 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
       return set_tunable(object, spec, value, &Settings::cache_threshold);
     case PROP_GUIDANCE_SCALE:
       return set_tunable(object, spec, value, &Settings::guidance_scale);
+    case PROP_MODEL:
+      return set_model(FLOWCACHE_SRC(object), text_of(value));
+    case PROP_DO_TIMESTAMP:
+      if (g_value_get_boolean(value)) {
+        GST_WARNING_OBJECT(object, "do-timestamp ignored: timestamps are those of the frames' own grid");
+      }
+      return;
     case PROP_IS_LIVE:
-      return gst_base_src_set_live(GST_BASE_SRC(object), g_value_get_boolean(value));
+      return set_live(FLOWCACHE_SRC(object), g_value_get_boolean(value));
     default:
       break;
   }
@@ -83,9 +117,6 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
     std::lock_guard lock(state.mutex);
     Settings& s = state.settings;
     switch (id) {
-      case PROP_MODEL:
-        s.model = text_of(value);
-        break;
       case PROP_SCRIPT_LOCATION:
         s.script_location = text_of(value);
         break;
@@ -132,6 +163,12 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
         latency_changed = s.latency != g_value_get_uint64(value);
         s.latency = g_value_get_uint64(value);
         break;
+      case PROP_PLACEHOLDER:
+        s.placeholder = g_value_get_boolean(value);
+        break;
+      case PROP_MAX_LATENESS:
+        s.max_lateness = g_value_get_int64(value);
+        break;
       case PROP_UNDERRUN:
         s.underrun = static_cast<Underrun>(g_value_get_enum(value));
         break;
@@ -162,7 +199,6 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
 void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
   SourceState& state = *FLOWCACHE_SRC(object)->state;
   if (id == PROP_STATS) return g_value_take_boxed(value, make_stats(state));
-  if (id == PROP_IS_LIVE) return g_value_set_boolean(value, gst_base_src_is_live(GST_BASE_SRC(object)));
   const auto set_text = [&](const std::string& text) {
     g_value_set_string(value, text.empty() ? nullptr : text.c_str());
   };
@@ -228,6 +264,18 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
       break;
     case PROP_LATENCY:
       g_value_set_uint64(value, s.latency);
+      break;
+    case PROP_IS_LIVE:
+      g_value_set_boolean(value, s.live);
+      break;
+    case PROP_PLACEHOLDER:
+      g_value_set_boolean(value, s.placeholder);
+      break;
+    case PROP_MAX_LATENESS:
+      g_value_set_int64(value, s.max_lateness);
+      break;
+    case PROP_DO_TIMESTAMP:
+      g_value_set_boolean(value, FALSE);
       break;
     case PROP_UNDERRUN:
       g_value_set_enum(value, static_cast<int>(s.underrun));

@@ -35,6 +35,9 @@ enum {
   PROP_REPORT_CHUNKS,
   PROP_SEI,
   PROP_QOS,
+  PROP_MAX_LATENESS,
+  PROP_PLACEHOLDER,
+  PROP_DO_TIMESTAMP,
 };
 
 }  // namespace flowcache::gst

@@ -175,11 +175,11 @@ void install_stream_properties(GObjectClass* k) {
           TRUE, kReady));
   g_object_class_install_property(
       k, PROP_TIMESTAMP_OFFSET,
-      g_param_spec_int64(
-          "timestamp-offset", "Timestamp offset",
-          "Nanoseconds added to every timestamp, not before 0; when frames leave does not change: against "
-          "other sources that come early or late",
-          G_MININT64, G_MAXINT64, 0, kReady));
+      g_param_spec_int64("timestamp-offset", "Timestamp offset",
+                         "Nanoseconds added to every timestamp; when frames leave does not change: against "
+                         "other sources that come "
+                         "early or late. With a negative one the first frame waits until its timestamp is 0",
+                         G_MININT64, G_MAXINT64, 0, kReady));
   g_object_class_install_property(
       k, PROP_LATENCY,
       g_param_spec_uint64(
@@ -194,6 +194,22 @@ void install_stream_properties(GObjectClass* k) {
           "What to do when no frame is ready in time; counted in `stats`, and told by a QOS message, "
           "one for frames repeated in a row",
           underrun_type(), static_cast<int>(Underrun::Repeat), kPlaying));
+  g_object_class_install_property(
+      k, PROP_PLACEHOLDER,
+      g_param_spec_boolean("placeholder", "Placeholder",
+                           "Live and while the model loads: push black frames, flagged GAP, so that encoders "
+                           "and muxers behind begin at "
+                           "once and sound beside the video goes on; FALSE: GAP events",
+                           FALSE, kReady));
+  g_object_class_install_property(
+      k, PROP_MAX_LATENESS,
+      g_param_spec_int64("max-lateness", "Maximum lateness",
+                         "Nanoseconds that a frame may be later than the reported latency allows; when "
+                         "frames are held up for longer, "
+                         "by a sink that blocks, the stream goes on at the present time: slots are left out, "
+                         "with `underrun=stall` "
+                         "timestamps move (-1 = no limit: every slot gets its frame, however late)",
+                         -1, G_MAXINT64, 0, kPlaying));
   g_object_class_install_property(
       k, PROP_QOS,
       g_param_spec_boolean("qos", "QoS",
@@ -245,6 +261,7 @@ void install_properties(GObjectClass* object_class) {
   install_prompt_properties(object_class);
   install_cache_properties(object_class);
   install_stream_properties(object_class);
+  g_object_class_override_property(object_class, PROP_DO_TIMESTAMP, "do-timestamp");
 }
 
 }  // namespace flowcache::gst

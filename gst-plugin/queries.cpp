@@ -7,37 +7,36 @@
 namespace flowcache::gst {
 namespace {
 
-/// min: the frame itself and the jitter budget. max: none, as a generator that is held up loses nothing.
+/// max: none, as a generator that is held up loses nothing.
 bool answer_latency(SourceState& state, GstQuery* query) {
-  fc_model_info model{};
   {
     std::lock_guard lock(state.mutex);
-    model = state.model;
+    if (state.model.fps_n == 0) return false;
   }
-  if (model.fps_n == 0) return false;
-  const GstClockTime frame = gst_util_uint64_scale(GST_SECOND, model.fps_d, model.fps_n);
-  const GstClockTime budget = jitter_budget(state);
-  // A budget near the end of the scale must not wrap around and must not become "none", which is no minimum.
-  const GstClockTime most = GST_CLOCK_TIME_NONE - 1;
-  gst_query_set_latency(query, TRUE, budget > most - frame ? most : frame + budget, GST_CLOCK_TIME_NONE);
+  gst_query_set_latency(query, TRUE, reported_latency(state), GST_CLOCK_TIME_NONE);
   return true;
 }
 
-/// Only with num-buffers or a script that ends it: otherwise the video has no end.
+/// Only with num-buffers or a script that ends it: otherwise the video has no end. What is shown late or
+/// again makes a live stream longer.
 bool answer_duration(GstBaseSrc* base, SourceState& state, GstQuery* query) {
   GstFormat format;
   gst_query_parse_duration(query, &format, nullptr);
   std::lock_guard lock(state.mutex);
-  guint64 frames = state.end_frame;
-  if (base->num_buffers >= 0) frames = MIN(frames, static_cast<guint64>(base->num_buffers));
-  if (frames == G_MAXUINT64 || state.model.fps_n == 0) return false;
+  Progress done = state.progress;
+  if (!gst_base_src_is_live(base)) done = {.most_buffers = done.most_buffers};
+  guint64 left = done.most_buffers == G_MAXUINT64 ? G_MAXUINT64
+                                                  : done.most_buffers - MIN(done.buffers, done.most_buffers);
+  if (state.end_frame != G_MAXUINT64)
+    left = MIN(left, state.end_frame - MIN(done.content_frame, state.end_frame));
+  if (left == G_MAXUINT64 || state.model.fps_n == 0) return false;
   if (format == GST_FORMAT_DEFAULT) {
-    gst_query_set_duration(query, format, static_cast<gint64>(frames));
+    gst_query_set_duration(query, format, static_cast<gint64>(done.buffers + left));
     return true;
   }
   if (format != GST_FORMAT_TIME) return false;
-  const GstClockTime end = gst_util_uint64_scale(frames, GST_SECOND * state.model.fps_d, state.model.fps_n);
-  gst_query_set_duration(query, format, static_cast<gint64>(end));
+  const GstClockTime rest = gst_util_uint64_scale(left, GST_SECOND * state.model.fps_d, state.model.fps_n);
+  gst_query_set_duration(query, format, static_cast<gint64>(done.elapsed + rest));
   return true;
 }
 
@@ -55,12 +54,32 @@ bool answer_convert(GstBaseSrc* base, GstQuery* query) {
   return true;
 }
 
+/// Asked before the base class does, which would keep a seek for later in READY, and flush before it fails.
+bool can_seek(GstBaseSrc* base, GstEvent* seek) {
+  gdouble rate = 0;
+  gst_event_parse_seek(seek, &rate, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
+  const bool live = gst_base_src_is_live(base) != FALSE;
+  if (!live && rate > 0) return true;
+  GST_INFO_OBJECT(base, "seek refused: %s",
+                  live ? "a live stream has no positions to go to" : "it plays forwards only");
+  return false;
+}
+
 }  // namespace
 
 GstClockTime jitter_budget(SourceState& state) {
   std::lock_guard lock(state.mutex);
   const GstClockTime chosen = state.settings.latency;
   return GST_CLOCK_TIME_IS_VALID(chosen) ? chosen : state.latency.budget();
+}
+
+GstClockTime reported_latency(SourceState& state) {
+  const GstClockTime budget = jitter_budget(state);
+  std::lock_guard lock(state.mutex);
+  const GstClockTime frame = gst_util_uint64_scale(GST_SECOND, state.model.fps_d, state.model.fps_n);
+  // A budget near the end of the scale must not wrap around and must not become "none", which is no minimum.
+  const GstClockTime most = GST_CLOCK_TIME_NONE - 1;
+  return budget > most - frame ? most : frame + budget;
 }
 
 gboolean query(GstBaseSrc* base, GstQuery* query) {
@@ -88,8 +107,7 @@ gboolean send_event(GstElement* element, GstEvent* event) {
   SourceState& state = *FLOWCACHE_SRC(element)->state;
   switch (GST_EVENT_TYPE(event)) {
     case GST_EVENT_SEEK:
-      // The base class would accept it, flush and pretend. There is nothing to seek in.
-      GST_INFO_OBJECT(element, "seek refused: generated video has no positions to go to");
+      if (can_seek(GST_BASE_SRC(element), event)) break;
       gst_event_unref(event);
       return FALSE;
     case GST_EVENT_FLUSH_STOP: {
@@ -116,6 +134,7 @@ gboolean send_event(GstElement* element, GstEvent* event) {
 }
 
 gboolean event(GstBaseSrc* base, GstEvent* event) {
+  if (GST_EVENT_TYPE(event) == GST_EVENT_SEEK && !can_seek(base, event)) return FALSE;
   if (GST_EVENT_TYPE(event) == GST_EVENT_QOS) {
     GstClockTimeDiff late = 0;
     gst_event_parse_qos(event, nullptr, nullptr, &late, nullptr);

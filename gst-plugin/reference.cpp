@@ -85,11 +85,10 @@ void print_signals(GstElement* element) {
   }
   g_free(ids);
   std::printf(
-      "\n`set-prompt` takes the text, the chunks to blend over (0: a cut) and the running time from which on "
-      "the"
-      " prompt shall hold\n(18446744073709551615: as soon as possible); false means that the old prompt "
-      "stays."
-      " `reset` takes a seed and starts over at chunk 0. `request-stats` posts `flowcache-stats` at once.\n");
+      "\n`set-prompt` takes the text, the chunks to blend over (0: a cut) and the running time from which on the prompt\n"
+      "shall hold (18446744073709551615: as soon as possible); false means that the old prompt stays. One for a later\n"
+      "time is received when its time comes within reach. `reset` takes a seed and starts over at chunk 0; prompts that\n"
+      "have not shown yet stay asked for. `request-stats` posts `flowcache-stats` at once.\n");
 }
 
 /// What a field of the statistics means; every field has a line here.
@@ -99,7 +98,8 @@ const std::map<std::string, const char*>& meanings() {
       {"native-fps", "the model's own rate"},
       {"frames", "frames that left the pad"},
       {"repeated", "of those, shown once more because none was ready (`underrun=repeat`)"},
-      {"skipped", "slots of the grid left out because none was ready (`underrun=skip`)"},
+      {"skipped",
+       "slots of the grid left out: none was ready (`underrun=skip`), or frames were held up (`max-lateness`)"},
       {"dropped", "finished frames that a `reset` threw away"},
       {"underruns", "times that no frame was ready when its time came"},
       {"chunks", "chunks finished by the engine"},
@@ -182,20 +182,49 @@ The element publishes the device's primary CUDA context when it goes to READY (n
 
 | name | when | fields |
 | --- | --- | --- |
-| `flowcache-prompt` | a prompt was taken up, shows for the first time, or was overtaken by a later one | `state` (received, applied, replaced), `ticket`, `prompt`, `unknown-words`; if applied also `chunk`, `pts` |
+| `flowcache-prompt` | a prompt was taken up, shows for the first time, or was overtaken by a later one (before the model had it: `ticket` 0) | `state` (received, applied, replaced), `ticket`, `prompt`, `unknown-words`; if applied also `chunk`, `pts` |
 | `flowcache-chunk` | first frame of a chunk, with `report-chunks=true` | `chunk`, `pts`, `milliseconds`, `steps-computed`, `steps-reused`, `decisions` (a letter per step: C computed, R reused), `cache-threshold`, `kv-bytes`, `kv-budget`, `prompt-ticket`, `seed` |
 | `flowcache-stats` | every `stats-interval`, and on `request-stats` | as above |
 
 Loading posts PROGRESS of code `load`. Underruns post QOS, frames repeated in a row one for all of them. A refused change,
 words that have no effect, and a machine that is too slow for a live stream at any quality post WARNING. Errors name the value, the limit and the remedy.
 
+## Time
+
+A live stream's timestamps are running times on the model's grid of frames; its own time begins with the first frame. Until
+then GAP events, or with `placeholder=true` black frames, tell downstream that nothing comes yet. LATENCY says a frame and the
+jitter budget; what would be later than that goes on at the present time (`max-lateness`). A stream that is not live runs from 0
+as fast as it is taken and can be sought (flush, segment, stop; forwards): what is ahead is made and not shown, what is behind is
+made again from the start, so the same frame comes at a time however one gets there. With num-buffers or `end-with-script` it has
+a duration.
+
+## Pad `prompt`
+
+A request pad that takes `text/x-raw`, plain or with Pango markup: each buffer is a prompt from its own running time on, blended
+as `blend-chunks` says. It holds until the next one, over gaps and the text's end, and leaves the property `prompt` as it is; an
+empty buffer brings that one back. A flush of the text forgets what has not come yet.
+
+```
+printf '1\n00:00:00,000 --> 00:00:02,000\norange fire\n\n2\n00:00:02,000 --> 00:00:04,000\nblue snow\n\n' |
+  gst-launch-1.0 fdsrc ! subparse ! s.prompt flowcachesrc name=s ! videoconvert ! autovideosink
+```
+
+Every source of text that GStreamer has will do: `subparse` for files, `matroskademux` and `qtdemux` for subtitle tracks, `appsrc`.
+
+## URI
+
+`flowcache:?NAME=VALUE&…`: properties of this element, and num-buffers, percent-encoded. The element answers with those that are
+not at their default, and the stream's id depends on it.
+
 ## On buffers
 
 * `FlowCacheMeta` (a custom meta): `chunk`, `frame`, `frames`, `steps-computed`, `steps-reused`, `cache-threshold`, `kv-bytes`,
   `kv-budget`, `prompt-ticket`, `seed`.
-* `GstReferenceTimestampMeta` of caps `timestamp/x-flowcache-intent`: the running time at which the chunk was begun.
+* `GstReferenceTimestampMeta` of caps `timestamp/x-flowcache-intent`: the running time at which the chunk was begun; live, also
+  of caps `timestamp/x-unix`: nanoseconds since 1970 at which the frame is due.
 * With `sei=true` a GstVideoSEIUserDataUnregisteredMeta of UUID 5f3a9c1e-86d2-4b07-9c4f-f10ccac8e5e1: the fields of
-  `FlowCacheMeta` as JSON. `x264enc ! flowcachesei ! h264parse` carries it into the bitstream.
+  `FlowCacheMeta` as JSON. `x264enc ! flowcachesei ! h264parse` carries it into the bitstream. For H.265 and H.266
+  GStreamer's own inserters take the same meta, from 1.30 on: `h265seiinserter`, `h266seiinserter`. Nothing carries it into AV1.
 
 ## Upstream events
 

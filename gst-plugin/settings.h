@@ -28,11 +28,12 @@ struct Settings {
   guint64 seed = 0, kv_budget = 0;
   double cache_threshold = kModelDefault, guidance_scale = kModelDefault;
   guint blend_chunks = 0;
-  gboolean report_chunks = FALSE, sei = FALSE, qos = FALSE, end_with_script = FALSE;
+  gboolean report_chunks = FALSE, sei = FALSE, qos = FALSE, end_with_script = FALSE, placeholder = FALSE, live = TRUE;
   guint steps = 0, lag = 0, threads = 0, chunks_ahead = kDefaultChunksAhead;
   GstClockTime latency = GST_CLOCK_TIME_NONE;  ///< NONE: measured
   GstClockTime stats_interval = 0;
   GstClockTimeDiff timestamp_offset = 0;
+  GstClockTimeDiff max_lateness = 0;  ///< on top of the reported latency; -1: no limit
   Underrun underrun = Underrun::Repeat;
   CleanContext clean_context = CleanContext::Model;
 };

@@ -8,6 +8,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "cuda_output.h"
 #include "flowcachesrc.h"
@@ -29,6 +30,14 @@ namespace flowcache::gst {
 
 class WorkerMessages;
 
+/// How far a stream has got, for its duration.
+struct Progress {
+  GstClockTime elapsed = 0;            ///< of the stream, up to the frame that comes next
+  guint64 content_frame = 0;           ///< index in the video of that frame
+  guint64 buffers = 0;                 ///< pushed
+  guint64 most_buffers = G_MAXUINT64;  ///< that will be: num-buffers at the start
+};
+
 /// Lock order: GstBaseSrc's live and stream locks, then `mutex`, then the locks inside worker, waiter and
 /// statistics. `mutex` is never held while calling GStreamer functions that reach other elements or the bus,
 /// or the engine.
@@ -42,22 +51,25 @@ struct SourceState {
   LatencyEstimator latency;
   QosGovernor qos;
   SpeedWatch speed;
-  bool qos_warned = false;                 ///< said that the cache policy has no deadline
-  guint64 end_frame = G_MAXUINT64;         ///< the first frame of the video that is not shown any more
-  guint64 next_content_frame = 0;          ///< index in the video of the frame that comes next …
-  GstClockTime next_content_pts = 0;       ///< … and when, if no underrun comes between
-  const EngineLibrary* library = nullptr;  ///< from NULL->READY on
-  fc_model_info model{};                   ///< valid if model.width > 0; once caps are set its size is theirs
-  std::vector<Cue> script;                 ///< of `script-location`, read with the model
-  KeyPrompts keys;                         ///< of `key-prompts`, likewise
+  bool qos_warned = false;                  ///< said that the cache policy has no deadline
+  guint64 end_frame = G_MAXUINT64;          ///< the first frame of the video that is not shown any more
+  Progress progress;                        ///< of the stream that runs
+  std::vector<PromptChange> early_prompts;  ///< for a time, given before there was a worker
+  const EngineLibrary* library = nullptr;   ///< from NULL->READY on
+  fc_model_info model{};  ///< valid if model.width > 0; once caps are set its size is theirs
+  Script script;          ///< of `script-location`, read with the model
+  KeyPrompts keys;        ///< of `key-prompts`, likewise
 
   // ---- thread-safe by themselves
   Statistics statistics;
   Waiter waiter;
+  Waiter prompt_room;  ///< for those who bring prompts to the pad `prompt`
   GlOutput gl;
   CudaOutput cuda;
   std::atomic<MemoryPath> memory_path{MemoryPath::System};  ///< of the last frame
   std::atomic<bool> reanchor{false};  ///< a flush asked for a new start of the time grid
+  /// Running time stands still here while the pipeline does; NONE while it plays.
+  std::atomic<GstClockTime> stopped_at{0};
 
   // ---- written before the worker starts, by the state-changing thread
   std::unique_ptr<WorkerMessages> messages;
@@ -68,9 +80,13 @@ struct SourceState {
   bool engine_writes_cuda = true;          ///< until it has refused
   bool textures_from_cuda = true;          ///< until it has turned out that they cannot be
   Timeline timeline;
-  Frame last;              ///< the frame pushed last, for `underrun=repeat`
-  bool repeating = false;  ///< and it was a repetition
-  bool discont = false;    ///< for the next buffer
+  Frame last;                      ///< the frame pushed last, for `underrun=repeat`
+  bool repeating = false;          ///< and it was a repetition
+  bool discont = false;            ///< for the next buffer
+  GstClockTime segment_start = 0;  ///< timestamp of the frame that the stream began with
+  bool black = false;              ///< the frame pushed last was a black one
+  bool gaps_begun = false;         ///< downstream was told that nothing comes yet
+  guint64 first_frame = 0;  ///< of the video that is shown; those before it were only made for it (a seek)
   GstClockTime stats_due = GST_CLOCK_TIME_NONE;
 };
 
@@ -92,12 +108,19 @@ gboolean decide_allocation(GstBaseSrc* base, GstQuery* query);
 // ---- streaming.cpp
 GstFlowReturn create(GstPushSrc* push, GstBuffer** buffer);
 
+// ---- seek.cpp
+/// Only streams that are not live have positions to go to.
+gboolean is_seekable(GstBaseSrc* base);
+gboolean do_seek(GstBaseSrc* base, GstSegment* segment);
+
 // ---- queries.cpp
 gboolean query(GstBaseSrc* base, GstQuery* query);
 gboolean send_event(GstElement* element, GstEvent* event);
 gboolean event(GstBaseSrc* base, GstEvent* event);
 /// The jitter budget in force: the property, or what was measured.
 GstClockTime jitter_budget(SourceState& state);
+/// What LATENCY says: the frame itself and the jitter budget. Only once the model is known.
+GstClockTime reported_latency(SourceState& state);
 
 /// Of GstPushSrc: for the overrides that chain up.
 GstBaseSrcClass* parent_class();

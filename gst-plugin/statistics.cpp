@@ -37,6 +37,11 @@ void Statistics::frame_pushed(int64_t now_us, bool repeated) {
   if (repeated) ++now_.repeated;
 }
 
+void Statistics::skipped(uint64_t slots) {
+  std::lock_guard lock(mutex_);
+  now_.skipped += slots;
+}
+
 void Statistics::underrun(uint64_t skipped_slots) {
   std::lock_guard lock(mutex_);
   ++now_.underruns;

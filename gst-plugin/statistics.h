@@ -27,6 +27,8 @@ class Statistics {
   void chunk_finished(double seconds, const fc_stream_stats& stream);
   /// now_us: any monotonic microseconds; only used for `fps`.
   void frame_pushed(int64_t now_us, bool repeated);
+  /// Slots that were left empty without an underrun.
+  void skipped(uint64_t slots);
   /// One underrun event that left this many slots empty.
   void underrun(uint64_t skipped_slots);
   StatisticsSnapshot snapshot() const;

@@ -7,100 +7,17 @@
 #include "frame_output.h"
 #include "log.h"
 #include "messages.h"
-#include "source_state.h"
+#include "slots.h"
 
 namespace flowcache::gst {
 namespace {
 
-/// One call of create(): what it needs to know, looked up once.
-struct Turn {
-  GstFlowCacheSrc* source;
-  SourceState& state;
-  std::shared_ptr<FrameWorker> worker;
-  GstClock* clock;  ///< null: nothing to wait for
-  Underrun policy;
-  GstClockTime budget;
-  bool sei = false;
-
-  explicit Turn(GstFlowCacheSrc* src)
-      : source(src),
-        state(*src->state),
-        clock(nullptr),
-        policy(Underrun::Repeat),
-        budget(jitter_budget(state)) {
-    if (gst_base_src_is_live(GST_BASE_SRC(src))) clock = gst_element_get_clock(GST_ELEMENT(src));
-    std::lock_guard lock(state.mutex);
-    worker = state.worker;
-    policy = state.settings.underrun;
-    sei = state.settings.sei;
-  }
-  ~Turn() { gst_clear_object(&clock); }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-
-  GstClockTime base_time() const { return gst_element_get_base_time(GST_ELEMENT(source)); }
-  GstClockTime running_time() const {
-    const GstClockTime now = gst_clock_get_time(clock), base = base_time();
-    return now > base ? now - base : 0;
-  }
-  bool frames_waiting() const { return worker->ring_state() != FrameWorker::RingState::Empty; }
-};
-
-enum class Wait { Ready, TimeReached, Flushing };
-
-/// Waits for `ready` or a running time. A pause stops the clock that counts: the wait goes on after it.
-Wait wait_until(Turn& turn, const std::function<bool()>& ready, GstClockTime running_time) {
-  while (true) {
-    const bool timed = turn.clock != nullptr && GST_CLOCK_TIME_IS_VALID(running_time);
-    const guint64 pauses = turn.state.waiter.pauses();  // before base_time(), which a pause changes
-    const GstClockTime deadline = timed ? turn.base_time() + running_time : GST_CLOCK_TIME_NONE;
-    switch (turn.state.waiter.wait(ready, turn.clock, deadline, pauses)) {
-      case Waiter::Result::Ready:
-        return Wait::Ready;
-      case Waiter::Result::TimeReached:
-        return Wait::TimeReached;
-      case Waiter::Result::Interrupted:
-        return Wait::Flushing;
-      case Waiter::Result::Paused:
-        break;
-    }
-    if (turn.state.waiter.wait_while_paused() == Waiter::Result::Interrupted) return Wait::Flushing;
-  }
-}
-
-void report_underrun(Turn& turn, guint64 skipped, GstClockTime stamp, GstClockTime late) {
-  turn.state.statistics.underrun(skipped);
-  GST_DEBUG_OBJECT(turn.source, "underrun at %" GST_TIME_FORMAT ", %" GST_TIME_FORMAT " late",
-                   GST_TIME_ARGS(stamp), GST_TIME_ARGS(late));
-  post_underrun(GST_ELEMENT(turn.source), stamp, turn.state.timeline.frame_duration(), late,
-                turn.state.statistics.snapshot());
-}
-
-/// No frame came in time. Either finds one to repeat (true in *repeated), or waits for the late one and moves
-/// on the grid, or moves the grid.
-Wait handle_underrun(Turn& turn, bool* repeated) {
-  SourceState& state = turn.state;
-  const GstClockTime due = state.timeline.pts(), stamp = state.timeline.stamp();
-  if (turn.policy == Underrun::Repeat && state.last.chunk) {
-    if (turn.frames_waiting()) return Wait::Ready;  // it came in the last moment
-    *repeated = true;
-    state.statistics.underrun(0);
-    return Wait::Ready;
-  }
-  const Wait waited = wait_until(
-      turn, [&] { return turn.frames_waiting(); }, GST_CLOCK_TIME_NONE);
-  if (waited != Wait::Ready) return waited;
-  if (state.waiter.wait_while_paused() == Waiter::Result::Interrupted) return Wait::Flushing;
-  const GstClockTime now = turn.running_time();
-  guint64 skipped = 0;
-  if (turn.policy == Underrun::Stall) {
-    state.timeline.shift_to(now);
-  } else {
-    skipped = state.timeline.skip_to(now);
-    state.discont = state.discont || skipped > 0;
-  }
-  report_underrun(turn, skipped, stamp, now > due ? now - due : 0);
-  return Wait::Ready;
+/// Waits for a frame as long as the current slot may be late.
+Wait wait_for_frame(Turn& turn) {
+  const GstClockTime due = turn.state.timeline.pts(), budget = jitter_budget(turn.state);
+  const GstClockTime deadline = budget < GST_CLOCK_TIME_NONE - due ? due + budget : GST_CLOCK_TIME_NONE;
+  return wait_until(
+      turn, [&] { return turn.frames_waiting(); }, deadline);
 }
 
 /// The frame for the current slot. Blocks until there is one, or until the underrun policy finds another way.
@@ -109,6 +26,11 @@ GstFlowReturn next_frame(Turn& turn, Frame* frame, bool* repeated) {
   while (true) {
     switch (turn.worker->peek(frame)) {
       case FrameWorker::RingState::Ready:
+        if (number_of(*frame) < state.first_frame) {
+          turn.worker->advance(*frame, state.timeline.stamp_of(number_of(*frame) + 1));
+          continue;
+        }
+        state.first_frame = 0;
         return GST_FLOW_OK;
       case FrameWorker::RingState::Ended:
         return GST_FLOW_EOS;
@@ -117,17 +39,11 @@ GstFlowReturn next_frame(Turn& turn, Frame* frame, bool* repeated) {
       case FrameWorker::RingState::Empty:
         break;
     }
-    GstClockTime deadline = GST_CLOCK_TIME_NONE;
-    if (turn.clock != nullptr && state.timeline.anchored() &&
-        turn.budget < GST_CLOCK_TIME_NONE - state.timeline.pts()) {
-      deadline = state.timeline.pts() + turn.budget;
-    }
-    Wait waited = wait_until(
-        turn, [&] { return turn.frames_waiting(); }, deadline);
+    Wait waited = state.timeline.anchored() ? wait_for_frame(turn) : wait_for_first_frame(turn);
     if (waited == Wait::TimeReached) waited = handle_underrun(turn, repeated);
     if (waited == Wait::Flushing) return GST_FLOW_FLUSHING;
     if (*repeated) {
-      *frame = state.last;
+      *frame = state.last;  // none at all if it is a black one
       return GST_FLOW_OK;
     }
   }
@@ -140,7 +56,9 @@ GstFlowReturn make_buffer(Turn& turn, const Frame& frame, GstBuffer** buffer) {
   const GstFlowReturn flow = parent_class()->alloc(base, GST_BUFFER_OFFSET_NONE, size, buffer);
   if (flow != GST_FLOW_OK) return flow;
   std::string error;
-  const fc_status status = write_frame(turn.source, *turn.worker, frame, *buffer, &error);
+  if (!frame.chunk && write_black(turn.state, *buffer)) return GST_FLOW_OK;
+  const fc_status status =
+      frame.chunk ? write_frame(turn.source, *turn.worker, frame, *buffer, &error) : FC_ERROR_DEVICE;
   if (status == FC_OK) return GST_FLOW_OK;
   gst_clear_buffer(buffer);
   post_engine_error(GST_ELEMENT(base), status, error);
@@ -176,38 +94,26 @@ void report_prompt(Turn& turn, const Frame& frame) {
   if (frame.index != 0) return;
   const fc_chunk_info& chunk = frame.chunk->info();
   const GstClockTime pts = turn.state.timeline.stamp();
+  bool cut = chunk.chunk == 0 && (turn.state.last.chunk || turn.state.black);  // a reset, or black before it
   for (const PromptReceipt& receipt : settled_receipts(turn.state, chunk)) {
     const bool applied = receipt.ticket == chunk.prompt_ticket;
     if (applied) send_tags(GST_ELEMENT(turn.source), receipt.text);
-    if (applied && receipt.ticket != 0 && receipt.blend_chunks == 0) {
-      request_keyframe(GST_ELEMENT(turn.source), pts);
-    }
+    cut = cut || (applied && receipt.ticket != 0 && receipt.blend_chunks == 0);
     post_prompt(GST_ELEMENT(turn.source), applied ? PromptStage::Applied : PromptStage::Replaced, receipt,
                 chunk.chunk, pts);
   }
+  if (cut) request_keyframe(GST_ELEMENT(turn.source), pts);
 }
 
-/// Keeps the map from time to chunks, and posts what was done for a chunk at its first frame.
+/// Posts what was done for a chunk at its first frame.
 void report_chunk(Turn& turn, const Frame& frame) {
-  SourceState& state = turn.state;
-  const fc_chunk_info& chunk = frame.chunk->info();
-  bool report = false;
-  {
-    std::lock_guard lock(state.mutex);
-    state.next_content_frame = chunk.chunk * chunk.frames + frame.index + 1;
-    state.next_content_pts = state.timeline.stamp() + state.timeline.duration();
-    report = state.settings.report_chunks && frame.index == 0;
-  }
-  if (report) post_chunk(GST_ELEMENT(turn.source), chunk, state.timeline.stamp());
+  if (frame.index != 0 || !turn.setting(&Settings::report_chunks)) return;
+  post_chunk(GST_ELEMENT(turn.source), frame.chunk->info(), turn.state.timeline.stamp());
 }
 
 void report_statistics(Turn& turn) {
   SourceState& state = turn.state;
-  GstClockTime interval = 0;
-  {
-    std::lock_guard lock(state.mutex);
-    interval = state.settings.stats_interval;
-  }
+  const GstClockTime interval = turn.setting(&Settings::stats_interval);
   const GstClockTime now = state.timeline.pts();
   if (interval == 0 || (GST_CLOCK_TIME_IS_VALID(state.stats_due) && now < state.stats_due)) return;
   const bool first = !GST_CLOCK_TIME_IS_VALID(state.stats_due);
@@ -217,61 +123,81 @@ void report_statistics(Turn& turn) {
                            gst_message_new_element(GST_OBJECT(turn.source), make_stats(state)));
 }
 
-/// Waits for the buffer's time; a frame that is late already goes out at once.
-bool wait_for_slot(Turn& turn) {
-  if (turn.clock == nullptr || turn.running_time() > turn.state.timeline.pts()) return true;
-  return wait_until(
-             turn, [] { return false; }, turn.state.timeline.pts()) == Wait::TimeReached;
+bool script_is_over(const Turn& turn, const Frame& frame) {
+  std::lock_guard lock(turn.state.mutex);
+  return number_of(frame) >= turn.state.end_frame;
 }
 
-bool script_is_over(SourceState& state) {
+/// What has to be known and said about a frame that goes out now.
+void account_for(Turn& turn, const Frame& frame, bool repeated) {
+  SourceState& state = turn.state;
+  const GstClockTime stamp = state.timeline.stamp();
+  state.statistics.frame_pushed(g_get_monotonic_time(), repeated && frame.chunk);
+  if (!frame.chunk) {
+    state.black = true;
+  } else if (repeated &&
+             !std::exchange(state.repeating, true)) {  // one message for all that follow each other
+    post_underrun(GST_ELEMENT(turn.source), stamp, state.timeline.frame_duration(), jitter_budget(state),
+                  state.statistics.snapshot());
+  } else if (!repeated) {
+    state.repeating = false;
+    report_prompt(turn, frame);
+    report_chunk(turn, frame);
+  }
+  report_statistics(turn);
+  GST_LOG_OBJECT(turn.source, "frame %" G_GUINT64_FORMAT " at %" GST_TIME_FORMAT "%s", state.timeline.slot(),
+                 GST_TIME_ARGS(stamp), repeated ? ", repeated" : "");
+}
+
+/// On to the next slot, and if this one had a frame of its own, to the next frame.
+void advance(Turn& turn, const Frame& frame, bool repeated) {
+  SourceState& state = turn.state;
+  state.timeline.advance();
+  if (repeated) {
+    follow_grid(turn);
+  } else {
+    turn.worker->advance(frame, state.timeline.stamp());
+    state.last = frame;
+    state.black = false;
+  }
   std::lock_guard lock(state.mutex);
-  return state.next_content_frame >= state.end_frame;
+  state.progress.elapsed = stream_time(state);
+  if (frame.chunk) state.progress.content_frame = number_of(frame) + 1;
+  ++state.progress.buffers;
 }
 
 GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
   Turn turn(source);
   SourceState& state = turn.state;
   if (!turn.worker) return GST_FLOW_FLUSHING;
-  if (state.reanchor.exchange(false)) {
-    state.timeline.unanchor();
-    state.discont = true;
-    state.last = {};
-  }
-  gst_object_sync_values(GST_OBJECT(source), state.timeline.stamp());
-  if (script_is_over(state)) return GST_FLOW_EOS;
+  if (state.reanchor.exchange(false)) start_over(turn);
+  if (catch_up(turn) == Late::Flushing) return GST_FLOW_FLUSHING;
+  gst_object_sync_values(GST_OBJECT(source), stream_time(state));
 
+  // A black frame needs a time grid already, and another one nothing to wait for.
+  if (shows_black(turn) && !turn.frames_waiting() && !anchor(turn)) return GST_FLOW_FLUSHING;
   Frame frame;
   bool repeated = false;
   GstFlowReturn flow = next_frame(turn, &frame, &repeated);
   if (flow != GST_FLOW_OK) return flow;
-  if (!state.timeline.anchored()) state.timeline.anchor(turn.clock != nullptr ? turn.running_time() : 0);
+  if (frame.chunk && script_is_over(turn, frame)) return GST_FLOW_EOS;
+  if (!anchor(turn)) return GST_FLOW_FLUSHING;
   flow = make_buffer(turn, frame, buffer);
   if (flow != GST_FLOW_OK) return flow;
-  const GstClockTime pts = state.timeline.stamp();
-  stamp(state, *buffer, repeated);
-  annotate(*buffer, frame);
-  if (turn.sei) add_sei(*buffer, frame);
-  if (!wait_for_slot(turn)) {
+  Late late = Late::No;
+  do {
+    late = wait_for_slot(turn) ? catch_up(turn) : Late::Flushing;
+  } while (late == Late::GridMoved);
+  if (late == Late::Flushing) {
     gst_clear_buffer(buffer);
     return GST_FLOW_FLUSHING;
   }
-
-  state.statistics.frame_pushed(g_get_monotonic_time(), repeated);
-  if (repeated && !std::exchange(state.repeating, true)) {  // one message for all that follow each other
-    post_underrun(GST_ELEMENT(source), pts, state.timeline.frame_duration(), turn.budget,
-                  state.statistics.snapshot());
-  } else if (!repeated) {
-    state.repeating = false;
-    report_prompt(turn, frame);
-    report_chunk(turn, frame);
-    turn.worker->advance(frame);
-    state.last = frame;
-  }
-  report_statistics(turn);
-  GST_LOG_OBJECT(source, "frame %" G_GUINT64_FORMAT " at %" GST_TIME_FORMAT "%s", state.timeline.slot(),
-                 GST_TIME_ARGS(pts), repeated ? ", repeated" : "");
-  state.timeline.advance();
+  stamp(state, *buffer, repeated);
+  if (frame.chunk) annotate(*buffer, frame);
+  if (frame.chunk && turn.setting(&Settings::sei)) add_sei(*buffer, frame);
+  if (const auto due = wall_time_of_slot(turn)) add_wall_time(*buffer, *due);
+  account_for(turn, frame, repeated);
+  advance(turn, frame, repeated);
   return GST_FLOW_OK;
 }
 

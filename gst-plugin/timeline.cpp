@@ -1,7 +1,23 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "timeline.h"
 
+#include <algorithm>
+
 namespace flowcache::gst {
+namespace {
+
+/// How much an offset takes away; also right for the smallest number.
+GstClockTime taken_by(GstClockTimeDiff offset) {
+  return offset < 0 ? -static_cast<GstClockTime>(offset) : 0;
+}
+
+}  // namespace
+
+GstClockTime shifted(GstClockTime running_time, GstClockTimeDiff offset) {
+  const GstClockTime most = GST_CLOCK_TIME_NONE - 1, back = taken_by(offset);
+  if (back > 0) return running_time > back ? running_time - back : 0;
+  return running_time > most - static_cast<GstClockTime>(offset) ? most : running_time + offset;
+}
 
 void Timeline::reset(guint fps_n, guint fps_d) {
   *this = Timeline();
@@ -10,19 +26,23 @@ void Timeline::reset(guint fps_n, guint fps_d) {
 }
 
 void Timeline::anchor(GstClockTime running_time) {
-  origin_ = running_time;
+  origin_ = std::max(running_time, taken_by(offset_));
   anchor_slot_ = slot_;
+}
+
+void Timeline::go_to(guint64 slot) {
+  slot_ = 0;
+  anchor(0);
+  slot_ = slot;
 }
 
 GstClockTime Timeline::frame_duration() const {
   return gst_util_uint64_scale(GST_SECOND, fps_d_, fps_n_);
 }
 
-GstClockTime Timeline::stamp() const {
-  const GstClockTime due = pts(), most = GST_CLOCK_TIME_NONE - 1;
-  if (offset_ >= 0) return due > most - static_cast<GstClockTime>(offset_) ? most : due + offset_;
-  const GstClockTime back = -static_cast<GstClockTime>(offset_);  // also right for the smallest number
-  return due > back ? due - back : 0;
+guint64 Timeline::slot_at(GstClockTime stamp) const {
+  const GstClockTime ahead = offset_ > 0 ? static_cast<GstClockTime>(offset_) : 0;
+  return stamp <= ahead ? 0 : gst_util_uint64_scale(stamp - ahead, fps_n_, GST_SECOND * fps_d_);
 }
 
 GstClockTime Timeline::time_of(guint64 slot) const {

@@ -7,14 +7,20 @@
 
 namespace flowcache::gst {
 
+/// A running time with an offset; not before 0, and never none.
+GstClockTime shifted(GstClockTime running_time, GstClockTimeDiff offset);
+
 class Timeline {
  public:
   /// Forgets origin and slot.
   void reset(guint fps_n, guint fps_d);
 
   bool anchored() const { return GST_CLOCK_TIME_IS_VALID(origin_); }
-  /// The current slot starts at this running time; later slots follow on the grid.
+  /// The current slot starts at this running time; later slots follow on the grid. A negative offset moves it
+  /// to where the first timestamp is 0: none is before that, and no two are the same.
   void anchor(GstClockTime running_time);
+  /// The grid begins at running time 0, as far as the offset lets it, and this slot is the current one.
+  void go_to(guint64 slot);
   /// The next slot gets a new anchor (after a flush).
   void unanchor() { origin_ = GST_CLOCK_TIME_NONE; }
   /// Added to what buffers are stamped with; when frames are due does not move.
@@ -23,8 +29,11 @@ class Timeline {
   guint64 slot() const { return slot_; }
   /// When the current slot is due.
   GstClockTime pts() const { return time_of(slot_); }
-  /// The timestamp of its buffer; not before 0.
-  GstClockTime stamp() const;
+  /// The timestamp of its buffer; 0 before there is an anchor.
+  GstClockTime stamp() const { return stamp_of(slot_); }
+  GstClockTime stamp_of(guint64 slot) const { return shifted(time_of(slot), offset_); }
+  /// The slot during which this timestamp comes, on a grid that begins at 0.
+  guint64 slot_at(GstClockTime stamp) const;
   GstClockTime duration() const { return time_of(slot_ + 1) - time_of(slot_); }
   GstClockTime frame_duration() const;
   void advance() { ++slot_; }

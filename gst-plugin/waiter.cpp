@@ -82,10 +82,11 @@ Waiter::Result Waiter::wait(const std::function<bool()>& ready, GstClock* clock,
   return result;
 }
 
-Waiter::Result Waiter::wait_while_paused() {
+std::optional<guint64> Waiter::wait_while_paused() {
   std::unique_lock lock(shared_->mutex);
   shared_->changed.wait(lock, [&] { return shared_->interrupted || !shared_->paused; });
-  return shared_->interrupted ? Result::Interrupted : Result::Ready;
+  if (shared_->interrupted) return std::nullopt;
+  return shared_->pauses;
 }
 
 void Waiter::notify() {

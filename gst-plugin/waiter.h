@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 namespace flowcache::gst {
 
@@ -17,7 +18,7 @@ class Waiter {
     Ready,        ///< the predicate holds
     TimeReached,  ///< the clock got there; the predicate may hold too
     Interrupted,  ///< interrupt() until resume()
-    Paused        ///< pause() until unpause(); only for waits with a deadline
+    Paused        ///< pause() until unpause(); only for waits with a deadline, which a pause makes stale
   };
 
   Waiter();
@@ -32,8 +33,8 @@ class Waiter {
   /// How many pauses there have been.
   guint64 pauses() const;
 
-  /// Streaming thread only: Ready as soon as no pause is on, or Interrupted.
-  Result wait_while_paused();
+  /// Streaming thread only: pauses() as soon as no pause is on; nothing if interrupted.
+  std::optional<guint64> wait_while_paused();
 
   /// Any thread: look at the predicate again.
   void notify();

@@ -116,8 +116,10 @@ void Feed::prompt_reported(const GstStructure* report, double now) {
   const std::string state = text_of(report, "state"), text = text_of(report, "prompt");
   const uint64_t ticket = uint64_of(report, "ticket");
   const auto is_it = [&](const PromptRecord& record) {
-    if (state == "received") return record.state == "sent" && record.text == text;
-    return waits(record) && record.state == "received" && record.ticket == ticket;
+    // One that another overtook before the model had it was never received, and has no ticket.
+    const bool unknown = state == "received" || (state == "replaced" && ticket == 0);
+    if (record.state == "sent") return unknown && record.text == text;
+    return state != "received" && record.state == "received" && record.ticket == ticket;
   };
   auto found = std::find_if(prompts_.begin(), prompts_.end(), is_it);
   if (found == prompts_.end()) {  // the first prompt, which nobody asked for

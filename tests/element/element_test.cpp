@@ -21,6 +21,7 @@ const Fake& fake() {
     get("fake_live_streams", &f.live_streams);
     get("fake_live_chunks", &f.live_chunks);
     get("fake_opened_engines", &f.opened_engines);
+    get("fake_prompts_taken", &f.prompts_taken);
     get("fake_hold_from", &f.hold_from);
     return f;
   }();
@@ -118,7 +119,16 @@ Source::Source(const std::string& properties, const char* sink_caps) {
   element_ = gst_parse_launch(("flowcachesrc " + properties).c_str(), &error);
   if (error != nullptr) g_error("%s", error->message);
   gst_object_ref_sink(element_);
-  harness_ = gst_harness_new_with_element(element_, nullptr, "src");
+  // In a bin that leaves its state alone: a harness starts elements that can have a sink pad.
+  GstElement* bin = gst_bin_new(nullptr);
+  gst_element_set_locked_state(element_, TRUE);
+  gst_bin_add(GST_BIN(bin), element_);
+  GstPad* pad = gst_element_get_static_pad(element_, "src");
+  gst_element_add_pad(bin, gst_ghost_pad_new("src", pad));
+  gst_object_unref(pad);
+  harness_ = gst_harness_new_with_element(bin, nullptr, "src");
+  gst_object_unref(bin);
+  gst_element_set_state(bin, GST_STATE_PLAYING);
   clock_ = GST_TEST_CLOCK(gst_test_clock_new());
   gst_element_set_clock(element_, GST_CLOCK(clock_));
   bus_ = gst_bus_new();
@@ -133,6 +143,12 @@ Source::~Source() {
   gst_object_unref(element_);
   gst_object_unref(clock_);
   gst_object_unref(bus_);
+}
+
+void Source::use_clock(GstClockTime time) {
+  gst_object_unref(clock_);
+  clock_ = GST_TEST_CLOCK(gst_test_clock_new_with_start_time(time));
+  gst_element_set_clock(element_, GST_CLOCK(clock_));
 }
 
 bool Source::tick(bool only_with_frames) {

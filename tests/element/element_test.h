@@ -26,6 +26,7 @@ struct Fake {
   int (*live_streams)();
   int (*live_chunks)();
   int (*opened_engines)();
+  int (*prompts_taken)();  ///< calls of fc_stream_prompt()
   void (*hold_from)(uint64_t chunk);
 };
 const Fake& fake();
@@ -72,7 +73,9 @@ class Source {
   GstElement* element() const { return element_; }
   GstHarness* harness() const { return harness_; }
   GstTestClock* clock() const { return clock_; }
-  void play() { gst_harness_play(harness_); }
+  /// Another test clock from now on, that stands at this time.
+  void use_clock(GstClockTime time);
+  void play() { gst_element_set_state(element_, GST_STATE_PLAYING); }
 
   /// Lets time pass as the element needs it until a buffer comes; null if none does. `wait_for_ring`:
   /// only lets time pass while frames are ready, so that no underrun is made by the test itself.

@@ -34,7 +34,7 @@ ninja -C "$build" -j "${JOBS:-$(nproc)}" "${targets[@]}" >/dev/null
 # Leaks are valgrind's business: GLib keeps what it makes in constructors, and the engine stays open by design. Left out is
 # what starts other programs, as those are not instrumented, and OpenGL drivers.
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=second_deadlock_stack=1
-skip='Gl.*:Cuda.Textures*:Pipelines.L*:Pipelines.Inspect*:Pipelines.ToMp4*:Pipelines.PluginLinks*:Reference.IsUpToDate'
+skip='Gl.*:Cuda.Textures*:Pipelines.L*:Pipelines.Inspect*:Pipelines.ToMp4*:Pipelines.PluginLinks*:Pipelines.Registry*:Reference.IsUpToDate'
 if [[ $kind == thread && $filter == '*' ]]; then
   # GLib's own locks are invisible to ThreadSanitizer, so all that is handed over by GStreamer looks like a race. These go
   # through locks of the C++ library only.

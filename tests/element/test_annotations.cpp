@@ -72,6 +72,27 @@ TEST(Meta, IntentIsWhenTheChunkWasBegun) {
   EXPECT_GT(of_chunk, 0u);
 }
 
+/// A frame's wall time goes with its timestamp: both move by the same.
+TEST(Meta, WallTimeIsThatOfTheSlot) {
+  Source source("max-chunks-ahead=8");
+  source.play();
+  const GstClockTime before = static_cast<GstClockTime>(g_get_real_time()) * GST_USECOND;
+  GstCaps* unix_time = gst_caps_new_empty_simple("timestamp/x-unix");
+  for (int i = 0; i < 4; ++i) {
+    const BufferPtr buffer(source.pull());
+    ASSERT_TRUE(buffer);
+    const GstReferenceTimestampMeta* meta = gst_buffer_get_reference_timestamp_meta(buffer.get(), unix_time);
+    ASSERT_NE(meta, nullptr);
+    EXPECT_GE(meta->timestamp, before);
+    EXPECT_LE(meta->timestamp, static_cast<GstClockTime>(g_get_real_time()) * GST_USECOND);
+  }
+  Source free("is-live=false");
+  free.play();
+  const BufferPtr buffer(free.pull());
+  EXPECT_EQ(gst_buffer_get_reference_timestamp_meta(buffer.get(), unix_time), nullptr);
+  gst_caps_unref(unix_time);
+}
+
 TEST(Chunks, AreReportedOnDemand) {
   Source source("report-chunks=true");
   source.play();
@@ -134,6 +155,93 @@ TEST(Control, ActionSignalResetsWithASeedAndKeepsTheGrid) {
     EXPECT_EQ(look_at(buffer.get(), source.info()).number, 0u);
   }
   EXPECT_TRUE(reset);
+}
+
+/// A prompt for a time shows then, whatever comes between: loading, underruns, a reset, a start.
+GstClockTime shown_at(Source& source, const std::string& prompt) {
+  const BufferPtr buffer = first_with(source, prompt);
+  return buffer ? GST_BUFFER_PTS(buffer.get()) : GST_CLOCK_TIME_NONE;
+}
+
+bool set_prompt_at(Source& source, const char* prompt, GstClockTime at) {
+  gboolean accepted = FALSE;
+  g_signal_emit_by_name(source.element(), "set-prompt", prompt, 0u, at, &accepted);
+  return accepted != FALSE;
+}
+
+/// Chunks are 4 frames; the grid begins at 2 s, so the first chunk at or after 3.1 s begins at 3.25 s.
+TEST(PromptAtATime, GivenWhileTheModelLoads) {
+  Hold hold(0);
+  Source source("prompt=fire");
+  source.play();
+  EXPECT_TRUE(set_prompt_at(source, "snow", 3100 * GST_MSECOND));
+  gst_test_clock_set_time(source.clock(), 2 * GST_SECOND);
+  hold.release();
+  EXPECT_EQ(shown_at(source, "snow"), 3250 * GST_MSECOND);
+}
+
+TEST(PromptAtATime, GivenBeforeTheStart) {
+  Source source("prompt=fire");
+  EXPECT_TRUE(set_prompt_at(source, "snow", GST_SECOND));
+  EXPECT_FALSE(set_prompt_at(source, "a\xff", GST_SECOND));
+  gst_element_set_state(source.element(), GST_STATE_READY);
+  EXPECT_TRUE(set_prompt_at(source, "stars", 2 * GST_SECOND));
+  source.play();
+  const BufferPtr first(source.pull());
+  ASSERT_TRUE(first);
+  EXPECT_EQ(look_at(first.get(), source.info()).hash, hash_of("fire"));
+  EXPECT_EQ(shown_at(source, "snow"), GST_SECOND);
+  EXPECT_EQ(shown_at(source, "stars"), 2 * GST_SECOND);
+}
+
+TEST(PromptAtATime, ComesBackAfterAReset) {
+  Source source("prompt=fire max-chunks-ahead=1");
+  source.play();
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_TRUE(set_prompt_at(source, "snow", 2 * GST_SECOND));
+  g_signal_emit_by_name(source.element(), "reset", guint64{5});
+  const GstClockTime shown = shown_at(source, "snow");
+  EXPECT_GE(shown, 2 * GST_SECOND);
+  EXPECT_LT(shown, 2 * GST_SECOND + 4 * kFrame);
+}
+
+/// Repeated frames move the video against time: chunk 16 would have begun at 4 s.
+TEST(PromptAtATime, CountsWhatAnUnderrunAdds) {
+  Hold hold(2);
+  Source source("prompt=fire latency=0");
+  source.play();
+  EXPECT_EQ(source.pull_times(8).size(), 8u);
+  EXPECT_TRUE(set_prompt_at(source, "snow", 4 * GST_SECOND));
+  for (int i = 0; i < 16; ++i) ASSERT_TRUE(BufferPtr(source.pull(false)));  // a second of repeats
+  hold.release();
+  const GstClockTime shown = shown_at(source, "snow");
+  EXPECT_GE(shown, 4 * GST_SECOND);
+  EXPECT_LT(shown, 4 * GST_SECOND + 4 * kFrame);
+}
+
+TEST(PromptAtATime, OnesForTheSameTimeReplaceEachOther) {
+  Source source("prompt=fire");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_TRUE(set_prompt_at(source, "snow", 2 * GST_SECOND));
+  EXPECT_TRUE(set_prompt_at(source, "stars", 2 * GST_SECOND));
+  EXPECT_EQ(shown_at(source, "stars"), 2 * GST_SECOND);
+  const MessagePtr replaced(source.element_message("flowcache-prompt", "replaced"));
+  ASSERT_TRUE(replaced);
+  EXPECT_STREQ(gst_structure_get_string(gst_message_get_structure(replaced.get()), "prompt"), "snow");
+}
+
+/// What was asked for and has not shown yet survives a reset, as the property says it.
+TEST(Control, PromptAskedForBeforeAResetShowsAfterIt) {
+  Source source("prompt=fire max-chunks-ahead=2");
+  source.play();
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  ASSERT_TRUE(eventually([&] { return stat(source.element(), "ring-level") > 4; }));  // the engine rests
+  g_object_set(source.element(), "prompt", "snow", nullptr);
+  ASSERT_TRUE(MessagePtr(source.element_message("flowcache-prompt", "received")));  // of the first prompt
+  ASSERT_TRUE(MessagePtr(source.element_message("flowcache-prompt", "received")));
+  g_signal_emit_by_name(source.element(), "reset", guint64{5});
+  EXPECT_TRUE(first_with(source, "snow"));
 }
 
 TEST(Control, StatisticsOnRequest) {
@@ -205,6 +313,25 @@ int keyframes_asked_for(Source& source, const std::string& prompt) {
   return count;
 }
 
+/// A reset cuts harder than a prompt.
+TEST(Control, ResetAsksForAKeyframe) {
+  Source source("max-chunks-ahead=1");
+  source.play();
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  while (GstEvent* event = gst_harness_try_pull_event(source.harness())) {
+    EXPECT_FALSE(gst_video_event_is_force_key_unit(event));
+    gst_event_unref(event);
+  }
+  g_signal_emit_by_name(source.element(), "reset", guint64{7});
+  for (int i = 0; i < 16; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  int count = 0;
+  while (GstEvent* event = gst_harness_try_pull_event(source.harness())) {
+    count += gst_video_event_is_force_key_unit(event);
+    gst_event_unref(event);
+  }
+  EXPECT_EQ(count, 1);
+}
+
 TEST(Control, CutsAskForAKeyframeAndBlendsDoNot) {
   Source source("prompt=fire max-chunks-ahead=1");
   source.play();
@@ -225,7 +352,9 @@ TEST(Control, PromptIsATagBehindTheSegment) {
       GstTagList* tags = nullptr;
       g_autofree char* text = nullptr;
       gst_event_parse_tag(event, &tags);
-      tag = gst_tag_list_get_string(tags, GST_TAG_DESCRIPTION, &text) && g_str_equal(text, "fire");
+      g_autofree char* title = nullptr;
+      tag = gst_tag_list_get_string(tags, GST_TAG_DESCRIPTION, &text) && g_str_equal(text, "fire") &&
+            gst_tag_list_get_string(tags, GST_TAG_TITLE, &title) && g_str_equal(title, "fire");
       EXPECT_TRUE(segment);
     }
     gst_event_unref(event);

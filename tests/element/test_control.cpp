@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Properties and prompts while the source plays.
+#include <gst/base/gstbasesrc.h>
 #include <gst/video/navigation.h>
 
 #include "element_test.h"
@@ -117,6 +118,29 @@ TEST(Prompt, OverwrittenOneIsSaidToBeReplaced) {
   EXPECT_NE(text(last.get(), "prompt"), "stars");
 }
 
+/// A text field that sends every keystroke: each prompt costs the engine time, so it gets the last one only.
+TEST(Prompt, OfABurstOnlyTheLastReachesTheEngine) {
+  Hold hold(1);
+  Source source("prompt=fire max-chunks-ahead=1");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  const int before = fake().prompts_taken();
+  std::string prompt = "s";
+  for (int i = 0; i < 400; ++i) g_object_set(source.element(), "prompt", (prompt += "o").c_str(), nullptr);
+  hold.release();
+  for (int i = 0; i < 24; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_LE(fake().prompts_taken() - before, 2);  // one may have been taken before the others came
+  int replaced = 0;
+  while (GstMessage* message = gst_bus_pop_filtered(GST_ELEMENT_BUS(source.element()), GST_MESSAGE_ELEMENT)) {
+    const std::string state = text(message, "state");
+    replaced += state == "replaced";
+    if (state == "applied") prompt = text(message, "prompt");
+    gst_message_unref(message);
+  }
+  EXPECT_EQ(replaced, 399);  // nobody waits for an answer that never comes
+  EXPECT_EQ(prompt, "s" + std::string(400, 'o'));
+}
+
 TEST(Prompt, UnknownWordsAreWarnedAbout) {
   Source source("prompt=\"a zzebra\"");
   source.play();
@@ -215,6 +239,46 @@ TEST(Properties, UnknownPolicyNamesTheValue) {
   const MessagePtr error(source.message(GST_MESSAGE_ERROR));
   ASSERT_TRUE(error);
   EXPECT_NE(text_of(error.get()).find("magic"), std::string::npos);
+}
+
+/// A curve asks for a number at every frame; a refusal is said once, and again after one was accepted.
+TEST(Properties, RefusedCurveIsOneWarning) {
+  Source source("max-chunks-ahead=1");
+  source.play();
+  const auto warnings = [&] {
+    int count = 0;
+    for (int i = 0; i < 40; ++i) {
+      g_object_set(source.element(), "guidance-scale", 2.0 + i * 0.1, nullptr);
+      EXPECT_TRUE(BufferPtr(source.pull()));
+    }
+    while (source.has_message(GST_MESSAGE_WARNING)) ++count;
+    return count;
+  };
+  EXPECT_EQ(warnings(), 1);
+  g_object_set(source.element(), "guidance-scale", 1.0, nullptr);
+  for (int i = 0; i < 12; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_EQ(warnings(), 1);
+  // What is accepted beside it is not lost.
+  g_object_set(source.element(), "cache-threshold", 0.75, "guidance-scale", 3.0, nullptr);
+  for (int i = 0; i < 12; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  EXPECT_EQ(stat_double(source.element(), "cache-threshold"), 0.75);
+}
+
+/// Values that hold from the next start do not change what is said about the stream that runs.
+TEST(Stats, SayWhatRuns) {
+  Source source("max-chunks-ahead=2");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  g_object_set(source.element(), "max-chunks-ahead", 16u, "model", "fake:frames=9,fps_n=30", "is-live", FALSE,
+               "timestamp-offset", gint64{5}, "num-buffers", 3, nullptr);
+  EXPECT_EQ(stat(source.element(), "ring-capacity"), 8u);
+  EXPECT_TRUE(gst_base_src_is_live(GST_BASE_SRC(source.element())));
+  gint64 duration = 0;
+  EXPECT_FALSE(gst_element_query_duration(source.element(), GST_FORMAT_TIME, &duration));
+  const auto times = source.pull_times(6);
+  ASSERT_EQ(times.size(), 6u);
+  EXPECT_EQ(times.back(), 6 * kFrame);
+  EXPECT_EQ(stat_double(source.element(), "native-fps"), 16);
 }
 
 TEST(Stats, ReuseRatioAndDroppedFrames) {

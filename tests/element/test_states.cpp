@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // States, loading, restarts, ends.
+#include <pthread.h>
+
+#include <map>
+
 #include "element_test.h"
 
 using namespace element_test;
@@ -107,6 +111,55 @@ TEST(States, ProgressOfLoading) {
   EXPECT_EQ(last_percent, 100);
 }
 
+/// In READY another model is described at once.
+TEST(States, AnotherModelInReadyGivesOtherCaps) {
+  Source source("");
+  gst_element_set_state(source.element(), GST_STATE_READY);
+  g_object_set(source.element(), "model", "fake:width=320,height=192", nullptr);
+  GstPad* pad = gst_element_get_static_pad(source.element(), "src");
+  const auto width = [&] {
+    GstCaps* caps = gst_pad_query_caps(pad, nullptr);
+    int value = 0;
+    gst_structure_get_int(gst_caps_get_structure(caps, 0), "width", &value);
+    gst_caps_unref(caps);
+    return value;
+  };
+  EXPECT_EQ(width(), 320);
+  g_object_set(source.element(), "model", "/no/such/folder", nullptr);
+  EXPECT_EQ(width(), 0);  // not known: the error comes when it is asked for
+  g_object_set(source.element(), "model", nullptr, nullptr);
+  EXPECT_EQ(width(), 64);
+  gst_object_unref(pad);
+}
+
+/// The thread that makes the video has a name and says when it comes and goes, with itself as GThread.
+TEST(States, WorkersThreadIsAnnounced) {
+  Source source("");
+  std::map<GstStreamStatusType, std::string> seen;
+  gst_bus_set_sync_handler(
+      GST_ELEMENT_BUS(source.element()),
+      [](GstBus*, GstMessage* message, gpointer user) {
+        if (GST_MESSAGE_TYPE(message) != GST_MESSAGE_STREAM_STATUS) return GST_BUS_PASS;
+        GstStreamStatusType type;
+        gst_message_parse_stream_status(message, &type, nullptr);
+        const GValue* object = gst_message_get_stream_status_object(message);
+        char name[16] = "";
+        pthread_getname_np(pthread_self(), name, sizeof name);
+        if (object != nullptr && G_VALUE_HOLDS(object, GST_TYPE_G_THREAD) &&
+            g_value_get_boxed(object) == g_thread_self()) {
+          (*static_cast<std::map<GstStreamStatusType, std::string>*>(user))[type] = name;
+        }
+        return GST_BUS_PASS;
+      },
+      &seen, nullptr);
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  gst_element_set_state(source.element(), GST_STATE_NULL);
+  gst_bus_set_sync_handler(GST_ELEMENT_BUS(source.element()), nullptr, nullptr, nullptr);
+  EXPECT_EQ(seen[GST_STREAM_STATUS_TYPE_ENTER], "flowcache-make");
+  EXPECT_EQ(seen[GST_STREAM_STATUS_TYPE_LEAVE], "flowcache-make");
+}
+
 TEST(States, PausedToReadyStartsOver) {
   Source source("");
   source.play();
@@ -201,7 +254,29 @@ TEST(States, EosByNumBuffersAndByTheEnginesEnd) {
   }
 }
 
-TEST(States, SeekIsRefusedEverywhere) {
+/// The engine says why it has no next chunk; a flush starts over, and the stream plays again.
+TEST(States, EnginesEndSaysWhyAndAFlushStartsOver) {
+  Source source("model=fake:end_at=2");
+  source.play();
+  const auto flush = [&](gboolean reset_time) {
+    gst_element_send_event(source.element(), gst_event_new_flush_start());
+    gst_element_send_event(source.element(), gst_event_new_flush_stop(reset_time));
+  };
+  for (int round = 0; round < 3; ++round) {
+    for (uint32_t i = 0; i < 8; ++i) {
+      const BufferPtr buffer(source.pull());
+      ASSERT_TRUE(buffer) << round;
+      EXPECT_EQ(look_at(buffer.get(), source.info()).number, i);
+    }
+    ASSERT_TRUE(eventually([&] { return GST_PAD_IS_EOS(source.harness()->sinkpad); }));
+    const MessagePtr warning(source.message(GST_MESSAGE_WARNING));
+    ASSERT_TRUE(warning);
+    EXPECT_NE(text_of(warning.get()).find("the history is full"), std::string::npos);
+    flush(round % 2 == 0);
+  }
+}
+
+TEST(States, SeekInALiveStreamIsRefusedEverywhere) {
   Source source("");
   // In READY the base class would keep the seek for later and say yes.
   gst_element_set_state(source.element(), GST_STATE_READY);

@@ -44,15 +44,20 @@ TEST(Time, GridBeginsAtTheRunningTimeOfTheFirstFrame) {
   EXPECT_EQ(source.pull_times(4), grid(4, 5 * GST_SECOND));
 }
 
+/// Nor while it plays; and nobody is told that it is on.
 TEST(Time, DoTimestampChangesNothing) {
   Source source("do-timestamp=true max-chunks-ahead=8");
   source.play();
   for (int i = 0; i < 4; ++i) {
+    g_object_set(source.element(), "do-timestamp", TRUE, nullptr);
     const BufferPtr buffer(source.pull());
     ASSERT_TRUE(buffer);
     EXPECT_EQ(GST_BUFFER_PTS(buffer.get()), i * kFrame);
     EXPECT_EQ(GST_BUFFER_DTS(buffer.get()), GST_CLOCK_TIME_NONE);
   }
+  gboolean on = TRUE;
+  g_object_get(source.element(), "do-timestamp", &on, nullptr);
+  EXPECT_FALSE(on);
 }
 
 /// Timestamps move, frames leave when they did: the clock stands where it would without the offset.
@@ -74,11 +79,16 @@ TEST(Time, TimestampOffsetMovesTimestampsOnly) {
   EXPECT_EQ(pts, GST_SECOND);
 }
 
-TEST(Time, NegativeTimestampOffsetEndsAtZeroAndIsNoUnderrun) {
+/// No timestamp comes twice: the first frame waits until its timestamp is 0.
+TEST(Time, NegativeTimestampOffsetBeginsAtZero) {
   Source source("max-chunks-ahead=8 timestamp-offset=-125000000");
   source.play();
-  EXPECT_EQ(source.pull_times(5), (std::vector<GstClockTime>{0, 0, 0, kFrame, 2 * kFrame}));
+  EXPECT_EQ(source.pull_times(5), grid(5));
+  EXPECT_EQ(gst_clock_get_time(GST_CLOCK(source.clock())), 125 * GST_MSECOND + 4 * kFrame);
   EXPECT_EQ(stat(source.element(), "underruns"), 0u);
+  Source free("is-live=false timestamp-offset=-125000000");
+  free.play();
+  EXPECT_EQ(free.pull_times(5), grid(5));
 }
 
 TEST(Time, NotLiveRunsFreeFromZero) {

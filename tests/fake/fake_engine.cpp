@@ -51,6 +51,9 @@ FC_API int fake_live_chunks() {
 FC_API int fake_opened_engines() {
   return fake::counters().opened_engines;
 }
+FC_API int fake_prompts_taken() {
+  return fake::counters().prompts_taken;
+}
 /// Chunks from this one on wait; UINT64_MAX opens the gate.
 FC_API void fake_hold_from(uint64_t chunk) {
   {

@@ -112,6 +112,7 @@ void fc_stream_close(fc_stream* stream) {
 
 fc_status fc_stream_prompt(fc_stream* s, const fc_prompt_change* change, uint64_t* ticket) {
   if (const fc_status status = check_prompt(change->text); status != FC_OK) return status;
+  ++fake::counters().prompts_taken;
   std::lock_guard lock(s->mutex);
   const uint64_t at = change->at_chunk == FC_NEXT_CHUNK ? s->chunk : std::max(change->at_chunk, s->chunk);
   const std::string text = change->text == nullptr ? "" : change->text;
