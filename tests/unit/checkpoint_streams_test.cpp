@@ -220,7 +220,7 @@ TEST(CheckpointStreams, MagiGoesOnFromAnImageAndFromAVideo) {
   EXPECT_NE(test::message_of([&] { first(at::rand({6, 3, 32, 48})); }).find("6 frames"), std::string::npos);
   EXPECT_NE(test::message_of([&] {
               first(at::rand({4, 3, 48, 32}));
-            }).find("32x48, the model's video is 48x32"),
+            }).find("32x48, the video is 48x32"),
             std::string::npos);
 }
 

@@ -91,7 +91,7 @@ TEST(Prefix, WhatDoesNotFitIsNamed) {
   model->package.height = 48;
   StreamConfig config;
   config.prefix = at::zeros({5, 3, 64, 64});
-  EXPECT_NE(say(config).find("the prefix is 64x64, the model's video is 64x48: scale"), std::string::npos);
+  EXPECT_NE(say(config).find("the prefix is 64x64, the video is 64x48: scale"), std::string::npos);
   config.prefix = at::zeros({5, 64, 48});
   EXPECT_NE(say(config).find("wanted frames x 3"), std::string::npos);
 }
