@@ -44,7 +44,7 @@ TEST(Clock, FirstFrameInAPauseGetsTheRunningTimeAfterIt) {
   Source source("");
   gst_test_clock_set_time(source.clock(), GST_SECOND);
   source.play();
-  ASSERT_TRUE(eventually([] { return fake().live_streams() == 1; }));
+  ASSERT_TRUE(eventually([] { return element_test::fake().live_streams() == 1; }));
   gst_element_set_state(source.element(), GST_STATE_PAUSED);
   gst_test_clock_advance_time(source.clock(), kPause);
   hold.release();

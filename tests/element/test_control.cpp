@@ -124,12 +124,13 @@ TEST(Prompt, OfABurstOnlyTheLastReachesTheEngine) {
   Source source("prompt=fire max-chunks-ahead=1");
   source.play();
   ASSERT_TRUE(BufferPtr(source.pull()));
-  const int before = fake().prompts_taken();
+  const int before = element_test::fake().prompts_taken();
   std::string prompt = "s";
   for (int i = 0; i < 400; ++i) g_object_set(source.element(), "prompt", (prompt += "o").c_str(), nullptr);
   hold.release();
   for (int i = 0; i < 24; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
-  EXPECT_LE(fake().prompts_taken() - before, 2);  // one may have been taken before the others came
+  EXPECT_LE(element_test::fake().prompts_taken() - before,
+            2);  // one may have been taken before the others came
   int replaced = 0;
   while (GstMessage* message = gst_bus_pop_filtered(GST_ELEMENT_BUS(source.element()), GST_MESSAGE_ELEMENT)) {
     const std::string state = text(message, "state");

@@ -56,26 +56,26 @@ TEST(Pipelines, Tee) {
 }
 
 TEST(Pipelines, ElementsShareOneModelAndEachHasItsStream) {
-  const int before = fake().opened_engines();
+  const int before = element_test::fake().opened_engines();
   GstElement* pipeline = gst_parse_launch(
       "flowcachesrc name=a model=fake:load_ms=40 ! fakesink flowcachesrc name=b model=fake:load_ms=40 ! "
       "fakesink",
       nullptr);
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
-  ASSERT_TRUE(eventually([] { return fake().live_streams() == 2; }));
-  EXPECT_EQ(fake().live_engines(), 1);
-  EXPECT_EQ(fake().opened_engines(), before + 1);
+  ASSERT_TRUE(eventually([] { return element_test::fake().live_streams() == 2; }));
+  EXPECT_EQ(element_test::fake().live_engines(), 1);
+  EXPECT_EQ(element_test::fake().opened_engines(), before + 1);
   gst_element_set_state(pipeline, GST_STATE_NULL);
   gst_object_unref(pipeline);
-  EXPECT_EQ(fake().live_engines(), 0);
+  EXPECT_EQ(element_test::fake().live_engines(), 0);
 }
 
 TEST(Pipelines, OtherOptionsAreAnotherModel) {
   GstElement* pipeline = gst_parse_launch(
       "flowcachesrc model=fake threads=1 ! fakesink flowcachesrc model=fake threads=2 ! fakesink", nullptr);
   gst_element_set_state(pipeline, GST_STATE_PLAYING);
-  ASSERT_TRUE(eventually([] { return fake().live_streams() == 2; }));
-  EXPECT_EQ(fake().live_engines(), 2);
+  ASSERT_TRUE(eventually([] { return element_test::fake().live_streams() == 2; }));
+  EXPECT_EQ(element_test::fake().live_engines(), 2);
   gst_element_set_state(pipeline, GST_STATE_NULL);
   gst_object_unref(pipeline);
 }

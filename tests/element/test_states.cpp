@@ -46,9 +46,9 @@ TEST(States, EveryWalk) {
     ASSERT_EQ(GST_OBJECT_REFCOUNT_VALUE(element), 1) << "walk " << code;
     gst_object_unref(element);
   }
-  EXPECT_EQ(fake().live_engines(), 0);
-  EXPECT_EQ(fake().live_streams(), 0);
-  EXPECT_EQ(fake().live_chunks(), 0);
+  EXPECT_EQ(element_test::fake().live_engines(), 0);
+  EXPECT_EQ(element_test::fake().live_streams(), 0);
+  EXPECT_EQ(element_test::fake().live_chunks(), 0);
 }
 
 TEST(States, NotLivePrerolls) {
@@ -86,7 +86,7 @@ TEST(States, NullWhileLoading) {
 TEST(States, NullWhileAChunkIsMade) {
   Source source("model=fake:chunk_ms=60000");
   source.play();
-  ASSERT_TRUE(eventually([] { return fake().live_streams() == 1; }));
+  ASSERT_TRUE(eventually([] { return element_test::fake().live_streams() == 1; }));
   const gint64 begin = g_get_monotonic_time();
   gst_element_set_state(source.element(), GST_STATE_NULL);
   EXPECT_LT(g_get_monotonic_time() - begin, G_USEC_PER_SEC);
@@ -176,16 +176,16 @@ TEST(States, PausedToReadyStartsOver) {
 
 TEST(States, ReadyKeepsTheModelNullLetsGo) {
   GstElement* element = make_source();
-  const int before = fake().opened_engines();
+  const int before = element_test::fake().opened_engines();
   go_to(element, GST_STATE_PAUSED);
-  ASSERT_TRUE(eventually([] { return fake().live_streams() == 1; }));
+  ASSERT_TRUE(eventually([] { return element_test::fake().live_streams() == 1; }));
   go_to(element, GST_STATE_READY);
-  EXPECT_EQ(fake().live_engines(), 1);
+  EXPECT_EQ(element_test::fake().live_engines(), 1);
   go_to(element, GST_STATE_PAUSED);
-  ASSERT_TRUE(eventually([] { return fake().live_streams() == 1; }));
-  EXPECT_EQ(fake().opened_engines(), before + 1);
+  ASSERT_TRUE(eventually([] { return element_test::fake().live_streams() == 1; }));
+  EXPECT_EQ(element_test::fake().opened_engines(), before + 1);
   go_to(element, GST_STATE_NULL);
-  EXPECT_EQ(fake().live_engines(), 0);
+  EXPECT_EQ(element_test::fake().live_engines(), 0);
   gst_object_unref(element);
 }
 
@@ -193,9 +193,9 @@ TEST(States, TwentyRestartsInOneProcess) {
   for (int i = 0; i < 20; ++i) {
     ASSERT_EQ(run_to_end("flowcachesrc model=fake num-buffers=5 ! videoconvert ! fakesink sync=true"), "");
   }
-  EXPECT_EQ(fake().live_engines(), 0);
-  EXPECT_EQ(fake().live_streams(), 0);
-  EXPECT_EQ(fake().live_chunks(), 0);
+  EXPECT_EQ(element_test::fake().live_engines(), 0);
+  EXPECT_EQ(element_test::fake().live_streams(), 0);
+  EXPECT_EQ(element_test::fake().live_chunks(), 0);
 }
 
 TEST(States, TwentyRestartsOfOneElement) {
@@ -206,7 +206,7 @@ TEST(States, TwentyRestartsOfOneElement) {
     gst_element_set_state(source.element(), GST_STATE_NULL);
     while (BufferPtr left{gst_harness_try_pull(source.harness())}) {
     }
-    ASSERT_EQ(fake().live_streams(), 0);
+    ASSERT_EQ(element_test::fake().live_streams(), 0);
   }
 }
 

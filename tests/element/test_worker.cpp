@@ -135,8 +135,8 @@ TEST(Worker, StopsAtAnyTime) {
     worker.stop();
     EXPECT_EQ(counter.failures, 0);
   }
-  EXPECT_EQ(fake().live_streams(), 0);
-  EXPECT_EQ(fake().live_chunks(), 0);
+  EXPECT_EQ(element_test::fake().live_streams(), 0);
+  EXPECT_EQ(element_test::fake().live_chunks(), 0);
 }
 
 /// Who sees that the worker failed can rely on it that the reason has been told.
