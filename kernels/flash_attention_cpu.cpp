@@ -1,22 +1,31 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "flash_attention_cpu.h"
-
+#include "cpu_isa.h"
 #include "flash_attention.h"
+#include "simd/attention.h"
+#include "thread_scratch.h"
 
 namespace flowcache {
 namespace {
 
 bool suits_kernel(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const bool bf16 = q.scalar_type() == at::kBFloat16;
-  if (!q.device().is_cpu() || (!bf16 && q.scalar_type() != at::kFloat) || !has_attention_avx512(bf16))
-    return false;
+  if (!q.device().is_cpu() || (!bf16 && q.scalar_type() != at::kFloat)) return false;
   if (q.size(2) % 16 != 0 || k.size(0) != q.size(0)) return false;
   for (const at::Tensor* t : {&q, &k, &v}) {
     if (t->scalar_type() != q.scalar_type() || t->stride(2) != 1) return false;
-    const bool even = t->stride(0) % 2 == 0 && t->stride(1) % 2 == 0 && t->storage_offset() % 2 == 0;
-    if (bf16 && !even) return false;  // the kernel reads pairs
   }
   return true;
+}
+
+using simd::AttentionType;
+
+AttentionType type_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  if (q.scalar_type() == at::kFloat) return AttentionType::fp32;
+  if (allowed_isa() != CpuIsa::avx512bf16) return AttentionType::bf16_widened;
+  for (const at::Tensor* t : {&q, &k, &v})
+    if (t->stride(0) % 2 != 0 || t->stride(1) % 2 != 0 || t->storage_offset() % 2 != 0)
+      return AttentionType::bf16_widened;
+  return AttentionType::bf16_pairs;
 }
 
 }  // namespace
@@ -33,19 +42,21 @@ at::Tensor flash_attention(const at::Tensor& q, const at::Tensor& k, const at::T
   const auto at_head = [&](const at::Tensor& t, int64_t head) {
     return static_cast<const std::byte*>(t.const_data_ptr()) + head * t.stride(0) * element;
   };
+  const AttentionType type = type_of(q, k, v);
+  float* scratch = thread_scratch(simd::attention_scratch(rows, dim));
   for (int64_t head = 0; head < heads; ++head)
-    attention_head_avx512({.q = at_head(q, head),
-                           .k = at_head(k, head),
-                           .v = at_head(v, head),
-                           .out = static_cast<std::byte*>(out.mutable_data_ptr()) + head * dim * element,
-                           .q_stride = q.stride(1),
-                           .k_stride = k.stride(1),
-                           .v_stride = v.stride(1),
-                           .out_stride = heads * dim,
-                           .rows = rows,
-                           .keys = k.size(1),
-                           .dim = dim},
-                          q.scalar_type() == at::kBFloat16);
+    simd::attention_head({.q = at_head(q, head),
+                          .k = at_head(k, head),
+                          .v = at_head(v, head),
+                          .out = static_cast<std::byte*>(out.mutable_data_ptr()) + head * dim * element,
+                          .q_stride = q.stride(1),
+                          .k_stride = k.stride(1),
+                          .v_stride = v.stride(1),
+                          .out_stride = heads * dim,
+                          .rows = rows,
+                          .keys = k.size(1),
+                          .dim = dim},
+                         type, scratch);
   return out;
 }
 

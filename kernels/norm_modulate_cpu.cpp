@@ -1,59 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include <cmath>
 #include <vector>
 
 #include "norm_modulate.h"
-#include "vectorise.h"
+#include "simd/rows.h"
 
 namespace flowcache {
 namespace {
-
-FC_VECTORISED void normalise_row(const float* x, const float* multiplier, const float* offset, int64_t n,
-                                 float eps, float* out) {
-  Floats sums = {}, value, m, o;
-  int64_t i = 0;
-  float sum = 0;
-  for (; i + lanes <= n; i += lanes) {
-    load(x + i, value);
-    sums += value;
-  }
-  for (sum = sum_of(sums); i < n; ++i) sum += x[i];
-  const float mean = sum / n;
-  Floats squares = {};
-  for (i = 0; i + lanes <= n; i += lanes) {
-    load(x + i, value);
-    value -= mean;
-    squares += value * value;
-  }
-  float square = sum_of(squares);
-  for (; i < n; ++i) square += (x[i] - mean) * (x[i] - mean);
-  const float rate = 1.f / std::sqrt(square / n + eps);
-  for (i = 0; i + lanes <= n; i += lanes) {
-    load(x + i, value);
-    load(multiplier + i, m);
-    load(offset + i, o);
-    store((value - mean) * rate * m + o, out + i);
-  }
-  for (; i < n; ++i) out[i] = (x[i] - mean) * rate * multiplier[i] + offset[i];
-}
-
-FC_VECTORISED void narrow_row(const float* x, int64_t n, uint16_t* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = narrow(x[i]);
-}
-
-FC_VECTORISED void add_row(float* x, const float* y, const float* gate, int64_t n) {
-  if (gate)
-    for (int64_t i = 0; i < n; ++i) x[i] += y[i] * gate[i];
-  else
-    for (int64_t i = 0; i < n; ++i) x[i] += y[i];
-}
-
-FC_VECTORISED void add_narrow_row(float* x, const uint16_t* y, const float* gate, int64_t n) {
-  if (gate)
-    for (int64_t i = 0; i < n; ++i) x[i] += widen(y[i]) * gate[i];
-  else
-    for (int64_t i = 0; i < n; ++i) x[i] += widen(y[i]);
-}
 
 // [groups, dim] -> [rows, dim], for devices without a kernel of their own.
 at::Tensor spread(const at::Tensor& table, RowGroups groups, int64_t rows) {
@@ -95,9 +47,10 @@ at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& multiplier, cons
   std::vector<float> buffer(out == at::kFloat ? 0 : dim);
   for (int64_t r = 0; r < rows; ++r) {
     float* row = buffer.empty() ? result.mutable_data_ptr<float>() + r * dim : buffer.data();
-    normalise_row(x.const_data_ptr<float>() + r * x.stride(0), multiplier_of(r), offset_of(r), dim,
-                  static_cast<float>(eps), row);
-    if (!buffer.empty()) narrow_row(row, dim, static_cast<uint16_t*>(result.mutable_data_ptr()) + r * dim);
+    simd::normalise_row(x.const_data_ptr<float>() + r * x.stride(0), multiplier_of(r), offset_of(r), dim,
+                        static_cast<float>(eps), row);
+    if (!buffer.empty())
+      simd::narrow_row(row, dim, static_cast<uint16_t*>(result.mutable_data_ptr()) + r * dim);
   }
   return result;
 }
@@ -116,9 +69,9 @@ void gated_add(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, RowGr
     float* row = x.mutable_data_ptr<float>() + r * x.stride(0);
     const float* g = gate.defined() ? RowOf(gate, groups)(r) : nullptr;
     if (narrowed)
-      add_narrow_row(row, static_cast<const uint16_t*>(y.const_data_ptr()) + r * y.stride(0), g, dim);
+      simd::add_bf16_row(row, static_cast<const uint16_t*>(y.const_data_ptr()) + r * y.stride(0), g, dim);
     else
-      add_row(row, y.const_data_ptr<float>() + r * y.stride(0), g, dim);
+      simd::add_row(row, y.const_data_ptr<float>() + r * y.stride(0), g, dim);
   }
 }
 

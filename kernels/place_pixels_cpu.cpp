@@ -2,34 +2,10 @@
 #include <ATen/Parallel.h>
 
 #include "place_pixels.h"
-#include "vectorise.h"
+#include "simd/pixels.h"
 
 namespace flowcache {
 namespace {
-
-FC_INLINE float rectified(float x) {
-  return x < 0 ? 0 : x;
-}
-// bf16 by its bits: from the smallest negative number to minus infinity; NaN stays.
-FC_INLINE uint16_t rectified(uint16_t x) {
-  return x > 0x8000 && x <= 0xff80 ? 0 : x;
-}
-
-template <class T>
-FC_INLINE void place(const T* from, int64_t step, int64_t pixels, int64_t channels, bool relu, T* to) {
-  for (int64_t q = 0; q < pixels; ++q, from += step, to += 2 * channels)
-    for (int64_t i = 0; i < channels; ++i) to[i] = relu ? rectified(from[i]) : from[i];
-}
-
-// One column phase of a row: `pixels` runs of `channels` values, `step` apart, to every second place.
-FC_VECTORISED void place_row(const float* from, int64_t step, int64_t pixels, int64_t channels, bool relu,
-                             float* to) {
-  place(from, step, pixels, channels, relu, to);
-}
-FC_VECTORISED void place_row(const uint16_t* from, int64_t step, int64_t pixels, int64_t channels, bool relu,
-                             uint16_t* to) {
-  place(from, step, pixels, channels, relu, to);
-}
 
 template <class T>
 void place_all(const at::Tensor& y, bool relu, at::Tensor& fine) {
@@ -43,32 +19,11 @@ void place_all(const at::Tensor& y, bool relu, at::Tensor& fine) {
       const int64_t r = row % 2, p = row / 2 % h, f = row / (2 * h) % frames, n = row / (2 * h * frames);
       for (int64_t c = 0; c < 2; ++c) {
         const int64_t position = (n * (h + 1) + p + r) * (w + 1) + c;
-        place_row(from + position * step + ((f * 2 + r) * 2 + c) * channels, step, w, channels, relu,
-                  to + (row * 2 * w + c) * channels);
+        simd::place_row(from + position * step + ((f * 2 + r) * 2 + c) * channels, step, w, channels, relu,
+                        to + (row * 2 * w + c) * channels);
       }
     }
   });
-}
-
-FC_INLINE float as_float(float x) {
-  return x;
-}
-FC_INLINE float as_float(uint16_t x) {
-  return widen(x);
-}
-
-// One row of one plane: `patch` neighbouring values of every position, `step` values apart.
-template <class T>
-FC_INLINE void spread(const T* from, int64_t step, int64_t positions, int64_t patch, float* to) {
-  for (int64_t q = 0; q < positions; ++q, from += step)
-    for (int64_t j = 0; j < patch; ++j) *to++ = as_float(from[j]);
-}
-FC_VECTORISED void spread_row(const float* from, int64_t step, int64_t positions, int64_t patch, float* to) {
-  patch == 2 ? spread(from, step, positions, 2, to) : spread(from, step, positions, patch, to);
-}
-FC_VECTORISED void spread_row(const uint16_t* from, int64_t step, int64_t positions, int64_t patch,
-                              float* to) {
-  patch == 2 ? spread(from, step, positions, 2, to) : spread(from, step, positions, patch, to);
 }
 
 template <class T>
@@ -82,7 +37,8 @@ void spread_all(const at::Tensor& y, int64_t patch, at::Tensor& planes) {
       for (int64_t c = 0; c < channels; ++c)
         for (int64_t i = 0; i < patch; ++i) {
           const int64_t fine = ((row / h * channels + c) * h + row % h) * patch + i;
-          spread_row(from + row * w * step + (c * patch + i) * patch, step, w, patch, to + fine * w * patch);
+          simd::spread_row(from + row * w * step + (c * patch + i) * patch, step, w, patch,
+                           to + fine * w * patch);
         }
   });
 }

@@ -8,65 +8,34 @@
 
 #include "error.h"
 #include "relative_l1.h"
-#include "vectorise.h"
+#include "simd/rows.h"
 
 namespace flowcache {
 namespace {
 
-struct Sums {
-  double difference = 0, magnitude = 0;
-};
-
 // One block is summed by one thread in a fixed order, and blocks are added in order: the thread count has no
 // say.
 constexpr int64_t block_size = 1 << 14;
-using Doubles = double __attribute__((vector_size(8 * sizeof(double))));
-using Floats8 = float __attribute__((vector_size(8 * sizeof(float))));
-
-FC_VECTORISED Sums sum_block(const float* cur, const float* prev, int64_t n) {
-  constexpr int64_t width = 8;
-  Doubles difference = {}, magnitude = {};
-  int64_t i = 0;
-  for (; i + width <= n; i += width) {
-    Floats8 a, b;
-    std::memcpy(&a, cur + i, sizeof a);
-    std::memcpy(&b, prev + i, sizeof b);
-    const Floats8 apart = a - b;
-    difference += __builtin_convertvector(apart < 0 ? -apart : apart, Doubles);
-    magnitude += __builtin_convertvector(b < 0 ? -b : b, Doubles);
-  }
-  Sums sums;
-  for (int lane = 0; lane < width; ++lane) {
-    sums.difference += difference[lane];
-    sums.magnitude += magnitude[lane];
-  }
-  for (; i < n; ++i) {
-    sums.difference += std::fabs(cur[i] - prev[i]);
-    sums.magnitude += std::fabs(prev[i]);
-  }
-  return sums;
-}
-
-Sums sum_floats(const at::Tensor& cur, const at::Tensor& prev) {
+simd::Distance sum_floats(const at::Tensor& cur, const at::Tensor& prev) {
   const at::Tensor a = cur.contiguous(), b = prev.contiguous();
   const int64_t n = a.numel(), blocks = (n + block_size - 1) / block_size;
-  std::vector<Sums> partial(blocks);
+  std::vector<simd::Distance> partial(blocks);
   at::parallel_for(0, blocks, 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t start = i * block_size;
-      partial[i] = sum_block(a.const_data_ptr<float>() + start, b.const_data_ptr<float>() + start,
-                             std::min(block_size, n - start));
+      partial[i] = simd::distance(a.const_data_ptr<float>() + start, b.const_data_ptr<float>() + start,
+                                  std::min(block_size, n - start));
     }
   });
-  Sums sums;
-  for (const Sums& one : partial) {
+  simd::Distance sums;
+  for (const simd::Distance& one : partial) {
     sums.difference += one.difference;
     sums.magnitude += one.magnitude;
   }
   return sums;
 }
 
-Sums sum_composite(const at::Tensor& cur, const at::Tensor& prev) {
+simd::Distance sum_composite(const at::Tensor& cur, const at::Tensor& prev) {
   const at::Tensor a = cur.to(at::kDouble), b = prev.to(at::kDouble);
   const at::Tensor both = at::stack({(a - b).abs().sum(), b.abs().sum()}).cpu();
   return {both[0].item<double>(), both[1].item<double>()};
@@ -86,7 +55,7 @@ double relative_l1(const at::Tensor& cur, const at::Tensor& prev) {
         why << "nothing" << (t == &cur ? " and " : "");
     throw Error(FC_ERROR_INTERNAL, why.str());
   }
-  Sums sums;
+  simd::Distance sums;
   if (cur.device().is_cpu() && cur.scalar_type() == at::kFloat)
     sums = sum_floats(cur, prev);
   else if (cur.device().is_cpu() && at::isReducedFloatingType(cur.scalar_type()))

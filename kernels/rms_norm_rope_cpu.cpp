@@ -1,46 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include <cmath>
 #include <vector>
 
 #include "rms_norm_rope.h"
-#include "vectorise.h"
+#include "simd/rows.h"
 
 namespace flowcache {
 namespace {
-
-FC_VECTORISED void widen_row(const uint16_t* x, int64_t n, float* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = widen(x[i]);
-}
-
-FC_VECTORISED void narrow_row(const float* x, int64_t n, uint16_t* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = narrow(x[i]);
-}
-
-FC_VECTORISED void normalise_row(const float* x, const float* weight, int64_t n, float eps, float* out) {
-  Floats squares = {}, value, w;
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    load(x + i, value);
-    squares += value * value;
-  }
-  float square = sum_of(squares);
-  for (; i < n; ++i) square += x[i] * x[i];
-  const float rate = 1.f / std::sqrt(square / n + eps);
-  for (i = 0; i + lanes <= n; i += lanes) {
-    load(x + i, value);
-    load(weight + i, w);
-    store(value * rate * w, out + i);
-  }
-  for (; i < n; ++i) out[i] = x[i] * rate * weight[i];
-}
-
-FC_VECTORISED void rotate_row(const float* x, const float* cos, const float* sin, int64_t pairs, float* out) {
-  for (int64_t i = 0; i < pairs; ++i) {
-    const float even = x[2 * i], odd = x[2 * i + 1];
-    out[2 * i] = even * cos[i] - odd * sin[i];
-    out[2 * i + 1] = even * sin[i] + odd * cos[i];
-  }
-}
 
 // The formula in ATen's own operators, for other devices and types.
 void composite(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& cos,
@@ -74,11 +39,12 @@ void rms_norm_rope(const at::Tensor& x, const at::Tensor& weight, double eps, co
     const auto* from = static_cast<const std::byte*>(x.const_data_ptr()) + r * x.stride(0) * element;
     const float* values = row.data();
     if (narrowed)
-      widen_row(reinterpret_cast<const uint16_t*>(from), width, row.data());
+      simd::widen_row(reinterpret_cast<const uint16_t*>(from), width, row.data());
     else
       values = reinterpret_cast<const float*>(from);
     if (weight.defined()) {
-      normalise_row(values, weight.const_data_ptr<float>(), width, static_cast<float>(eps), row.data());
+      simd::rms_normalise_row(values, weight.const_data_ptr<float>(), width, static_cast<float>(eps),
+                              row.data());
       values = row.data();
     }
     const int64_t token = first_row + r;
@@ -87,12 +53,12 @@ void rms_norm_rope(const at::Tensor& x, const at::Tensor& weight, double eps, co
       std::byte* to = out_data + (head * out.stride(0) + token * out.stride(1)) * element;
       if (cos.defined()) {
         float* turned = narrowed ? rotated.data() : reinterpret_cast<float*>(to);
-        rotate_row(part, cos.const_data_ptr<float>() + token * cos.stride(0),
-                   sin.const_data_ptr<float>() + token * sin.stride(0), dim / 2, turned);
+        simd::rotate_row(part, cos.const_data_ptr<float>() + token * cos.stride(0),
+                         sin.const_data_ptr<float>() + token * sin.stride(0), dim / 2, turned);
         part = turned;
       }
       if (narrowed)
-        narrow_row(part, dim, reinterpret_cast<uint16_t*>(to));
+        simd::narrow_row(part, dim, reinterpret_cast<uint16_t*>(to));
       else if (!cos.defined())
         std::memcpy(to, part, dim * element);
     }

@@ -1,65 +1,69 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/linear.h"
 
-#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/Parallel.h>
 
+#include "cpu_isa.h"
 #include "process_end.h"
+#include "thread_scratch.h"
 
 namespace flowcache {
 namespace {
 
-using Scalars = c10::List<std::optional<at::Scalar>>;
-using Pack = at::Tensor(const at::Tensor&, std::optional<c10::SymInt>);
-using Run = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
-                       std::string_view, Scalars, std::optional<std::string_view>);
-
-template <typename Signature>
-std::optional<c10::TypedOperatorHandle<Signature>> find(const char* name) {
-  const auto found = c10::Dispatcher::singleton().findSchema({name, ""});
-  if (!found) return std::nullopt;
-  return found->typed<Signature>();
-}
-
-// LibTorch's own operators for oneDNN layers with packed weights. Compilers use them, ATen.h does not offer
-// them.
-const auto& pack_operator() {
-  static const auto found = find<Pack>("mkldnn::_reorder_linear_weight");
-  return found;
-}
-const auto& run_operator() {
-  static const auto found = find<Run>("mkldnn::_linear_pointwise");
-  return found;
-}
-
-at::Tensor run_packed(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                      Activation activation) {
-  const std::optional<at::Tensor> b = bias.defined() ? std::optional(bias) : std::nullopt;
-  if (activation == Activation::gelu_tanh)
-    return run_operator()->call(x, weight, b, "gelu", Scalars(), "tanh");
-  return run_operator()->call(x, weight, b, "none", Scalars(), "");
+// Whether the processor has instructions for products of this type, and the kernel takes the shape.
+bool can_pack(const Matrix& weight, at::Device device) {
+  if (!device.is_cpu() || weight.scale.defined()) return false;
+  if (weight.values.scalar_type() == at::kFloat) return true;
+  return weight.values.scalar_type() == at::kBFloat16 && allowed_isa() == CpuIsa::avx512bf16 &&
+         weight.values.size(1) % 2 == 0;
 }
 
 }  // namespace
 
-Linear::Linear(const at::Tensor& weight, const at::Tensor& bias, Precision precision, at::Device device,
-               int64_t rows)
+Linear::Linear(const at::Tensor& weight, const at::Tensor& bias, Precision precision, at::Device device)
     : weight_(weight, precision, device), out_(weight.size(0)) {
   stop_at_process_end();
-  if (bias.defined()) bias_ = bias.to(device, precision.compute, false, true);
-  if (!device.is_cpu() || weight_.scale.defined() || !pack_operator() || !run_operator()) return;
-  try {  // tried once: a processor without the instructions refuses bf16 here
-    const at::Tensor packed = pack_operator()->call(weight_.values, c10::SymInt(rows));
-    run_packed(at::zeros({rows, weight.size(1)}, weight_.values.options()), packed, bias_,
-               Activation::gelu_tanh);
-    weight_.values = packed;
-    packed_ = true;
-  } catch (const c10::Error&) {
-  }
+  packed_ = can_pack(weight_, device);
+  if (bias.defined())
+    bias_ = bias.to(device, packed_ ? at::kFloat : precision.compute, false, true).contiguous();
+  if (!packed_) return;
+  size_ = {
+      .in = weight.size(1),
+      .out = out_,
+      .type = weight_.values.scalar_type() == at::kFloat ? simd::NumberType::fp32 : simd::NumberType::bf16};
+  const at::Tensor packed =
+      at::empty({simd::packed_bytes(size_) / weight_.values.element_size()}, weight_.values.options());
+  simd::pack(size_, weight_.values.const_data_ptr(), packed.mutable_data_ptr());
+  weight_.values = packed;
+}
+
+at::Tensor Linear::run_packed(const at::Tensor& rows, Activation activation) const {
+  const at::Tensor x = rows.stride(1) == 1 ? rows : rows.contiguous();
+  const at::Tensor y = at::empty({x.size(0), out_}, x.options());
+  const int64_t element = x.element_size();
+  constexpr int64_t fewest_rows = 64;  // worth a thread
+  at::parallel_for(0, x.size(0), fewest_rows, [&](int64_t begin, int64_t end) {
+    const simd::Segment whole{
+        static_cast<const std::byte*>(x.const_data_ptr()) + begin * x.stride(0) * element, size_.in};
+    simd::multiply({.size = size_,
+                    .packed = weight_.values.const_data_ptr(),
+                    .bias = bias_.defined() ? bias_.const_data_ptr<float>() : nullptr,
+                    .activation = activation,
+                    .segments = &whole,
+                    .segment_count = 1,
+                    .row_stride = x.stride(0),
+                    .rows = end - begin,
+                    .y = static_cast<std::byte*>(y.mutable_data_ptr()) + begin * out_ * element,
+                    .y_stride = out_,
+                    .scratch = thread_scratch(simd::product_scratch(size_))});
+  });
+  return y;
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x, Activation activation) const {
-  if (packed_) return run_packed(x, weight_.values, bias_, activation);
+  if (packed_) return run_packed(x, activation);
   const at::Tensor y = at::linear(x, weight_.restored(), bias_);
+  if (activation == Activation::relu) return y.relu();
   return activation == Activation::gelu_tanh ? at::gelu(y, "tanh") : y;
 }
 

@@ -3,19 +3,20 @@
 #pragma once
 
 #include "networks/matrix.h"
+#include "simd/products.h"
 
 namespace flowcache {
 
-enum class Activation { none, gelu_tanh };
+using simd::Activation;
 
 // Immutable; any thread, also inside at::parallel_for, where it stays on the calling thread.
 class Linear {
  public:
   Linear() = default;
-  // weight [out, in], bias [out] or undefined; copied to `device`. rows: how many input rows to expect at
-  // once, a hint for the layout. A weight in 8 bits is restored at every call.
-  Linear(const at::Tensor& weight, const at::Tensor& bias, Precision precision, at::Device device,
-         int64_t rows = 64);
+  // weight [out, in], bias [out] or undefined; copied to `device`. On a CPU the weight is laid out for
+  // simd/products.h: fp32 always, bf16 where the processor multiplies it. A weight in 8 bits is restored at
+  // every call.
+  Linear(const at::Tensor& weight, const at::Tensor& bias, Precision precision, at::Device device);
 
   // x [rows, in] of the compute type -> [rows, out] of the compute type.
   at::Tensor operator()(const at::Tensor& x, Activation activation = Activation::none) const;
@@ -23,7 +24,10 @@ class Linear {
   int64_t out_features() const { return out_; }
 
  private:
+  at::Tensor run_packed(const at::Tensor& rows, Activation activation) const;
+
   Matrix weight_;
+  simd::MatrixSize size_{};
   at::Tensor bias_;
   int64_t out_ = 0;
   bool packed_ = false;

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One head of attention on raw memory, one source for every instruction set (Google Highway compiles it once
+// for each and picks one at run time).
+//
+// Works on transposed scores: a vector holds one number of several queries. Keys and values are read as they
+// lie in the cache, one number at a time, and only the few queries are laid out anew. A column of scores
+// belongs to a query, so the softmax has no sums across a vector.
+//
+// fp32 and bf16 share the code. A "step" multiplies 32 bits by 32 bits: one float, or two bf16 whose products
+// add (AVX512-BF16). Where a processor has no such instruction, keys and values in bf16 are widened a block
+// at a time.
+#include "simd/attention.h"
+
+#include <cmath>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "simd/attention.cpp"
+#include "simd/targets-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace flowcache::simd {
+namespace HWY_NAMESPACE {
+namespace {
+
+#include "simd/bf16-inl.h"
+#include "simd/vectors-inl.h"
+
+constexpr int64_t key_block = 48;   // keys whose scores are held at once
+constexpr int64_t most_rows = 128;  // queries whose state is held at once
+constexpr float log2_e = 1.44269504f;
+
+// c[r][:] (+)= sum over steps of a[r * row + s * step] * b[s][:] for four rows or one; b and c are `vectors`
+// vectors wide, without gaps.
+template <bool pairs, int vectors, int rows>
+HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t row, int64_t step, const float* HWY_RESTRICT b,
+                     int64_t steps, float* HWY_RESTRICT c, bool add) {
+  const Tag d;
+  const int64_t width = vectors * static_cast<int64_t>(hn::Lanes(d));
+  const V zero = hn::Zero(d);
+  V p0 = zero, p1 = zero, p2 = zero, p3 = zero, q0 = zero, q1 = zero, q2 = zero, q3 = zero;
+  V r0 = zero, r1 = zero, r2 = zero, r3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
+  if (add) {
+    load<vectors>(c, p0, p1, p2, p3);
+    if constexpr (rows > 1) {
+      load<vectors>(c + width, q0, q1, q2, q3);
+      load<vectors>(c + 2 * width, r0, r1, r2, r3);
+      load<vectors>(c + 3 * width, s0, s1, s2, s3);
+    }
+  }
+  for (int64_t i = 0; i < steps; ++i, a += step, b += width) {
+    V b0 = zero, b1 = zero, b2 = zero, b3 = zero;
+    load<vectors>(b, b0, b1, b2, b3);
+    add_row<pairs, vectors>(a[0], b0, b1, b2, b3, p0, p1, p2, p3);
+    if constexpr (rows > 1) {
+      add_row<pairs, vectors>(a[row], b0, b1, b2, b3, q0, q1, q2, q3);
+      add_row<pairs, vectors>(a[2 * row], b0, b1, b2, b3, r0, r1, r2, r3);
+      add_row<pairs, vectors>(a[3 * row], b0, b1, b2, b3, s0, s1, s2, s3);
+    }
+  }
+  store<vectors>(p0, p1, p2, p3, c);
+  if constexpr (rows > 1) {
+    store<vectors>(q0, q1, q2, q3, c + width);
+    store<vectors>(r0, r1, r2, r3, c + 2 * width);
+    store<vectors>(s0, s1, s2, s3, c + 3 * width);
+  }
+}
+
+template <bool pairs, int vectors>
+HWY_NOINLINE void multiply(const float* a, int64_t row, int64_t step, const float* b, int64_t steps, float* c,
+                           int64_t rows, bool add) {
+  const int64_t width = vectors * static_cast<int64_t>(hn::Lanes(Tag()));
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) tile<pairs, vectors, 4>(a + r * row, row, step, b, steps, c + r * width, add);
+  for (; r < rows; ++r) tile<pairs, vectors, 1>(a + r * row, row, step, b, steps, c + r * width, add);
+}
+
+// Floats to the pair of bf16 that multiply_add() takes, `low` for the even step. Rounds to nearest even.
+HWY_INLINE V pair(V low, V high) {
+  const Tag d;
+  const hn::RebindToUnsigned<Tag> du;
+  const auto rounded = [&](V x) {
+    const auto bits = hn::BitCast(du, x);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+    return hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fff)));
+  };
+  return hn::BitCast(
+      d, hn::Or(hn::ShiftRight<16>(rounded(low)), hn::And(rounded(high), hn::Set(du, 0xffff0000u))));
+}
+
+// One block of keys and values as multiply() wants them.
+struct Block {
+  const float *k, *v;
+  int64_t k_row, v_row;  // in steps of keys, in steps of values
+  int64_t keys;
+};
+
+// Running state of up to four vectors of queries; matrices are [row][vectors][lanes].
+struct Group {
+  int64_t first, count;  // queries, counted from the head's first
+  int vectors;
+  float *queries, *out, *most, *sum;
+};
+
+template <int vectors>
+HWY_INLINE void shrink(float* at, V r0, V r1, V r2, V r3) {
+  V v0 = r0, v1 = r1, v2 = r2, v3 = r3;
+  load<vectors>(at, v0, v1, v2, v3);
+  store<vectors>(hn::Mul(v0, r0), hn::Mul(v1, r1), hn::Mul(v2, r2), hn::Mul(v3, r3), at);
+}
+
+// Scores to weights relative to the largest score so far; what was summed under a smaller one shrinks.
+template <bool pairs, int vectors>
+HWY_NOINLINE void soften(const Group& group, float factor, int64_t dim, int64_t keys, float* scores) {
+  const Tag d;
+  const int64_t width = vectors * static_cast<int64_t>(hn::Lanes(d));
+  const V scale = hn::Set(d, factor), zero = hn::Zero(d);
+  V m0 = zero, m1 = zero, m2 = zero, m3 = zero, o0 = zero, o1 = zero, o2 = zero, o3 = zero;
+  load<vectors>(group.most, o0, o1, o2, o3);
+  m0 = o0, m1 = o1, m2 = o2, m3 = o3;
+  for (int64_t r = 0; r < keys; ++r) {
+    V v0 = zero, v1 = zero, v2 = zero, v3 = zero;
+    load<vectors>(scores + r * width, v0, v1, v2, v3);
+    m0 = hn::Max(m0, v0);
+    if constexpr (vectors > 1) m1 = hn::Max(m1, v1);
+    if constexpr (vectors > 2) m2 = hn::Max(m2, v2);
+    if constexpr (vectors > 3) m3 = hn::Max(m3, v3);
+  }
+  const V h0 = hn::Mul(m0, scale), h1 = hn::Mul(m1, scale), h2 = hn::Mul(m2, scale), h3 = hn::Mul(m3, scale);
+  const bool same = hn::AllTrue(d, hn::Eq(m0, o0)) && hn::AllTrue(d, hn::Eq(m1, o1)) &&
+                    hn::AllTrue(d, hn::Eq(m2, o2)) && hn::AllTrue(d, hn::Eq(m3, o3));
+  if (!same) {
+    const V r0 = exp2(hn::MulSub(o0, scale, h0)), r1 = exp2(hn::MulSub(o1, scale, h1));
+    const V r2 = exp2(hn::MulSub(o2, scale, h2)), r3 = exp2(hn::MulSub(o3, scale, h3));
+    shrink<vectors>(group.sum, r0, r1, r2, r3);
+    for (int64_t i = 0; i < dim; ++i) shrink<vectors>(group.out + i * width, r0, r1, r2, r3);
+    store<vectors>(m0, m1, m2, m3, group.most);
+  }
+  V t0 = zero, t1 = zero, t2 = zero, t3 = zero, e0 = zero, e1 = zero, e2 = zero, e3 = zero;
+  load<vectors>(group.sum, t0, t1, t2, t3);
+  for (int64_t r = 0; r < keys; ++r) {
+    V v0 = zero, v1 = zero, v2 = zero, v3 = zero;
+    load<vectors>(scores + r * width, v0, v1, v2, v3);
+    v0 = exp2(hn::MulSub(v0, scale, h0));
+    t0 = hn::Add(t0, v0);
+    if constexpr (vectors > 1) v1 = exp2(hn::MulSub(v1, scale, h1)), t1 = hn::Add(t1, v1);
+    if constexpr (vectors > 2) v2 = exp2(hn::MulSub(v2, scale, h2)), t2 = hn::Add(t2, v2);
+    if constexpr (vectors > 3) v3 = exp2(hn::MulSub(v3, scale, h3)), t3 = hn::Add(t3, v3);
+    if constexpr (!pairs) {
+      store<vectors>(v0, v1, v2, v3, scores + r * width);
+    } else {
+      float* to = scores + r / 2 * width;
+      if (r % 2 == 1)
+        store<vectors>(pair(e0, v0), pair(e1, v1), pair(e2, v2), pair(e3, v3), to);
+      else if (r + 1 == keys)
+        store<vectors>(pair(v0, zero), pair(v1, zero), pair(v2, zero), pair(v3, zero), to);
+      e0 = v0, e1 = v1, e2 = v2, e3 = v3;
+    }
+  }
+  store<vectors>(t0, t1, t2, t3, group.sum);
+}
+
+template <bool pairs, int vectors>
+void attend(const Group& group, const Block& block, int64_t dim, float factor, float* scores) {
+  multiply<pairs, vectors>(block.k, block.k_row, 1, group.queries, pairs ? dim / 2 : dim, scores, block.keys,
+                           false);
+  soften<pairs, vectors>(group, factor, dim, block.keys, scores);
+  multiply<pairs, vectors>(block.v, 1, block.v_row, scores, pairs ? (block.keys + 1) / 2 : block.keys,
+                           group.out, dim, true);
+}
+
+template <bool pairs>
+void attend(const Group& group, const Block& block, int64_t dim, float factor, float* scores) {
+  switch (group.vectors) {
+    case 1:
+      return attend<pairs, 1>(group, block, dim, factor, scores);
+    case 2:
+      return attend<pairs, 2>(group, block, dim, factor, scores);
+    case 3:
+      return attend<pairs, 3>(group, block, dim, factor, scores);
+    default:
+      return attend<pairs, max_vectors>(group, block, dim, factor, scores);
+  }
+}
+
+void widen_rows(const uint16_t* from, int64_t stride, int64_t rows, int64_t dim, float* to) {
+  for (int64_t r = 0; r < rows; ++r, from += stride, to += dim)
+    for (int64_t i = 0; i < dim; ++i) to[i] = widened(from[i]);
+}
+
+// Values of keys 2t and 2t + 1 side by side; the missing partner of the last one is zero.
+void pack_pairs(const uint16_t* v, int64_t stride, int64_t keys, int64_t dim, float* packed) {
+  auto* to = reinterpret_cast<uint32_t*>(packed);
+  for (int64_t t = 0; t < keys; t += 2, v += 2 * stride, to += dim) {
+    const uint32_t keep = t + 1 < keys ? 0xffff : 0;
+    const uint16_t* next = t + 1 < keys ? v + stride : v;
+    for (int64_t i = 0; i < dim; ++i) to[i] = v[i] | (next[i] & keep) << 16;
+  }
+}
+
+// Every pointer into the scratch starts on a whole vector.
+int64_t padded(int64_t floats) {
+  constexpr int64_t line = 64;
+  return (floats + line - 1) / line * line;
+}
+
+class Attention {
+ public:
+  Attention(const AttentionHead& head, bool bf16, bool pairs, float* scratch)
+      : head_(head), bf16_(bf16), pairs_(pairs), scratch_(scratch) {}
+
+  static int64_t scratch(int64_t rows, int64_t dim) {
+    const int64_t vectors = (lesser(rows, most_rows) + lanes() - 1) / lanes();
+    const int64_t state = 2 * padded(lanes() * dim) + 2 * padded(lanes());  // of one vector of queries
+    return vectors * state + padded(key_block * max_vectors * lanes()) + 2 * padded(key_block * dim);
+  }
+
+  void run(int64_t first, int64_t rows) {
+    float* free = scratch_;
+    const auto take = [&](int64_t floats) {
+      float* at = free;
+      free += padded(floats);
+      return at;
+    };
+    const int64_t dim = head_.dim, n = lanes(), vectors = (rows + n - 1) / n,
+                  groups = (vectors + max_vectors - 1) / max_vectors;
+    float* scores = take(key_block * max_vectors * n);
+    k_ = take(key_block * dim);
+    v_ = take(key_block * dim);
+    Group all[most_rows];
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t begin = vectors * g / groups * n, end = vectors * (g + 1) / groups * n,
+                    width = end - begin;
+      all[g] = {.first = first + begin,
+                .count = lesser(end, rows) - begin,
+                .vectors = static_cast<int>(width / n),
+                .queries = take(width * dim),
+                .out = take(width * dim),
+                .most = take(width),
+                .sum = take(width)};
+      fill(all[g].most, width, -HUGE_VALF);
+      fill(all[g].sum, width, 0);
+      fill(all[g].out, width * dim, 0);
+      lay_out_queries(all[g], width);
+    }
+    const float factor = log2_e / std::sqrt(static_cast<float>(dim));
+    for (int64_t key = 0; key < head_.keys; key += key_block) {
+      const Block block = block_at(key, lesser(key_block, head_.keys - key));
+      for (int64_t g = 0; g < groups; ++g)
+        if (can_multiply_pairs && pairs_)
+          attend<can_multiply_pairs>(all[g], block, dim, factor, scores);
+        else
+          attend<false>(all[g], block, dim, factor, scores);
+    }
+    for (int64_t g = 0; g < groups; ++g) write(all[g]);
+  }
+
+ private:
+  // [step][query]; queries past the last are zero.
+  void lay_out_queries(const Group& group, int64_t width) const {
+    const int64_t steps = pairs_ ? head_.dim / 2 : head_.dim;
+    fill(group.queries, steps * width, 0);
+    for (int64_t i = 0; i < group.count; ++i) {
+      const int64_t offset = (group.first + i) * head_.q_stride;
+      float* to = group.queries + i;
+      if (bf16_ && !pairs_) {
+        const auto* q = static_cast<const uint16_t*>(head_.q) + offset;
+        for (int64_t s = 0; s < steps; ++s) to[s * width] = widened(q[s]);
+      } else {
+        const auto* q = static_cast<const float*>(head_.q) + (pairs_ ? offset / 2 : offset);
+        for (int64_t s = 0; s < steps; ++s) to[s * width] = q[s];
+      }
+    }
+  }
+
+  Block block_at(int64_t key, int64_t keys) const {
+    const int64_t dim = head_.dim;
+    if (!bf16_)
+      return {static_cast<const float*>(head_.k) + key * head_.k_stride,
+              static_cast<const float*>(head_.v) + key * head_.v_stride, head_.k_stride, head_.v_stride,
+              keys};
+    const auto* k = static_cast<const uint16_t*>(head_.k) + key * head_.k_stride;
+    const auto* v = static_cast<const uint16_t*>(head_.v) + key * head_.v_stride;
+    if (pairs_) {
+      pack_pairs(v, head_.v_stride, keys, dim, v_);
+      return {reinterpret_cast<const float*>(k), v_, head_.k_stride / 2, dim, keys};
+    }
+    widen_rows(k, head_.k_stride, keys, dim, k_);
+    widen_rows(v, head_.v_stride, keys, dim, v_);
+    return {k_, v_, dim, dim, keys};
+  }
+
+  void write(const Group& group) const {
+    const int64_t dim = head_.dim, width = group.vectors * lanes();
+    for (int64_t i = 0; i < group.count; ++i) {
+      const float rate = 1.f / group.sum[i];
+      const int64_t offset = (group.first + i) * head_.out_stride;
+      const float* from = group.out + i;
+      if (bf16_) {
+        auto* out = static_cast<uint16_t*>(head_.out) + offset;
+        for (int64_t s = 0; s < dim; ++s) out[s] = narrowed(from[s * width] * rate);
+      } else {
+        auto* out = static_cast<float*>(head_.out) + offset;
+        for (int64_t s = 0; s < dim; ++s) out[s] = from[s * width] * rate;
+      }
+    }
+  }
+
+  const AttentionHead& head_;
+  const bool bf16_, pairs_;
+  float* const scratch_;
+  float *k_ = nullptr, *v_ = nullptr;
+};
+
+int64_t scratch_floats(int64_t rows, int64_t dim) {
+  return Attention::scratch(rows, dim);
+}
+
+void run_head(const AttentionHead& head, AttentionType type, float* scratch) {
+  const bool bf16 = type != AttentionType::fp32,
+             pairs = can_multiply_pairs && type == AttentionType::bf16_pairs;
+  const int64_t parts = (head.rows + most_rows - 1) / most_rows;
+  for (int64_t i = 0; i < parts; ++i) {
+    const int64_t first = head.rows * i / parts;
+    Attention(head, bf16, pairs, scratch).run(first, head.rows * (i + 1) / parts - first);
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace flowcache::simd
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace flowcache::simd {
+
+HWY_EXPORT(run_head);
+HWY_EXPORT(scratch_floats);
+
+int64_t attention_scratch(int64_t rows, int64_t dim) {
+  return FC_DISPATCH(scratch_floats)(rows, dim);
+}
+
+void attention_head(const AttentionHead& head, AttentionType type, float* scratch) {
+  FC_DISPATCH(run_head)(head, type, scratch);
+}
+
+}  // namespace flowcache::simd
+#endif

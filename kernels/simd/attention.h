@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Softmax attention of one head on raw memory (flash_attention.h), for every instruction set.
+#pragma once
+
+#include <cstdint>
+
+namespace flowcache::simd {
+
+// Strides count elements: of fp32, or of bf16. dim is a multiple of 16; rows, keys >= 1. With products of
+// pairs of bf16 all strides but out's are even.
+struct AttentionHead {
+  const void *q, *k, *v;  // [rows, dim], [keys, dim], [keys, dim]
+  void* out;              // [rows, dim]
+  int64_t q_stride, k_stride, v_stride, out_stride;
+  int64_t rows, keys, dim;
+};
+
+enum class AttentionType {
+  fp32,
+  bf16_widened,  // products in fp32
+  bf16_pairs,    // products by the processor's instruction for bf16; only where allowed_isa() is avx512bf16
+};
+
+// How many floats attention_head() needs for its own use.
+int64_t attention_scratch(int64_t rows, int64_t dim);
+
+// out = softmax(q k^T / sqrt(dim)) v, on the calling thread. scratch: attention_scratch() floats, at a
+// multiple of 256 bytes.
+void attention_head(const AttentionHead& head, AttentionType type, float* scratch);
+
+}  // namespace flowcache::simd

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The matrix lies in panels, each as many outputs wide as a row of sums has vectors: [panel][input][output].
+// A tile of sums, a few rows high and a panel wide, stays in the registers while it runs over the inputs.
+// Long inputs are cut, so that the part of a panel that the rows share stays in the nearest caches.
+#include "simd/products.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "simd/products.cpp"
+#include "simd/targets-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace flowcache::simd::HWY_NAMESPACE {
+namespace {
+
+#include "simd/bf16-inl.h"
+#include "simd/vectors-inl.h"
+
+constexpr int64_t most_rows = 64;     // rows whose sums are held between two parts of the inputs
+constexpr int64_t most_steps = 1024;  // inputs, in steps, that are not cut
+constexpr int64_t part_steps = 512;   // of one part, where they are
+constexpr int64_t most_segments = 64;
+constexpr int64_t widest = HWY_TARGET == HWY_SCALAR ? 4 : 4 * HWY_MAX_BYTES / 4;  // floats of a panel
+
+struct Layout {
+  int64_t steps, vectors, panels;  // of inputs in 32 bits; of all outputs; panels
+  explicit Layout(const MatrixSize& size)
+      : steps(size.type == NumberType::bf16 ? size.in / 2 : size.in),
+        vectors((size.out + lanes() - 1) / lanes()),
+        panels((vectors + max_vectors - 1) / max_vectors) {}
+  // The panels share the vectors as evenly as can be.
+  int64_t parts() const { return steps <= most_steps ? 1 : (steps + part_steps - 1) / part_steps; }
+  int64_t first_vector(int64_t panel) const { return vectors * panel / panels; }
+};
+
+int64_t bytes_of(const MatrixSize& size) {
+  const Layout layout(size);
+  return (layout.steps * layout.vectors * lanes() * 4 + 63) / 64 * 64;
+}
+
+int64_t scratch_floats(const MatrixSize& size) {
+  const Layout layout(size);
+  return layout.parts() > 1 ? most_rows * layout.vectors * lanes() : 0;
+}
+
+void lay_out(const MatrixSize& size, const void* weight, void* packed) {
+  const Layout layout(size);
+  auto* to = static_cast<uint32_t*>(packed);
+  const auto* from = static_cast<const uint32_t*>(weight);  // 32 bits are a step, whatever the type
+  for (int64_t panel = 0; panel < layout.panels; ++panel) {
+    const int64_t first = layout.first_vector(panel) * lanes(),
+                  width = layout.first_vector(panel + 1) * lanes() - first;
+    for (int64_t s = 0; s < layout.steps; ++s)
+      for (int64_t o = first; o < first + width; ++o) *to++ = o < size.out ? from[o * layout.steps + s] : 0;
+  }
+}
+
+// A stretch of inputs that lie side by side in every row.
+struct Stretch {
+  const float* a;  // of row 0
+  int64_t steps;
+};
+
+// Steps [first, first + count) of the inputs, as stretches.
+int64_t stretches(const Product& p, int64_t first, int64_t count, Stretch* to) {
+  const bool bf16 = p.size.type == NumberType::bf16;
+  int64_t found = 0, begin = 0;
+  for (int64_t i = 0; i < p.segment_count; ++i) {
+    const int64_t steps = bf16 ? p.segments[i].length / 2 : p.segments[i].length;
+    const int64_t from = first > begin ? first : begin, end = lesser(begin + steps, first + count);
+    if (from < end)
+      to[found++] = {static_cast<const float*>(p.segments[i].data) + (from - begin), end - from};
+    begin += steps;
+  }
+  return found;
+}
+
+// What a panel's tiles have in common.
+struct Panel {
+  const Product& p;
+  const Stretch* stretches;
+  int64_t stretch_count;
+  bool first_part, last_part;
+  int64_t first_row;
+  const float* b = nullptr;  // packed, from the first step of this part on
+  int64_t first_output = 0, width = 0;
+  float* sums = nullptr;  // [rows][width] from first_row on, between parts
+};
+
+// x * sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3): what 0.5 x (1 + tanh(u)) is.
+HWY_INLINE V gelu(V x) {
+  const Tag d;
+  const V cube = hn::Mul(hn::Mul(x, x), x);
+  const V u =
+      hn::Mul(hn::Set(d, 2.302208198f), hn::MulAdd(cube, hn::Set(d, 0.044715f), x));  // 2 log2(e) sqrt(2/pi)
+  const V one = hn::Set(d, 1.f), t = exp2(hn::Neg(hn::Abs(u)));
+  const V above = hn::IfThenElse(hn::Lt(u, hn::Zero(d)), t, one);
+  return hn::Div(hn::Mul(x, above), hn::Add(one, t));
+}
+
+HWY_INLINE V activated(V x, Activation activation) {
+  const V zero = hn::Zero(Tag());
+  if (activation == Activation::relu) return hn::IfThenElse(hn::Lt(x, zero), zero, x);
+  if (activation == Activation::gelu_tanh) return gelu(x);
+  return x;
+}
+
+// The sums of one row are whole: to y.
+template <int vectors>
+HWY_INLINE void finish(const Panel& panel, int64_t row, V v0, V v1, V v2, V v3) {
+  const Product& p = panel.p;
+  const int64_t count = lesser(panel.width, p.size.out - panel.first_output);
+  HWY_ALIGN float buffer[widest];
+  const bool fp32 = p.size.type == NumberType::fp32;
+  if (p.addend) {
+    V a0 = v0, a1 = v0, a2 = v0, a3 = v0;
+    const int64_t at = row * p.addend_stride + panel.first_output;
+    const float* from = static_cast<const float*>(p.addend) + at;
+    if (!fp32 || count < panel.width) {
+      for (int64_t i = 0; i < count; ++i)
+        buffer[i] = fp32 ? from[i] : widened(static_cast<const uint16_t*>(p.addend)[at + i]);
+      for (int64_t i = count; i < panel.width; ++i) buffer[i] = 0;
+      from = buffer;
+    }
+    load<vectors>(from, a0, a1, a2, a3);
+    v0 = hn::Add(v0, a0), v1 = hn::Add(v1, a1), v2 = hn::Add(v2, a2), v3 = hn::Add(v3, a3);
+  }
+  if (p.activation != Activation::none) {
+    v0 = activated(v0, p.activation);
+    if constexpr (vectors > 1) v1 = activated(v1, p.activation);
+    if constexpr (vectors > 2) v2 = activated(v2, p.activation);
+    if constexpr (vectors > 3) v3 = activated(v3, p.activation);
+  }
+  const int64_t at = row * p.y_stride + panel.first_output;
+  if (fp32 && count == panel.width) {
+    store<vectors>(v0, v1, v2, v3, static_cast<float*>(p.y) + at);
+    return;
+  }
+  store<vectors>(v0, v1, v2, v3, buffer);
+  if (fp32)
+    for (int64_t i = 0; i < count; ++i) static_cast<float*>(p.y)[at + i] = buffer[i];
+  else
+    for (int64_t i = 0; i < count; ++i) static_cast<uint16_t*>(p.y)[at + i] = narrowed(buffer[i]);
+}
+
+template <int vectors>
+HWY_INLINE void leave(const Panel& panel, int64_t row, V v0, V v1, V v2, V v3) {
+  if (panel.last_part)
+    finish<vectors>(panel, row, v0, v1, v2, v3);
+  else
+    store<vectors>(v0, v1, v2, v3, panel.sums + (row - panel.first_row) * panel.width);
+}
+
+template <int vectors>
+HWY_INLINE void begin(const Panel& panel, const float* bias, int64_t row, V& v0, V& v1, V& v2, V& v3) {
+  load<vectors>(panel.first_part ? bias : panel.sums + (row - panel.first_row) * panel.width, v0, v1, v2, v3);
+}
+
+// `rows` rows, 1 to 6, of one panel.
+template <bool pairs, int vectors, int rows>
+HWY_INLINE void tile(const Panel& panel, const float* bias, int64_t row) {
+  const V zero = hn::Zero(Tag());
+  const int64_t stride = pairs ? panel.p.row_stride / 2 : panel.p.row_stride, width = vectors * lanes();
+  V p0 = zero, p1 = zero, p2 = zero, p3 = zero, q0 = zero, q1 = zero, q2 = zero, q3 = zero;
+  V r0 = zero, r1 = zero, r2 = zero, r3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
+  V t0 = zero, t1 = zero, t2 = zero, t3 = zero, u0 = zero, u1 = zero, u2 = zero, u3 = zero;
+  begin<vectors>(panel, bias, row, p0, p1, p2, p3);
+  if constexpr (rows > 1) begin<vectors>(panel, bias, row + 1, q0, q1, q2, q3);
+  if constexpr (rows > 2) begin<vectors>(panel, bias, row + 2, r0, r1, r2, r3);
+  if constexpr (rows > 3) begin<vectors>(panel, bias, row + 3, s0, s1, s2, s3);
+  if constexpr (rows > 4) begin<vectors>(panel, bias, row + 4, t0, t1, t2, t3);
+  if constexpr (rows > 5) begin<vectors>(panel, bias, row + 5, u0, u1, u2, u3);
+  const float* HWY_RESTRICT b = panel.b;
+  for (int64_t i = 0; i < panel.stretch_count; ++i) {
+    const float* HWY_RESTRICT a = panel.stretches[i].a + row * stride;
+    for (int64_t s = 0; s < panel.stretches[i].steps; ++s, ++a, b += width) {
+      V b0 = zero, b1 = zero, b2 = zero, b3 = zero;
+      load<vectors>(b, b0, b1, b2, b3);
+      add_row<pairs, vectors>(a[0], b0, b1, b2, b3, p0, p1, p2, p3);
+      if constexpr (rows > 1) add_row<pairs, vectors>(a[stride], b0, b1, b2, b3, q0, q1, q2, q3);
+      if constexpr (rows > 2) add_row<pairs, vectors>(a[2 * stride], b0, b1, b2, b3, r0, r1, r2, r3);
+      if constexpr (rows > 3) add_row<pairs, vectors>(a[3 * stride], b0, b1, b2, b3, s0, s1, s2, s3);
+      if constexpr (rows > 4) add_row<pairs, vectors>(a[4 * stride], b0, b1, b2, b3, t0, t1, t2, t3);
+      if constexpr (rows > 5) add_row<pairs, vectors>(a[5 * stride], b0, b1, b2, b3, u0, u1, u2, u3);
+    }
+  }
+  leave<vectors>(panel, row, p0, p1, p2, p3);
+  if constexpr (rows > 1) leave<vectors>(panel, row + 1, q0, q1, q2, q3);
+  if constexpr (rows > 2) leave<vectors>(panel, row + 2, r0, r1, r2, r3);
+  if constexpr (rows > 3) leave<vectors>(panel, row + 3, s0, s1, s2, s3);
+  if constexpr (rows > 4) leave<vectors>(panel, row + 4, t0, t1, t2, t3);
+  if constexpr (rows > 5) leave<vectors>(panel, row + 5, u0, u1, u2, u3);
+}
+
+// Narrow panels make up for it in height, so that enough sums are on their way at once.
+template <bool pairs, int vectors>
+HWY_NOINLINE void tiles(const Panel& panel, const float* bias, int64_t first, int64_t rows) {
+  constexpr int high = vectors > 2 ? 4 : 6;
+  int64_t r = 0;
+  for (; r + high <= rows; r += high) tile<pairs, vectors, high>(panel, bias, first + r);
+  if constexpr (high > 4)
+    for (; r + 4 <= rows; r += 4) tile<pairs, vectors, 4>(panel, bias, first + r);
+  for (; r + 2 <= rows; r += 2) tile<pairs, vectors, 2>(panel, bias, first + r);
+  for (; r < rows; ++r) tile<pairs, vectors, 1>(panel, bias, first + r);
+}
+
+template <bool pairs>
+HWY_INLINE void tiles(const Panel& panel, const float* bias, int64_t first, int64_t rows) {
+  switch (panel.width / lanes()) {
+    case 1:
+      return tiles<pairs, 1>(panel, bias, first, rows);
+    case 2:
+      return tiles<pairs, 2>(panel, bias, first, rows);
+    case 3:
+      return tiles<pairs, 3>(panel, bias, first, rows);
+    default:
+      return tiles<pairs, max_vectors>(panel, bias, first, rows);
+  }
+}
+
+// Rows [first, first + rows), at most most_rows.
+void run_rows(const Product& p, const Layout& layout, int64_t first, int64_t rows) {
+  HWY_ALIGN float bias[widest];
+  Stretch found[most_segments];
+  for (int64_t part = 0; part < layout.parts(); ++part) {
+    const int64_t step = layout.steps * part / layout.parts(),
+                  end = layout.steps * (part + 1) / layout.parts();
+    Panel panel{.p = p,
+                .stretches = found,
+                .stretch_count = stretches(p, step, end - step, found),
+                .first_part = part == 0,
+                .last_part = part + 1 == layout.parts(),
+                .first_row = first};
+    for (int64_t i = 0; i < layout.panels; ++i) {
+      panel.first_output = layout.first_vector(i) * lanes();
+      panel.width = layout.first_vector(i + 1) * lanes() - panel.first_output;
+      panel.b = static_cast<const float*>(p.packed) + layout.steps * panel.first_output + step * panel.width;
+      panel.sums = p.scratch + most_rows * panel.first_output;
+      for (int64_t o = 0; o < panel.width; ++o)
+        bias[o] = p.bias && panel.first_output + o < p.size.out ? p.bias[panel.first_output + o] : 0;
+      if (can_multiply_pairs && p.size.type == NumberType::bf16)
+        tiles<can_multiply_pairs>(panel, bias, first, rows);
+      else
+        tiles<false>(panel, bias, first, rows);
+    }
+  }
+}
+
+void run(const Product& p) {
+  const Layout layout(p.size);
+  const int64_t blocks = (p.rows + most_rows - 1) / most_rows;
+  for (int64_t i = 0; i < blocks; ++i) {
+    const int64_t first = p.rows * i / blocks;
+    run_rows(p, layout, first, p.rows * (i + 1) / blocks - first);
+  }
+}
+
+}  // namespace
+}  // namespace flowcache::simd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace flowcache::simd {
+
+HWY_EXPORT(bytes_of);
+HWY_EXPORT(scratch_floats);
+HWY_EXPORT(lay_out);
+HWY_EXPORT(run);
+
+int64_t packed_bytes(const MatrixSize& size) {
+  return FC_DISPATCH(bytes_of)(size);
+}
+int64_t product_scratch(const MatrixSize& size) {
+  return FC_DISPATCH(scratch_floats)(size);
+}
+void pack(const MatrixSize& size, const void* weight, void* packed) {
+  FC_DISPATCH(lay_out)(size, weight, packed);
+}
+void multiply(const Product& product) {
+  FC_DISPATCH(run)(product);
+}
+
+}  // namespace flowcache::simd
+#endif

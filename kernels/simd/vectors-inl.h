@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What attention and products share: groups of up to four vectors, and functions of a vector. Included once
+// for each instruction set, inside its namespace.
+namespace hn = hwy::HWY_NAMESPACE;
+using Tag = hn::ScalableTag<float>;
+using V = hn::Vec<Tag>;
+
+// GCC assembles the instruction wherever it stands; that it is only reached where the processor has it is the
+// caller's business.
+#if HWY_TARGET == HWY_AVX3 && HWY_COMPILER_GCC && !HWY_COMPILER_CLANG
+constexpr bool can_multiply_pairs = true;
+#else
+constexpr bool can_multiply_pairs = false;
+#endif
+
+// Vectors that share a pass: four rows of sums, the vectors and one number that is spread must fit the
+// registers, which are 16 or 32.
+constexpr int max_vectors = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE4 ? 3 : 4;
+
+// Nothing of the standard library may be instantiated here: the linker could keep the copy of the widest
+// instruction set for every processor.
+HWY_INLINE int64_t lesser(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+HWY_INLINE int64_t lanes() {
+  return static_cast<int64_t>(hn::Lanes(Tag()));
+}
+HWY_INLINE void fill(float* at, int64_t count, float value) {
+  for (int64_t i = 0; i < count; ++i) at[i] = value;
+}
+
+// A "step" multiplies 32 bits by 32 bits: one float, or with `pairs` two bf16 whose products add.
+template <bool pairs>
+HWY_INLINE V multiply_add(V a, V b, V sum) {
+#if HWY_TARGET == HWY_AVX3 && HWY_COMPILER_GCC && !HWY_COMPILER_CLANG
+  if constexpr (pairs) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
+    return sum;
+  }
+#endif
+  return hn::MulAdd(a, b, sum);
+}
+
+// A row of up to four vectors in variables of its own: vectors of some processors cannot stand in arrays.
+template <int vectors>
+HWY_INLINE void load(const float* from, V& v0, V& v1, V& v2, V& v3) {
+  const Tag d;
+  const size_t n = hn::Lanes(d);
+  v0 = hn::LoadU(d, from);
+  if constexpr (vectors > 1) v1 = hn::LoadU(d, from + n);
+  if constexpr (vectors > 2) v2 = hn::LoadU(d, from + 2 * n);
+  if constexpr (vectors > 3) v3 = hn::LoadU(d, from + 3 * n);
+}
+template <int vectors>
+HWY_INLINE void store(V v0, V v1, V v2, V v3, float* to) {
+  const Tag d;
+  const size_t n = hn::Lanes(d);
+  hn::StoreU(v0, d, to);
+  if constexpr (vectors > 1) hn::StoreU(v1, d, to + n);
+  if constexpr (vectors > 2) hn::StoreU(v2, d, to + 2 * n);
+  if constexpr (vectors > 3) hn::StoreU(v3, d, to + 3 * n);
+}
+// Adds number * b to a row of sums.
+template <bool pairs, int vectors>
+HWY_INLINE void add_row(float number, V b0, V b1, V b2, V b3, V& s0, V& s1, V& s2, V& s3) {
+  const V a = hn::Set(Tag(), number);
+  s0 = multiply_add<pairs>(a, b0, s0);
+  if constexpr (vectors > 1) s1 = multiply_add<pairs>(a, b1, s1);
+  if constexpr (vectors > 2) s2 = multiply_add<pairs>(a, b2, s2);
+  if constexpr (vectors > 3) s3 = multiply_add<pairs>(a, b3, s3);
+}
+
+// 2^x for x <= 0: the nearest whole power and a polynomial for the rest, to about one unit in the last place;
+// 0 below 2^-126. NaN stays NaN.
+HWY_INLINE V exp2(V x) {
+  const Tag d;
+  const hn::RebindToSigned<Tag> di;
+  const V least = hn::Set(d, -127.f);
+  x = hn::IfThenElse(hn::Lt(x, least), least, x);  // Max() may lose a NaN
+  const V whole = hn::Round(x), f = hn::Sub(x, whole);
+  V p = hn::Set(d, 1.5403530e-4f);
+  p = hn::MulAdd(p, f, hn::Set(d, 1.3333558e-3f));
+  p = hn::MulAdd(p, f, hn::Set(d, 9.6181291e-3f));
+  p = hn::MulAdd(p, f, hn::Set(d, 5.5504109e-2f));
+  p = hn::MulAdd(p, f, hn::Set(d, 2.4022651e-1f));
+  p = hn::MulAdd(p, f, hn::Set(d, 6.9314718e-1f));
+  p = hn::MulAdd(p, f, hn::Set(d, 1.f));
+  const auto bits = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, whole), hn::Set(di, 127)));
+  return hn::Mul(p, hn::BitCast(d, bits));
+}
