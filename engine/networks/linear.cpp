@@ -3,19 +3,16 @@
 
 #include <ATen/Parallel.h>
 
-#include "cpu_isa.h"
+#include "number_type.h"
 #include "process_end.h"
 #include "thread_scratch.h"
 
 namespace flowcache {
 namespace {
 
-// Whether the processor has instructions for products of this type, and the kernel takes the shape.
 bool can_pack(const Matrix& weight, at::Device device) {
-  if (!device.is_cpu() || weight.scale.defined()) return false;
-  if (weight.values.scalar_type() == at::kFloat) return true;
-  return weight.values.scalar_type() == at::kBFloat16 && allowed_isa() == CpuIsa::avx512bf16 &&
-         weight.values.size(1) % 2 == 0;
+  const at::ScalarType type = weight.values.scalar_type();
+  return device.is_cpu() && !weight.scale.defined() && (type == at::kFloat || type == at::kBFloat16);
 }
 
 }  // namespace
@@ -27,10 +24,7 @@ Linear::Linear(const at::Tensor& weight, const at::Tensor& bias, Precision preci
   if (bias.defined())
     bias_ = bias.to(device, packed_ ? at::kFloat : precision.compute, false, true).contiguous();
   if (!packed_) return;
-  size_ = {
-      .in = weight.size(1),
-      .out = out_,
-      .type = weight_.values.scalar_type() == at::kFloat ? simd::NumberType::fp32 : simd::NumberType::bf16};
+  size_ = {weight.size(1), out_, number_type(weight_.values.scalar_type(), weight.size(1))};
   const at::Tensor packed =
       at::empty({simd::packed_bytes(size_) / weight_.values.element_size()}, weight_.values.options());
   simd::pack(size_, weight_.values.const_data_ptr(), packed.mutable_data_ptr());

@@ -22,66 +22,108 @@ constexpr int64_t most_segments = 64;
 constexpr int64_t widest = HWY_TARGET == HWY_SCALAR ? 4 : 4 * HWY_MAX_BYTES / 4;  // floats of a panel
 
 struct Layout {
-  int64_t steps, vectors, panels;  // of inputs in 32 bits; of all outputs; panels
+  int64_t steps, vectors, panels;  // of inputs; of all outputs; panels
+  bool widened;
   explicit Layout(const MatrixSize& size)
       : steps(size.type == NumberType::bf16 ? size.in / 2 : size.in),
         vectors((size.out + lanes() - 1) / lanes()),
-        panels((vectors + max_vectors - 1) / max_vectors) {}
+        panels((vectors + max_vectors - 1) / max_vectors),
+        widened(size.type == NumberType::bf16_widened) {}
   // The panels share the vectors as evenly as can be.
-  int64_t parts() const { return steps <= most_steps ? 1 : (steps + part_steps - 1) / part_steps; }
+  int64_t parts() const {
+    return steps <= (widened ? part_steps : most_steps) ? 1 : (steps + part_steps - 1) / part_steps;
+  }
+  // Bytes of a step of an output: a float, a pair of bf16, or one of them.
+  int64_t step_bytes() const { return widened ? 2 : 4; }
   int64_t first_vector(int64_t panel) const { return vectors * panel / panels; }
 };
 
 int64_t bytes_of(const MatrixSize& size) {
   const Layout layout(size);
-  return (layout.steps * layout.vectors * lanes() * 4 + 63) / 64 * 64;
+  return (layout.steps * layout.vectors * lanes() * layout.step_bytes() + 63) / 64 * 64;
 }
 
-int64_t scratch_floats(const MatrixSize& size) {
-  const Layout layout(size);
+// Working memory: the sums between two parts, and what is widened of the rows and of a panel for one part.
+int64_t sums_floats(const Layout& layout) {
   return layout.parts() > 1 ? most_rows * layout.vectors * lanes() : 0;
 }
-
-void lay_out(const MatrixSize& size, const void* weight, void* packed) {
+int64_t scratch_floats(const MatrixSize& size) {
   const Layout layout(size);
-  auto* to = static_cast<uint32_t*>(packed);
-  const auto* from = static_cast<const uint32_t*>(weight);  // 32 bits are a step, whatever the type
+  return sums_floats(layout) + (layout.widened ? part_steps * (most_rows + widest) : 0);
+}
+
+template <class Step>
+HWY_INLINE void lay_out_steps(const MatrixSize& size, const Layout& layout, const Step* from, Step* to) {
   for (int64_t panel = 0; panel < layout.panels; ++panel) {
     const int64_t first = layout.first_vector(panel) * lanes(),
                   width = layout.first_vector(panel + 1) * lanes() - first;
     for (int64_t s = 0; s < layout.steps; ++s)
-      for (int64_t o = first; o < first + width; ++o) *to++ = o < size.out ? from[o * layout.steps + s] : 0;
+      for (int64_t o = first; o < first + width; ++o)
+        *to++ = o < size.out ? from[o * layout.steps + s] : Step{0};
   }
+}
+
+void lay_out(const MatrixSize& size, const void* weight, void* packed) {
+  const Layout layout(size);
+  if (layout.widened)
+    lay_out_steps(size, layout, static_cast<const uint16_t*>(weight), static_cast<uint16_t*>(packed));
+  else  // 32 bits are a step, whatever the type
+    lay_out_steps(size, layout, static_cast<const uint32_t*>(weight), static_cast<uint32_t*>(packed));
 }
 
 // A stretch of inputs that lie side by side in every row.
 struct Stretch {
-  const float* a;  // of row 0
+  const float* a;  // of the first row
   int64_t steps;
 };
 
-// Steps [first, first + count) of the inputs, as stretches.
-int64_t stretches(const Product& p, int64_t first, int64_t count, Stretch* to) {
-  const bool bf16 = p.size.type == NumberType::bf16;
-  int64_t found = 0, begin = 0;
+// Calls found(numbers of row 0, offset among the steps, steps) for each stretch of steps [first, first +
+// count).
+template <class Number, class Found>
+HWY_INLINE void for_stretches(const Product& p, int64_t per_step, int64_t first, int64_t count,
+                              const Found& found) {
+  int64_t begin = 0;
   for (int64_t i = 0; i < p.segment_count; ++i) {
-    const int64_t steps = bf16 ? p.segments[i].length / 2 : p.segments[i].length;
+    const int64_t steps = p.segments[i].length / per_step;
     const int64_t from = first > begin ? first : begin, end = lesser(begin + steps, first + count);
     if (from < end)
-      to[found++] = {static_cast<const float*>(p.segments[i].data) + (from - begin), end - from};
+      found(static_cast<const Number*>(p.segments[i].data) + (from - begin) * per_step, from - first,
+            end - from);
     begin += steps;
   }
+}
+
+// Where the rows' steps [first, first + count) lie; returns how many stretches.
+int64_t stretches(const Product& p, int64_t first, int64_t count, Stretch* to) {
+  int64_t found = 0;
+  const auto add = [&](const float* at, int64_t, int64_t steps) HWY_ATTR { to[found++] = {at, steps}; };
+  if (p.size.type == NumberType::fp32)
+    for_stretches<float>(p, 1, first, count, add);
+  else
+    for_stretches<uint16_t>(p, 2, first, count,
+                            [&](const uint16_t* at, int64_t offset, int64_t steps)
+                                HWY_ATTR { add(reinterpret_cast<const float*>(at), offset, steps); });
   return found;
+}
+
+// The same steps of rows [row, row + rows) in fp32, without gaps: [rows][count].
+void widen_rows(const Product& p, int64_t row, int64_t rows, int64_t first, int64_t count, float* to) {
+  for_stretches<uint16_t>(p, 1, first, count,
+                          [&](const uint16_t* at, int64_t offset, int64_t steps) HWY_ATTR {
+                            for (int64_t r = 0; r < rows; ++r)
+                              for (int64_t s = 0; s < steps; ++s)
+                                to[r * count + offset + s] = widened(at[(row + r) * p.row_stride + s]);
+                          });
 }
 
 // What a panel's tiles have in common.
 struct Panel {
   const Product& p;
   const Stretch* stretches;
-  int64_t stretch_count;
+  int64_t stretch_count, stride;  // stride: floats from one row to the next
   bool first_part, last_part;
-  int64_t first_row;
-  const float* b = nullptr;  // packed, from the first step of this part on
+  int64_t first_row, stretch_row;  // of the block; that the stretches begin with
+  const float* b = nullptr;        // packed, from the first step of this part on
   int64_t first_output = 0, width = 0;
   float* sums = nullptr;  // [rows][width] from first_row on, between parts
 };
@@ -159,7 +201,7 @@ HWY_INLINE void begin(const Panel& panel, const float* bias, int64_t row, V& v0,
 template <bool pairs, int vectors, int rows>
 HWY_INLINE void tile(const Panel& panel, const float* bias, int64_t row) {
   const V zero = hn::Zero(Tag());
-  const int64_t stride = pairs ? panel.p.row_stride / 2 : panel.p.row_stride, width = vectors * lanes();
+  const int64_t stride = panel.stride, width = vectors * lanes();
   V p0 = zero, p1 = zero, p2 = zero, p3 = zero, q0 = zero, q1 = zero, q2 = zero, q3 = zero;
   V r0 = zero, r1 = zero, r2 = zero, r3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
   V t0 = zero, t1 = zero, t2 = zero, t3 = zero, u0 = zero, u1 = zero, u2 = zero, u3 = zero;
@@ -171,7 +213,7 @@ HWY_INLINE void tile(const Panel& panel, const float* bias, int64_t row) {
   if constexpr (rows > 5) begin<vectors>(panel, bias, row + 5, u0, u1, u2, u3);
   const float* HWY_RESTRICT b = panel.b;
   for (int64_t i = 0; i < panel.stretch_count; ++i) {
-    const float* HWY_RESTRICT a = panel.stretches[i].a + row * stride;
+    const float* HWY_RESTRICT a = panel.stretches[i].a + (row - panel.stretch_row) * stride;
     for (int64_t s = 0; s < panel.stretches[i].steps; ++s, ++a, b += width) {
       V b0 = zero, b1 = zero, b2 = zero, b3 = zero;
       load<vectors>(b, b0, b1, b2, b3);
@@ -221,19 +263,36 @@ HWY_INLINE void tiles(const Panel& panel, const float* bias, int64_t first, int6
 void run_rows(const Product& p, const Layout& layout, int64_t first, int64_t rows) {
   HWY_ALIGN float bias[widest];
   Stretch found[most_segments];
+  float* const wide_rows = p.scratch + sums_floats(layout);
+  float* const wide_panel = wide_rows + part_steps * most_rows;
   for (int64_t part = 0; part < layout.parts(); ++part) {
     const int64_t step = layout.steps * part / layout.parts(),
-                  end = layout.steps * (part + 1) / layout.parts();
+                  steps = layout.steps * (part + 1) / layout.parts() - step;
     Panel panel{.p = p,
                 .stretches = found,
-                .stretch_count = stretches(p, step, end - step, found),
+                .stretch_count = 1,
+                .stride = steps,
                 .first_part = part == 0,
                 .last_part = part + 1 == layout.parts(),
-                .first_row = first};
+                .first_row = first,
+                .stretch_row = layout.widened ? first : 0};
+    if (layout.widened) {
+      widen_rows(p, first, rows, step, steps, wide_rows);
+      found[0] = {wide_rows, steps};
+    } else {
+      panel.stretch_count = stretches(p, step, steps, found);
+      panel.stride = p.size.type == NumberType::fp32 ? p.row_stride : p.row_stride / 2;
+    }
     for (int64_t i = 0; i < layout.panels; ++i) {
       panel.first_output = layout.first_vector(i) * lanes();
       panel.width = layout.first_vector(i + 1) * lanes() - panel.first_output;
-      panel.b = static_cast<const float*>(p.packed) + layout.steps * panel.first_output + step * panel.width;
+      const int64_t at = layout.steps * panel.first_output + step * panel.width;
+      panel.b = static_cast<const float*>(p.packed) + at;
+      if (layout.widened) {
+        const auto* narrow = static_cast<const uint16_t*>(p.packed) + at;
+        for (int64_t k = 0; k < steps * panel.width; ++k) wide_panel[k] = widened(narrow[k]);
+        panel.b = wide_panel;
+      }
       panel.sums = p.scratch + most_rows * panel.first_output;
       for (int64_t o = 0; o < panel.width; ++o)
         bias[o] = p.bias && panel.first_output + o < p.size.out ? p.bias[panel.first_output + o] : 0;

@@ -12,9 +12,10 @@ namespace flowcache::simd {
 enum class NumberType {
   fp32,
   bf16,  // sums in fp32; products by the processor's instruction: only where allowed_isa() is avx512bf16
+  bf16_widened,  // the same numbers with products in fp32, for every processor
 };
 
-// The matrix [out, in]. in is even for bf16.
+// The matrix [out, in]. in is even for bf16 (not for bf16_widened, here and below).
 struct MatrixSize {
   int64_t in, out;
   NumberType type;
@@ -50,10 +51,10 @@ struct Product {
   int64_t rows;
   void* y;  // rows of the type
   int64_t y_stride;
-  float* scratch = nullptr;  // product_scratch() floats, for this call alone
+  float* scratch = nullptr;  // product_scratch() floats at a multiple of 64 bytes, for this call alone
 };
 void multiply(const Product& product);
-// 0 where the inputs are few.
+// 0 where nothing is needed.
 int64_t product_scratch(const MatrixSize& size);
 
 }  // namespace flowcache::simd

@@ -21,6 +21,7 @@ struct Case {
   std::function<double()> error;
   double flops = 0;  // of one run; 0: timed per value
   double values = 0;
+  bool pairs = false;  // by the instruction for pairs of bf16
 };
 
 // Numbers around zero, the same at every call.

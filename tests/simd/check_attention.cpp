@@ -105,7 +105,8 @@ void add(std::vector<Case>& cases, const Shape& s, AttentionType type, const cha
                          return worst(bf16 ? from_bf16(in->out16) : in->out, in->want, bound,
                                       bf16 ? 0.008 : 1e-6);
                        },
-                   .flops = 4.0 * static_cast<double>(s.rows * s.keys * s.dim)});
+                   .flops = 4.0 * static_cast<double>(s.rows * s.keys * s.dim),
+                   .pairs = type == AttentionType::bf16_pairs});
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ double activated(double x, Activation activation) {
 // Inputs and results, as fp32 and, where asked for, as bf16 of the same values.
 struct Layer {
   Shape shape;
+  NumberType type;
   bool bf16;
   int64_t piece, stride;
   std::vector<float> x, weight, bias, addend, y, scratch;
@@ -38,7 +39,12 @@ struct Layer {
   void* packed = nullptr;
   ~Layer() { std::free(packed); }
 
-  Layer(const Shape& s, bool bf16) : shape(s), bf16(bf16), piece(s.in / s.pieces), stride(piece - s.overlap) {
+  Layer(const Shape& s, NumberType type)
+      : shape(s),
+        type(type),
+        bf16(type != NumberType::fp32),
+        piece(s.in / s.pieces),
+        stride(piece - s.overlap) {
     x = numbers(s.pieces * (s.rows * stride + piece), 1, 1);
     weight = numbers(s.out * s.in, 1 / std::sqrt(static_cast<float>(s.in)), 2);
     bias = numbers(s.out, 1, 3), addend = numbers(s.rows * s.out, 1, 4);
@@ -63,7 +69,7 @@ struct Layer {
 
   // Packed anew where the target changed: the layout is its own.
   void pack_for_target() {
-    const MatrixSize size{shape.in, shape.out, bf16 ? NumberType::bf16 : NumberType::fp32};
+    const MatrixSize size{shape.in, shape.out, type};
     std::free(packed);
     packed = std::aligned_alloc(64, static_cast<size_t>(packed_bytes(size)));
     scratch.assign(static_cast<size_t>(product_scratch(size)), NAN);
@@ -75,7 +81,7 @@ struct Layer {
     for (int64_t i = 0; i < shape.pieces; ++i)
       segments.push_back(
           {bf16 ? static_cast<const void*>(x16.data() + at(i, 0)) : x.data() + at(i, 0), piece});
-    multiply({.size = {shape.in, shape.out, bf16 ? NumberType::bf16 : NumberType::fp32},
+    multiply({.size = {shape.in, shape.out, type},
               .packed = packed,
               .bias = shape.bias ? bias.data() : nullptr,
               .addend = !shape.addend ? nullptr
@@ -93,10 +99,10 @@ struct Layer {
   }
 };
 
-void add(std::vector<Case>& cases, const Shape& s, bool bf16) {
-  const auto layer = std::make_shared<Layer>(s, bf16);
-  cases.push_back({.name = std::string("product ") + (bf16 ? "bf16 " : "fp32 ") + std::to_string(s.rows) +
-                           " x " + std::to_string(s.in) + " x " + std::to_string(s.out) + ", " + s.what,
+void add(std::vector<Case>& cases, const Shape& s, NumberType type, const char* type_name) {
+  const auto layer = std::make_shared<Layer>(s, type);
+  cases.push_back({.name = std::string("product ") + type_name + " " + std::to_string(s.rows) + " x " +
+                           std::to_string(s.in) + " x " + std::to_string(s.out) + ", " + s.what,
                    .prepare = [layer] { layer->pack_for_target(); },
                    .run = [layer] { layer->run(); },
                    // The rounding of fp32 sums grows with the root of their length; bf16 rounds the result to
@@ -107,7 +113,8 @@ void add(std::vector<Case>& cases, const Shape& s, bool bf16) {
                                       2e-6 + 5e-7 * std::sqrt(static_cast<double>(layer->shape.in)),
                                       layer->bf16 ? 0.004 : 0);
                        },
-                   .flops = 2.0 * static_cast<double>(s.rows * s.in * s.out)});
+                   .flops = 2.0 * static_cast<double>(s.rows * s.in * s.out),
+                   .pairs = type == NumberType::bf16});
 }
 
 }  // namespace
@@ -130,8 +137,9 @@ void add_products(std::vector<Case>& cases) {
       {"Wan 1.3B's output", 64, 1536, 1536},
       {"Wan 1.3B's feed-forward out", 64, 8960, 1536}};
   for (const Shape& s : shapes) {
-    add(cases, s, false);
-    if (flowcache::allowed_isa() == flowcache::CpuIsa::avx512bf16) add(cases, s, true);
+    add(cases, s, NumberType::fp32, "fp32");
+    add(cases, s, NumberType::bf16_widened, "bf16 in fp32");
+    if (flowcache::allowed_isa() == flowcache::CpuIsa::avx512bf16) add(cases, s, NumberType::bf16, "bf16");
   }
 }
 

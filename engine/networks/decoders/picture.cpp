@@ -3,14 +3,13 @@
 
 #include <ATen/Parallel.h>
 
-#include "cpu_isa.h"
+#include "number_type.h"
 #include "thread_scratch.h"
 
 namespace flowcache {
 
 bool Pictures::run_on(at::Device device, at::ScalarType type) {
-  return device.is_cpu() &&
-         (type == at::kFloat || (type == at::kBFloat16 && allowed_isa() == CpuIsa::avx512bf16));
+  return device.is_cpu() && (type == at::kFloat || type == at::kBFloat16);
 }
 
 Pictures::Pictures(at::Tensor padded)
@@ -57,9 +56,7 @@ PictureConvolution::PictureConvolution(const at::Tensor& weight, const at::Tenso
                                 .permute({0, 3, 1, 4, 2})
                                 .reshape({out, -1})
                                 .contiguous();
-  size_ = {.in = matrix.size(1),
-           .out = out,
-           .type = type == at::kFloat ? simd::NumberType::fp32 : simd::NumberType::bf16};
+  size_ = {matrix.size(1), out, number_type(type, channels)};
   packed_ = at::empty({simd::packed_bytes(size_) / matrix.element_size()}, matrix.options());
   simd::pack(size_, matrix.const_data_ptr(), packed_.mutable_data_ptr());
   if (bias.defined()) bias_ = bias.to(at::kCPU, at::kFloat).contiguous();

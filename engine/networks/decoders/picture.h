@@ -16,7 +16,7 @@ namespace flowcache {
 // columns are zero. A handle, as at::Tensor is.
 class Pictures {
  public:
-  // Whether such convolutions run: on a CPU, in fp32, or in bf16 where the processor multiplies it.
+  // Whether such convolutions run: on a CPU, in fp32 or bf16.
   static bool run_on(at::Device device, at::ScalarType type);
 
   Pictures() = default;

@@ -9,6 +9,8 @@ namespace flowcache::taehv {
 
 Config Config::from_json(const nlohmann::json& json) {
   const Fields fields(json, "taehv decoder", "config");
+  fields.none_like({"latent_channels", "patch_size", "n_f", "mem_blocks", "decoder_time_upscale",
+                    "slice_frames", "frames_to_trim", "latent_scale", "width", "encoder_time_downscale"});
   Config c;
   c.latent_channels = fields.integer("latent_channels", 1, 1024, c.latent_channels);
   c.patch_size = fields.integer("patch_size", 1, 16, c.patch_size);
