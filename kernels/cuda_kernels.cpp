@@ -12,7 +12,7 @@
 namespace flowcache {
 namespace {
 
-struct Opened {
+struct OpenedKernels {
   CudaKernels kernels{};
   std::string problem;
 };
@@ -28,8 +28,8 @@ std::vector<std::string> places() {
   return {folder + "/" + file, folder + "/../kernels/" + file, file};
 }
 
-Opened open_module() {
-  Opened o;
+OpenedKernels open_module() {
+  OpenedKernels o;
   for (const std::string& place : places()) {
     std::string reason;
     if (void* module = dlopen(place.c_str(), RTLD_NOW)) {
@@ -49,7 +49,7 @@ Opened open_module() {
 }  // namespace
 
 const CudaKernels& CudaKernels::get() {
-  static const Opened opened = open_module();
+  static const OpenedKernels opened = open_module();
   if (!opened.problem.empty())
     throw Error(FC_ERROR_DEVICE,
                 "a model on a GPU cannot write planes in CUDA memory without " FC_CUDA_KERNELS_MODULE

@@ -12,14 +12,14 @@ namespace {
 using flowcache::simd::AttentionHead;
 using flowcache::simd::AttentionType;
 
-struct Shape {
+struct AttentionShape {
   const char* what;
   int64_t rows, keys, dim, gap;  // gap: values between the rows of q, k and v
   float scale;                   // of queries
 };
 
 // What the network would compute, in double.
-std::vector<double> formula(const Shape& s, const std::vector<float>& q, const std::vector<float>& k,
+std::vector<double> formula(const AttentionShape& s, const std::vector<float>& q, const std::vector<float>& k,
                             const std::vector<float>& v) {
   const int64_t stride = s.dim + s.gap;
   std::vector<double> out, weight(static_cast<size_t>(s.keys));
@@ -41,17 +41,17 @@ std::vector<double> formula(const Shape& s, const std::vector<float>& q, const s
   return out;
 }
 
-struct Inputs {
-  Shape shape;
+struct AttentionInputs {
+  AttentionShape shape;
   std::vector<float> q, k, v, out;
   std::vector<uint16_t> q16, k16, v16, out16;
   std::vector<double> want;
   float* scratch = nullptr;
-  ~Inputs() { std::free(scratch); }
+  ~AttentionInputs() { std::free(scratch); }
 };
 
-std::shared_ptr<Inputs> inputs(const Shape& s, bool bf16) {
-  auto in = std::make_shared<Inputs>();
+std::shared_ptr<AttentionInputs> inputs(const AttentionShape& s, bool bf16) {
+  auto in = std::make_shared<AttentionInputs>();
   const int64_t stride = s.dim + s.gap;
   in->shape = s;
   in->q = numbers(s.rows * stride, s.scale, 1);
@@ -67,11 +67,11 @@ std::shared_ptr<Inputs> inputs(const Shape& s, bool bf16) {
   return in;
 }
 
-void add(std::vector<Case>& cases, const Shape& s, AttentionType type, const char* type_name) {
+void add(std::vector<Case>& cases, const AttentionShape& s, AttentionType type, const char* type_name) {
   const bool bf16 = type != AttentionType::fp32;
   const auto in = inputs(s, bf16);
   const auto run = [in, type, bf16] {
-    const Shape& shape = in->shape;
+    const AttentionShape& shape = in->shape;
     const int64_t stride = shape.dim + shape.gap;
     // Each target needs its own amount. The guard behind it must survive.
     const auto floats = static_cast<size_t>(flowcache::simd::attention_scratch(shape.rows, shape.dim));
@@ -113,14 +113,15 @@ void add(std::vector<Case>& cases, const Shape& s, AttentionType type, const cha
 
 void add_attention(std::vector<Case>& cases) {
   const bool pairs = flowcache::allowed_isa() == flowcache::CpuIsa::avx512bf16;
-  for (const Shape& s : std::vector<Shape>{{"one of each", 1, 1, 16, 0, 1},
-                                           {"odd", 45, 721, 64, 0, 1},
-                                           {"short", 54, 12, 64, 0, 1},
-                                           {"rows apart", 33, 101, 128, 18, 1},
-                                           {"more rows than are held at once", 301, 97, 32, 0, 1},
-                                           {"large scores", 20, 200, 64, 0, 60},
-                                           {"a chunk of the ambient model", 54, 1728, 64, 0, 1},
-                                           {"a chunk of Wan 1.3B", 64, 7650, 128, 0, 1}}) {
+  for (const AttentionShape& s :
+       std::vector<AttentionShape>{{"one of each", 1, 1, 16, 0, 1},
+                                   {"odd", 45, 721, 64, 0, 1},
+                                   {"short", 54, 12, 64, 0, 1},
+                                   {"rows apart", 33, 101, 128, 18, 1},
+                                   {"more rows than are held at once", 301, 97, 32, 0, 1},
+                                   {"large scores", 20, 200, 64, 0, 60},
+                                   {"a chunk of the ambient model", 54, 1728, 64, 0, 1},
+                                   {"a chunk of Wan 1.3B", 64, 7650, 128, 0, 1}}) {
     add(cases, s, AttentionType::fp32, "fp32");
     add(cases, s, AttentionType::bf16_widened, "bf16 in fp32");
     if (pairs) add(cases, s, AttentionType::bf16_pairs, "bf16");

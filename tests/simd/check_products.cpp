@@ -11,7 +11,7 @@ namespace {
 
 using namespace flowcache::simd;
 
-struct Shape {
+struct ProductShape {
   const char* what;
   int64_t rows, in, out;
   Activation activation = Activation::none;
@@ -29,7 +29,7 @@ double activated(double x, Activation activation) {
 
 // Inputs and results, as fp32 and, where asked for, as bf16 of the same values.
 struct Layer {
-  Shape shape;
+  ProductShape shape;
   NumberType type;
   bool bf16;
   int64_t piece, stride;
@@ -39,7 +39,7 @@ struct Layer {
   void* packed = nullptr;
   ~Layer() { std::free(packed); }
 
-  Layer(const Shape& s, NumberType type)
+  Layer(const ProductShape& s, NumberType type)
       : shape(s),
         type(type),
         bf16(type != NumberType::fp32),
@@ -99,7 +99,7 @@ struct Layer {
   }
 };
 
-void add(std::vector<Case>& cases, const Shape& s, NumberType type, const char* type_name) {
+void add(std::vector<Case>& cases, const ProductShape& s, NumberType type, const char* type_name) {
   const auto layer = std::make_shared<Layer>(s, type);
   cases.push_back({.name = std::string("product ") + type_name + " " + std::to_string(s.rows) + " x " +
                            std::to_string(s.in) + " x " + std::to_string(s.out) + ", " + s.what,
@@ -120,7 +120,7 @@ void add(std::vector<Case>& cases, const Shape& s, NumberType type, const char* 
 }  // namespace
 
 void add_products(std::vector<Case>& cases) {
-  const std::vector<Shape> shapes = {
+  const std::vector<ProductShape> shapes = {
       {"one of each", 1, 2, 1},
       {"odd", 7, 34, 13},
       {"no bias", 5, 64, 24, Activation::none, false, false},
@@ -136,7 +136,7 @@ void add_products(std::vector<Case>& cases) {
       {"ambient's feed-forward out", 54, 768, 192},
       {"Wan 1.3B's output", 64, 1536, 1536},
       {"Wan 1.3B's feed-forward out", 64, 8960, 1536}};
-  for (const Shape& s : shapes) {
+  for (const ProductShape& s : shapes) {
     add(cases, s, NumberType::fp32, "fp32");
     add(cases, s, NumberType::bf16_widened, "bf16 in fp32");
     if (flowcache::allowed_isa() == flowcache::CpuIsa::avx512bf16) add(cases, s, NumberType::bf16, "bf16");
