@@ -15,7 +15,8 @@ class SentencePiece final : public PieceModel {
   }
   std::vector<Piece> encode(const std::string& text) const override {
     std::vector<Piece> pieces;
-    for (const auto& piece : processor_.EncodeAsImmutableProto(text).pieces())
+    const auto encoded = processor_.EncodeAsImmutableProto(text);  // owns what its pieces refer to
+    for (const auto& piece : encoded.pieces())
       pieces.push_back({static_cast<int>(piece.id()), piece.end()});
     return pieces;
   }
