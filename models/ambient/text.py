@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Prompts as words: a small fixed vocabulary, order-free; the engine's tokenizer does the same.
 
-A prompt is lower-cased and split at everything that is not a letter a-z. For each word, in this order:
+A prompt is lower-cased and split into runs of letters, of any script, and runs of digits. For each word, in this order:
   1. a word of the vocabulary is taken;
   2. a word of SYNONYMS becomes the words it stands for, which may be none;
   3. a word of 4 letters or more that is one edit (insert, delete, replace a letter) away from exactly
@@ -65,7 +65,7 @@ def one_edit_apart(a, b):
 def words_of(prompt):
     """(words of the vocabulary that the prompt means, words that mean nothing)."""
     known, unknown = [], []
-    for word in (w.lower() for w in re.findall("[A-Za-z]+", prompt)):  # ASCII only, as in the engine
+    for word in (w.lower() for w in re.findall(r"[^\W\d_]+|\d+", prompt)):
         near = [w for w in WORDS[1:] if one_edit_apart(word, w)] if len(word) >= 4 else []
         if word in IDS:
             known.append(word)
