@@ -4,7 +4,7 @@
 FILE is anything with H.264 in it, of the fake engine with twice=1: each picture says its frame's number at the top and at
 the bottom, so what it should look like is known. Every coded picture has to come out of the decoder once, whole (32 dB or
 more), without complaint, and none before its predecessor; a live source on a busy machine repeats frames, so a number may
-come again. LEAST pictures or more; with EXACT so many. Exits with 1 and a sentence if that is not so.
+come again. Of a viewer that came in the middle of a picture, what precedes the first parameter sets does not count. LEAST pictures or more; with EXACT so many. Exits with 1 and a sentence if that is not so.
 """
 import math
 import re
@@ -18,6 +18,12 @@ def ffmpeg(*arguments, given=None):
     """(what it writes to stdout, what it complains of)"""
     done = subprocess.run(["ffmpeg", "-v", "warning", *arguments, "-"], input=given or b"", capture_output=True, timeout=120, check=False)
     return done.stdout, done.stderr.decode(errors="replace")
+
+
+def from_parameters_on(stream):
+    """The H.264 byte stream from its first sequence parameter set on: nothing before it can be decoded."""
+    found = re.search(b"\0\0\1[\x07\x27\x47\x67]", stream)
+    return stream[found.start():] if found else b""
 
 
 def coded_pictures(stream):
@@ -51,6 +57,7 @@ def psnr(a, b):
 def problem_of(path, width, height, least, exact=None):
     """A sentence about the first thing wrong, or None; and what was seen."""
     stream, said = ffmpeg("-i", path, "-map", "0:v", "-c", "copy", "-f", "h264")
+    stream = from_parameters_on(stream)
     # Of the byte stream, since what holds pictures together in a file would hide what divides them.
     raw, complaints = ffmpeg("-f", "h264", "-i", "-", "-fps_mode", "passthrough", "-pix_fmt", "yuv420p", "-f", "rawvideo", given=stream)
     size, luma = width * height * 3 // 2, width * height
