@@ -25,7 +25,8 @@ namespace {
 #include "simd/bf16-inl.h"
 #include "simd/vectors-inl.h"
 
-constexpr int64_t key_block = 48;   // keys whose scores are held at once
+// Keys whose scores are held at once. With few of them the sums are fetched and left too often.
+constexpr int64_t key_block = 192;
 constexpr int64_t most_rows = 128;  // queries whose state is held at once
 constexpr float log2_e = 1.44269504f;
 

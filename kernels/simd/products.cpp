@@ -15,7 +15,7 @@ namespace {
 #include "simd/bf16-inl.h"
 #include "simd/vectors-inl.h"
 
-constexpr int64_t most_rows = 64;     // rows whose sums are held between two parts of the inputs
+constexpr int64_t most_rows = 256;    // rows whose sums are held between two parts of the inputs
 constexpr int64_t most_steps = 1024;  // inputs, in steps, that are not cut
 constexpr int64_t part_steps = 512;   // of one part, where they are
 constexpr int64_t most_segments = 64;

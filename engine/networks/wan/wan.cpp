@@ -8,6 +8,14 @@
 namespace flowcache {
 namespace {
 
+// Every range of rows reads a block's weights, and in attention all keys and values, once. Those of a small
+// model stay in a core's caches, and then small ranges do too. Those of a large one come from memory each
+// time, so that more rows have to share them.
+RangeSize range_size(const TransformerShape& shape) {
+  constexpr int64_t cached_dim = 256;  // a block's weights of 12 dim^2 numbers: 3 MB
+  return shape.dim <= cached_dim ? RangeSize{} : RangeSize{.least = 64, .most = 256};
+}
+
 class Wan final : public Transformer {
  public:
   Wan(wan::Config config, wan::Weights weights, at::ScalarType compute, at::Device device)
@@ -108,8 +116,10 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
   wan::Projected projected;
   if (!attention.known.defined()) {
     projected = wan::Projected(shape_, x.size(0), options);
-    for_row_ranges(device_, x.size(0), slice_,
-                   [&](int64_t row, int64_t count) { block(first).project(x, row, count, projected); });
+    for_row_ranges(
+        device_, x.size(0), slice_,
+        [&](int64_t row, int64_t count) { block(first).project(x, row, count, projected); },
+        range_size(shape_));
   }
   for (int layer = first; layer < last; ++layer) {
     if (!attention.known.defined()) {
@@ -121,10 +131,13 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
     wan::SelfAttention next{.known = recall(layer + 1)};
     const bool project_next = layer + 1 < last && !next.known.defined();
     projected = project_next ? wan::Projected(shape_, x.size(0), options) : wan::Projected();
-    for_row_ranges(device_, x.size(0), slice_, [&](int64_t row, int64_t count) {
-      block(layer).attend_and_feed(x, row, count, attention);
-      if (project_next) block(layer + 1).project(x, row, count, projected);
-    });
+    for_row_ranges(
+        device_, x.size(0), slice_,
+        [&](int64_t row, int64_t count) {
+          block(layer).attend_and_feed(x, row, count, attention);
+          if (project_next) block(layer + 1).project(x, row, count, projected);
+        },
+        range_size(shape_));
     if (attention.kept.defined()) memory->keep(layer, attention.kept);
     attention = next;
   }
