@@ -259,8 +259,15 @@ fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* change, ui
 
 const char* fc_stream_unknown_words(fc_stream* stream) {
   if (!stream) return "";
-  const std::lock_guard lock(stream->mutex);
-  return stream->unknown_words.c_str();
+  // A copy for this thread: another's fc_stream_prompt() changes the stream's own.
+  thread_local std::string words;
+  try {
+    const std::lock_guard lock(stream->mutex);
+    words = stream->unknown_words;
+  } catch (const std::bad_alloc&) {
+    return "";
+  }
+  return words.c_str();
 }
 
 fc_status fc_stream_tune(fc_stream* stream, double cache_threshold, double guidance_scale) {

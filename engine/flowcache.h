@@ -11,7 +11,15 @@
  *
  * Structs begin with `size`: set it to sizeof(the struct) before passing one in, so that fields can be added at the
  * end without breaking programs built against an older header. A zero, NULL or FC_AUTO field means "the default", so
- * that a struct that is zero but for its size and what matters is complete.
+ * that a struct that is zero but for its size and what matters is complete. fc_engine_config_init() and its like
+ * return such a struct.
+ *
+ * What is promised: within one FC_ABI_VERSION, functions, constants and fields keep their meaning and place; new fields
+ * come at the end of their struct, and what is written into a smaller struct stops at its size. Before version 1.0 a
+ * minor version may raise FC_ABI_VERSION, and CHANGELOG.md then says what to change; a patch version never does. The
+ * library exports what this header declares and one function for the flowcache command, nothing else. The words of
+ * error sentences, of logs and of policies' summaries may change in any version, and so may the frames that a seed
+ * gives.
  *
  * A program may end, by exit() or by returning from main(), while other threads are in the library: their calls return
  * FC_ENDED at the next layer of the network, exit() waits for that (ten seconds at most), and later calls are refused
@@ -31,6 +39,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -42,7 +51,15 @@ extern "C" {
 #define FC_API
 #endif
 
-/* The version of this interface. A program and a library with the same FC_ABI_VERSION fit together. */
+/* The version of this header; fc_version() is that of the library that is loaded. */
+#define FC_VERSION_MAJOR 0
+#define FC_VERSION_MINOR 1
+#define FC_VERSION_PATCH 0
+/* #if FC_CHECK_VERSION(0, 1, 0): this header is of that version or a later one. */
+#define FC_CHECK_VERSION(major, minor, patch)                                                      \
+  (FC_VERSION_MAJOR * 1000000 + FC_VERSION_MINOR * 1000 + FC_VERSION_PATCH >=                      \
+   (major) * 1000000 + (minor) * 1000 + (patch))
+/* The version of the binary interface. A program and a library with the same FC_ABI_VERSION fit together. */
 #define FC_ABI_VERSION 1
 /* For floating-point fields: the default, as 0. */
 #define FC_AUTO NAN
@@ -171,7 +188,7 @@ typedef struct {
                             and its control group's quota; more than those is an error */
   uint64_t memory_limit; /* bytes the preflight may plan with; 0: what the device has free */
   uint32_t slice_tokens; /* most tokens that a block's projections, text attention and feed-forward take at once: less
-                            memory, more calls; 0: all of a chunk (Wan on a CPU: at most 64 a core anyhow) */
+                            memory, more calls; 0: all of a chunk (Wan on a CPU: at most 256 a core anyhow) */
   uint32_t width, height; /* of the pictures that the preflight plans memory for; 0 and 0: the native size */
 } fc_engine_config;
 
@@ -242,7 +259,7 @@ typedef struct {
  * Changes for different chunks are kept side by side; one for the same chunk replaces the earlier one. Errors: ARGUMENT (too long, not UTF-8). */
 FC_API fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* change, uint64_t* ticket);
 /* Words of the last prompt given that have no effect, separated by ", "; "" if all have one. The model does not know them,
- * or they stand behind as many as it takes in. Valid until the next fc_stream_prompt() on this stream. */
+ * or they stand behind as many as it takes in. Any thread; valid until the calling thread's next call of this function. */
 FC_API const char* fc_stream_unknown_words(fc_stream* stream);
 
 /* Changes ε or the guidance scale from the next step on. Both as in fc_stream_config, 0 for the default and FC_NEVER
@@ -340,6 +357,28 @@ typedef struct {
 FC_API fc_status fc_chunk_write(const fc_chunk* chunk, uint32_t frame, const fc_planes* planes);
 FC_API fc_chunk* fc_chunk_ref(fc_chunk* chunk);  /* returns its argument; any thread */
 FC_API void fc_chunk_unref(fc_chunk* chunk);     /* any thread; NULL is fine */
+
+/* ---- initialisers ------------------------------------------------------------------------------------------------- */
+
+/* Each returns its struct with `size` set and everything else zero, which is the default. Inline, so that the size is
+ * that of the header which the program was built with. */
+#define FC_DEFINE_INIT(type)              \
+  static inline type type##_init(void) { \
+    type made;                           \
+    memset(&made, 0, sizeof made);       \
+    made.size = sizeof made;             \
+    return made;                         \
+  }
+FC_DEFINE_INIT(fc_cpu_info) /* fc_cpu_info_init() */
+FC_DEFINE_INIT(fc_model_info) /* fc_model_info_init() */
+FC_DEFINE_INIT(fc_policy_info) /* fc_policy_info_init() */
+FC_DEFINE_INIT(fc_engine_config) /* fc_engine_config_init() */
+FC_DEFINE_INIT(fc_stream_config) /* fc_stream_config_init() */
+FC_DEFINE_INIT(fc_prompt_change) /* fc_prompt_change_init() */
+FC_DEFINE_INIT(fc_stream_stats) /* fc_stream_stats_init() */
+FC_DEFINE_INIT(fc_chunk_info) /* fc_chunk_info_init() */
+FC_DEFINE_INIT(fc_planes) /* fc_planes_init() */
+#undef FC_DEFINE_INIT
 
 #ifdef __cplusplus
 }

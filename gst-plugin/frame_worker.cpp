@@ -188,6 +188,8 @@ void FrameWorker::run() noexcept {
   try {
     const Presence presence(listener_);
     run_stream();
+  } catch (const std::bad_alloc&) {
+    fail(FC_ERROR_MEMORY, "out of memory");
   } catch (const std::exception& defect) {
     fail(FC_ERROR_INTERNAL, std::string("the engine threw an exception: ") + defect.what());
   } catch (...) {

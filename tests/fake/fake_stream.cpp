@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -17,7 +18,15 @@ fc_status check_prompt(const char* text) {
   const size_t size = text == nullptr ? 0 : std::strlen(text);
   if (size > 8192)
     return fake::fail(FC_ERROR_ARGUMENT, "prompt of " + std::to_string(size) + " bytes, limit is 8192");
+  const auto in_no_utf8 = [](char c) { return static_cast<unsigned char>(c) >= 0xf8; };
+  if (std::any_of(text, text + size, in_no_utf8))
+    return fake::fail(FC_ERROR_ARGUMENT, "the prompt is not UTF-8");
   return FC_OK;
+}
+
+/// What a policy and its options are written with.
+bool is_spec(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::strchr("_:=,.+-/", c) != nullptr;
 }
 
 std::string unknown_words_of(const std::string& prompt) {
@@ -68,6 +77,10 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
   if (engine->options.fail_stream != 0)
     return fake::fail_on_demand(engine->options.fail_stream, "fc_stream_open");
   if (const fc_status status = check_prompt(config->prompt); status != FC_OK) return status;
+  if (const fc_status status = check_prompt(config->negative_prompt); status != FC_OK) return status;
+  if (config->kv_cache != nullptr && !std::all_of(config->kv_cache, config->kv_cache + std::strlen(config->kv_cache), is_spec)) {
+    return fake::fail(FC_ERROR_NOT_FOUND, "no such KV policy");
+  }
   if (config->cache != nullptr && std::strcmp(config->cache, "none") != 0 &&
       std::strcmp(config->cache, "flowcache") != 0 && std::strcmp(config->cache, "auto") != 0) {
     return fake::fail(FC_ERROR_NOT_FOUND,

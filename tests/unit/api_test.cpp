@@ -14,6 +14,14 @@
 namespace {
 
 template <class Struct>
+bool is_default(const Struct& s) {
+  Struct wanted;
+  std::memset(&wanted, 0, sizeof wanted);
+  wanted.size = sizeof wanted;
+  return std::memcmp(&s, &wanted, sizeof s) == 0;
+}
+
+template <class Struct>
 Struct sized() {
   Struct s{};
   s.size = sizeof s;
@@ -84,6 +92,28 @@ TEST(ApiWithoutModel, NullAndUnsizedArgumentsAreErrors) {
   fc_chunk_unref(nullptr);
   fc_stream_cancel(nullptr);
   EXPECT_STREQ(fc_stream_unknown_words(nullptr), "");
+}
+
+TEST(ApiWithoutModel, InitialisersReturnTheDefaultWithItsSize) {
+  EXPECT_TRUE(is_default(fc_cpu_info_init()));
+  EXPECT_TRUE(is_default(fc_model_info_init()));
+  EXPECT_TRUE(is_default(fc_policy_info_init()));
+  EXPECT_TRUE(is_default(fc_engine_config_init()));
+  EXPECT_TRUE(is_default(fc_stream_config_init()));
+  EXPECT_TRUE(is_default(fc_prompt_change_init()));
+  EXPECT_TRUE(is_default(fc_stream_stats_init()));
+  EXPECT_TRUE(is_default(fc_chunk_info_init()));
+  EXPECT_TRUE(is_default(fc_planes_init()));
+}
+
+TEST(ApiWithoutModel, HeaderAndLibraryAreOfOneVersion) {
+  const std::string header = std::to_string(FC_VERSION_MAJOR) + "." + std::to_string(FC_VERSION_MINOR) + "." +
+                             std::to_string(FC_VERSION_PATCH);
+  EXPECT_EQ(fc_version(), header);
+  EXPECT_EQ(fc_abi_version(), static_cast<uint32_t>(FC_ABI_VERSION));
+  EXPECT_TRUE(FC_CHECK_VERSION(FC_VERSION_MAJOR, FC_VERSION_MINOR, FC_VERSION_PATCH));
+  EXPECT_FALSE(FC_CHECK_VERSION(FC_VERSION_MAJOR, FC_VERSION_MINOR, FC_VERSION_PATCH + 1));
+  EXPECT_FALSE(FC_CHECK_VERSION(FC_VERSION_MAJOR + 1, 0, 0));
 }
 
 TEST(ApiWithoutModel, AnOlderCallerGetsTheFieldsItKnows) {
@@ -327,6 +357,26 @@ TEST_F(Api, ImpossibleSizesNameTheNearest) {
     EXPECT_TRUE(says(row.part)) << fc_last_error();
     EXPECT_EQ(stream, nullptr);
   }
+}
+
+TEST_F(Api, UnknownWordsStayWhatTheyWereForTheThreadThatAsked) {
+  const fc_stream_config config = default_stream();
+  fc_stream* stream = nullptr;
+  ASSERT_EQ(fc_stream_open(engine, &config, &stream), FC_OK);
+  auto change = sized<fc_prompt_change>();
+  change.text = "blue xylophone snow";
+  change.at_chunk = FC_NEXT_CHUNK;
+  ASSERT_EQ(fc_stream_prompt(stream, &change, nullptr), FC_OK);
+  const char* words = fc_stream_unknown_words(stream);
+  std::thread other([&] {
+    const std::string longer = "red " + std::string(200, 'q');
+    change.text = longer.c_str();
+    EXPECT_EQ(fc_stream_prompt(stream, &change, nullptr), FC_OK);
+    EXPECT_STREQ(fc_stream_unknown_words(stream), longer.c_str() + 4);
+  });
+  other.join();
+  EXPECT_STREQ(words, "xylophone");
+  fc_stream_close(stream);
 }
 
 TEST_F(Api, PromptsCarryReceiptsAndNameUnknownWords) {

@@ -63,8 +63,8 @@ TEST(Prompts, ChangesForDifferentChunksStandSideBySideInAnyOrderOfCalls) {
   prompts.change("2", 5, 0);
   prompts.change("4", 5, 0);  // replaces the 2
   prompts.change("9", FC_NEXT_CHUNK, 0);
+  int64_t chunk = 0;
   for (const double wanted : {9, 9, 9, 9, 9, 4, 4, 3, 3}) {
-    static int64_t chunk = 0;
     EXPECT_EQ(value(prompts.take(chunk)), wanted) << chunk;
     ++chunk;
   }
@@ -75,8 +75,8 @@ TEST(Prompts, BlendMovesInEqualStepsAndArrives) {
   Prompts prompts(encoder, "0");
   prompts.take(0);
   prompts.change("8", FC_NEXT_CHUNK, 3);
+  int64_t chunk = 1;
   for (const double wanted : {2.0, 4.0, 6.0, 8.0, 8.0}) {
-    static int64_t chunk = 1;
     EXPECT_NEAR(value(prompts.take(chunk++)), wanted, 1e-6);
   }
 }
