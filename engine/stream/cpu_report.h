@@ -13,7 +13,7 @@ struct CpuReport {
   std::string
       libtorch;  // "DEFAULT", "AVX2", "AVX512", …: LibTorch's own loops, limited by ATEN_CPU_CAPABILITY
   std::string onednn;  // "all", or the value of ONEDNN_MAX_CPU_ISA, which limits LibTorch's products of bf16
-  // Why products of bf16 would be emulated: slower than fp32, not faster. "" where all of the above have
+  // Why products of bf16 would be emulated: no faster than fp32. "" where all of the above have
   // instructions for them.
   std::string bf16_emulated;
 };

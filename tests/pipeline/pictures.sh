@@ -47,7 +47,7 @@ start udp-sender pipelines/udp.sh "$in_address:$port"
 port=$(free_port)
 keep rtmp -listen 1 -i "rtmp://127.0.0.1:$port/live/key"
 start rtmp-sender pipelines/rtmp.sh "rtmp://127.0.0.1:$port/live/key"
-if gst-inspect-1.0 srtsink >/dev/null 2>&1 && ffmpeg -v error -protocols | grep -qw srt; then
+if gst-inspect-1.0 srtsink >/dev/null 2>&1 && ffmpeg -v error -protocols | grep -w srt >/dev/null; then
   port=$(free_port)
   keep srt -f mpegts -i "srt://$in_address:$port?mode=listener"
   start srt-sender pipelines/srt.sh "srt://$in_address:$port"
