@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Which tokens of the history matter: FlowCache's score (arXiv 2602.10825), importance to recent queries
-// minus redundancy among the keys. flowcache.md 3.1 to 3.3.
+// minus redundancy among the keys.
 //
 // Shapes: queries [heads, Lq, d]; keys [kv_heads, T, d] after norm and RoPE; everything returned is fp32.
 #pragma once

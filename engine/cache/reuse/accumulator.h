@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The state machine that FlowCache, TeaCache and EasyCache share: distances add up from one computed step to
-// the next, and the sum must stay below ε for a step to be reused (flowcache.md 2.1).
+// the next, and the sum must stay below ε for a step to be reused.
 #pragma once
 
 #include <cmath>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // FlowCache's reuse policy (arXiv 2602.10825): every chunk in flight keeps its own accumulator and decides
-// alone. Rules: flowcache.md 2.1 to 2.3. The two forms of the paper are settings of this one policy: embedded
+// alone. The two forms of the paper are settings of this one policy, which differ in what they compare: embedded
 // latents (MAGI-1) and timestep modulation with TeaCache's polynomial (SkyReels-V2).
 #pragma once
 

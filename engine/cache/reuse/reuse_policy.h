@@ -31,7 +31,7 @@ constexpr bool wants(Tap set, Tap one) {
   return (static_cast<unsigned>(set) & static_cast<unsigned>(one)) != 0;
 }
 
-// What is applied again on a reused step (policies.md 0.2).
+// What is applied again on a reused step.
 enum class ReuseKind {
   velocity,          // v of the last computed step, integrated with the current step's sigmas
   latent_increment,  // x' - x of the last computed step, as FlowCache's MAGI-1 code does

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // TeaCache with one decision for all chunks in flight (arXiv 2411.19108 as FlowCache's paper runs it): the
-// baseline that shows why chunks should decide alone. Rules: flowcache.md 4.1.
+// baseline that shows why chunks should decide alone.
 #include <algorithm>
 
 #include "cache/registry.h"
