@@ -11,6 +11,7 @@
 
 #include "flowcache.h"
 #include "resources.h"
+#include "sleep_at_barriers.h"
 
 namespace {
 
@@ -68,6 +69,7 @@ void run(fc_stream* stream, const char* phase, int chunks) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  flowcache::sleep_at_barriers(argv);
   std::setlocale(LC_ALL, "C");
   const std::string policy = argc > 2 ? std::string("auto:by=") + argv[2] : "auto";
   const int chunks = argc > 1 ? std::max(1, std::atoi(argv[1])) : 20;
