@@ -29,7 +29,8 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   const Precision precision = choose_precision(options.precision, model->device);
   if (precision.compute == at::kBFloat16 && bf16_is_emulated(model->device))
     log(FC_LOG_WARNING, "precision " + options.precision +
-                            " computes in bf16, which is emulated here: it takes less memory than fp32, but is less exact and no faster: " +
+                            " computes in bf16, which is emulated here: it takes less memory than fp32, but "
+                            "is less exact and no faster: " +
                             cpu_report().bf16_emulated + "; use precision=auto or fp32");
   model->compute = precision.compute;
   model->weights = precision.weights;

@@ -78,7 +78,8 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
     return fake::fail_on_demand(engine->options.fail_stream, "fc_stream_open");
   if (const fc_status status = check_prompt(config->prompt); status != FC_OK) return status;
   if (const fc_status status = check_prompt(config->negative_prompt); status != FC_OK) return status;
-  if (config->kv_cache != nullptr && !std::all_of(config->kv_cache, config->kv_cache + std::strlen(config->kv_cache), is_spec)) {
+  if (config->kv_cache != nullptr &&
+      !std::all_of(config->kv_cache, config->kv_cache + std::strlen(config->kv_cache), is_spec)) {
     return fake::fail(FC_ERROR_NOT_FOUND, "no such KV policy");
   }
   if (config->cache != nullptr && std::strcmp(config->cache, "none") != 0 &&
