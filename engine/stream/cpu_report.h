@@ -13,8 +13,8 @@ struct CpuReport {
   std::string
       libtorch;  // "DEFAULT", "AVX2", "AVX512", …: LibTorch's own loops, limited by ATEN_CPU_CAPABILITY
   std::string onednn;  // "all", or the value of ONEDNN_MAX_CPU_ISA, which limits LibTorch's products of bf16
-  // Why products of bf16 would be emulated: no faster than fp32. "" where all of the above have
-  // instructions for them.
+  // Why products of bf16 would be emulated: no faster than fp32. "" where all of the above have instructions
+  // for them.
   std::string bf16_emulated;
 };
 

@@ -4,7 +4,8 @@
 FILE is anything with H.264 in it, of the fake engine with twice=1: each picture says its frame's number at the top and at
 the bottom, so what it should look like is known. Every coded picture has to come out of the decoder once, whole (32 dB or
 more), without complaint, and none before its predecessor; a live source on a busy machine repeats frames, so a number may
-come again. Of a viewer that came in the middle of a picture, what precedes the first parameter sets does not count. LEAST pictures or more; with EXACT so many. Exits with 1 and a sentence if that is not so.
+come again. Of a viewer that came in the middle of a picture, what precedes the first parameter sets does not count. LEAST
+pictures or more; with EXACT so many. Exits with 1 and a sentence if that is not so.
 """
 import math
 import re

@@ -112,14 +112,14 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
   const auto block = [&](int layer) {
     return wan::Block{weights_.blocks[layer], text.layers[layer], modulation[layer - first], pass};
   };
+  const auto in_ranges = [&](const auto& work) {
+    for_row_ranges(device_, x.size(0), slice_, work, range_size(shape_));
+  };
   wan::SelfAttention attention{.known = recall(first)};
   wan::Projected projected;
   if (!attention.known.defined()) {
     projected = wan::Projected(shape_, x.size(0), options);
-    for_row_ranges(
-        device_, x.size(0), slice_,
-        [&](int64_t row, int64_t count) { block(first).project(x, row, count, projected); },
-        range_size(shape_));
+    in_ranges([&](int64_t row, int64_t count) { block(first).project(x, row, count, projected); });
   }
   for (int layer = first; layer < last; ++layer) {
     if (!attention.known.defined()) {
@@ -131,13 +131,10 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
     wan::SelfAttention next{.known = recall(layer + 1)};
     const bool project_next = layer + 1 < last && !next.known.defined();
     projected = project_next ? wan::Projected(shape_, x.size(0), options) : wan::Projected();
-    for_row_ranges(
-        device_, x.size(0), slice_,
-        [&](int64_t row, int64_t count) {
-          block(layer).attend_and_feed(x, row, count, attention);
-          if (project_next) block(layer + 1).project(x, row, count, projected);
-        },
-        range_size(shape_));
+    in_ranges([&](int64_t row, int64_t count) {
+      block(layer).attend_and_feed(x, row, count, attention);
+      if (project_next) block(layer + 1).project(x, row, count, projected);
+    });
     if (attention.kept.defined()) memory->keep(layer, attention.kept);
     attention = next;
   }
