@@ -9,6 +9,7 @@
 #include "error.h"
 #include "log.h"
 #include "package/card.h"
+#include "package/sizes.h"
 #include "source_state.h"
 
 using flowcache::gst::EngineLibrary;
@@ -87,27 +88,39 @@ std::vector<std::string> model_folders() {
   return folders;
 }
 
+fc_picture_size size_of(const flowcache::Pixels& pixels) {
+  return {static_cast<uint32_t>(pixels.width), static_cast<uint32_t>(pixels.height)};
+}
+
 /// As much of a description as caps need.
-fc_model_info picture_of(const flowcache::ModelCard& card) {
+fc_model_info picture_of(const flowcache::ModelCard& card, const flowcache::PictureSizes& sizes) {
   fc_model_info model{};
   model.size = sizeof model;
   model.width = static_cast<uint32_t>(card.width);
   model.height = static_cast<uint32_t>(card.height);
   model.fps_n = static_cast<uint32_t>(card.fps_n);
   model.fps_d = static_cast<uint32_t>(card.fps_d);
+  model.least = size_of(sizes.least);
+  model.most = size_of(sizes.most);
+  model.step = size_of(sizes.step);
   return model;
 }
 
 /// A device for a model that can be described; nullptr for others.
 GstDevice* make_device(const std::string& folder) {
   flowcache::ModelCard card;
+  flowcache::PictureSizes sizes;
   try {
-    card = flowcache::read_card(std::filesystem::path(folder) / "model.json");
+    const std::string file = std::filesystem::path(folder) / "model.json";
+    const nlohmann::json document = flowcache::read_model_json(file);
+    const flowcache::Fields root(document, file, "");
+    card = flowcache::read_card(root);
+    sizes = flowcache::read_sizes(root, {card.width, card.height});
   } catch (const flowcache::Error& error) {
     GST_WARNING("no device for %s: %s", folder.c_str(), error.what());
     return nullptr;
   }
-  GstCaps* caps = flowcache::gst::caps_of(picture_of(card));
+  GstCaps* caps = flowcache::gst::caps_of(picture_of(card, sizes));
   GstStructure* properties =
       gst_structure_new("flowcache-model", "device.api", G_TYPE_STRING, "flowcache", "flowcache.model",
                         G_TYPE_STRING, folder.c_str(), "flowcache.family", G_TYPE_STRING, card.family.c_str(),

@@ -60,11 +60,6 @@ ModelCard read_card(const Fields& root) {
   return card;
 }
 
-ModelCard read_card(const fs::path& file) {
-  const nlohmann::json document = read_model_json(file);
-  return read_card(Fields(document, file.string(), ""));
-}
-
 std::string shipped_model(const fs::path& library) {
   // Taken at its word, right or wrong: the error then names it, instead of another model being used.
   if (const char* named = std::getenv("FLOWCACHE_MODEL"); named && *named) return named;

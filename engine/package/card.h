@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What model.json says about a model in front of everything else, and where models are. Needs no LibTorch, so that
-// programs that only list models need not load it.
+// What model.json says about a model in front of everything else, and where models are. Needs no LibTorch, so
+// that programs that only list models need not load it.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,12 @@ struct ModelCard {
 
 // root: of a model.json. Errors: MODEL (field, value, what is wanted).
 ModelCard read_card(const Fields& root);
-// file: a model.json. Errors: NOT_FOUND (it cannot be read), MODEL.
-ModelCard read_card(const std::filesystem::path& file);
 
-// A model.json as JSON. Errors as above.
+// A model.json as JSON. Errors: NOT_FOUND (it cannot be read), MODEL.
 nlohmann::json read_model_json(const std::filesystem::path& file);
 
-// The folder of the model that ships: $FLOWCACHE_MODEL as it is, else the first one beside a library in this folder
-// (of a checkout, of an installation), else the installed data folder. Empty if none exists.
+// The folder of the model that ships: $FLOWCACHE_MODEL as it is, else the first one beside a library in this
+// folder (of a checkout, of an installation), else the installed data folder. Empty if none exists.
 std::string shipped_model(const std::filesystem::path& library_folder);
 
 }  // namespace flowcache

@@ -14,26 +14,6 @@ using nlohmann::json;
 
 constexpr std::string_view random_prefix = "random:";
 
-struct Scales {
-  int64_t time = 4, space = 8;
-};
-
-// How many frames a latent frame and pixels a latent column become.
-Scales decoder_scales(const Fields& decoder) {
-  if (decoder.string("kind", 63) != "taehv") return {};  // the public video VAEs: 4 x 8 x 8
-  const Fields config = decoder.object("config");
-  const int64_t patch = config.integer("patch_size", 1, 16, 1);
-  Scales scales{1, 8 * patch};  // three doublings, then pixel shuffle
-  if (!config.has("decoder_time_upscale")) return {4, scales.space};
-  const json& grows = config.raw()["decoder_time_upscale"];
-  if (!grows.is_array() || grows.size() != 3) config.fail("decoder_time_upscale", "three of true or false");
-  for (const json& grow : grows) {
-    if (!grow.is_boolean()) config.fail("decoder_time_upscale", "three of true or false");
-    if (grow.get<bool>()) scales.time *= 2;
-  }
-  return scales;
-}
-
 fs::path model_json_of(const fs::path& given) {
   std::error_code error;
   if (given.empty()) throw Error(FC_ERROR_NOT_FOUND, "the model's path is empty; pass the folder of a model");
@@ -86,20 +66,13 @@ void take(const ModelCard& card, ModelPackage& out) {
 void read_latent_size(const Fields& root, ModelPackage& out) {
   const Fields video = root.object("video"), decoder = root.object("decoder"),
                config = decoder.object("config", true);
-  const Scales scales = decoder_scales(decoder);
   const Fields transformer = root.object("transformer").object("config");
-  std::vector<int64_t> patch = {1, 2, 2};
-  if (transformer.has("patch_size")) patch = transformer.integers("patch_size", 1, 16);
-  if (patch.size() != 3) transformer.fail("patch_size", "three sizes: frames, rows, columns");
-  const int64_t row = scales.space * patch[1], column = scales.space * patch[2];
-  if (out.width % column != 0)
-    video.fail("width", "a multiple of " + std::to_string(column) + " (one token)");
-  if (out.height % row != 0) video.fail("height", "a multiple of " + std::to_string(row) + " (one token)");
+  const LatentScales scales = latent_scales(decoder);
+  out.sizes = read_sizes(root, {out.width, out.height});
   if (out.frames_per_chunk != out.latent_frames_per_chunk * scales.time)
     video.fail("frames_per_chunk", std::to_string(out.latent_frames_per_chunk * scales.time) + ": " +
                                        std::to_string(out.latent_frames_per_chunk) + " latent frames of " +
                                        std::to_string(scales.time) + " frames each");
-  out.sizes = read_sizes(video, {out.width, out.height}, {column, row});
   out.latent_width = out.width / scales.space;
   out.latent_height = out.height / scales.space;
   out.latent_channels = config.integer("latent_channels", 1, 1024, 16);
@@ -157,6 +130,12 @@ ModelPackage read_package(const fs::path& given) {
   section_files(out, out.decoder, "decoder");
   out.clean_context = root.boolean("clean_context", root.object("sampler").boolean("clean_context", false));
   return out;
+}
+
+PictureSize picture_size(const ModelPackage& package, int64_t width, int64_t height) {
+  const Pixels size = chosen_size(package.sizes, width, height);
+  const int64_t across = package.width / package.latent_width, down = package.height / package.latent_height;
+  return {size, size.width / across, size.height / down};
 }
 
 ModelPackage at_size(const ModelPackage& package, int64_t width, int64_t height) {

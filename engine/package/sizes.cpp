@@ -5,7 +5,6 @@
 
 #include "error.h"
 #include "package/fields.h"
-#include "package/model.h"
 
 namespace flowcache {
 namespace {
@@ -41,9 +40,40 @@ std::string nearest(const Pixels& wanted, const PictureSizes& sizes) {
   return down == up ? down.text() : down.text() + " and " + up.text();
 }
 
+// Pixels of one token.
+Pixels token_of(const Fields& root) {
+  const Fields transformer = root.object("transformer").object("config");
+  std::vector<int64_t> patch = {1, 2, 2};
+  if (transformer.has("patch_size")) patch = transformer.integers("patch_size", 1, 16);
+  if (patch.size() != 3) transformer.fail("patch_size", "three sizes: frames, rows, columns");
+  const int64_t space = latent_scales(root.object("decoder")).space;
+  return {space * patch[2], space * patch[1]};
+}
+
 }  // namespace
 
-PictureSizes read_sizes(const Fields& video, const Pixels& native, const Pixels& step) {
+LatentScales latent_scales(const Fields& decoder) {
+  if (decoder.string("kind", 63) != "taehv") return {};  // the public video VAEs: 4 x 8 x 8
+  const Fields config = decoder.object("config");
+  const int64_t patch = config.integer("patch_size", 1, 16, 1);
+  LatentScales scales{1, 8 * patch};  // three doublings, then pixel shuffle
+  if (!config.has("decoder_time_upscale")) return {4, scales.space};
+  const nlohmann::json& grows = config.raw()["decoder_time_upscale"];
+  if (!grows.is_array() || grows.size() != 3) config.fail("decoder_time_upscale", "three of true or false");
+  for (const nlohmann::json& grow : grows) {
+    if (!grow.is_boolean()) config.fail("decoder_time_upscale", "three of true or false");
+    if (grow.get<bool>()) scales.time *= 2;
+  }
+  return scales;
+}
+
+PictureSizes read_sizes(const Fields& root, const Pixels& native) {
+  const Fields video = root.object("video");
+  const Pixels step = token_of(root);
+  if (native.width % step.width != 0)
+    video.fail("width", "a multiple of " + std::to_string(step.width) + " (one token)");
+  if (native.height % step.height != 0)
+    video.fail("height", "a multiple of " + std::to_string(step.height) + " (one token)");
   PictureSizes out{native, native, step, {native}};
   if (!video.has("sizes")) return out;
   const Fields sizes = video.object("sizes");
@@ -63,10 +93,8 @@ PictureSizes read_sizes(const Fields& video, const Pixels& native, const Pixels&
   return out;
 }
 
-PictureSize picture_size(const ModelPackage& package, int64_t width, int64_t height) {
-  if (width == 0 && height == 0)
-    return {{package.width, package.height}, package.latent_width, package.latent_height};
-  const PictureSizes& sizes = package.sizes;
+Pixels chosen_size(const PictureSizes& sizes, int64_t width, int64_t height) {
+  if (width == 0 && height == 0) return sizes.good.front();
   const Pixels wanted{width, height};
   const bool possible =
       within(wanted, sizes) && width % sizes.step.width == 0 && height % sizes.step.height == 0;
@@ -77,8 +105,7 @@ PictureSize picture_size(const ModelPackage& package, int64_t width, int64_t hei
     throw Error(FC_ERROR_ARGUMENT, "the picture " + wanted.text() + " is not possible: this model draws " +
                                        sizes.least.text() + " to " + sizes.most.text() + " in steps of " +
                                        sizes.step.text() + "; nearest: " + nearest(wanted, sizes));
-  const int64_t across = package.width / package.latent_width, down = package.height / package.latent_height;
-  return {wanted, width / across, height / down};
+  return wanted;
 }
 
 }  // namespace flowcache

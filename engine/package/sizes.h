@@ -9,7 +9,6 @@
 namespace flowcache {
 
 class Fields;
-struct ModelPackage;
 
 struct Pixels {
   int64_t width = 0, height = 0;
@@ -23,18 +22,20 @@ struct PictureSizes {
   std::vector<Pixels> good;  // what the model is good at, the native size first
 };
 
-// A picture in pixels, and what it is in the latent.
-struct PictureSize {
-  Pixels pixels;
-  int64_t latent_width = 0, latent_height = 0;
+// How many frames a latent frame and pixels a latent column become.
+struct LatentScales {
+  int64_t time = 4, space = 8;
 };
 
-// video.sizes of model.json. native: the video's own size; step: pixels of a token. FC_ERROR_MODEL for sizes
-// that are no multiples of it or do not lie around the native one.
-PictureSizes read_sizes(const Fields& video, const Pixels& native, const Pixels& step);
+// decoder: of model.json. Errors: MODEL.
+LatentScales latent_scales(const Fields& decoder);
+
+// video.sizes of a model.json. native: the video's own size. FC_ERROR_MODEL for sizes that are no multiples
+// of a token or do not lie around the native one.
+PictureSizes read_sizes(const Fields& root, const Pixels& native);
 
 // The size that was asked for; 0 and 0: the native one. FC_ERROR_ARGUMENT for one that the model does not
 // draw; the sentence has the nearest.
-PictureSize picture_size(const ModelPackage& package, int64_t width, int64_t height);
+Pixels chosen_size(const PictureSizes& sizes, int64_t width, int64_t height);
 
 }  // namespace flowcache

@@ -82,7 +82,9 @@ class ModelFolder {
 std::string card(const std::string& name) {
   return "{\"name\":\"" + name +
          "\",\"family\":\"wan-causal\",\"video\":{\"width\":320,\"height\":192,\"framerate\":\"24/1\","
-         "\"latent_frames_per_chunk\":3,\"frames_per_chunk\":12}}";
+         "\"latent_frames_per_chunk\":3,\"frames_per_chunk\":12,"
+         "\"sizes\":{\"least\":[160,96],\"most\":[640,384]}},"
+         "\"transformer\":{\"config\":{}},\"decoder\":{\"kind\":\"wan-vae\"}}";
 }
 
 /// Looking for cameras finds models too. It must not load the engine, and with it LibTorch, into a program
@@ -107,9 +109,11 @@ TEST(Devices, OneForEachModelWithoutOpeningTheEngine) {
   ASSERT_EQ(g_list_length(devices), 2u);
   for (GList* one = devices; one != nullptr; one = one->next) {
     GstCaps* caps = gst_device_get_caps(GST_DEVICE(one->data));
-    int width = 0;
-    gst_structure_get_int(gst_caps_get_structure(caps, 0), "width", &width);
-    EXPECT_EQ(width, 320);
+    const GValue* width = gst_structure_get_value(gst_caps_get_structure(caps, 0), "width");
+    ASSERT_TRUE(GST_VALUE_HOLDS_INT_RANGE(width));  // every size that the model draws
+    EXPECT_EQ(gst_value_get_int_range_min(width), 160);
+    EXPECT_EQ(gst_value_get_int_range_max(width), 640);
+    EXPECT_EQ(gst_value_get_int_range_step(width), 16);
     gst_caps_unref(caps);
   }
   g_autofree char* first = gst_device_get_display_name(GST_DEVICE(devices->data));
