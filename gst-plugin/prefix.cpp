@@ -3,9 +3,7 @@
 
 #include <gst/video/video.h>
 
-#include <fstream>
-#include <vector>
-
+#include "exif.h"
 #include "file_reader.h"
 
 namespace flowcache::gst {
@@ -56,14 +54,13 @@ GstPadProbeReturn put_on_black(GstPad* pad, GstPadProbeInfo* info, gpointer) {
   return GST_PAD_PROBE_OK;
 }
 
-/// Elements that decode a file, in the order in which they are tried. What a photo's EXIF says of its
-/// orientation only jpegparse tells; pictures that decodebin does not know, such as BMP, GdkPixbuf may.
-std::vector<const char*> decoders_of(const std::string& path) {
-  uint8_t start[3] = {};
-  std::ifstream(path, std::ios::binary).read(reinterpret_cast<char*>(start), sizeof start);
-  const bool is_jpeg = start[0] == 0xFF && start[1] == 0xD8 && start[2] == 0xFF;
-  if (is_jpeg) return {"jpegparse ! decodebin"};
-  return {"decodebin", "gdkpixbufdec"};
+/// Elements that decode a file, in the order in which they are tried: pictures that decodebin does not know,
+/// such as BMP, GdkPixbuf may.
+constexpr const char* kDecoders[] = {"decodebin", "gdkpixbufdec"};
+
+/// How to turn the picture: as its EXIF block says, which most decoders do not tell, else as they do tell.
+GstVideoOrientationMethod direction_of(const std::string& path) {
+  return exif_orientation(path).value_or(GST_VIDEO_ORIENTATION_AUTO);
 }
 
 std::string read_with(const char* decoder, const std::string& path, Taker* taker,
@@ -74,7 +71,9 @@ std::string read_with(const char* decoder, const std::string& path, Taker* taker
   std::string problem =
       reader.open("filesrc name=file ! " + std::string(decoder) +
                       " ! videoconvert ! capsfilter name=colors caps=video/x-raw,format=RGBA "
-                      "! videoflip video-direction=auto ! videoscale add-borders=false "
+                      "! videoflip video-direction=" +
+                      std::to_string(direction_of(path)) +
+                      " ! videoscale add-borders=false "
                       "! videoconvert ! video/x-raw,format=RGB," +
                       size + ",pixel-aspect-ratio=1/1 ! fakesink name=sink",
                   path, G_CALLBACK(Taker::take), taker);
@@ -95,7 +94,7 @@ std::string read_frames(const std::string& path, Taker* taker, const std::functi
   const std::string cannot = file_problem(path, kMaxBytes);
   if (!cannot.empty()) return cannot;
   std::string problem;  // of the first way
-  for (const char* decoder : decoders_of(path)) {
+  for (const char* decoder : kDecoders) {
     const std::string own = read_with(decoder, path, taker, go_on);
     if (own.empty()) return {};
     if (problem.empty()) problem = own;

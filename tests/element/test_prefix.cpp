@@ -2,10 +2,12 @@
 // An image or a video that the stream goes on from.
 #include <glib/gstdio.h>
 
+#include "../../gst-plugin/exif.h"
 #include "../../gst-plugin/prefix.h"
 #include "element_test.h"
 
 using namespace element_test;
+using flowcache::gst::exif_orientation;
 using flowcache::gst::load_prefix;
 using flowcache::gst::PrefixFrames;
 
@@ -87,36 +89,110 @@ void expect_near(const PrefixFrames& frames, uint32_t x, uint32_t y, int red, in
 
 /// An EXIF block that says nothing but this orientation.
 std::string exif(uint8_t orientation) {
-  const char start[] =
-      "\xff\xe1\x00\x22"
-      "Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01";
+  const char start[] = "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01";
   return std::string(start, sizeof start) + static_cast<char>(orientation) + std::string(6, '\0');
 }
 
-TEST(Prefix, PhotosAreTurnedAsTheirExifSays) {
-  const Path path("flowcache-prefix-test.jpg");
-  ASSERT_TRUE(encode(red_and_blue(64, 64), 64, 64, "videoconvert ! jpegenc quality=100", path));
+std::string number(size_t value, int bytes, bool big_endian = true) {
+  std::string text;
+  for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> 8 * (big_endian ? bytes - 1 - i : i));
+  return text;
+}
+
+std::string with_mark(uint8_t orientation) {
+  return std::string("Exif\0\0", 6) + exif(orientation);
+}
+
+std::string in_jpeg(const std::string& file, uint8_t orientation) {
+  const std::string block = with_mark(orientation);
+  return file.substr(0, 2) + "\xff\xe1" + number(block.size() + 2, 2) + block + file.substr(2);
+}
+
+uint32_t png_checksum(const std::string& bytes) {
+  uint32_t sum = ~uint32_t{0};
+  for (const char byte : bytes) {
+    sum ^= static_cast<uint8_t>(byte);
+    for (int bit = 0; bit < 8; ++bit) sum = sum >> 1 ^ (sum & 1 ? 0xedb88320u : 0);
+  }
+  return ~sum;
+}
+
+std::string in_png(const std::string& file, uint8_t orientation) {
+  const std::string chunk = "eXIf" + exif(orientation);
+  constexpr size_t kHeader = 8 + 25;  // the signature and IHDR
+  return file.substr(0, kHeader) + number(chunk.size() - 4, 4) + chunk + number(png_checksum(chunk), 4) +
+         file.substr(kHeader);
+}
+
+std::string in_webp(const std::string& file, uint8_t orientation) {
+  const std::string block = with_mark(orientation);
+  const std::string canvas = std::string("\x08\0\0\0", 4) + number(63, 3, false) + number(63, 3, false);
+  const std::string body = "WEBPVP8X" + number(canvas.size(), 4, false) + canvas + file.substr(12) + "EXIF" +
+                           number(block.size(), 4, false) + block +
+                           (block.size() % 2 ? std::string(1, '\0') : "");
+  return "RIFF" + number(body.size(), 4, false) + body;
+}
+
+struct Photo {
+  const char* encoder;
+  std::string (*with_exif)(const std::string& file, uint8_t orientation);
+};
+void PrintTo(const Photo& one, std::ostream* out) {
+  *out << one.encoder;
+}
+class Photos : public testing::TestWithParam<Photo> {};
+
+TEST_P(Photos, AreTurnedAsTheirExifSays) {
+  const Path path("flowcache-prefix-test.photo");
+  ASSERT_TRUE(encode(red_and_blue(64, 64), 64, 64, GetParam().encoder, path));
   g_autofree char* data = nullptr;
   gsize size = 0;
   ASSERT_TRUE(g_file_get_contents(path.get(), &data, &size, nullptr));
-  const std::string jpeg(data, size);
-  const auto load = [&](uint8_t orientation) {
-    const std::string turned = jpeg.substr(0, 2) + exif(orientation) + jpeg.substr(2);
-    g_file_set_contents(path.get(), turned.data(), static_cast<gssize>(turned.size()), nullptr);
+  const std::string plain(data, size);
+  // Where red, which is on the left, goes: TIFF 6.0, "Orientation".
+  const std::pair<uint32_t, uint32_t> red_at[] = {{8, 32}, {56, 32}, {56, 32}, {8, 32},
+                                                  {32, 8}, {32, 8},  {32, 56}, {32, 56}};
+  for (uint8_t orientation = 1; orientation <= 8; ++orientation) {
+    const std::string file = GetParam().with_exif(plain, orientation);
+    g_file_set_contents(path.get(), file.data(), static_cast<gssize>(file.size()), nullptr);
     std::string error;
-    PrefixFrames frames = load_prefix(path.get(), 64, 64, kGoOn, &error);
-    EXPECT_EQ(error, "");
-    return frames;
-  };
-  const PrefixFrames upright = load(1), mirrored = load(2), quarter = load(6), other_quarter = load(8);
-  for (const auto* one : {&upright, &mirrored, &quarter, &other_quarter}) ASSERT_EQ(one->count, 1u);
-  constexpr int kJpeg = 24;  // its encoder takes one range of colours for another
-  expect_near(upright, 8, 32, 254, 0, kJpeg);
-  expect_near(mirrored, 8, 32, 0, 254, kJpeg);
-  expect_near(quarter, 32, 8, 254, 0, kJpeg);  // left becomes top
-  expect_near(quarter, 32, 56, 0, 254, kJpeg);
-  expect_near(other_quarter, 32, 8, 0, 254, kJpeg);
+    const PrefixFrames frames = load_prefix(path.get(), 64, 64, kGoOn, &error);
+    ASSERT_EQ(frames.count, 1u) << error;
+    constexpr int kLossy = 24;  // jpegenc takes one range of colours for another
+    const auto [x, y] = red_at[orientation - 1];
+    expect_near(frames, x, y, 254, 0, kLossy);
+    expect_near(frames, 64 - x, 64 - y, 0, 254, kLossy);
+  }
 }
+
+/// Wherever the file ends, and whatever stands in the block.
+TEST_P(Photos, DamagedExifTurnsNothing) {
+  const Path path("flowcache-prefix-test.photo");
+  ASSERT_TRUE(encode(red_and_blue(64, 64), 64, 64, GetParam().encoder, path));
+  g_autofree char* data = nullptr;
+  gsize size = 0;
+  ASSERT_TRUE(g_file_get_contents(path.get(), &data, &size, nullptr));
+  const std::string whole = GetParam().with_exif(std::string(data, size), 6);
+  ASSERT_TRUE(g_file_set_contents(path.get(), whole.data(), static_cast<gssize>(whole.size()), nullptr));
+  EXPECT_EQ(exif_orientation(path.get()), GST_VIDEO_ORIENTATION_90R);
+  for (size_t end = 0; end < std::min<size_t>(whole.size(), 64); ++end) {
+    g_file_set_contents(path.get(), whole.data(), static_cast<gssize>(end), nullptr);
+    EXPECT_EQ(exif_orientation(path.get()).value_or(GST_VIDEO_ORIENTATION_90R), GST_VIDEO_ORIENTATION_90R);
+  }
+  const size_t block = whole.find("MM");
+  for (size_t at = block; at < block + 26; ++at) {
+    std::string file = whole;
+    file[at] = '\xff';
+    g_file_set_contents(path.get(), file.data(), static_cast<gssize>(file.size()), nullptr);
+    const int found = exif_orientation(path.get()).value_or(GST_VIDEO_ORIENTATION_IDENTITY);
+    EXPECT_LT(found, GST_VIDEO_ORIENTATION_AUTO) << at;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Prefix, Photos,
+                         testing::Values(Photo{"videoconvert ! jpegenc quality=100", in_jpeg},
+                                         Photo{"pngenc", in_png},
+                                         Photo{"videoconvert ! webpenc lossless=true", in_webp}));
 
 TEST(Prefix, WhatIsTransparentIsBlack) {
   const Path path("flowcache-prefix-test.png");
