@@ -14,6 +14,11 @@ std::string in_words(const GValue* value) {
            std::to_string(gst_value_get_int_range_max(value)) + " in steps of " +
            std::to_string(gst_value_get_int_range_step(value));
   }
+  if (GST_VALUE_HOLDS_LIST(value) && gst_value_list_get_size(value) > 2) {  // of rates
+    const guint last = gst_value_list_get_size(value) - 1;
+    return in_words(gst_value_list_get_value(value, 0)) + " or a whole multiple, up to " +
+           in_words(gst_value_list_get_value(value, last));
+  }
   g_autofree char* text = gst_value_serialize(value);
   return text == nullptr ? "?" : text;
 }

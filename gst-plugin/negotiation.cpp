@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Caps come from the model's description, so they are known before its weights are loaded: a live source
-// negotiates in PAUSED. The rate is the model's own; the size is what downstream asks for of those that the
-// model draws, the native one if it does not mind, and stays until READY: the worker begins with it.
-// Converting is other elements' work.
+// negotiates in PAUSED. The rate is the model's own or, if downstream wants it, a whole multiple: each frame
+// then goes out as often. The size is what downstream asks for of those that the model draws, the native one
+// if it does not mind, and stays until READY: the worker begins with it. Converting is other elements' work.
 #include "caps_mismatch.h"
 #include "frame_pool.h"
 #include "log.h"
@@ -63,6 +63,30 @@ void set_side(GstStructure* s, const char* field, uint32_t native, uint32_t leas
   gst_structure_take_value(s, field, &range);
 }
 
+constexpr int kMostFps = 120;
+
+/// The model's rate, then its multiples up to kMostFps.
+void set_rates(GstStructure* s, const fc_model_info& model) {
+  GValue rates = G_VALUE_INIT, rate = G_VALUE_INIT;
+  gst_value_list_init(&rates, 0);
+  g_value_init(&rate, GST_TYPE_FRACTION);
+  const int n = static_cast<int>(model.fps_n), d = static_cast<int>(model.fps_d);
+  for (int times = 1; times == 1 || gint64{n} * times <= gint64{kMostFps} * d; ++times) {
+    gst_value_set_fraction(&rate, n * times, d);
+    gst_value_list_append_value(&rates, &rate);
+  }
+  gst_structure_take_value(s, "framerate", &rates);
+  g_value_unset(&rate);
+}
+
+/// How many times each frame goes out at the rate of these caps.
+guint times_of(const GstVideoInfo& info, const fc_model_info& model) {
+  const guint64 times =
+      gst_util_uint64_scale(static_cast<guint64>(GST_VIDEO_INFO_FPS_N(&info)), model.fps_d,
+                            static_cast<guint64>(GST_VIDEO_INFO_FPS_D(&info)) * model.fps_n);
+  return static_cast<guint>(MAX(times, 1));
+}
+
 void post_negotiation_error(GstBaseSrc* base) {
   GstPad* pad = GST_BASE_SRC_PAD(base);
   GstCaps* ours = gst_pad_query_caps(pad, nullptr);
@@ -84,10 +108,10 @@ GstCaps* caps_of(const fc_model_info& model) {
   GstCaps* caps = gst_caps_new_empty();
   for (const OutputFormat& output : kFormats) {
     GstStructure* s =
-        gst_structure_new("video/x-raw", "format", G_TYPE_STRING, output.format, "framerate",
-                          GST_TYPE_FRACTION, static_cast<int>(model.fps_n), static_cast<int>(model.fps_d),
-                          "pixel-aspect-ratio", GST_TYPE_FRACTION, 1, 1, "interlace-mode", G_TYPE_STRING,
-                          "progressive", "colorimetry", G_TYPE_STRING, output.colorimetry, nullptr);
+        gst_structure_new("video/x-raw", "format", G_TYPE_STRING, output.format, "pixel-aspect-ratio",
+                          GST_TYPE_FRACTION, 1, 1, "interlace-mode", G_TYPE_STRING, "progressive",
+                          "colorimetry", G_TYPE_STRING, output.colorimetry, nullptr);
+    set_rates(s, model);
     set_side(s, "width", model.width, model.least.width, model.most.width, model.step.width);
     set_side(s, "height", model.height, model.least.height, model.most.height, model.step.height);
     if (output.chroma_site != nullptr) {
@@ -149,18 +173,21 @@ GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter) {
   return filtered;
 }
 
-/// The first format is the best that both sides know. Of several sizes the native one, or the nearest to it;
-/// where one side is given, the other keeps the native shape.
+/// The first format is the best that both sides know. Of several sizes and rates the native one, or the
+/// nearest to it; where one side is given, the other keeps the native shape.
 GstCaps* fixate(GstBaseSrc* base, GstCaps* caps) {
   SourceState& state = *FLOWCACHE_SRC(base)->state;
-  int width = 0, height = 0;
+  int width = 0, height = 0, fps_n = 0, fps_d = 1;
   {
     std::lock_guard lock(state.mutex);
     width = static_cast<int>(state.model.width);
     height = static_cast<int>(state.model.height);
+    fps_n = static_cast<int>(state.model.fps_n);
+    fps_d = static_cast<int>(state.model.fps_d);
   }
   caps = gst_caps_make_writable(gst_caps_truncate(caps));
   GstStructure* s = gst_caps_get_structure(caps, 0);
+  if (fps_n > 0) gst_structure_fixate_field_nearest_fraction(s, "framerate", fps_n, fps_d);
   int given = 0;
   if (width > 0 && gst_structure_get_int(s, "height", &given)) {
     gst_structure_fixate_field_nearest_int(s, "width", gst_util_uint64_scale_int(width, given, height));
@@ -197,6 +224,11 @@ gboolean set_caps(GstBaseSrc* base, GstCaps* caps) {
   }
   state.memory = memory_kind_of(caps);
   GST_INFO_OBJECT(base, "caps %" GST_PTR_FORMAT, caps);
+  {
+    std::lock_guard lock(state.mutex);
+    state.timeline.set_parts(times_of(state.info, state.model));
+    state.progress.parts = state.timeline.parts();
+  }
   begin_with(state, static_cast<uint32_t>(GST_VIDEO_INFO_WIDTH(&state.info)),
              static_cast<uint32_t>(GST_VIDEO_INFO_HEIGHT(&state.info)));
   return TRUE;

@@ -24,18 +24,20 @@ bool answer_duration(GstBaseSrc* base, SourceState& state, GstQuery* query) {
   gst_query_parse_duration(query, &format, nullptr);
   std::lock_guard lock(state.mutex);
   Progress done = state.progress;
-  if (!gst_base_src_is_live(base)) done = {.most_buffers = done.most_buffers};
+  if (!gst_base_src_is_live(base)) done = {.most_buffers = done.most_buffers, .parts = done.parts};
   guint64 left = done.most_buffers == G_MAXUINT64 ? G_MAXUINT64
                                                   : done.most_buffers - MIN(done.buffers, done.most_buffers);
   if (state.end_frame != G_MAXUINT64)
-    left = MIN(left, state.end_frame - MIN(done.content_frame, state.end_frame));
+    left = MIN(left,
+               (state.end_frame - MIN(done.content_frame, state.end_frame)) * done.parts + done.parts_left);
   if (left == G_MAXUINT64 || state.model.fps_n == 0) return false;
   if (format == GST_FORMAT_DEFAULT) {
     gst_query_set_duration(query, format, static_cast<gint64>(done.buffers + left));
     return true;
   }
   if (format != GST_FORMAT_TIME) return false;
-  const GstClockTime rest = gst_util_uint64_scale(left, GST_SECOND * state.model.fps_d, state.model.fps_n);
+  const GstClockTime rest =
+      gst_util_uint64_scale(left, GST_SECOND * state.model.fps_d, guint64{state.model.fps_n} * done.parts);
   gst_query_set_duration(query, format, static_cast<gint64>(done.elapsed + rest));
   return true;
 }

@@ -216,6 +216,12 @@ Every source of text that GStreamer has will do: `subparse` for files, `matroska
 `flowcache:?NAME=VALUE&…`: properties of this element, and num-buffers, percent-encoded. The element answers with those that are
 not at their default, and the stream's id depends on it.
 
+## Size and rate
+
+The source pad gives every size that the model draws (`flowcache inspect` lists them) and the model's frame rate, or a whole
+multiple of it up to 120 frames a second: each frame then goes out as often, and `num-buffers` counts buffers. For other rates
+put `videorate` behind the element.
+
 ## On buffers
 
 * `FlowCacheMeta` (a custom meta): `chunk`, `frame`, `frames`, `steps-computed`, `steps-reused`, `cache-threshold`, `kv-bytes`,

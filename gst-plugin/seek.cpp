@@ -14,8 +14,9 @@ void go_to_frame(GstFlowCacheSrc* source, guint64 frame) {
     std::lock_guard lock(state.mutex);
     next = state.progress.content_frame;
     state.progress.content_frame = frame;
+    state.progress.parts_left = 0;
   }
-  const bool ahead = frame >= next && state.timeline.slot() == next;
+  const bool ahead = frame >= next && state.timeline.next_slot() == next;
   state.timeline.go_to(frame);
   state.first_frame = frame;
   state.last = {};

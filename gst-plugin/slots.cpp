@@ -119,7 +119,7 @@ GstClockTime stream_time(const SourceState& state) {
 
 void follow_grid(Turn& turn) {
   SourceState& state = turn.state;
-  turn.worker->set_due(state.timeline.stamp());
+  turn.worker->set_due(state.timeline.stamp_of(state.timeline.next_slot()));
   bool ends = false;
   {
     std::lock_guard lock(state.mutex);
@@ -208,6 +208,7 @@ void start_over(Turn& turn) {
   turn.worker->set_due(kNoTime);
   std::lock_guard lock(state.mutex);
   state.progress.content_frame = 0;
+  state.progress.parts_left = 0;
   state.progress.elapsed = 0;
 }
 

@@ -36,6 +36,8 @@ struct Progress {
   guint64 content_frame = 0;           ///< index in the video of that frame
   guint64 buffers = 0;                 ///< pushed
   guint64 most_buffers = G_MAXUINT64;  ///< that will be: num-buffers at the start
+  guint parts = 1;                     ///< buffers of a frame
+  guint parts_left = 0;                ///< of the frame before
 };
 
 /// Lock order: GstBaseSrc's live and stream locks, then `mutex`, then the locks inside worker, waiter and

@@ -20,7 +20,14 @@ Wait wait_for_frame(Turn& turn) {
       turn, [&] { return turn.frames_waiting(); }, deadline);
 }
 
-/// The frame for the current slot. Blocks until there is one, or until the underrun policy finds another way.
+/// What goes out next.
+struct Shown {
+  Frame frame;            ///< without a chunk: black
+  bool again = false;     ///< another part of the slot that the buffer before was in
+  bool repeated = false;  ///< an older frame or black, as none came in time for this slot
+};
+
+/// The frame for a new slot. Blocks until there is one, or until the underrun policy finds another way.
 GstFlowReturn next_frame(Turn& turn, Frame* frame, bool* repeated) {
   SourceState& state = turn.state;
   while (true) {
@@ -69,8 +76,8 @@ void stamp(SourceState& state, GstBuffer* buffer, bool repeated) {
   GST_BUFFER_PTS(buffer) = state.timeline.stamp();
   GST_BUFFER_DTS(buffer) = GST_CLOCK_TIME_NONE;
   GST_BUFFER_DURATION(buffer) = state.timeline.duration();
-  GST_BUFFER_OFFSET(buffer) = state.timeline.slot();
-  GST_BUFFER_OFFSET_END(buffer) = state.timeline.slot() + 1;
+  GST_BUFFER_OFFSET(buffer) = state.timeline.number();
+  GST_BUFFER_OFFSET_END(buffer) = state.timeline.number() + 1;
   if (repeated) GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_GAP);
   if (state.discont) GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_DISCONT);
   state.discont = false;
@@ -129,12 +136,15 @@ bool script_is_over(const Turn& turn, const Frame& frame) {
 }
 
 /// What has to be known and said about a frame that goes out now.
-void account_for(Turn& turn, const Frame& frame, bool repeated) {
+void account_for(Turn& turn, const Shown& shown) {
+  const auto& [frame, again, repeated] = shown;
   SourceState& state = turn.state;
   const GstClockTime stamp = state.timeline.stamp();
-  state.statistics.frame_pushed(g_get_monotonic_time(), repeated && frame.chunk);
+  state.statistics.frame_pushed(g_get_monotonic_time(), repeated && frame.chunk && !again);
   if (!frame.chunk) {
     state.black = true;
+  } else if (again) {
+    // All is said.
   } else if (repeated &&
              !std::exchange(state.repeating, true)) {  // one message for all that follow each other
     post_underrun(GST_ELEMENT(turn.source), stamp, state.timeline.frame_duration(), jitter_budget(state),
@@ -145,25 +155,41 @@ void account_for(Turn& turn, const Frame& frame, bool repeated) {
     report_chunk(turn, frame);
   }
   report_statistics(turn);
-  GST_LOG_OBJECT(turn.source, "frame %" G_GUINT64_FORMAT " at %" GST_TIME_FORMAT "%s", state.timeline.slot(),
-                 GST_TIME_ARGS(stamp), repeated ? ", repeated" : "");
+  GST_LOG_OBJECT(turn.source, "frame %" G_GUINT64_FORMAT " at %" GST_TIME_FORMAT "%s",
+                 state.timeline.number(), GST_TIME_ARGS(stamp), repeated ? ", repeated" : "");
 }
 
-/// On to the next slot, and if this one had a frame of its own, to the next frame.
-void advance(Turn& turn, const Frame& frame, bool repeated) {
+/// On to the next part, and from a frame of its own to the next frame.
+void advance(Turn& turn, const Shown& shown) {
+  const auto& [frame, again, repeated] = shown;
   SourceState& state = turn.state;
   state.timeline.advance();
-  if (repeated) {
+  if (repeated && !again) {
     follow_grid(turn);
-  } else {
-    turn.worker->advance(frame, state.timeline.stamp());
+  } else if (!again) {
+    turn.worker->advance(frame, state.timeline.stamp_of(state.timeline.next_slot()));
     state.last = frame;
     state.black = false;
   }
+  const guint part = state.timeline.part();
   std::lock_guard lock(state.mutex);
   state.progress.elapsed = stream_time(state);
   if (frame.chunk) state.progress.content_frame = number_of(frame) + 1;
+  state.progress.parts_left = part == 0 ? 0 : state.timeline.parts() - part;
   ++state.progress.buffers;
+}
+
+/// Chooses a frame for the current part. Blocks until there is one.
+GstFlowReturn choose(Turn& turn, Shown* shown) {
+  const SourceState& state = turn.state;
+  if (state.timeline.part() > 0) {
+    *shown = {.frame = state.last, .again = true, .repeated = state.repeating || !state.last.chunk};
+    return GST_FLOW_OK;
+  }
+  *shown = {};
+  const GstFlowReturn flow = next_frame(turn, &shown->frame, &shown->repeated);
+  if (flow != GST_FLOW_OK) return flow;
+  return shown->frame.chunk && script_is_over(turn, shown->frame) ? GST_FLOW_EOS : GST_FLOW_OK;
 }
 
 GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
@@ -176,28 +202,30 @@ GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
 
   // A black frame needs a time grid already, and another one nothing to wait for.
   if (shows_black(turn) && !turn.frames_waiting() && !anchor(turn)) return GST_FLOW_FLUSHING;
-  Frame frame;
-  bool repeated = false;
-  GstFlowReturn flow = next_frame(turn, &frame, &repeated);
+  Shown shown;
+  GstFlowReturn flow = choose(turn, &shown);
   if (flow != GST_FLOW_OK) return flow;
-  if (frame.chunk && script_is_over(turn, frame)) return GST_FLOW_EOS;
   if (!anchor(turn)) return GST_FLOW_FLUSHING;
-  flow = make_buffer(turn, frame, buffer);
+  flow = make_buffer(turn, shown.frame, buffer);
   if (flow != GST_FLOW_OK) return flow;
   Late late = Late::No;
   do {
     late = wait_for_slot(turn) ? catch_up(turn) : Late::Flushing;
-  } while (late == Late::GridMoved);
+  } while (late == Late::GridMoved && !shown.again);
   if (late == Late::Flushing) {
     gst_clear_buffer(buffer);
     return GST_FLOW_FLUSHING;
   }
-  stamp(state, *buffer, repeated);
-  if (frame.chunk) annotate(*buffer, frame);
-  if (frame.chunk && turn.setting(&Settings::sei)) add_sei(*buffer, frame);
+  if (late == Late::GridMoved) {  // the slot that this was one more part of is over
+    gst_clear_buffer(buffer);
+    return create_frame(source, buffer);
+  }
+  stamp(state, *buffer, shown.repeated);
+  if (shown.frame.chunk) annotate(*buffer, shown.frame);
+  if (shown.frame.chunk && turn.setting(&Settings::sei)) add_sei(*buffer, shown.frame);
   if (const auto due = wall_time_of_slot(turn)) add_wall_time(*buffer, *due);
-  account_for(turn, frame, repeated);
-  advance(turn, frame, repeated);
+  account_for(turn, shown);
+  advance(turn, shown);
   return GST_FLOW_OK;
 }
 

@@ -30,8 +30,27 @@ void Timeline::anchor(GstClockTime running_time) {
   anchor_slot_ = slot_;
 }
 
+void Timeline::unanchor() {
+  end_slot();
+  origin_ = GST_CLOCK_TIME_NONE;
+}
+
+void Timeline::set_parts(guint parts) {
+  if (parts != parts_) end_slot();
+  parts_ = parts;
+}
+
+void Timeline::end_slot() {
+  slot_ = next_slot();
+  part_ = 0;
+}
+
+void Timeline::advance() {
+  if (++part_ == parts_) end_slot();
+}
+
 void Timeline::go_to(guint64 slot) {
-  slot_ = 0;
+  slot_ = part_ = 0;
   anchor(0);
   slot_ = slot;
 }
@@ -45,20 +64,26 @@ guint64 Timeline::slot_at(GstClockTime stamp) const {
   return stamp <= ahead ? 0 : gst_util_uint64_scale(stamp - ahead, fps_n_, GST_SECOND * fps_d_);
 }
 
-GstClockTime Timeline::time_of(guint64 slot) const {
-  const GstClockTime since = gst_util_uint64_scale(slot - anchor_slot_, GST_SECOND * fps_d_, fps_n_);
+GstClockTime Timeline::time_of(guint64 slot, guint part) const {
+  const guint64 number = (slot - anchor_slot_) * parts_ + part;
+  const GstClockTime since =
+      gst_util_uint64_scale(number, GST_SECOND * fps_d_, static_cast<guint64>(fps_n_) * parts_);
   return (anchored() ? origin_ : 0) + since;
 }
 
 guint64 Timeline::skip_to(GstClockTime running_time) {
   if (!anchored() || running_time <= pts()) return 0;
-  const guint64 before = slot_;
-  slot_ = anchor_slot_ + gst_util_uint64_scale_ceil(running_time - origin_, fps_n_, GST_SECOND * fps_d_);
-  return slot_ - before;
+  end_slot();
+  const guint64 next = slot_;
+  slot_ = std::max(
+      next, anchor_slot_ + gst_util_uint64_scale_ceil(running_time - origin_, fps_n_, GST_SECOND * fps_d_));
+  return slot_ - next;
 }
 
 void Timeline::shift_to(GstClockTime running_time) {
-  if (anchored() && running_time > pts()) anchor(running_time);
+  if (!anchored() || running_time <= pts()) return;
+  end_slot();
+  anchor(running_time);
 }
 
 }  // namespace flowcache::gst

@@ -115,7 +115,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Refusal{"video/x-raw,width=640", "width: the model gives 64, downstream accepts 640"},
         Refusal{"video/x-raw,height=1080", "height: the model gives 48, downstream accepts 1080"},
-        Refusal{"video/x-raw,framerate=30/1", "framerate: the model gives 16/1, downstream accepts 30/1"},
+        Refusal{"video/x-raw,framerate=30/1",
+                "framerate: the model gives 16/1 or a whole multiple, up to 112/1, downstream accepts 30/1"},
         Refusal{"video/x-raw,format=YUY2", "format: the model gives"},
         Refusal{"video/x-raw,interlace-mode=interleaved", "interlace-mode: the model gives progressive"},
         Refusal{"video/x-raw,pixel-aspect-ratio=2/1", "pixel-aspect-ratio: the model gives 1/1"},

@@ -68,7 +68,7 @@ TEST(Timeline, GridIsExactForever) {
   t.anchor(7);
   for (int i = 0; i < 30000; ++i) t.advance();
   EXPECT_EQ(t.pts(), 7 + 1001 * GST_SECOND);  // 30000 frames of 1001/30000 s
-  EXPECT_EQ(t.slot(), 30000u);
+  EXPECT_EQ(t.number(), 30000u);
 }
 
 TEST(Timeline, DurationsLeaveNoGap) {
@@ -89,7 +89,7 @@ TEST(Timeline, SkipLandsOnTheGridNotBeforeNow) {
   t.advance();
   EXPECT_EQ(t.skip_to(1000 + kFrame), 0u);          // in time
   EXPECT_EQ(t.skip_to(1000 + 3 * kFrame + 1), 3u);  // slots 1, 2 and 3 are gone
-  EXPECT_EQ(t.slot(), 4u);
+  EXPECT_EQ(t.number(), 4u);
   EXPECT_EQ(t.pts(), 1000 + 4 * kFrame);
 }
 
