@@ -3,7 +3,7 @@
  * SECTION:element-flowcachesei
  * @title: flowcachesei
  *
- * Puts what flowcachesrc says about its frames into H.264, as SEI messages that players skip.
+ * Puts what flowcachesrc says about its frames into H.264, H.265 or AV1, as messages that players skip.
  *
  * ## Example launch line
  * |[
@@ -18,12 +18,12 @@
 
 #include <exception>
 
-#include "h264_sei.h"
 #include "log.h"
+#include "user_data.h"
 
 struct _GstFlowCacheSei {
   GstBaseTransform parent;
-  guint length_bytes;  // streaming thread only; 0: start codes
+  flowcache::gst::UnitFormat format;  // streaming thread only
 };
 
 G_DEFINE_FINAL_TYPE(GstFlowCacheSei, gst_flow_cache_sei, GST_TYPE_BASE_TRANSFORM)
@@ -32,40 +32,49 @@ namespace flowcache::gst {
 namespace {
 
 constexpr const char* kCaps =
-    "video/x-h264, stream-format = (string) { byte-stream, avc, avc3 }, alignment = (string) au";
+    "video/x-h264, stream-format = (string) { byte-stream, avc, avc3 }, alignment = (string) au; "
+    "video/x-h265, stream-format = (string) { byte-stream, hvc1, hev1 }, alignment = (string) au; "
+    "video/x-av1, stream-format = (string) obu-stream, alignment = (string) { tu, frame }";
 GstStaticPadTemplate kSink =
     GST_STATIC_PAD_TEMPLATE("sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS(kCaps));
 GstStaticPadTemplate kSource =
     GST_STATIC_PAD_TEMPLATE("src", GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS(kCaps));
 
-gboolean sei_set_caps(GstBaseTransform* transform, GstCaps* in, GstCaps*) {
-  const GstStructure* s = gst_caps_get_structure(in, 0);
-  guint length_bytes = 0;
-  if (g_strcmp0(gst_structure_get_string(s, "stream-format"), "byte-stream") != 0) {
-    length_bytes = 4;
-    const GValue* codec_data = gst_structure_get_value(s, "codec_data");
-    GstMapInfo map;
-    if (codec_data != nullptr && gst_buffer_map(gst_value_get_buffer(codec_data), &map, GST_MAP_READ)) {
-      if (map.size > 4) length_bytes = (map.data[4] & 3u) + 1;  // lengthSizeMinusOne of ISO/IEC 14496-15
-      gst_buffer_unmap(gst_value_get_buffer(codec_data), &map);
-    }
+/// lengthSizeMinusOne of ISO/IEC 14496-15 is in the last bits of this byte of a decoder's configuration.
+constexpr size_t kAvcLengthSize = 4, kHevcLengthSize = 21;
+
+UnitFormat format_of(const GstStructure* s) {
+  UnitFormat format;
+  if (gst_structure_has_name(s, "video/x-av1")) return {Codec::Av1, 0};
+  format.codec = gst_structure_has_name(s, "video/x-h265") ? Codec::H265 : Codec::H264;
+  if (g_strcmp0(gst_structure_get_string(s, "stream-format"), "byte-stream") == 0) return format;
+  format.length_bytes = 4;
+  const size_t at = format.codec == Codec::H265 ? kHevcLengthSize : kAvcLengthSize;
+  const GValue* codec_data = gst_structure_get_value(s, "codec_data");
+  GstMapInfo map;
+  if (codec_data != nullptr && gst_buffer_map(gst_value_get_buffer(codec_data), &map, GST_MAP_READ)) {
+    if (map.size > at) format.length_bytes = (map.data[at] & 3u) + 1;
+    gst_buffer_unmap(gst_value_get_buffer(codec_data), &map);
   }
-  FLOWCACHE_SEI(transform)->length_bytes = length_bytes;
+  return format;
+}
+
+gboolean sei_set_caps(GstBaseTransform* transform, GstCaps* in, GstCaps*) {
+  FLOWCACHE_SEI(transform)->format = format_of(gst_caps_get_structure(in, 0));
   return TRUE;
 }
 
-/// Those of the buffer's messages that are not in its bytes yet, as NAL units. slice: where its first slice
-/// begins.
-std::vector<uint8_t> messages_of(GstBuffer* buffer, std::span<const uint8_t> bytes, size_t slice,
-                                 NalFormat format) {
+/// Those of the buffer's messages that are not in its bytes yet, as units. place: where they belong.
+std::vector<uint8_t> messages_of(GstBuffer* buffer, std::span<const uint8_t> bytes, size_t place,
+                                 UnitFormat format) {
   std::vector<uint8_t> all;
   gpointer state = nullptr;
   while (GstMeta* meta = gst_buffer_iterate_meta_filtered(
              buffer, &state, GST_VIDEO_SEI_USER_DATA_UNREGISTERED_META_API_TYPE)) {
     const auto* sei = reinterpret_cast<GstVideoSEIUserDataUnregisteredMeta*>(meta);
     const std::span<const uint8_t> uuid(sei->uuid, 16), data(sei->data, sei->size);
-    if (has_user_data(bytes.first(slice), uuid, data)) continue;
-    const std::vector<uint8_t> one = sei_user_data(uuid, data, format);
+    if (has_user_data(bytes.first(place), uuid, data, format)) continue;
+    const std::vector<uint8_t> one = user_data_unit(uuid, data, format);
     all.insert(all.end(), one.begin(), one.end());
   }
   return all;
@@ -78,33 +87,33 @@ gboolean drop_if_sei(GstBuffer*, GstMeta** meta, gpointer) {
 
 /// A buffer with its messages in the bytes and no longer beside them: a parser behind it finds them there,
 /// and another inserter has nothing to insert. Null if there are none, or there is no place for them.
-GstBuffer* with_messages(GstBuffer* in, NalFormat format) {
+GstBuffer* with_messages(GstBuffer* in, UnitFormat format) {
   GstMapInfo map;
   if (gst_buffer_get_n_meta(in, GST_VIDEO_SEI_USER_DATA_UNREGISTERED_META_API_TYPE) == 0 ||
       !gst_buffer_map(in, &map, GST_MAP_READ))
     return nullptr;
   const std::span<const uint8_t> bytes(map.data, map.size);
-  const auto slice = first_slice(bytes, format);
+  const auto place = place_of_user_data(bytes, format);
   const std::vector<uint8_t> messages =
-      slice ? messages_of(in, bytes, *slice, format) : std::vector<uint8_t>{};
+      place ? messages_of(in, bytes, *place, format) : std::vector<uint8_t>{};
   gst_buffer_unmap(in, &map);
-  if (!slice) return nullptr;
+  if (!place) return nullptr;
   GstBuffer* out = gst_buffer_new();
   gst_buffer_copy_into(out, in, GST_BUFFER_COPY_METADATA, 0, static_cast<gsize>(-1));
   gst_buffer_foreach_meta(out, drop_if_sei, nullptr);
-  if (*slice > 0) gst_buffer_copy_into(out, in, GST_BUFFER_COPY_MEMORY, 0, *slice);
+  if (*place > 0) gst_buffer_copy_into(out, in, GST_BUFFER_COPY_MEMORY, 0, *place);
   if (!messages.empty()) {
     auto* copy = static_cast<guint8*>(g_memdup2(messages.data(), messages.size()));
     gst_buffer_append_memory(out, gst_memory_new_wrapped(static_cast<GstMemoryFlags>(0), copy,
                                                          messages.size(), 0, messages.size(), copy, g_free));
   }
-  gst_buffer_copy_into(out, in, GST_BUFFER_COPY_MEMORY, *slice, static_cast<gsize>(-1));
+  gst_buffer_copy_into(out, in, GST_BUFFER_COPY_MEMORY, *place, static_cast<gsize>(-1));
   return out;
 }
 
 GstFlowReturn prepare_output_buffer(GstBaseTransform* transform, GstBuffer* in, GstBuffer** out) {
   try {
-    *out = with_messages(in, {FLOWCACHE_SEI(transform)->length_bytes});
+    *out = with_messages(in, FLOWCACHE_SEI(transform)->format);
   } catch (const std::exception& defect) {
     GST_ELEMENT_ERROR(transform, LIBRARY, FAILED, ("flowcachesei failed: %s", defect.what()), (nullptr));
     return GST_FLOW_ERROR;
@@ -121,7 +130,7 @@ GstFlowReturn transform(GstBaseTransform*, GstBuffer*, GstBuffer*) {
 }  // namespace flowcache::gst
 
 static void gst_flow_cache_sei_init(GstFlowCacheSei* element) {
-  element->length_bytes = 0;
+  element->format = {};
 }
 
 static void gst_flow_cache_sei_class_init(GstFlowCacheSeiClass* klass) {
@@ -131,7 +140,7 @@ static void gst_flow_cache_sei_class_init(GstFlowCacheSeiClass* klass) {
   gst_element_class_add_static_pad_template(element_class, &element::kSource);
   gst_element_class_set_static_metadata(
       element_class, "FlowCache SEI inserter", "Codec/Parser/Video",
-      "Writes unregistered user data of buffers (flowcachesrc sei=true) into H.264 as SEI messages",
+      "Writes unregistered user data of buffers (flowcachesrc sei=true) into H.264, H.265 and AV1",
       "The gst-flowcache project");
   GstBaseTransformClass* transform_class = GST_BASE_TRANSFORM_CLASS(klass);
   transform_class->set_caps = GST_DEBUG_FUNCPTR(element::sei_set_caps);

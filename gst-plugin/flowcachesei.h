@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The element flowcachesei: behind an H.264 encoder it writes each buffer's
+// The element flowcachesei: behind an encoder of H.264, H.265 or AV1 it writes each buffer's
 // GstVideoSEIUserDataUnregisteredMeta into the bitstream, which the encoders of GStreamer 1.22 do not.
 #pragma once
 

@@ -247,7 +247,7 @@ void install_stream_properties(GObjectClass* k) {
       k, PROP_SEI,
       g_param_spec_boolean(
           "sei", "SEI",
-          "Add what FlowCacheMeta says as unregistered user data, for H.264; put flowcachesei behind an "
+          "Add what FlowCacheMeta says as unregistered user data; put flowcachesei behind an "
           "encoder that does not write it into the bitstream (x264enc does not)",
           FALSE, kPlaying));
 }

@@ -229,8 +229,9 @@ put `videorate` behind the element.
 * `GstReferenceTimestampMeta` of caps `timestamp/x-flowcache-intent`: the running time at which the chunk was begun; live, also
   of caps `timestamp/x-unix`: nanoseconds since 1970 at which the frame is due.
 * With `sei=true` a GstVideoSEIUserDataUnregisteredMeta of UUID 5f3a9c1e-86d2-4b07-9c4f-f10ccac8e5e1: the fields of
-  `FlowCacheMeta` as JSON. `x264enc ! flowcachesei ! h264parse` carries it into the bitstream. For H.265 and H.266
-  GStreamer's own inserters take the same meta, from 1.30 on: `h265seiinserter`, `h266seiinserter`. Nothing carries it into AV1.
+  `FlowCacheMeta` as JSON. `x264enc ! flowcachesei ! h264parse` carries it into the bitstream as an SEI message;
+  `x265enc ! flowcachesei ! h265parse` likewise; `av1enc ! flowcachesei` as a metadata OBU of type 6. GStreamer's own inserters
+  take the same meta, from 1.30 on: `h265seiinserter`, `h266seiinserter`.
 
 ## Upstream events
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "h264_sei.h"
-
 #include <algorithm>
+
+#include "user_data.h"
 
 namespace flowcache::gst {
 namespace {
 
-constexpr uint8_t kSeiNal = 6, kUserDataUnregistered = 5;
+constexpr uint8_t kUserDataUnregistered = 5;
 
 /// Three bytes that look like a start code must not appear inside a NAL unit.
 void append_escaped(std::vector<uint8_t>& nal, std::span<const uint8_t> payload) {
@@ -21,26 +21,32 @@ void append_escaped(std::vector<uint8_t>& nal, std::span<const uint8_t> payload)
   }
 }
 
-bool is_slice(uint8_t nal_header) {
-  const uint8_t type = nal_header & 0x1f;
-  return type >= 1 && type <= 5;
+/// nal_unit_type 6 of H.264, 39 (PREFIX_SEI_NUT) of H.265.
+std::vector<uint8_t> sei_header(Codec codec) {
+  return codec == Codec::H264 ? std::vector<uint8_t>{6} : std::vector<uint8_t>{39 << 1, 1};
 }
 
-std::optional<size_t> first_slice_after_start_code(std::span<const uint8_t> unit) {
+bool is_slice(uint8_t nal_header, Codec codec) {
+  const uint8_t type = codec == Codec::H264 ? nal_header & 0x1f : nal_header >> 1 & 0x3f;
+  return codec == Codec::H264 ? type >= 1 && type <= 5 : type < 32;
+}
+
+std::optional<size_t> first_slice_after_start_code(std::span<const uint8_t> unit, Codec codec) {
   for (size_t i = 0; i + 3 < unit.size(); ++i) {
     if (unit[i] != 0 || unit[i + 1] != 0 || unit[i + 2] != 1) continue;
-    if (is_slice(unit[i + 3])) return i > 0 && unit[i - 1] == 0 ? i - 1 : i;
+    if (is_slice(unit[i + 3], codec)) return i > 0 && unit[i - 1] == 0 ? i - 1 : i;
     i += 2;
   }
   return std::nullopt;
 }
 
-std::optional<size_t> first_slice_after_length(std::span<const uint8_t> unit, uint32_t length_bytes) {
+std::optional<size_t> first_slice_after_length(std::span<const uint8_t> unit, uint32_t length_bytes,
+                                               Codec codec) {
   for (size_t at = 0; at + length_bytes < unit.size();) {
     size_t length = 0;
     for (uint32_t i = 0; i < length_bytes; ++i) length = length << 8 | unit[at + i];
     if (length == 0 || length > unit.size() - at - length_bytes) return std::nullopt;
-    if (is_slice(unit[at + length_bytes])) return at;
+    if (is_slice(unit[at + length_bytes], codec)) return at;
     at += length_bytes + length;
   }
   return std::nullopt;
@@ -52,18 +58,24 @@ std::vector<uint8_t> joined(std::span<const uint8_t> uuid, std::span<const uint8
   return all;
 }
 
+bool contains(std::span<const uint8_t> bytes, std::span<const uint8_t> part) {
+  return std::search(bytes.begin(), bytes.end(), part.begin(), part.end()) != bytes.end();
+}
+
 }  // namespace
 
 bool has_user_data(std::span<const uint8_t> bytes, std::span<const uint8_t> uuid,
-                   std::span<const uint8_t> data) {
+                   std::span<const uint8_t> data, UnitFormat format) {
+  if (format.codec == Codec::Av1) return contains(bytes, joined(uuid, data));
   // The byte in front of it, a size, is not 0, so that it is escaped the same way wherever it stands.
   std::vector<uint8_t> escaped;
   append_escaped(escaped, joined(uuid, data));
-  return std::search(bytes.begin(), bytes.end(), escaped.begin(), escaped.end()) != bytes.end();
+  return contains(bytes, escaped);
 }
 
-std::vector<uint8_t> sei_user_data(std::span<const uint8_t> uuid, std::span<const uint8_t> data,
-                                   NalFormat format) {
+std::vector<uint8_t> user_data_unit(std::span<const uint8_t> uuid, std::span<const uint8_t> data,
+                                    UnitFormat format) {
+  if (format.codec == Codec::Av1) return av1::metadata_unit(joined(uuid, data));
   std::vector<uint8_t> message = {kUserDataUnregistered};
   size_t size = uuid.size() + data.size();
   for (; size >= 255; size -= 255) message.push_back(255);
@@ -72,7 +84,7 @@ std::vector<uint8_t> sei_user_data(std::span<const uint8_t> uuid, std::span<cons
   message.insert(message.end(), data.begin(), data.end());
   message.push_back(0x80);  // the stop bit
 
-  std::vector<uint8_t> nal = {kSeiNal};
+  std::vector<uint8_t> nal = sei_header(format.codec);
   append_escaped(nal, message);
   std::vector<uint8_t> prefix = {0, 0, 0, 1};
   if (format.length_bytes > 0) {
@@ -84,9 +96,10 @@ std::vector<uint8_t> sei_user_data(std::span<const uint8_t> uuid, std::span<cons
   return nal;
 }
 
-std::optional<size_t> first_slice(std::span<const uint8_t> access_unit, NalFormat format) {
-  return format.length_bytes == 0 ? first_slice_after_start_code(access_unit)
-                                  : first_slice_after_length(access_unit, format.length_bytes);
+std::optional<size_t> place_of_user_data(std::span<const uint8_t> picture, UnitFormat format) {
+  if (format.codec == Codec::Av1) return av1::first_frame(picture);
+  return format.length_bytes == 0 ? first_slice_after_start_code(picture, format.codec)
+                                  : first_slice_after_length(picture, format.length_bytes, format.codec);
 }
 
 }  // namespace flowcache::gst
