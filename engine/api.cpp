@@ -7,12 +7,13 @@
 #include <mutex>
 
 #include "api_guard.h"
+#include "base/output_place.h"
 #include "cache/registry.h"
 #include "color_convert.h"
+#include "families/family.h"
+#include "families/preflight.h"
 #include "flowcache.h"
-#include "output_place.h"
 #include "package/model.h"
-#include "package/preflight.h"
 #include "stream/calibrate.h"
 #include "stream/device.h"
 #include "stream/stream.h"
@@ -156,7 +157,7 @@ flowcache::StreamConfig stream_config(const fc_stream_config* config) {
     throw Error(FC_ERROR_ARGUMENT, "clean_context=" + std::to_string(c.clean_context) + " is outside 0..2");
   options.clean_context = static_cast<int>(c.clean_context) - 1;
   options.guidance = guidance_of(c.guidance_scale);
-  options.prefix = prefix_of(c);
+  options.initial_frames = prefix_of(c);
   return options;
 }
 
@@ -166,7 +167,7 @@ extern "C" {
 
 fc_status fc_model_describe(const char* model, fc_model_info* info) {
   return guarded(
-      [&] { flowcache::write_struct(info, describe(flowcache::read_package(model_folder(model))), "info"); });
+      [&] { flowcache::write_struct(info, describe(flowcache::read_model(model_folder(model))), "info"); });
 }
 
 fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function progress, void* user,

@@ -10,10 +10,10 @@
 #include <string>
 #include <string_view>
 
-#include "error.h"
-#include "headroom.h"
-#include "log.h"
-#include "process_end.h"
+#include "base/error.h"
+#include "base/headroom.h"
+#include "base/log.h"
+#include "base/process_end.h"
 
 namespace flowcache {
 

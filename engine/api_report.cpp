@@ -4,9 +4,10 @@
 #include <algorithm>
 
 #include "api_guard.h"
-#include "networks/factory.h"
+#include "families/factory.h"
+#include "families/family.h"
+#include "families/preflight.h"
 #include "package/files.h"
-#include "package/preflight.h"
 #include "stream/device.h"
 
 namespace flowcache {
@@ -16,10 +17,10 @@ using nlohmann::json;
 
 ModelPackage read(const char* model) {
   const std::string given = text(model);
-  if (!given.empty()) return read_package(given);
+  if (!given.empty()) return read_model(given);
   const char* shipped = fc_default_model();
   if (!shipped) throw Error(FC_ERROR_NOT_FOUND, "the model that ships was not found: pass a folder");
-  return read_package(shipped);
+  return read_model(shipped);
 }
 
 json files(const ModelPackage& package) {

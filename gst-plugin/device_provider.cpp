@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "engine_library.h"
-#include "error.h"
 #include "log.h"
 #include "package/card.h"
 #include "package/sizes.h"

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "cuda_driver.h"
 #include "cuda_kernels.h"
-#include "error.h"
 
 namespace flowcache {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <dlfcn.h>
 
-#include "error.h"
+#include "base/error.h"
 
 namespace flowcache {
 namespace {

@@ -6,7 +6,7 @@
 #include <sstream>
 #include <vector>
 
-#include "error.h"
+#include "base/error.h"
 #include "relative_l1.h"
 #include "simd/rows.h"
 

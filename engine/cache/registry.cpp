@@ -6,7 +6,8 @@
 #include <set>
 #include <sstream>
 
-#include "error.h"
+#include "base/error.h"
+#include "base/words.h"
 
 namespace flowcache {
 
@@ -52,12 +53,6 @@ std::string join(const Range& range, Name name) {
   std::string all;
   for (const auto& one : range) all += (all.empty() ? "" : ", ") + std::string(name(one));
   return all;
-}
-
-std::string number(double value) {
-  std::ostringstream text;
-  text << value;
-  return text.str();
 }
 
 std::string range_of(const OptionSpec& option) {

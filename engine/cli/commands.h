@@ -8,8 +8,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/output_place.h"
+#include "base/words.h"
 #include "flowcache.h"
-#include "output_place.h"
 
 namespace flowcache::cli {
 
@@ -37,13 +38,6 @@ inline std::string instructions_of(const fc_cpu_info& cpu) {
 inline void check_output(const std::string& file, const std::string& remedy) {
   if (const std::string problem = output_problem(file); !problem.empty())
     throw std::runtime_error("cannot write " + file + ": " + problem + remedy);
-}
-
-// "12.3 MB"
-inline std::string megabytes(double bytes) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f MB", bytes / 1e6);
-  return text;
 }
 
 }  // namespace flowcache::cli

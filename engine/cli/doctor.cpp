@@ -8,8 +8,8 @@
 #include <fstream>
 #include <thread>
 
+#include "base/resources.h"
 #include "cli/commands.h"
-#include "resources.h"
 
 namespace flowcache::cli {
 

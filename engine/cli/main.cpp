@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <map>
 
+#include "base/sleep_at_barriers.h"
 #include "cli/commands.h"
-#include "sleep_at_barriers.h"
 
 namespace {
 

@@ -3,8 +3,8 @@
 
 #include <ATen/Parallel.h>
 
+#include "base/process_end.h"
 #include "number_type.h"
-#include "process_end.h"
 #include "thread_scratch.h"
 
 namespace flowcache {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <optional>
 
-#include "error.h"
+#include "base/error.h"
 #include "networks/lora_names.h"
 
 namespace flowcache {

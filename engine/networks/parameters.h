@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/process_end.h"
 #include "networks/matrix.h"
 #include "package/safetensors.h"
-#include "process_end.h"
 
 namespace flowcache {
 

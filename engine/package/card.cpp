@@ -7,7 +7,7 @@
 #include <sstream>
 #include <vector>
 
-#include "error.h"
+#include "base/error.h"
 #include "package/strict_json.h"
 
 namespace flowcache {

@@ -3,7 +3,7 @@
 #include <set>
 #include <sstream>
 
-#include "error.h"
+#include "base/error.h"
 #include "package/safetensors.h"
 
 namespace flowcache {

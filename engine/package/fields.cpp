@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <sstream>
 
-#include "error.h"
+#include "base/error.h"
 #include "package/strict_json.h"
 
 namespace flowcache {

@@ -11,7 +11,7 @@
 #include <set>
 #include <sstream>
 
-#include "error.h"
+#include "base/error.h"
 #include "package/fields.h"
 #include "package/strict_json.h"
 

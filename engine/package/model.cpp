@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "package/model.h"
 
-#include "error.h"
+#include "base/error.h"
 #include "package/card.h"
 #include "package/fields.h"
 #include "package/files.h"
@@ -34,7 +34,7 @@ Fields::Names with_files(Fields::Names names) {
 }
 
 // What model.json may say. Configs inside the sections are the networks' business.
-void check_names(const Fields& root) {
+void check_names(const Fields& root, const OwnFields& own) {
   root.only({"name", "family", "description", "license", "video", "transformer", "text", "decoder", "sampler",
              "cache", "sources", "clean_context", "prompts"});
   const Fields video = root.object("video");
@@ -44,9 +44,23 @@ void check_names(const Fields& root) {
   root.object("text").only(with_files({"kind", "config", "tokenizer", "max_length", "device", "precision",
                                        "unload", "special_tokens", "vocabulary", "synonyms"}));
   root.object("decoder").only(with_files({"kind", "config", "seam_fade_frames"}));
-  root.object("sampler").only({"kind", "steps", "lag", "shift", "guidance_scale", "denoising_step_list",
-                               "clean_context", "prediction", "timestep_scale", "timestep_shift",
-                               "warp_denoising_step", "shortcut", "overwrites_first_sample", "prefix_noise"});
+  Fields::Names sampler = {"kind",
+                           "steps",
+                           "lag",
+                           "shift",
+                           "guidance_scale",
+                           "denoising_step_list",
+                           "clean_context",
+                           "prediction",
+                           "timestep_scale",
+                           "timestep_shift",
+                           "warp_denoising_step",
+                           "overwrites_first_sample"};
+  if (own) {
+    const Fields::Names more = own(root.string("family", 31));
+    sampler.insert(sampler.end(), more.begin(), more.end());
+  }
+  root.object("sampler").only(sampler);
   root.object("cache", true).only({"reuse", "threshold", "kv", "history_chunks", "on_cut", "warmup", "live"});
 }
 
@@ -104,12 +118,12 @@ void check_cache(const Fields& cache) {
 
 }  // namespace
 
-ModelPackage read_package(const fs::path& given) {
+ModelPackage read_package(const fs::path& given, const OwnFields& own) {
   const bool random = given.string().starts_with(random_prefix);
   const fs::path file = model_json_of(random ? fs::path(given.string().substr(random_prefix.size())) : given);
   json document = read_model_json(file);
   const Fields root(document, file.string(), "");
-  check_names(root);
+  check_names(root, own);
   ModelPackage out;
   take(read_card(root), out);
   out.folder = file.parent_path();
@@ -133,7 +147,9 @@ ModelPackage read_package(const fs::path& given) {
 }
 
 PictureSize picture_size(const ModelPackage& package, int64_t width, int64_t height) {
-  const Pixels size = chosen_size(package.sizes, width, height);
+  if (width == 0 && height == 0)
+    return {{package.width, package.height}, package.latent_width, package.latent_height};
+  const Pixels size = checked_size(package.sizes, width, height);
   const int64_t across = package.width / package.latent_width, down = package.height / package.latent_height;
   return {size, size.width / across, size.height / down};
 }

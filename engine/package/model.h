@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -45,16 +46,19 @@ struct PictureSize {
   int64_t latent_width = 0, latent_height = 0;
 };
 
-// The size that was asked for. Errors: as chosen_size().
+// The size that was asked for; 0 and 0: the native one. Errors: as checked_size().
 PictureSize picture_size(const ModelPackage& package, int64_t width, int64_t height);
 
-// The same model with another native size: what it takes then. Errors: as chosen_size().
+// The same model with another native size: what it takes then. Errors: as checked_size().
 ModelPackage at_size(const ModelPackage& package, int64_t width, int64_t height);
+
+// The fields of "sampler" that a family has beside those of all.
+using OwnFields = std::function<std::vector<std::string>(const std::string& family)>;
 
 // Reads and validates folder/model.json (folder may also name the file). Opens no weights. "random:FOLDER" is
 // the same model with random weights, to exercise its shapes without a checkpoint. Errors: NOT_FOUND (no such
 // folder or no model.json: says what was looked for), MODEL (field, value, what is wanted).
-ModelPackage read_package(const std::filesystem::path& given);
+ModelPackage read_package(const std::filesystem::path& given, const OwnFields& own = {});
 
 // Size of a section's "file" or "files". FC_ERROR_NOT_FOUND names one that cannot be read.
 uint64_t section_bytes(const ModelPackage& package, const nlohmann::json& section);

@@ -12,7 +12,7 @@
 #include <memory>
 #include <optional>
 
-#include "error.h"
+#include "base/error.h"
 #include "package/strict_json.h"
 
 namespace flowcache {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "error.h"
+#include "base/error.h"
 #include "package/fields.h"
 
 namespace flowcache {
@@ -93,8 +93,7 @@ PictureSizes read_sizes(const Fields& root, const Pixels& native) {
   return out;
 }
 
-Pixels chosen_size(const PictureSizes& sizes, int64_t width, int64_t height) {
-  if (width == 0 && height == 0) return sizes.good.front();
+Pixels checked_size(const PictureSizes& sizes, int64_t width, int64_t height) {
   const Pixels wanted{width, height};
   const bool possible =
       within(wanted, sizes) && width % sizes.step.width == 0 && height % sizes.step.height == 0;

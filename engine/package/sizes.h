@@ -34,8 +34,7 @@ LatentScales latent_scales(const Fields& decoder);
 // of a token or do not lie around the native one.
 PictureSizes read_sizes(const Fields& root, const Pixels& native);
 
-// The size that was asked for; 0 and 0: the native one. FC_ERROR_ARGUMENT for one that the model does not
-// draw; the sentence has the nearest.
-Pixels chosen_size(const PictureSizes& sizes, int64_t width, int64_t height);
+// The size as it is. FC_ERROR_ARGUMENT for one that the model does not draw; the sentence has the nearest.
+Pixels checked_size(const PictureSizes& sizes, int64_t width, int64_t height);
 
 }  // namespace flowcache

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "samplers/magi_timesteps.h"
 
-#include "error.h"
+#include "base/error.h"
 
 namespace flowcache {
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <map>
 
-#include "error.h"
+#include "base/error.h"
 
 namespace flowcache {
 

@@ -12,9 +12,9 @@
 #include <thread>
 #include <vector>
 
-#include "error.h"
-#include "headroom.h"
-#include "log.h"
+#include "base/error.h"
+#include "base/headroom.h"
+#include "base/log.h"
 #include "stream/cpu_report.h"
 
 // In LibTorch where it was built with MKL. Returns what held for this thread; 0: the process's number.

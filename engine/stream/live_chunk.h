@@ -4,31 +4,27 @@
 
 #include <ATen/ATen.h>
 
-#include <array>
 #include <memory>
 #include <vector>
 
+#include "base/stopwatch.h"
 #include "cache/reuse/reuse_policy.h"
 #include "networks/transformer.h"
 #include "samplers/sampler.h"
-#include "stream/residuals.h"
-#include "stream/stopwatch.h"
+#include "stream/conditions.h"
+#include "stream/residual/kept.h"
 
 namespace flowcache {
-
-// Guidance branches: 0 conditional, 1 unconditional.
-constexpr int max_branches = 2;
 
 struct LiveChunk {
   int64_t index = 0;
   at::Tensor latent;  // [C, F, h, w] fp32
   int64_t noise_draws = 0;
   std::unique_ptr<SamplerState> sampler;
-  std::array<std::shared_ptr<const Condition>, max_branches> conditions;
+  ConditionPair conditions;
   uint64_t prompt_ticket = 0;
-  at::Tensor estimate;  // x0 as foretold at the step that the KV policy compares, [C, F, h, w]
-  std::array<at::Tensor, max_branches>
-      tail;  // newest tail residual, if the policy wants it beside its own kind
+  at::Tensor estimate;         // x0 as predicted at the step that the KV policy compares, [C, F, h, w]
+  PerBranch<at::Tensor> tail;  // newest tail residual, if the policy wants it beside its own kind
   double flops = 0;
   Stopwatch watch;                 // since it was ready for its first step
   bool is_cut = false;             // begins another prompt without a transition
@@ -37,8 +33,8 @@ struct LiveChunk {
 
   // The last computed residuals of the policy's kind, as many as it wants kept. Token residuals: of each
   // branch; attention outputs: of each branch and layer, in `attention`; the others: branch 0 only.
-  std::array<Residuals, max_branches> residuals;
-  std::array<std::vector<Residuals>, max_branches> attention;
+  PerBranch<Residuals> residuals;
+  PerBranch<std::vector<Residuals>> attention;
 
   void drop_residuals() {
     residuals = {};

@@ -3,12 +3,13 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include "base/error.h"
+#include "base/log.h"
+#include "base/resources.h"
 #include "cpu_isa.h"
-#include "error.h"
-#include "log.h"
-#include "networks/factory.h"
+#include "families/factory.h"
+#include "families/family.h"
 #include "package/files.h"
-#include "resources.h"
 #include "stream/cpu_report.h"
 #include "stream/device.h"
 
@@ -24,7 +25,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   const ArithmeticThreads arithmetic(threads);
   report("read", 0.0);
   auto model = std::make_shared<LoadedModel>();
-  model->package = read_package(options.model);
+  model->package = read_model(options.model);
   model->device = choose_device(options.device);
   const Precision precision = choose_precision(options.precision, model->device);
   if (precision.compute == at::kBFloat16 && bf16_is_emulated(model->device))

@@ -6,18 +6,18 @@
 #include <memory>
 #include <string>
 
+#include "families/preflight.h"
 #include "networks/decoders/decoder.h"
 #include "networks/text/text_encoder.h"
 #include "networks/transformer.h"
 #include "package/model.h"
-#include "package/preflight.h"
 
 namespace flowcache {
 
 struct LoadOptions {
-  std::string model;      // read_package()
-  std::string device;     // choose_device()
-  std::string precision;  // choose_precision()
+  std::string model;              // read_model()
+  std::string device;             // choose_device()
+  std::string precision;          // choose_precision()
   uint32_t threads = 0;           // checked_threads()
   uint64_t memory_limit = 0;      // bytes; 0: what is free
   int64_t slice_tokens = 0;       // Transformer::slice_tokens()

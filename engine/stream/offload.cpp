@@ -5,7 +5,7 @@
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
-#include "error.h"
+#include "base/error.h"
 
 namespace flowcache {
 namespace {

@@ -3,43 +3,18 @@
 
 #include <algorithm>
 
-#include "error.h"
+#include "base/error.h"
+#include "base/unicode.h"
 
 namespace flowcache {
-
-namespace {
-
-// Length of the UTF-8 sequence at text[i] (RFC 3629: no overlong forms, no surrogates), 0 if it is not one.
-size_t utf8_sequence(const std::string& text, size_t i) {
-  const auto byte = [&](size_t k) { return k < text.size() ? static_cast<unsigned char>(text[k]) : 0u; };
-  const auto tail = [&](size_t k) { return (byte(k) & 0xC0u) == 0x80u; };
-  const unsigned a = byte(i), b = byte(i + 1);
-  if (a < 0x80) return a == 0 ? 0 : 1;
-  if (a >= 0xC2 && a <= 0xDF) return tail(i + 1) ? 2 : 0;
-  if (a >= 0xE0 && a <= 0xEF) {
-    const bool overlong = a == 0xE0 && b < 0xA0, surrogate = a == 0xED && b > 0x9F;
-    return tail(i + 1) && tail(i + 2) && !overlong && !surrogate ? 3 : 0;
-  }
-  if (a >= 0xF0 && a <= 0xF4) {
-    const bool overlong = a == 0xF0 && b < 0x90, beyond = a == 0xF4 && b > 0x8F;
-    return tail(i + 1) && tail(i + 2) && tail(i + 3) && !overlong && !beyond ? 4 : 0;
-  }
-  return 0;
-}
-
-}  // namespace
 
 void check_prompt(const std::string& text) {
   if (text.size() > max_prompt_bytes)
     throw Error(FC_ERROR_ARGUMENT, "the prompt has " + std::to_string(text.size()) + " bytes, the limit is " +
                                        std::to_string(max_prompt_bytes) + ": shorten it");
-  for (size_t i = 0; i < text.size();) {
-    const size_t length = utf8_sequence(text, i);
-    if (length == 0)
-      throw Error(FC_ERROR_ARGUMENT,
-                  "the prompt is not valid UTF-8 at byte " + std::to_string(i) + ": convert it to UTF-8");
-    i += length;
-  }
+  if (const auto bad = first_bad_byte(text))
+    throw Error(FC_ERROR_ARGUMENT,
+                "the prompt is not valid UTF-8 at byte " + std::to_string(*bad) + ": convert it to UTF-8");
 }
 
 Prompts::Prompts(const TextEncoder& encoder, const std::string& first) : encoder_(encoder) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One endless video: owns the chunks in flight; a tick advances all of them by one step.
+// One endless video: owns the chunks in flight; a tick advances all of them by one step. docs/architecture.md walks
+// through it.
 #pragma once
 
 #include <atomic>
@@ -7,38 +8,17 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
-#include "cache/kv/kv_store.h"
-#include "cache/registry.h"
+#include "base/stopwatch.h"
 #include "stream/chunk.h"
-#include "stream/governor.h"
-#include "stream/live_chunk.h"
-#include "stream/loaded_model.h"
-#include "stream/offload.h"
-#include "stream/prefix.h"
-#include "stream/prompts.h"
-#include "stream/schedule.h"
+#include "stream/conditions.h"
+#include "stream/deadline.h"
+#include "stream/parts.h"
 #include "stream/seam_fade.h"
-#include "stream/stopwatch.h"
-#include "stream/threshold_governor.h"
+#include "stream/step.h"
 
 namespace flowcache {
-
-struct StreamConfig {
-  std::string prompt, negative_prompt;
-  uint64_t seed = 0;
-  std::string cache, kv_cache;    // policy specs; "": the model's
-  bool live = false;              // played as it is made: the model's policy is the one for live streams
-  double threshold = -1;          // ε; negative: the policy's or the model's
-  uint64_t kv_budget = 0;         // bytes of history over all branches; 0: the model's history_chunks
-  int steps = 0, lag = 0;         // 0: the model's
-  int64_t width = 0, height = 0;  // of the picture; 0: the model's
-  double guidance = -1;           // negative: the model's
-  int clean_context =
-      -1;             // 1: run a finished chunk once more, clean, for its history; 0: not; -1: the model's
-  at::Tensor prefix;  // frames [n, 3, H, W] fp32 in 0..1 that the video goes on from; undefined: none
-  at::Tensor prefix_latents;  // the same, already encoded: [C, F, h, w]
-};
 
 struct StreamStats {
   uint64_t chunks = 0, steps_computed = 0, steps_reused = 0, forced_computes = 0;
@@ -64,138 +44,66 @@ class Stream {
   // Back to chunk 0: from here on the stream is what a fresh one with this seed, the prompts and the settings in
   // force would be, frame by frame.
   void reset(uint64_t seed);
-  void cancel() { cancelled_ = true; }      // any thread
-  Prompts& prompts() { return *prompts_; }  // any thread
+  void cancel() { cancelled_ = true; }                   // any thread
+  Prompts& prompts() { return conditions_->prompts(); }  // any thread
   // Negative leaves a value as it is. Throws FC_ERROR_ARGUMENT for an ε that a deadline steers. Any thread.
   void tune(double threshold, double guidance);
   // What holds where nothing else was asked for.
-  double default_threshold() const { return default_threshold_; }
-  double default_guidance() const { return default_guidance_; }
+  double default_threshold() const { return parts_.default_threshold; }
+  double default_guidance() const { return parts_.default_scale; }
   // Seconds that a chunk may take, for policies that a deadline steers; 0: most of the time that it plays.
   // Throws FC_ERROR_ARGUMENT for another policy. Any thread.
-  void deadline(double seconds);
+  void deadline(double seconds) { deadline_->set(seconds); }
   // From the next chunk on. Throws FC_ERROR_ARGUMENT in a stream without guidance. Any thread.
   void negative_prompt(const std::string& text);
   StreamStats stats() const;  // any thread
-  const LoadedModel& model() const { return *model_; }
+  const LoadedModel& model() const { return *parts_.model; }
 
   // For tests and golden cases: the initial noise of chunk 0, 1, … and, for samplers that re-noise, further
   // draws, instead of the seed's. Returns [C, F, h, w].
   void replace_noise(std::function<at::Tensor(int64_t chunk, int64_t draw)> source) {
-    noise_ = std::move(source);
+    parts_.noise = std::move(source);
   }
-
   // For tests: as if the policy stood before "+offload", on any device. Before the first next().
-  void offload_through(std::unique_ptr<CopyLane> lane) { lane_ = std::move(lane); }
-
-  // Told every computed step and its guided velocity [C, F, h, w], on the driving thread.
-  using ComputedHook = std::function<void(const ChunkStep&, const at::Tensor& velocity)>;
+  void offload_through(std::unique_ptr<CopyLane> lane) { parts_.lane = std::move(lane); }
   void watch_computed(ComputedHook hook) { watch_ = std::move(hook); }
 
  private:
-  struct Task {
-    LiveChunk* chunk = nullptr;
-    int step = 0;
-    ChunkStep question;
-    Decision decision;
-    Embedded embedded;  // filled when the decision needed it
-    std::array<at::Tensor, max_branches>
-        begun;  // tokens after the policy's first blocks, if it looks at them
-  };
-
-  void begin_tick();
-  void admit(int64_t index);
-  void ask(Task& task);
-  Embedded embed(const LiveChunk& chunk, double timestep) const;
-  struct BlockFlops {
-    double all = 0, attention = 0;  // attention: what recalling its output saves
-  };
-  BlockFlops block_flops(const LiveChunk& chunk, size_t branch) const;
-  int64_t first_frame(int64_t chunk) const;  // absolute latent frame
-  at::Tensor run_blocks(const Task& task, size_t branch, const at::Tensor& tokens, int first, int last,
-                        AttentionPass* attention = nullptr);
-  void run(Task& task);
-  at::Tensor run_network(Task& task);
-  void need_embedded(Task& task) const;
-  at::Tensor compute_velocity(Task& task);
-  at::Tensor reuse_velocity(Task& task);
-  void keep_residual(LiveChunk& chunk, size_t branch, const at::Tensor& residual) const;
-  void repair(const Task& task);
-  struct Branches {
-    bool conditional = true, unconditional = true;
-    bool operator[](size_t branch) const { return branch == 0 ? conditional : unconditional; }
-  };
-  Branches needed_branches(const StepInfo& info);
-  at::Tensor mixed(const std::array<at::Tensor, max_branches>& velocity) const;
-  at::Tensor guided(const StepInfo& info, Branches ran, std::array<at::Tensor, max_branches> velocity);
-  at::Tensor kept_tokens(const Task& task, size_t branch);
-  void fetch(const Task& task);
-  void fetch_ahead(size_t task);
-  bool writes_history(int step) const;
-  bool weighs(size_t branch) const;
-  void integrate(Task& task, const at::Tensor& velocity);
-  at::Tensor noise(LiveChunk& chunk);
-  std::vector<int64_t> latent_shape() const;
-  void rehearse();
-  double rehearse_step(const at::Tensor& latent);
-  double rehearse_decoding(const at::Tensor& latent);
-  void follow_governor();
-  void keep_deadline(const Task& task, double step_seconds);
-  void govern(const Chunk& finished, double seconds);
-  std::shared_ptr<Chunk> finish(LiveChunk& chunk);
-  uint64_t reuse_bytes() const;
-  void context_changed();
-  bool move_to_history(const LiveChunk& chunk);
-  at::Tensor token_change(const LiveChunk& chunk) const;
+  StepRunner runner() { return {parts_, live_.empty() ? 0 : live_.front()->index, &watch_}; }
   void check_cancelled();
-  void count(const Decision& decision);
+  void rehearse_once();
+  // ---- a tick: one step of every chunk in flight
+  void begin_tick();
+  void use_changed_guidance();
+  void admit(int64_t index);
+  void run(size_t step);
+  void fetch_ahead(size_t step);
+  // ---- a chunk that has done all its steps
+  std::shared_ptr<Chunk> finish(LiveChunk& chunk);
+  bool move_to_history(const LiveChunk& chunk);
+  at::Tensor decode(LiveChunk& chunk);
+  void context_changed();
+  void forget_across(int64_t chunk);
+  uint64_t reuse_bytes() const;
 
-  std::shared_ptr<const LoadedModel> model_;
-  std::unique_ptr<Sampler> sampler_;
-  Schedule schedule_{1, 1};
-  std::unique_ptr<ReusePolicy> reuse_;
-  std::unique_ptr<GuidancePolicy> guidance_policy_;  // null: every computed step runs all branches it needs
-  std::unique_ptr<CopyLane> lane_;                   // null: what chunks keep stays in the network's memory
-  // For policies that reuse across chunks: what each step left, [step][branch].
-  std::vector<std::array<Residuals, max_branches>> across_;
-  std::vector<std::unique_ptr<KvStore>> kv_;  // one a branch
-  std::unique_ptr<Prompts> prompts_;
-  std::shared_ptr<const Condition> condition_, null_condition_;
-  std::mutex negative_mutex_;
-  at::Tensor negative_;  // features given since the last chunk began; guarded by negative_mutex_
+  StreamParts parts_;
+  std::unique_ptr<DeadlineKeeper> deadline_;
+  std::unique_ptr<Conditions> conditions_;
   std::unique_ptr<DecoderState> decoder_state_;
-  SeamFade seam_fade_{0};
-  std::unique_ptr<Prefix> prefix_;  // null: the video begins with chunk 0
-
-  PictureSize size_;
-  uint64_t seed_ = 0;
-  int64_t tick_ = 0;
-  std::vector<Task> tasks_;  // of the current tick
-  size_t next_task_ = 0;
-  bool tick_open_ = false;
-  bool clean_context_ = false;
+  SeamFade seam_fade_;
   bool forgets_on_cut_ = false;  // a cut to another prompt begins without history
-  int estimate_step_ = -1;       // whose x0 estimate the KV policy wants; -1: none
   std::string ended_;            // why the stream cannot go on; "" while it can
-  std::deque<std::unique_ptr<LiveChunk>> live_;
-  std::function<at::Tensor(int64_t, int64_t)> noise_;
   ComputedHook watch_;
 
-  // At most one of the two: for policies whose steps or whose ε a deadline steers.
-  std::unique_ptr<Governor> governor_;
-  std::unique_ptr<ThresholdGovernor> threshold_governor_;
-  bool rehearsed_ = false;      // the governor knows what steps take
-  double network_seconds_ = 0;  // spent in computed steps since the last chunk was finished
-  int network_steps_ = 0;
-  double pace_ = 0;       // what a computed step of the chunk at work is expected to take; 0: not known yet
+  std::deque<std::unique_ptr<LiveChunk>> live_;  // chunks in flight, oldest first
+  int64_t tick_ = 0;
+  bool tick_open_ = false;
+  std::vector<Step> steps_;  // of the current tick
+  size_t next_step_ = 0;
   Stopwatch call_watch_;  // since next() was called
-  std::atomic<double> deadline_{0};
 
-  double default_threshold_ = 0, default_guidance_ = 1;
-  std::atomic<double> threshold_{0}, guidance_{1};
-  std::atomic<bool> cancelled_{false};
-  std::atomic<bool> guidance_changed_{false};
-  double tick_guidance_ = 1;  // in force for the whole tick
+  std::atomic<double> threshold_{0}, scale_{1};
+  std::atomic<bool> cancelled_{false}, scale_changed_{false};
   mutable std::mutex stats_mutex_;
   StreamStats stats_;
 };

@@ -166,7 +166,7 @@ class DiT(nn.Module):
         return y.view(batch, f, h, w, 2, 2, -1).permute(0, 6, 1, 2, 4, 3, 5).reshape(batch, -1, f, h * 2, w * 2)
 
     def rope_scale(self, grid):
-        """What a row and a column count, as in the engine (networks/wan/config.h)."""
+        """What a row and a column count, as in the engine (families/wan/config.h)."""
         reference, exponent = self.c["rope_reference_tokens"], self.c["rope_scale_exponent"]
         return self.c["rope_spatial_scale"] * (reference / (grid[1] * grid[2])) ** exponent
 

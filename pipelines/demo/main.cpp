@@ -9,10 +9,10 @@
 #include <cstring>
 #include <string>
 
+#include "base/output_place.h"
+#include "base/sleep_at_barriers.h"
 #include "flowcache.h"
-#include "output_place.h"
 #include "run.h"
-#include "sleep_at_barriers.h"
 
 namespace {
 

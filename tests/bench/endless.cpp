@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "base/sleep_at_barriers.h"
 #include "flowcache.h"
-#include "sleep_at_barriers.h"
 
 namespace {
 

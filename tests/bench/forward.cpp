@@ -10,8 +10,8 @@
 #include <cstdlib>
 #include <functional>
 
-#include "networks/factory.h"
-#include "resources.h"
+#include "base/resources.h"
+#include "families/factory.h"
 
 namespace {
 

@@ -9,9 +9,9 @@
 #include <thread>
 #include <vector>
 
+#include "base/resources.h"
+#include "base/sleep_at_barriers.h"
 #include "flowcache.h"
-#include "resources.h"
-#include "sleep_at_barriers.h"
 
 namespace {
 

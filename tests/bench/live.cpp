@@ -15,8 +15,8 @@
 #include <thread>
 #include <vector>
 
-#include "resources.h"
-#include "sleep_at_barriers.h"
+#include "base/resources.h"
+#include "base/sleep_at_barriers.h"
 
 namespace {
 

@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "base/sleep_at_barriers.h"
 #include "demo/run.h"
 #include "flowcache.h"
-#include "sleep_at_barriers.h"
 
 namespace {
 

@@ -10,8 +10,8 @@
 #include <fstream>
 
 #include "../peak_memory.h"
-#include "networks/factory.h"
-#include "stream/stopwatch.h"
+#include "base/stopwatch.h"
+#include "families/factory.h"
 
 using namespace flowcache;
 using nlohmann::json;
@@ -40,8 +40,8 @@ int main(int argc, char** argv) try {
     network->slice_tokens(slice);
     const Stopwatch watch;
     const int64_t peak = test::peak_bytes([&] { network->forward(latent, 0.5, 0, *condition, own); });
-    std::printf("slices of %6ld tokens: %8.1f MB, %6.1f s\n", static_cast<long>(slice), static_cast<double>(peak) / 1e6,
-                watch.seconds());
+    std::printf("slices of %6ld tokens: %8.1f MB, %6.1f s\n", static_cast<long>(slice),
+                static_cast<double>(peak) / 1e6, watch.seconds());
   }
   return 0;
 } catch (const std::exception& error) {

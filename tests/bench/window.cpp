@@ -11,7 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "stream/stopwatch.h"
+#include "base/stopwatch.h"
 #include "stream/stream.h"
 
 namespace {
@@ -53,7 +53,8 @@ int main(int argc, char** argv) try {
     reused.push_back(with_reuse.next()->seconds);
   }
   const double base = median(recomputed), kv = median(streamed), reuse = median(reused);
-  std::printf("a chunk of %d steps, window of %ld chunks, median of %d\n", steps, static_cast<long>(window), chunks);
+  std::printf("a chunk of %d steps, window of %ld chunks, median of %d\n", steps, static_cast<long>(window),
+              chunks);
   std::printf("recomputing the window   %8.1f ms\n", 1e3 * base);
   std::printf("KV cache, no reuse       %8.1f ms  %5.2fx\n", 1e3 * kv, base / kv);
   std::printf("KV cache and reuse       %8.1f ms  %5.2fx\n", 1e3 * reuse, base / reuse);

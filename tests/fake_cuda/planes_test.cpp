@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/error.h"
 #include "color_convert.h"
 #include "cuda_kernels.h"
 #include "device_planes.h"
-#include "error.h"
 
 using namespace device_test;
 

@@ -41,6 +41,7 @@ class NoDecoder final : public flowcache::Decoder {
 inline std::shared_ptr<flowcache::LoadedModel> given_model(const at::Tensor& latents,
                                                            int64_t frames_per_chunk) {
   auto model = std::make_shared<flowcache::LoadedModel>();
+  model->package.family = "wan-causal";
   model->package.latent_channels = latents.size(0);
   model->package.latent_frames_per_chunk = frames_per_chunk;
   model->package.latent_height = latents.size(2);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // magi-dit-window, magi-dit-chunkwise, magi-dit-cfg3, magi-cfg3: the transformer and its guidance.
 #include "case.h"
+#include "families/magi/magi_guidance.h"
 #include "magi_reference.h"
-#include "networks/magi_guidance.h"
 #include "stream_cases.h"
 
 namespace golden {

@@ -4,7 +4,7 @@
 #include "cache/registry.h"
 #include "case.h"
 #include "magi_pipeline.h"
-#include "stream/schedule_views.h"
+#include "schedule_views.h"
 #include "stream_cases.h"
 
 namespace golden {

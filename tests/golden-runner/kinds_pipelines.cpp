@@ -3,9 +3,9 @@
 #include <c10/core/InferenceMode.h>
 
 #include "case.h"
+#include "families/wan/wan.h"
 #include "given_model.h"
 #include "networks/text/words.h"
-#include "networks/wan.h"
 #include "samplers/few_step.h"
 #include "stream/stream.h"
 

@@ -3,7 +3,7 @@
 #include "case.h"
 #include "samplers/flow_euler.h"
 #include "samplers/magi_timesteps.h"
-#include "stream/schedule_views.h"
+#include "schedule_views.h"
 
 namespace golden {
 

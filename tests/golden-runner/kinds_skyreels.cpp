@@ -2,7 +2,7 @@
 // skyreels-dit, skyreels-df-pipeline.
 #include "cache/registry.h"
 #include "case.h"
-#include "networks/skyreels.h"
+#include "families/skyreels/skyreels.h"
 #include "samplers/unipc.h"
 #include "skyreels_pipeline.h"
 #include "stream_cases.h"

@@ -32,7 +32,7 @@ void tokenize(Case& one) {
     const std::string text = call.at("text");
     one.check(tokenizer.encode(text, max_length) == call.at("raw").get<std::vector<int64_t>>(),
               "raw ids of: " + text);
-    const std::string cleaned = flowcache::clean_wan_prompt(text);
+    const std::string cleaned = flowcache::plain_prompt(text);
     if (cleaned != call.at("cleaned")) {
       std::printf("             cleaned \"%s\" -> \"%s\", the reference has \"%s\"\n", text.c_str(),
                   cleaned.c_str(), call.at("cleaned").get<std::string>().c_str());

@@ -2,7 +2,7 @@
 #include "cache/kv/kv_store.h"
 #include "cache/registry.h"
 #include "case.h"
-#include "networks/wan.h"
+#include "families/wan/wan.h"
 #include "rms_norm_rope.h"
 
 namespace golden {

@@ -57,7 +57,7 @@ MagiPipeline::MagiPipeline(const MagiTransformer& model, const MagiRun& run,
       captions_(std::move(captions)),
       null_(model.null_condition(false)),
       latents_(latents.clone()),
-      prefix_(prefix),
+      initial_frames_(prefix),
       reuse_(reuse_of(run)) {
   const MagiTimes times = magi_timesteps(run.steps, {.shortcut = run.shortcut});
   times_ = times.t;
@@ -96,14 +96,14 @@ at::Tensor MagiPipeline::forward(int c, double t, int range, const Condition& co
 }
 
 void MagiPipeline::run_prefix() {
-  if (!prefix_.defined()) return;
+  if (!initial_frames_.defined()) return;
   const int range = run_.clean_key_range > 0  ? run_.clean_key_range
                     : !run_.key_range.empty() ? run_.key_range.back()
                                               : 8;
   for (int c = 0; c < offset(); ++c) {
     store_->admit(c, c * chunk_frames);
     const at::Tensor kept = chunk(c).clone();
-    chunk(c).copy_(prefix_.narrow(1, c * chunk_frames, chunk_frames));
+    chunk(c).copy_(initial_frames_.narrow(1, c * chunk_frames, chunk_frames));
     forward(c, run_.clean_time, range, *null_, magi_step_size(run_.steps, intervals_[0]));
     chunk(c).copy_(kept);  // the published latents of these chunks stay noise: nothing shows them
     store_->finish(c);
@@ -112,8 +112,8 @@ void MagiPipeline::run_prefix() {
 
 void MagiPipeline::paste_prefix(int c) {
   const int64_t frames = std::min<int64_t>(run_.prefix - c * chunk_frames, chunk_frames);
-  if (prefix_.defined() && frames > 0)
-    chunk(c).narrow(1, 0, frames).copy_(prefix_.narrow(1, c * chunk_frames, frames));
+  if (initial_frames_.defined() && frames > 0)
+    chunk(c).narrow(1, 0, frames).copy_(initial_frames_.narrow(1, c * chunk_frames, frames));
 }
 
 void MagiPipeline::finish(int c, int global) {

@@ -74,7 +74,7 @@ class MagiPipeline {
   MagiRun run_;
   std::vector<std::shared_ptr<const flowcache::Condition>> captions_;
   std::shared_ptr<const flowcache::Condition> null_;
-  at::Tensor latents_, prefix_, times_;
+  at::Tensor latents_, initial_frames_, times_;
   std::vector<float> intervals_;
   std::unique_ptr<flowcache::KvStore> store_;
   flowcache::FlowCacheReuse reuse_;

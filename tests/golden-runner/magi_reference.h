@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "case.h"
-#include "networks/magi.h"
+#include "families/magi/magi.h"
 
 namespace golden {
 

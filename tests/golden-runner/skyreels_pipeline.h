@@ -10,7 +10,7 @@
 #include "cache/reuse/flowcache.h"
 #include "networks/transformer.h"
 #include "samplers/sampler.h"
-#include "stream/schedule_views.h"
+#include "schedule_views.h"
 
 namespace golden {
 

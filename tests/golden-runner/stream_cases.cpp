@@ -4,9 +4,9 @@
 #include <c10/core/InferenceMode.h>
 
 #include "cache/registry.h"
+#include "families/magi/magi_stream.h"
+#include "families/skyreels/skyreels.h"
 #include "given_model.h"
-#include "networks/magi_stream.h"
-#include "networks/skyreels.h"
 
 namespace golden {
 
@@ -85,7 +85,7 @@ void compare_magi_stream(Case& one, const json& call, const MagiRun& run) {
   StreamConfig config;
   config.prompt = prompt_of(0);
   config.threshold = run.threshold.value_or(0);
-  if (run.prefix > 0) config.prefix_latents = one.tensor(in.at("prefix")).narrow(1, 0, run.prefix);
+  if (run.prefix > 0) config.initial_latents = one.tensor(in.at("prefix")).narrow(1, 0, run.prefix);
   Stream stream(model, config);
   for (int c = 1; c < run.chunks - offset; ++c)
     stream.prompts().change(prompt_of(c), static_cast<uint64_t>(c), 0);

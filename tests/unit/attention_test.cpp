@@ -5,10 +5,10 @@
 #include <fstream>
 
 #include "attention_notes.h"
+#include "base/error.h"
 #include "cache_steps.h"
-#include "error.h"
-#include "networks/magi_stream.h"
-#include "stream/residuals.h"
+#include "families/magi/magi_stream.h"
+#include "stream/residual/kept.h"
 #include "tiny_model.h"
 #include "wrapped_transformer.h"
 

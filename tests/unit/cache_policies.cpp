@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/error.h"
 #include "cache/reuse/easycache.h"
 #include "cache/reuse/flowcache.h"
 #include "cache/reuse/magcache.h"
@@ -12,7 +13,6 @@
 #include "cache/reuse/predictor.h"
 #include "cache/reuse/scm_masks.h"
 #include "cache_steps.h"
-#include "error.h"
 #include "temp_folder.h"
 
 using namespace flowcache;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "cache/registry.h"
-#include "error.h"
 
 using namespace flowcache;
 

@@ -5,8 +5,8 @@
 
 #include <fstream>
 
+#include "base/error.h"
 #include "cache/reuse/magcache.h"
-#include "error.h"
 #include "temp_folder.h"
 #include "tiny_model.h"
 
@@ -27,7 +27,8 @@ TEST(Calibrate, AgreesWithVelocitiesTakenByHand) {
   config.prompt = "fire";
   config.cache = "none";
   Stream stream(model, config);
-  stream.watch_computed([&](const ChunkStep&, const at::Tensor& velocity) { velocities.push_back(velocity); });
+  stream.watch_computed(
+      [&](const ChunkStep&, const at::Tensor& velocity) { velocities.push_back(velocity); });
   for (int c = 0; c < 3; ++c) stream.next();
   ASSERT_EQ(velocities.size(), 24u);
   const auto ratio = [&](int chunk, int step) {

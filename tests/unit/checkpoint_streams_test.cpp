@@ -5,10 +5,11 @@
 #include <gtest/gtest.h>
 
 #include "../peak_memory.h"
-#include "error.h"
-#include "networks/factory.h"
+#include "base/error.h"
+#include "families/factory.h"
+#include "families/family.h"
+#include "families/preflight.h"
 #include "networks/text/t5.h"
-#include "package/preflight.h"
 #include "stream/stream.h"
 #include "temp_folder.h"
 
@@ -209,7 +210,7 @@ TEST(CheckpointStreams, MagiGoesOnFromAnImageAndFromAVideo) {
   StreamConfig config;
   config.prompt = "a slow green aurora";
   const auto first = [&](const at::Tensor& frames) {
-    config.prefix = frames;
+    config.initial_frames = frames;
     Stream stream(model, config);
     return stream.next();
   };
@@ -234,7 +235,7 @@ TEST(CheckpointStreams, SkyReelsGoesOnFromAVideoThroughTheWanVae) {
   model["sampler"]["steps"] = model["sampler"]["lag"] = 2;  // one chunk in flight: what matters comes before
   folder.write("model.json", model.dump());
   StreamConfig config{.prompt = "fire", .cache = "none"};
-  config.prefix = at::rand({9, 3, 64, 96});
+  config.initial_frames = at::rand({9, 3, 64, 96});
   const auto first = [&] { return Stream(load(folder.path.string()), config).next(); };
   EXPECT_NE(test::message_of([&] { first(); }).find("hold no encoder"), std::string::npos);
 
@@ -244,13 +245,13 @@ TEST(CheckpointStreams, SkyReelsGoesOnFromAVideoThroughTheWanVae) {
   std::filesystem::rename(folder.path / "whole.safetensors", folder.path / "vae.safetensors");
   const auto chunk = first();
   EXPECT_EQ(chunk->frames.size(0), 4);  // 3 latent frames: a chunk, and one of the next, which is not shown
-  const at::Tensor latents = make_frame_encoder(read_package(folder.path), at::kFloat, at::kCPU)
-                                 ->encode(config.prefix)
+  const at::Tensor latents = make_frame_encoder(read_model(folder.path), at::kFloat, at::kCPU)
+                                 ->encode(config.initial_frames)
                                  .transpose(0, 1);
   EXPECT_EQ(latents.size(1), 3);
   EXPECT_TRUE(chunk->latent.narrow(1, 0, 1).equal(latents.narrow(1, 2, 1)));
-  config.prefix = at::Tensor();
-  config.prefix_latents = latents;
+  config.initial_frames = at::Tensor();
+  config.initial_latents = latents;
   EXPECT_TRUE(first()->latent.equal(chunk->latent));
 }
 
@@ -274,8 +275,8 @@ TEST(CheckpointStreams, MagiBaseRunsItsThreeBranches) {
   EXPECT_TRUE(guided.isfinite().all().item<bool>());
   EXPECT_FALSE(guided.allclose(plain, 1e-3, 1e-3));
   EXPECT_FALSE(guided.allclose(chunk(3, 2.0).first, 1e-3, 1e-3));
-  EXPECT_EQ(two, 2 * one);                                               // the keys of two passes
-  EXPECT_EQ(kv_bytes_per_chunk(read_package(folder.path), 4) * 5, two);  // four in flight, one of history
+  EXPECT_EQ(two, 2 * one);                                             // the keys of two passes
+  EXPECT_EQ(kv_bytes_per_chunk(read_model(folder.path), 4) * 5, two);  // four in flight, one of history
 }
 
 // Attention outputs of every pass, four chunks in flight.
@@ -423,7 +424,7 @@ TEST(CheckpointStreams, WrongPartsAreNamed) {
     const std::string message = load(folder);
     EXPECT_NE(message.find("x_embedder.weight"), std::string::npos);       // missing
     EXPECT_NE(message.find("patch_embedding.weight"), std::string::npos);  // not MAGI-1's
-    EXPECT_NE(message.find("belong to family \"wan or skyreels\""), std::string::npos);
+    EXPECT_NE(message.find("belong to family skyreels, wan, wan-causal"), std::string::npos);
   }
   {
     const TempFolder folder;

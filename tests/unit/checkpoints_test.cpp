@@ -5,13 +5,14 @@
 #include <gtest/gtest.h>
 
 #include "../peak_memory.h"
-#include "error.h"
+#include "base/error.h"
+#include "families/magi/magi.h"
+#include "families/magi/magi_guidance.h"
+#include "families/magi/prompt_cleaning.h"
 #include "networks/decoders/magi_vae.h"
 #include "networks/decoders/tiles.h"
 #include "networks/lora.h"
 #include "networks/lora_names.h"
-#include "networks/magi.h"
-#include "networks/magi_guidance.h"
 #include "networks/text/prompt_cleaning.h"
 #include "networks/text/t5.h"
 #include "rounding.h"
@@ -48,13 +49,13 @@ MagiConfig tiny_magi() {
 }  // namespace
 
 TEST(PromptCleaning, WanKeepsWordsAndRepairsText) {
-  EXPECT_EQ(clean_wan_prompt("  two   spaces\tand\nlines "), "two spaces and lines");
-  EXPECT_EQ(clean_wan_prompt("sea &amp;amp; &#65;&#x42; &copy &notin;"), "sea & AB © ∉");
-  EXPECT_EQ(clean_wan_prompt("sch\xC3\x83\xC2\xB6n"), "schön");
-  EXPECT_EQ(clean_wan_prompt("caf\xC3\xA9"), "café");
-  EXPECT_EQ(clean_wan_prompt("“a” ‘b’ ＦＵＬＬ ｶﾞ ﬁ"), "\"a\" 'b' FULL ガ fi");
-  EXPECT_EQ(clean_wan_prompt("\x1b[31mred\x01"), "red");
-  EXPECT_EQ(clean_wan_prompt("\xff\xfe"), "\xEF\xBF\xBD\xEF\xBF\xBD");
+  EXPECT_EQ(plain_prompt("  two   spaces\tand\nlines "), "two spaces and lines");
+  EXPECT_EQ(plain_prompt("sea &amp;amp; &#65;&#x42; &copy &notin;"), "sea & AB © ∉");
+  EXPECT_EQ(plain_prompt("sch\xC3\x83\xC2\xB6n"), "schön");
+  EXPECT_EQ(plain_prompt("caf\xC3\xA9"), "café");
+  EXPECT_EQ(plain_prompt("“a” ‘b’ ＦＵＬＬ ｶﾞ ﬁ"), "\"a\" 'b' FULL ガ fi");
+  EXPECT_EQ(plain_prompt("\x1b[31mred\x01"), "red");
+  EXPECT_EQ(plain_prompt("\xff\xfe"), "\xEF\xBF\xBD\xEF\xBF\xBD");
 }
 
 TEST(PromptCleaning, MagiDropsWhatNoCaptionSays) {

@@ -6,7 +6,7 @@
 
 #include <cstdlib>
 
-#include "error.h"
+#include "base/error.h"
 
 namespace flowcache {
 namespace {

@@ -12,8 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/error.h"
 #include "cache/registry.h"
-#include "error.h"
 #include "stream/stream.h"
 #include "stream/threshold_governor.h"
 #include "tiny_model.h"

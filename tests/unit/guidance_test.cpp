@@ -2,8 +2,8 @@
 // Which guidance branches run, and what stands in for the others.
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "cache/guidance/cfg_cache.h"
-#include "error.h"
 #include "tiny_model.h"
 #include "wrapped_transformer.h"
 

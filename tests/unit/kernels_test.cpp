@@ -6,8 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "base/error.h"
 #include "color_convert.h"
-#include "error.h"
 #include "flash_attention.h"
 #include "norm_modulate.h"
 #include "place_pixels.h"

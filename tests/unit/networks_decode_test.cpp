@@ -2,7 +2,7 @@
 // The streaming decoder and the words encoder.
 #include <gtest/gtest.h>
 
-#include "error.h"
+#include "base/error.h"
 #include "networks/decoders/taehv.h"
 #include "networks/text/words.h"
 #include "temp_folder.h"

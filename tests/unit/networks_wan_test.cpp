@@ -2,10 +2,10 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include "error.h"
-#include "networks/factory.h"
-#include "networks/wan.h"
-#include "networks/wan/config.h"
+#include "base/error.h"
+#include "families/factory.h"
+#include "families/wan/config.h"
+#include "families/wan/wan.h"
 #include "rounding.h"
 #include "temp_folder.h"
 

@@ -10,8 +10,8 @@
 #include <deque>
 #include <thread>
 
-#include "error.h"
-#include "stream/residuals.h"
+#include "base/error.h"
+#include "stream/residual/kept.h"
 #include "tiny_model.h"
 
 namespace flowcache {

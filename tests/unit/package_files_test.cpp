@@ -2,8 +2,8 @@
 // Incomplete and mixed-up downloads: each is named in one message.
 #include <gtest/gtest.h>
 
+#include "families/preflight.h"
 #include "package/files.h"
-#include "package/preflight.h"
 #include "temp_folder.h"
 
 namespace flowcache {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <gtest/gtest.h>
 
-#include "error.h"
+#include "base/error.h"
+#include "families/preflight.h"
 #include "package/fields.h"
 #include "package/model.h"
-#include "package/preflight.h"
 #include "temp_folder.h"
 
 namespace flowcache {

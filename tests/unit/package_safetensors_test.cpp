@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "error.h"
+#include "base/error.h"
 #include "package/safetensors.h"
 #include "temp_folder.h"
 

@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "cache/registry.h"
-#include "error.h"
 #include "tiny_model.h"
 
 namespace flowcache {

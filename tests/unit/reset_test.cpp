@@ -5,7 +5,7 @@
 
 #include <functional>
 
-#include "error.h"
+#include "base/error.h"
 #include "tiny_model.h"
 
 namespace flowcache {
@@ -205,7 +205,7 @@ TEST(Reset, IsAFreshStreamUnderEverySetting) {
       {"a budget of a chunk", [](StreamConfig& c) { c.kv_budget = 2 * 2 * 64 * 36 * 4; }},
       {"a prefix",
        [](StreamConfig& c) {
-         c.prefix_latents = draw_noise(7, 0, 0, {16, 6, 6, 8}, at::kCPU);
+         c.initial_latents = draw_noise(7, 0, 0, {16, 6, 6, 8}, at::kCPU);
        }},
   };
   for (const auto& [name, set] : settings) {
@@ -264,7 +264,7 @@ TEST(Reset, TakesTheNoiseOfAPrefixFromTheNewSeed) {
   model->package.family = "skyreels";
   model->package.sampler = {{"kind", "unipc"}, {"steps", 6}, {"shift", 5.0}};
   StreamConfig c = reset_config("none");
-  c.prefix_latents = draw_noise(7, 0, 0, {16, 4, 6, 8}, at::kCPU);
+  c.initial_latents = draw_noise(7, 0, 0, {16, 4, 6, 8}, at::kCPU);
   Stream fresh(model, c);
   c.seed = 5;
   Stream used(model, c);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Processors and memory of a process, told by files of the kernel's that are made here.
-#include "resources.h"
+#include "base/resources.h"
 
 #include <gtest/gtest.h>
 #include <sched.h>
 
 #include <thread>
 
-#include "error.h"
+#include "base/error.h"
 #include "temp_folder.h"
 
 namespace flowcache {

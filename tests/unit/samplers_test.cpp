@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <gtest/gtest.h>
 
-#include "error.h"
+#include "base/error.h"
 #include "samplers/factory.h"
 #include "samplers/few_step.h"
 #include "samplers/flow_euler.h"

@@ -5,7 +5,7 @@
 
 #include <map>
 
-#include "error.h"
+#include "base/error.h"
 
 namespace flowcache {
 namespace {

@@ -8,8 +8,8 @@
 
 #include <thread>
 
+#include "base/error.h"
 #include "cache/registry.h"
-#include "error.h"
 #include "tiny_model.h"
 
 namespace flowcache {

@@ -5,13 +5,13 @@
 #include <fstream>
 
 #include "cache/registry.h"
+#include "families/magi/magi_stream.h"
+#include "families/preflight.h"
+#include "families/wan/config.h"
 #include "networks/decoders/magi_vae.h"
 #include "networks/decoders/wan_vae.h"
-#include "networks/magi_stream.h"
 #include "networks/text/t5.h"
-#include "networks/wan/config.h"
 #include "package/model.h"
-#include "package/preflight.h"
 #include "samplers/factory.h"
 
 using namespace flowcache;

@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "networks/wan.h"
+#include "families/wan/wan.h"
 #include "stream/noise.h"
 #include "stream/stream.h"
 
@@ -57,6 +57,7 @@ inline std::shared_ptr<LoadedModel> tiny_model(const std::function<void(WeightMa
   if (alter) alter(weights);
   auto model = std::make_shared<LoadedModel>();
   model->threads = 1;
+  model->package.family = "wan-causal";
   model->package.fps_n = 16;
   model->package.frames_per_chunk = 3;
   model->package.latent_channels = 16;

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/error.h"
 #include "cache/registry.h"
-#include "error.h"
 
 namespace flowcache {
 namespace {

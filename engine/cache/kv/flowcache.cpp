@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // FlowCache's KV compression (arXiv 2602.10825): each layer and kv head keeps the tokens with the best
 // balance of importance to recent queries and redundancy among the keys.
+#include "base/error.h"
 #include "cache/kv/kv_score.h"
 #include "cache/registry.h"
-#include "error.h"
 
 namespace flowcache {
 namespace {

@@ -4,24 +4,16 @@
 #include <c10/util/Exception.h>
 
 #include <deque>
-#include <iomanip>
 #include <new>
-#include <sstream>
 
+#include "base/error.h"
+#include "base/process_end.h"
+#include "base/words.h"
 #include "cache/kv/compact.h"
 #include "cache/kv/rebase.h"
-#include "error.h"
-#include "process_end.h"
 
 namespace flowcache {
 namespace {
-
-std::string megabytes(uint64_t bytes) {
-  std::ostringstream text;
-  text << std::fixed << std::setprecision(bytes < 10'000'000 ? 3 : 1) << static_cast<double>(bytes) / 1e6
-       << " MB";
-  return text.str();
-}
 
 [[noreturn]] void defect(const std::string& what) {
   throw Error(FC_ERROR_INTERNAL, "KV store: " + what);

@@ -7,9 +7,9 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "cache/kv/window.h"
 #include "cache/registry.h"
-#include "error.h"
 
 namespace flowcache {
 

@@ -3,8 +3,8 @@
 // budget holds. The rolling cache of Self-Forcing and, with a sink, of LongLive.
 #include "cache/kv/window.h"
 
+#include "base/error.h"
 #include "cache/registry.h"
-#include "error.h"
 
 namespace flowcache {
 

@@ -4,8 +4,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "cache/reuse/magcache.h"
-#include "error.h"
 
 namespace flowcache {
 namespace {

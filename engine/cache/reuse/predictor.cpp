@@ -3,7 +3,7 @@
 
 #include <deque>
 
-#include "error.h"
+#include "base/error.h"
 
 namespace flowcache {
 

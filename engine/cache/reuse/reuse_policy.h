@@ -42,11 +42,6 @@ enum class ReuseKind {
   attention_output,  // every block's self-attention; the rest of the network runs (FasterCache)
 };
 
-// Is there a residual of this kind for every guidance branch, not one for the guided velocity?
-constexpr bool keeps_branches(ReuseKind kind) {
-  return kind == ReuseKind::token_residual || kind == ReuseKind::tail_residual;
-}
-
 // Where a chunk stands. Steps are counted per chunk, never per stream (rule R2).
 struct StepInfo {
   int64_t chunk = 0;

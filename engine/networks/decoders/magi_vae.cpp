@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/decoders/magi_vae.h"
 
-#include "error.h"
+#include "base/error.h"
 #include "networks/decoders/tiles.h"
 #include "networks/decoders/vit_3d.h"
 

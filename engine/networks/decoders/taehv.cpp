@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/decoders/taehv.h"
 
-#include "error.h"
+#include "base/error.h"
+#include "base/process_end.h"
 #include "networks/decoders/taehv_layers.h"
 #include "networks/row_ranges.h"
 #include "place_pixels.h"
-#include "process_end.h"
 
 namespace flowcache {
 namespace taehv {

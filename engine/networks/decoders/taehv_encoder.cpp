@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "error.h"
+#include "base/error.h"
 #include "networks/parameters.h"
 
 namespace flowcache {

@@ -2,10 +2,10 @@
 // A TAEHV decoder on the CPU's kernels: nothing is padded, joined or moved between two convolutions. The
 // frame before a frame is read where it lies, the phases of a finer grid are written to their places, and
 // sums and ReLUs are part of the convolutions.
+#include "base/process_end.h"
 #include "networks/decoders/taehv_layers.h"
 #include "networks/row_ranges.h"
 #include "place_pixels.h"
-#include "process_end.h"
 
 namespace flowcache::taehv {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/decoders/vit_3d.h"
 
-#include "process_end.h"
+#include "base/process_end.h"
 
 namespace flowcache {
 

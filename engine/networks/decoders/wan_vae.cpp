@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "error.h"
+#include "base/error.h"
 #include "networks/decoders/wan_vae_layers.h"
 #include "package/fields.h"
 

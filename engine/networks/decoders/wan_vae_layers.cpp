@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "process_end.h"
+#include "base/process_end.h"
 
 namespace flowcache::wan_vae {
 namespace {

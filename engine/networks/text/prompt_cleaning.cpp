@@ -7,8 +7,8 @@
 #include <iterator>
 #include <optional>
 
+#include "base/unicode.h"
 #include "networks/text/html_entities.h"
-#include "networks/text/unicode.h"
 
 namespace flowcache {
 namespace {
@@ -194,7 +194,7 @@ std::string collapse_whitespace(std::string_view utf8) {
   return encode_utf8(out);
 }
 
-std::string clean_wan_prompt(std::string_view utf8) {
+std::string plain_prompt(std::string_view utf8) {
   return collapse_whitespace(html_unescape(html_unescape(repair_text(utf8))));
 }
 

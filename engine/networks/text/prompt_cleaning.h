@@ -22,13 +22,7 @@ std::string html_unescape(std::string_view utf8);
 // Runs of white space (Unicode's too) to one space, none at the ends.
 std::string collapse_whitespace(std::string_view utf8);
 
-// Wan and SkyReels (UMT5): repair, unescape twice, collapse. Case and punctuation stay.
-std::string clean_wan_prompt(std::string_view utf8);
-
-// MAGI-1 (T5 v1.1): the DeepFloyd caption cleaner, run twice as the reference does. Lower-cases; drops
-// addresses, tags,
-// @names, CJK ideographs, file names, id-like words and decorative punctuation. Prompts beyond 4096 bytes are
-// cut there at a character's border.
-std::string clean_magi_prompt(std::string_view utf8);
+// Repair, unescape twice, collapse: all that Wan and SkyReels-V2 do (UMT5). Case and punctuation stay.
+std::string plain_prompt(std::string_view utf8);
 
 }  // namespace flowcache

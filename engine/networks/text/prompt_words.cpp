@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "networks/text/unicode.h"
+#include "base/unicode.h"
 
 namespace flowcache {
 namespace {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <string>
 
-#include "error.h"
+#include "base/error.h"
 #include "networks/text/piece_model.h"
 
 namespace flowcache {

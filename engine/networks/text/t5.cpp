@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "error.h"
-#include "process_end.h"
+#include "base/error.h"
+#include "base/process_end.h"
 
 namespace flowcache {
 namespace {

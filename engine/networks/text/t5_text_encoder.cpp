@@ -3,7 +3,7 @@
 
 #include <set>
 
-#include "error.h"
+#include "base/error.h"
 #include "networks/text/prompt_cleaning.h"
 #include "networks/text/prompt_words.h"
 #include "package/fields.h"
@@ -49,14 +49,14 @@ at::Tensor read_special_tokens(const ModelPackage& package, int64_t dim) {
 
 }  // namespace
 
-T5TextEncoder::T5TextEncoder(const ModelPackage& package, at::Device device)
+T5TextEncoder::T5TextEncoder(const ModelPackage& package, at::Device device, Cleaner clean)
     : package_(package),
       config_(T5Config::from_json(package.text.value("config", nlohmann::json::object()))),
+      clean_(std::move(clean)),
       tokenizer_(file_in(package, "tokenizer", "spiece.model")) {
   const Fields fields = text_fields(package_);
-  magi_ = fields.string("kind", 63) == "t5";
   unload_ = fields.boolean("unload", false);
-  max_length_ = fields.integer("max_length", 1, 65536, magi_ ? 800 : 512);
+  max_length_ = fields.integer("max_length", 1, 65536, fields.string("kind", 63) == "t5" ? 800 : 512);
   const std::string where = fields.string("device", 15, "model");
   if (where != "model" && where != "cpu") fields.fail("device", "\"model\" or \"cpu\"");
   device_ = where == "cpu" ? at::Device(at::kCPU) : device;
@@ -92,13 +92,13 @@ std::vector<std::string> T5TextEncoder::without_effect(std::string_view prompt,
   const auto kept = prompt_words(std::string_view(cleaned).substr(0, tokenizer_.fits(cleaned, max_length_)));
   const std::set<std::string> heard(kept.begin(), kept.end());
   std::vector<std::string> words;
-  for (const std::string& word : prompt_words(clean_wan_prompt(prompt)))
+  for (const std::string& word : prompt_words(plain_prompt(prompt)))
     if (!heard.contains(word) || !tokenizer_.knows(word)) add_once(words, word);
   return words;
 }
 
 TextFeatures T5TextEncoder::encode(std::string_view prompt) const {
-  const std::string cleaned = magi_ ? clean_magi_prompt(prompt) : clean_wan_prompt(prompt);
+  const std::string cleaned = clean_(prompt);
   const std::vector<std::string> unknown = without_effect(prompt, cleaned);
   const std::lock_guard lock(mutex_);
   for (auto it = recent_.begin(); it != recent_.end(); ++it) {

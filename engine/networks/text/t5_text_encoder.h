@@ -2,6 +2,7 @@
 // Prompts through UMT5-XXL (Wan, SkyReels-V2) or T5-v1.1-XXL (MAGI-1): cleaned, tokenized, encoded.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -22,16 +23,17 @@ namespace flowcache {
 //   device          "model" (default: where the transformer is) or "cpu"
 //   precision       "bf16" (default on a GPU) or "fp32"
 //   unload          true: weights are dropped after each prompt that is new, and read again for the next
-//   special_tokens  t5: a safetensors file with MAGI-1's `other_tokens`; the tokens for an endless,
-//   high-quality video
-//                   then come before the caption, as the published scripts have it
+//   special_tokens  t5: a safetensors file with MAGI-1's `other_tokens`; the tokens for an endless, high-quality
+//                   video then come before the caption, as the published scripts have it
 //
 // Thread-safe; prompts are encoded one at a time, and the last 64 are remembered.
 class T5TextEncoder final : public TextEncoder {
  public:
   // Checks every key; weights are copied to their device when the first prompt comes. Throws FC_ERROR_MODEL,
   // FC_ERROR_NOT_FOUND.
-  T5TextEncoder(const ModelPackage& package, at::Device device);
+  // clean: what the model's family does to a prompt before it is tokenized.
+  using Cleaner = std::function<std::string(std::string_view)>;
+  T5TextEncoder(const ModelPackage& package, at::Device device, Cleaner clean);
 
   TextFeatures encode(std::string_view prompt) const override;
 
@@ -41,7 +43,8 @@ class T5TextEncoder final : public TextEncoder {
 
   ModelPackage package_;
   T5Config config_;
-  bool magi_ = false, unload_ = false;
+  Cleaner clean_;
+  bool unload_ = false;
   int64_t max_length_ = 0;
   at::Device device_ = at::kCPU;
   at::ScalarType dtype_ = at::kFloat;

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "error.h"
+#include "base/error.h"
 #include "networks/text/prompt_words.h"
 #include "package/fields.h"
 

@@ -17,7 +17,7 @@
 #include <string>
 #include <string_view>
 
-#include "sleep_at_barriers.h"
+#include "base/sleep_at_barriers.h"
 
 namespace {
 

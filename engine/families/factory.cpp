@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "families/factory.h"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+
+#include "base/error.h"
+#include "families/family.h"
+#include "networks/decoders/magi_vae.h"
+#include "networks/decoders/taehv.h"
+#include "networks/decoders/taehv_encoder.h"
+#include "networks/decoders/wan_vae.h"
+#include "networks/lora.h"
+#include "networks/random_weights.h"
+#include "networks/text/t5_text_encoder.h"
+#include "networks/text/words.h"
+#include "package/fields.h"
+
+namespace flowcache {
+namespace {
+
+using nlohmann::json;
+
+template <typename Make>
+using Table = std::map<std::string, std::function<Make>, std::less<>>;
+
+std::unique_ptr<TextEncoder> make_words(const ModelPackage& package, at::Device device) {
+  return std::make_unique<WordsEncoder>(package.text, read_section(package, package.text), device);
+}
+std::unique_ptr<TextEncoder> make_t5(const ModelPackage& package, at::Device device) {
+  const Family& family = family_of(package);
+  return std::make_unique<T5TextEncoder>(
+      package, device, [&family](std::string_view prompt) { return family.clean_prompt(prompt); });
+}
+std::unique_ptr<Decoder> make_magi_vae(const json& config, WeightMap weights, at::ScalarType compute,
+                                       at::Device device) {
+  return std::make_unique<MagiVaeDecoder>(MagiVaeConfig::from_json(config), weights, compute, device,
+                                          "magi_vae decoder");
+}
+std::unique_ptr<Decoder> make_wan_vae(const json& config, WeightMap weights, at::ScalarType compute,
+                                      at::Device device) {
+  return std::make_unique<WanVaeDecoder>(WanVaeConfig::from_json(config), weights, compute, device,
+                                         "wan_vae decoder");
+}
+
+template <typename Encoder, typename Config>
+std::unique_ptr<FrameEncoder> make_encoder(const json& config, const WeightMap& weights,
+                                           at::ScalarType compute, at::Device device) {
+  return std::make_unique<Encoder>(Config::from_json(config), weights, compute, device, "frame encoder");
+}
+
+const Table<std::unique_ptr<FrameEncoder>(const json&, const WeightMap&, at::ScalarType, at::Device)>
+    encoders = {
+        {"magi_vae", make_encoder<MagiVaeEncoder, MagiVaeConfig>},
+        {"taehv", make_encoder<TaehvEncoder, TaehvEncoderConfig>},
+        {"wan_vae", make_encoder<WanVaeEncoder, WanVaeConfig>},
+};
+const Table<std::unique_ptr<Decoder>(const json&, WeightMap, at::ScalarType, at::Device)> decoders = {
+    {"magi_vae", make_magi_vae},
+    {"taehv", make_taehv},
+    {"wan_vae", make_wan_vae},
+};
+const Table<std::unique_ptr<TextEncoder>(const ModelPackage&, at::Device)> text_encoders = {
+    {"t5", make_t5},
+    {"umt5", make_t5},
+    {"words", make_words},
+};
+
+template <typename T>
+const auto& choose(const T& table, const std::string& name, const ModelPackage& package, const char* field) {
+  const auto found = table.find(name);
+  if (found != table.end()) return found->second;
+  std::string known;
+  for (const auto& [one, make] : table) known += (known.empty() ? "" : ", ") + one;
+  throw Error(FC_ERROR_MODEL, (package.folder / "model.json").string() + ": " + field + " is \"" + name +
+                                  "\"; this build knows " + known);
+}
+
+// The transformer's weights, with what its "loras": [{file, scale}] add.
+WeightMap with_loras(const ModelPackage& package) {
+  WeightMap weights = read_section(package, package.transformer);
+  const std::string file = (package.folder / "model.json").string();
+  for (const json& lora : package.transformer.value("loras", json::array())) {
+    const Fields fields(lora, file, "transformer.loras");
+    fields.only({"file", "files", "scale"});
+    const double scale = fields.number("scale", -10, 10, 1.0);
+    weights = merge_lora(weights, read_section(package, lora), scale, "a LoRA of " + file);
+  }
+  return weights;
+}
+
+json config_of(const json& section) {
+  return section.value("config", json::object());
+}
+
+// The list of keys that do not fit would be longer than any screen, and say less.
+void check_family(const ModelPackage& package, const WeightMap& weights) {
+  const std::string file = (package.folder / "model.json").string();
+  const std::string own = family_of(package).telling_key();
+  const KeyMatch other = families_with_keys(weights);
+  if (!weights.contains(own) && !other.key.empty())
+    throw Error(FC_ERROR_MODEL, file + ": family is \"" + package.family +
+                                    "\", but the transformer's files have " + other.key + " and no " + own +
+                                    ": they belong to family " + other.families +
+                                    "; correct family and config, or the files");
+  if (weights.contains("img_emb.proj.1.weight"))
+    throw Error(FC_ERROR_MODEL, file +
+                                    ": the transformer's files have img_emb.proj.1.weight: an image-to-video "
+                                    "checkpoint, which is not supported; take the text-to-video one");
+}
+
+}  // namespace
+
+std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, Precision precision,
+                                              at::Device device) {
+  const Family& family = family_of(package);
+  const auto build = [&](WeightMap weights) {
+    return family.make_transformer(config_of(package.transformer), std::move(weights), precision, device);
+  };
+  if (package.random_weights) return build(random_weights(wanted_by(build)));
+  WeightMap weights = with_loras(package);
+  check_family(package, weights);
+  return build(std::move(weights));
+}
+
+std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarType compute,
+                                      at::Device device) {
+  const auto& make = choose(decoders, package.decoder.value("kind", ""), package, "decoder.kind");
+  const auto build = [&](WeightMap weights) {
+    return make(config_of(package.decoder), std::move(weights), compute, device);
+  };
+  return build(package.random_weights ? random_weights(wanted_by(build))
+                                      : read_section(package, package.decoder));
+}
+
+std::unique_ptr<FrameEncoder> make_frame_encoder(const ModelPackage& package, at::ScalarType compute,
+                                                 at::Device device) {
+  const auto& make = choose(encoders, package.decoder.value("kind", ""), package, "decoder.kind");
+  const auto build = [&](const WeightMap& weights) {
+    return make(config_of(package.decoder), weights, compute, device);
+  };
+  if (package.random_weights) return build(random_weights(wanted_by(build)));
+  const WeightMap weights = read_section(package, package.decoder);
+  const auto encodes = [](const auto& entry) { return entry.first.starts_with("encoder."); };
+  if (std::none_of(weights.begin(), weights.end(), encodes))
+    throw Error(FC_ERROR_MODEL,
+                (package.folder / "model.json").string() +
+                    ": the decoder's files hold no encoder, so this model cannot take a prefix: use "
+                    "the VAE's whole file");
+  return build(weights);
+}
+
+std::unique_ptr<TextEncoder> make_text_encoder(const ModelPackage& package, at::Device device) {
+  if (package.random_weights) return make_random_text(package, device);
+  const auto& make = choose(text_encoders, package.text.value("kind", ""), package, "text.kind");
+  return make(package, device);
+}
+
+WeightSizes weight_sizes(const ModelPackage& package) {
+  const Family& family = family_of(package);
+  const auto& decoder = choose(decoders, package.decoder.value("kind", ""), package, "decoder.kind");
+  const auto ask = [](const auto& make, const json& section) {
+    return bytes_of(wanted_by(
+        [&](WeightMap weights) { make(config_of(section), std::move(weights), at::kBFloat16, at::kCPU); }));
+  };
+  const auto make_transformer = [&](const json& config, WeightMap weights, at::ScalarType type,
+                                    at::Device device) {
+    return family.make_transformer(config, std::move(weights), type, device);
+  };
+  WeightSizes sizes{.transformer = ask(make_transformer, package.transformer),
+                    .decoder = ask(decoder, package.decoder)};
+  if (package.text.value("kind", "") != "words")
+    sizes.text = bytes_of(T5Config::from_json(config_of(package.text)).weights());
+  return sizes;
+}
+
+}  // namespace flowcache

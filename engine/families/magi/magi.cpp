@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "families/magi/magi.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "families/magi/magi_weights.h"
+#include "networks/attention.h"
+#include "networks/row_ranges.h"
+
+namespace flowcache {
+namespace {
+
+using magi::Block;
+using magi::Norm;
+
+// The null caption's last two rows serve the timestep condition, with and without text.
+constexpr int64_t null_caption_tokens = 50;
+
+struct MagiCondition final : Condition {
+  at::Tensor time_offset;      // [condition] fp32: what the branch adds to the timestep condition
+  std::vector<KeyValue> text;  // a layer's cross-attention keys and values, [kv_heads, n, head_dim]
+};
+
+at::Tensor normalise(const at::Tensor& x, const Norm& norm, double eps) {
+  return at::layer_norm(x.to(norm.weight.scalar_type()), {norm.weight.size(0)}, norm.weight, norm.bias, eps);
+}
+
+at::Tensor split_heads(const at::Tensor& x, int64_t heads) {
+  return x.view({x.size(0), heads, -1});  // [L, heads, d]
+}
+
+// Rotates the first dimensions of each head, in halves; the rest passes.
+at::Tensor rotate(const at::Tensor& x, const at::Tensor& sines, const at::Tensor& cosines) {
+  const int64_t half = sines.size(-1);
+  const at::Tensor first = x.narrow(-1, 0, half), second = x.narrow(-1, half, half);
+  const at::Tensor s = sines.unsqueeze(1), c = cosines.unsqueeze(1);
+  return at::cat(
+      {first * c - second * s, first * s + second * c, x.narrow(-1, 2 * half, x.size(-1) - 2 * half)}, -1);
+}
+
+// Rows or columns, centred; a grid of 256 tokens spans what the model was first trained on.
+at::Tensor centred(int64_t n, double rescale, at::Device device) {
+  const at::Tensor offset =
+      at::arange(n, at::TensorOptions().dtype(at::kFloat).device(device)) - (n - 1) / 2.0;
+  return n == 1 ? offset : offset / static_cast<double>(n - 1) * (static_cast<double>(n) / rescale - 1);
+}
+
+}  // namespace
+
+struct MagiTransformer::Net {
+  MagiConfig config;
+  TransformerShape shape;
+  at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;
+  magi::Weights weights;
+  int64_t slice = 0;
+
+  at::Tensor embed_time(double t) const {
+    // In this order and in fp32: the step size makes arguments so large that one rounding more would show.
+    const int64_t half = magi::time_frequencies / 2;
+    const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
+    const at::Tensor frequency =
+        at::exp(at::arange(half, options) * -std::log(10000.0) / static_cast<double>(half));
+    const at::Tensor argument = at::full({1}, t, options) * frequency * 1000;
+    const at::Tensor wave = at::cat({argument.cos(), argument.sin()}).to(dtype).to(at::kFloat);
+    return at::linear(at::silu(at::linear(wave, weights.time1, weights.time1_bias)), weights.time2,
+                      weights.time2_bias);
+  }
+
+  // Of rows of h, with their rows of the rotary table: queries, keys and values, [heads + 2 kv_heads, rows,
+  // head_dim].
+  at::Tensor project(const Block& b, const at::Tensor& h, const at::Tensor& rope) const {
+    const int64_t angles = rope.size(1) / 2;
+    const at::Tensor sines = rope.narrow(1, 0, angles), cosines = rope.narrow(1, angles, angles);
+    const at::Tensor normed = normalise(h, b.norm_attention, config.eps);
+    const auto turned = [&](const Matrix& weight, const Norm& norm, int64_t heads) {
+      const at::Tensor x =
+          normalise(split_heads(at::linear(normed, weight.restored()), heads), norm, config.eps);
+      return rotate(x, sines, cosines).to(dtype);
+    };
+    const at::Tensor v = split_heads(at::linear(normed, b.v.restored()), config.kv_heads);
+    return at::cat({turned(b.q, b.q_norm, config.heads), turned(b.k, b.k_norm, config.kv_heads), v}, 1)
+        .transpose(0, 1)
+        .contiguous();
+  }
+
+  at::Tensor self_attention(const Block& b, const at::Tensor& h, const at::Tensor& rope, KvView& kv,
+                            int layer, AttentionMemory* memory) const {
+    if (memory) {
+      at::Tensor known = memory->recall(layer);
+      if (known.defined()) return known;
+    }
+    const int64_t rows = h.size(0);
+    const at::Tensor qkv = joined_slices(rows, slice, 1, [&](int64_t row, int64_t count) {
+      return project(b, h.narrow(0, row, count), rope.narrow(0, row, count));
+    });
+    const at::Tensor q = qkv.narrow(0, 0, config.heads);
+    const auto own = qkv.narrow(0, config.heads, 2 * config.kv_heads).chunk(2);
+    const KeyValue all = kv.append(layer, q, {own[0], own[1]});
+    const at::Tensor out = joined_slices(rows, slice, 0, [&](int64_t row, int64_t count) {
+      return attend(q.narrow(1, row, count), all.k, all.v);
+    });
+    if (memory) memory->keep(layer, out);
+    return out;
+  }
+
+  at::Tensor text_attention(const Block& b, const at::Tensor& normed, const KeyValue& text) const {
+    const at::Tensor q = normalise(split_heads(at::linear(normed, b.q_text.restored()), config.heads),
+                                   b.q_norm_text, config.eps);
+    return attend(q.transpose(0, 1), text.k, text.v);
+  }
+
+  // Rows of h and of their self-attention -> these rows after the block.
+  at::Tensor mix_and_feed(const Block& b, const at::Tensor& h, const at::Tensor& attended,
+                          const at::Tensor& gates, const KeyValue& text) const {
+    const at::Tensor normed = normalise(h, b.norm_attention, config.eps);
+    const at::Tensor both = at::cat({attended, text_attention(b, normed, text)}, -1);
+    // The published code interleaves the two halves in 8 pieces, whatever the number of heads.
+    const at::Tensor mixed = both.view({h.size(0), 2, 8, -1}).transpose(1, 2).reshape({h.size(0), -1});
+    const at::Tensor a = at::linear(mixed, b.projection.restored()).to(at::kFloat);
+    at::Tensor x =
+        (normalise(gates.narrow(0, 0, config.hidden) * a, b.post_attention, config.eps) + h).to(dtype);
+    at::Tensor m = at::linear(normalise(x, b.norm_ffn, config.eps), b.fc1.restored());
+    m = config.gated_ffn ? at::silu(m.narrow(-1, 0, config.ffn)) * m.narrow(-1, config.ffn, config.ffn)
+                         : at::gelu(m);
+    m = at::linear(m, b.fc2.restored()).to(at::kFloat);
+    return (normalise(gates.narrow(0, config.hidden, config.hidden) * m, b.post_ffn, config.eps) + x)
+        .to(dtype);
+  }
+
+  at::Tensor block(int layer, const at::Tensor& h, const at::Tensor& condition, const at::Tensor& rope,
+                   const KeyValue& text, KvView& kv, AttentionMemory* memory) const {
+    const Block& b = weights.blocks[static_cast<size_t>(layer)];
+    const at::Tensor gates =
+        at::tanh(at::linear(at::silu(condition), b.ada_weight, b.ada_bias).to(at::kFloat))
+            .to(dtype)
+            .to(at::kFloat);
+    const at::Tensor attended = self_attention(b, h, rope, kv, layer, memory);
+    return joined_slices(h.size(0), slice, 0, [&](int64_t row, int64_t count) {
+      return mix_and_feed(b, h.narrow(0, row, count), attended.narrow(0, row, count), gates, text);
+    });
+  }
+};
+
+double magi_step_size(int steps, double time_interval) {
+  return steps == 12 ? 4.0 / time_interval * 2 : static_cast<double>(steps) / 4 * 2;
+}
+
+namespace {
+
+TransformerShape shape_of(const MagiConfig& c) {
+  return {.layers = c.layers,
+          .dim = c.hidden,
+          .heads = c.heads,
+          .kv_heads = c.kv_heads,
+          .head_dim = c.head_dim,
+          .latent_channels = c.latent_channels,
+          .patch_height = c.patch,
+          .patch_width = c.patch,
+          // q, q_text, k, v, projection of both attentions, and the feed-forward
+          .block_weights = c.hidden * (4 * c.heads * c.head_dim + 2 * c.kv_heads * c.head_dim +
+                                       (c.gated_ffn ? 3 : 2) * c.ffn),
+          .attention_weights = c.hidden * (c.heads + 2 * c.kv_heads) * c.head_dim};
+}
+
+}  // namespace
+
+MagiTransformer::MagiTransformer(const MagiConfig& config, const WeightMap& weights, Precision precision,
+                                 at::Device device, const std::string& what)
+    : net_(std::make_unique<Net>(Net{config, shape_of(config), precision.compute, device, {}})) {
+  Parameters parameters;
+  net_->weights.declare(config, parameters);
+  parameters.load(weights, precision, device, what);
+  net_->weights.finish();
+}
+
+MagiTransformer::MagiTransformer(const MagiConfig& config, Precision precision, at::Device device)
+    : net_(std::make_unique<Net>(Net{config, shape_of(config), precision.compute, device, {}})) {
+  Parameters parameters;
+  net_->weights.declare(config, parameters);
+  parameters.load_random(precision, device);
+  net_->weights.finish();
+}
+
+MagiTransformer::~MagiTransformer() = default;
+
+void MagiTransformer::slice_tokens(int64_t most) {
+  net_->slice = most;
+}
+
+const TransformerShape& MagiTransformer::shape() const {
+  return net_->shape;
+}
+
+at::Tensor MagiTransformer::caption_tokens(const at::Tensor& features) const {
+  const at::Tensor cut = features.narrow(0, 0, std::min(features.size(0), net_->config.caption_length));
+  const at::Tensor wide = cut.to(net_->device, at::kFloat);
+  return at::silu(at::linear(wide, net_->weights.text, net_->weights.text_bias)).to(net_->dtype);
+}
+
+std::shared_ptr<const Condition> MagiTransformer::condition(const at::Tensor& features) const {
+  const MagiConfig& config = net_->config;
+  if (features.dim() != 2 || features.size(0) < 1 || features.size(1) != config.caption_channels)
+    throw Error(FC_ERROR_ARGUMENT, "magi: a caption must be [n >= 1, " +
+                                       std::to_string(config.caption_channels) +
+                                       "]; this text encoder belongs to another model");
+  auto result = std::make_shared<MagiCondition>();
+  const auto& w = net_->weights;
+  result->time_offset = at::linear(w.null_caption.select(0, -2), w.text_condition, w.text_condition_bias);
+  const at::Tensor tokens = caption_tokens(features);
+  for (const Block& b : w.blocks) {
+    const at::Tensor kv = split_heads(at::linear(tokens, b.kv_text.restored()), config.kv_heads);
+    const at::Tensor k = normalise(kv.narrow(-1, 0, config.head_dim), b.k_norm_text, config.eps);
+    const at::Tensor v = kv.narrow(-1, config.head_dim, config.head_dim);
+    result->text.push_back({k.transpose(0, 1).contiguous(), v.transpose(0, 1).contiguous()});
+  }
+  return result;
+}
+
+std::shared_ptr<const Condition> MagiTransformer::null_condition(bool unconditional) const {
+  const auto& w = net_->weights;
+  const int64_t tokens = std::min(null_caption_tokens, net_->config.caption_length);
+  auto result = std::make_shared<MagiCondition>(
+      static_cast<const MagiCondition&>(*condition(w.null_caption.narrow(0, 0, tokens))));
+  if (unconditional)
+    result->time_offset = at::linear(w.null_caption.select(0, -1), w.text_condition, w.text_condition_bias);
+  return result;
+}
+
+Embedded MagiTransformer::embed(const at::Tensor& latent, std::span<const double> timesteps,
+                                int64_t first_frame) const {
+  if (timesteps.size() != 1)
+    throw Error(FC_ERROR_ARGUMENT,
+                "magi: a chunk has one timestep, " + std::to_string(timesteps.size()) + " given");
+  return embed(latent, timesteps[0], first_frame, magi_step_size(net_->config.steps, 1));
+}
+
+Embedded MagiTransformer::embed(const at::Tensor& latent, double t, int64_t first_frame,
+                                double step_size) const {
+  const MagiConfig& config = net_->config;
+  if (latent.dim() != 4 || latent.size(0) != config.latent_channels || latent.size(2) % config.patch != 0 ||
+      latent.size(3) % config.patch != 0)
+    throw Error(FC_ERROR_ARGUMENT, "magi: a latent must have " + std::to_string(config.latent_channels) +
+                                       " channels, and height and width in multiples of " +
+                                       std::to_string(config.patch));
+  at::Tensor x = latent.to(net_->device, at::kFloat).unsqueeze(0) * config.latent_scale;
+  if (config.doubled_channels) x = at::cat({x, x}, 1);
+  const at::Tensor patches =
+      at::conv3d(x, net_->weights.patch, {}, {1, config.patch, config.patch}).squeeze(0);
+  Embedded embedded;
+  embedded.grid = {patches.size(1), patches.size(2), patches.size(3)};
+  embedded.tokens = patches.flatten(1).transpose(0, 1).contiguous().to(net_->dtype);
+  embedded.time = net_->embed_time(t).unsqueeze(0);
+  if (config.distilled) embedded.time = embedded.time + net_->embed_time(step_size).unsqueeze(0);
+  embedded.modulation = embedded.time.unsqueeze(1);
+  embedded.first_frame = first_frame;
+  return embedded;
+}
+
+at::Tensor MagiTransformer::rope_table(const Embedded& embedded) const {
+  const Grid& grid = embedded.grid;
+  const at::Tensor& bands = net_->weights.bands;
+  const double rescale = std::sqrt(static_cast<double>(grid.height * grid.width) / 256.0);
+  const at::Tensor frame =
+      at::arange(grid.frames, bands.options()) + static_cast<double>(embedded.first_frame);
+  const auto angles = [&](const at::Tensor& coordinate, int axis) {
+    std::vector<int64_t> shape = {1, 1, 1, bands.size(0)};
+    shape[static_cast<size_t>(axis)] = coordinate.size(0);
+    return (coordinate.unsqueeze(1) * bands).view(shape).expand({grid.frames, grid.height, grid.width, -1});
+  };
+  const at::Tensor all = at::cat({angles(frame, 0), angles(centred(grid.height, rescale, net_->device), 1),
+                                  angles(centred(grid.width, rescale, net_->device), 2)},
+                                 -1)
+                             .reshape({grid.tokens(), -1});
+  return at::cat({all.sin(), all.cos()}, -1);
+}
+
+at::Tensor MagiTransformer::chunk_condition(const Embedded& embedded, const Condition& condition) const {
+  const auto& text = static_cast<const MagiCondition&>(condition);
+  return (embedded.time.squeeze(0) + text.time_offset).to(net_->dtype);
+}
+
+at::Tensor MagiTransformer::blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition,
+                                   KvView& kv, int first, int last) const {
+  const at::Tensor rope = rope_table(embedded), chunk = chunk_condition(embedded, condition);
+  const auto& text = static_cast<const MagiCondition&>(condition).text;
+  for (int layer = first; layer < last; ++layer)
+    tokens =
+        net_->block(layer, tokens, chunk, rope, text[static_cast<size_t>(layer)], kv, embedded.attention);
+  return tokens;
+}
+
+at::Tensor MagiTransformer::head(const Embedded& embedded, const at::Tensor& tokens) const {
+  const MagiConfig& config = net_->config;
+  const Grid& grid = embedded.grid;
+  const at::Tensor x = at::linear(normalise(tokens.to(at::kFloat), net_->weights.final_norm, config.eps),
+                                  net_->weights.final_linear);
+  const at::Tensor pixels = x.view({grid.frames, grid.height, grid.width, config.patch, config.patch, -1})
+                                .permute({5, 0, 1, 3, 2, 4})
+                                .reshape({config.network_channels(), grid.frames, grid.height * config.patch,
+                                          grid.width * config.patch});
+  return (pixels.narrow(0, 0, config.latent_channels) / config.latent_scale).contiguous();
+}
+
+}  // namespace flowcache

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "families/preflight.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/words.h"
+#include "families/family.h"
+#include "package/fields.h"
+
+namespace flowcache {
+namespace {
+
+namespace fs = std::filesystem;
+
+int64_t tokens_per_chunk(const ModelPackage& package, const Fields& config) {
+  const std::vector<int64_t> patch =
+      config.has("patch_size") ? config.integers("patch_size", 1, 16) : std::vector<int64_t>{1, 2, 2};
+  return package.latent_frames_per_chunk * (package.latent_height / patch.at(1)) *
+         (package.latent_width / patch.at(2));
+}
+
+}  // namespace
+
+uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element) {
+  const std::string file = (package.folder / "model.json").string();
+  const Fields config = Fields(package.transformer, file, "transformer").object("config");
+  const int64_t layers = config.integer("num_layers", 1, 1000), dim = config.integer("dim", 1, 65536);
+  const int64_t heads = config.integer("num_heads", 1, dim);
+  const int64_t kv_heads = config.integer("num_kv_heads", 1, heads, heads);
+  const int sets = family_of(package).key_value_sets(config.raw());
+  return 2 * element * sets * layers * (dim / heads * kv_heads) * tokens_per_chunk(package, config);
+}
+
+MemoryPlan default_plan(const ModelPackage& package, uint64_t weight_bytes, uint64_t kv_bytes,
+                        bool device_is_host) {
+  const std::string file = (package.folder / "model.json").string();
+  const Fields sampler(package.sampler, file, "sampler");
+  const auto steps = package.sampler.contains("denoising_step_list")
+                         ? static_cast<int64_t>(package.sampler["denoising_step_list"].size())
+                         : sampler.integer("steps", 1, 1000);
+  int64_t lag = sampler.integer("lag", 0, 1000, 0);
+  if (lag == 0 || lag > steps) lag = steps;
+  MemoryPlan plan;
+  plan.weight_bytes = weight_bytes;
+  plan.kv_bytes = kv_bytes;
+  plan.chunks_in_flight = static_cast<uint64_t>((steps + lag - 1) / lag);
+  plan.branches = sampler.number("guidance_scale", 0, 50, 1.0) == 1 ? 1 : 2;
+  plan.device_is_host = device_is_host;
+  return plan;
+}
+
+std::vector<MemoryNeed> needs_of(const std::vector<MemoryNeed>& needs, bool host) {
+  std::vector<MemoryNeed> some;
+  for (const MemoryNeed& need : needs)
+    if (need.on_host == host) some.push_back(need);
+  return some;
+}
+
+std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPlan& plan) {
+  const std::string file = (package.folder / "model.json").string();
+  const Fields config = Fields(package.transformer, file, "transformer").object("config");
+  const uint64_t chunk = kv_bytes_per_chunk(package, plan.kv_bytes) * plan.branches;
+  const uint64_t history = Fields(package.cache, file, "cache").integer("history_chunks", 1, 100000, 1);
+  const uint64_t tokens = tokens_per_chunk(package, config), dim = config.integer("dim", 1, 65536);
+  // Published checkpoints store two bytes a weight; as fp32 they double. What a forward pass holds at once is
+  // about ten rows of the hidden width and two of the feed-forward width a token.
+  const uint64_t working = 4 * tokens * (10 * dim + 2 * config.integer("ffn_dim", 1, 1 << 20, 4 * dim));
+  const uint64_t pixels = static_cast<uint64_t>(package.width) * package.height;
+  const auto weights = [&](int64_t known, const nlohmann::json& section) {
+    return known >= 0 ? static_cast<uint64_t>(known) : section_bytes(package, section);
+  };
+  const Fields text(package.text, file, "text");
+  const bool text_on_host = !plan.device_is_host && text.string("device", 15, "model") == "cpu";
+  const bool on_cpu = plan.device_is_host || text_on_host;
+  const bool wide =
+      text.string("kind", 63) != "words" && text.string("precision", 15, on_cpu ? "fp32" : "bf16") == "fp32";
+  const uint64_t text_bytes =
+      text.boolean("unload", false) ? 0 : weights(plan.text_bytes, package.text) * (wide ? 2 : 1);
+  return {
+      {"transformer", weights(plan.transformer_bytes, package.transformer) * plan.weight_bytes / 2},
+      {"text encoder", text_bytes, text_on_host},
+      {"decoder", weights(plan.decoder_bytes, package.decoder) * 2},
+      {"KV budget of history", plan.kv_budget ? plan.kv_budget : history * chunk},
+      {"KV of chunks in flight", plan.chunks_in_flight * chunk},
+      {"working memory", working + 4 * 16 * pixels * 2},  // the decoder's widest layers
+      {"frames of a chunk", 4 * 3 * pixels * package.frames_per_chunk},
+  };
+}
+
+void check_memory(const std::vector<MemoryNeed>& needs, uint64_t available, const std::string& where) {
+  uint64_t total = 0;
+  for (const MemoryNeed& need : needs) total += need.bytes;
+  if (total <= available) return;
+  std::string message = "the model and one stream need " + megabytes(total) + ", but " + where + " has " +
+                        megabytes(available) + ":";
+  for (const MemoryNeed& need : needs)
+    message += " " + need.what + " " + megabytes(need.bytes) + (&need == &needs.back() ? "" : ",");
+  throw Error(FC_ERROR_MEMORY, message +
+                                   "; lower kv-budget, ask for a smaller picture, choose precision bf16 or "
+                                   "fp8, or a smaller model, or free memory");
+}
+
+}  // namespace flowcache

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// SkyReels-V2: frames to go on from keep their place in the latent, with a little noise and its timestep.
+#include "families/family.h"
+
+#include "families/skyreels/skyreels.h"
+
+namespace flowcache {
+namespace {
+
+constexpr double published_noise = 20;  // --addnoise_condition of the published scripts, of 1000
+
+class SkyReelsFamily final : public Family {
+ public:
+  std::unique_ptr<Transformer> make_transformer(const nlohmann::json& config, WeightMap weights,
+                                                Precision precision, at::Device device) const override {
+    return make_skyreels(config, std::move(weights), precision, device);
+  }
+  const char* telling_key() const override { return "patch_embedding.weight"; }
+  std::vector<std::string> sampler_fields() const override { return {"prefix_noise"}; }
+  InitialFramesRule initial_frames(const ModelPackage& package) const override {
+    return {.part_of_chunk = true,
+            .own_timesteps = true,
+            .noise = package.sampler.value("prefix_noise", published_noise)};
+  }
+};
+
+}  // namespace
+
+const Family& skyreels_family() {
+  static const SkyReelsFamily family;
+  return family;
+}
+
+}  // namespace flowcache

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "stream/conditions.h"
+
+#include <utility>
+
+namespace flowcache {
+
+Conditions::Conditions(const LoadedModel& model, const std::string& prompt, const std::string& negative,
+                       bool guided)
+    : model_(model), prompts_(*model.text, prompt) {
+  if (!guided) return;
+  check_prompt(negative);
+  negative_ = model.transformer->condition(model.text->encode(negative).embedding);
+}
+
+void Conditions::set_negative(const std::string& text) {
+  check_prompt(text);
+  const at::Tensor features = model_.text->encode(text).embedding;
+  const std::lock_guard lock(mutex_);
+  new_negative_ = features;
+}
+
+ChunkConditions Conditions::take(int64_t chunk) {
+  const ChunkPrompt prompt = prompts_.take(chunk);
+  if (prompt.changed || !positive_) positive_ = model_.transformer->condition(prompt.features);
+  at::Tensor negative;
+  {
+    const std::lock_guard lock(mutex_);
+    negative = std::exchange(new_negative_, {});
+  }
+  if (negative.defined()) negative_ = model_.transformer->condition(negative);
+  return {{positive_, negative_}, prompt.ticket, prompt.changed, prompt.cut};
+}
+
+void Conditions::restart() {
+  prompts_.restart();
+  positive_ = nullptr;
+}
+
+}  // namespace flowcache

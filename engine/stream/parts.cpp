@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "stream/parts.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/words.h"
+#include "cache/registry.h"
+#include "families/family.h"
+#include "families/preflight.h"
+#include "samplers/factory.h"
+#include "stream/prompts.h"
+
+namespace flowcache {
+
+namespace {
+
+// The model's own default holds only for the policy that the model names.
+double default_threshold(const nlohmann::json& cache, const ReuseChoice& choice) {
+  const std::string own = cache.value("reuse", "none");
+  const bool same = policy_name(own) == choice.entry->name;
+  return same && cache.contains("threshold") ? cache.at("threshold").get<double>() : choice.entry->threshold;
+}
+
+// What a stream runs with that names no policy. One that is played as it is made is governed, as far as the
+// sampler lets steps be left out.
+std::string default_policy(const ModelPackage& package, const Sampler& sampler, bool live) {
+  const std::string own = package.cache.value("reuse", "none");
+  if (!live) return own;
+  const std::string governed = sampler.renoises()         ? own
+                               : sampler.steps_linearly() ? "auto"
+                                                          : "auto:correct=0";
+  return package.cache.value("live", governed);
+}
+
+// What the names in the configuration mean.
+struct Choice {
+  ReuseChoice reuse;
+  KvChoice kv;
+  bool offloads = false;  // what chunks keep waits in host memory
+};
+
+Choice choose(const std::string& cache, const std::string& kv_cache, StreamParts& parts) {
+  Choice choice;
+  choice.reuse = choose_reuse(cache);
+  const std::string by = policy_name(cache) == "auto" ? choice.reuse.options.word("by") : "steps";
+  if (by != "steps") {
+    if (choice.reuse.options != choose_reuse("auto:by=" + by).options)
+      throw Error(FC_ERROR_ARGUMENT,
+                  "cache " + cache + ": with by=" + by +
+                      " the deadline steers a threshold, and auto's other options are of the "
+                      "number of steps: leave them out, or take by=steps");
+    choice.reuse = choose_reuse(by);
+    parts.steers_threshold = true;
+  }
+  choice.offloads = offloads(cache);
+  choice.kv = choose_kv(kv_cache);
+  return choice;
+}
+
+// Combinations that make no sense, each refused with its reason.
+void check_composition(const StreamParts& parts, const Choice& choice, const GuidancePolicy* guidance,
+                       int branches) {
+  const ReusePolicy& policy = *parts.policy;
+  const int layers = parts.model->transformer->shape().layers;
+  const std::string name = "cache policy " + choice.reuse.entry->name;
+  const int always = policy.first_blocks() + policy.last_blocks();
+  if (always >= layers)
+    throw Error(FC_ERROR_ARGUMENT, name + ": " + std::to_string(always) +
+                                       " blocks that always run leave nothing of a model of " +
+                                       std::to_string(layers) +
+                                       " to reuse: lower first_blocks or last_blocks");
+  if (guidance && branches == 1)
+    throw Error(FC_ERROR_ARGUMENT, "cache " + name +
+                                       ": the policy behind the plus saves guidance, and there is none: set "
+                                       "guidance_scale to another value than 1");
+  if (guidance && parts.residual->of_each_branch())
+    throw Error(FC_ERROR_ARGUMENT,
+                name +
+                    " reuses the tokens of each guidance branch, so it cannot be combined with a "
+                    "policy that leaves a branch out: take one that reuses velocities");
+  if (choice.offloads && !parts.residual->worth_moving())
+    throw Error(FC_ERROR_ARGUMENT,
+                name +
+                    " keeps values of a latent's size, which are not worth moving: +offload "
+                    "is for residual=token_residual, tail residuals and attention");
+  if (policy.residuals_kept() > 1 && parts.sampler->renoises())
+    throw Error(FC_ERROR_ARGUMENT,
+                name +
+                    " extrapolates from step to step, but this sampler draws fresh noise between them: "
+                    "take xchunk, or hold what is reused: order=0,correct=0; attention: weight=0");
+  if (policy.corrects() && !parts.sampler->steps_linearly())
+    throw Error(FC_ERROR_ARGUMENT,
+                name +
+                    ": correct=1 needs a sampler whose steps are linear in the velocity (flow_euler): "
+                    "add correct=0");
+}
+
+// The weights are already there; what a stream adds must still fit.
+void check_buffer(const LoadedModel& model, const KvGeometry& geometry, int64_t budget_tokens,
+                  uint64_t branches) {
+  check_memory({{"keys and values of finished chunks (kv_budget)", branches * geometry.bytes(budget_tokens)},
+                {"keys and values of " + std::to_string(geometry.window_chunks) + " chunks in flight",
+                 branches * geometry.bytes(geometry.window_chunks * geometry.tokens_per_chunk)}},
+               model.memory_available(), model.device.str());
+}
+
+// One cache a branch.
+std::vector<std::unique_ptr<KvStore>> make_caches(const StreamParts& parts, const StreamConfig& config,
+                                                  const KvChoice& choice, int branches) {
+  const LoadedModel& model = *parts.model;
+  const TransformerShape& shape = model.transformer->shape();
+  const KvGeometry geometry = {shape.layers,
+                               shape.kv_heads,
+                               shape.head_dim,
+                               model.tokens_per_frame(parts.size),
+                               model.tokens_per_chunk(parts.size),
+                               parts.schedule.chunks_in_flight(),
+                               model.compute,
+                               model.device,
+                               shape.time_frequencies};
+  const int64_t budget_tokens =
+      config.kv_budget == 0 ? model.package.cache.value("history_chunks", 3) * geometry.tokens_per_chunk
+                            : static_cast<int64_t>(config.kv_budget / (geometry.bytes(1) * branches));
+  check_buffer(model, geometry, budget_tokens, branches);
+  std::vector<std::unique_ptr<KvStore>> caches;
+  for (int branch = 0; branch < branches; ++branch)
+    caches.push_back(std::make_unique<KvStore>(geometry, budget_tokens, choice.make()));
+  return caches;
+}
+
+Schedule make_schedule(const nlohmann::json& sampler, int steps, int lag) {
+  const int own = sampler.value("lag", 0);
+  return Schedule(steps, lag != 0 ? lag : own != 0 && own <= steps ? own : steps);
+}
+
+}  // namespace
+
+double check_threshold(double threshold) {
+  if (!(threshold >= 0 && threshold <= 10))
+    throw Error(FC_ERROR_ARGUMENT, "cache_threshold=" + number(threshold) +
+                                       " is outside 0..10; 0 never reuses, larger reuses more");
+  return threshold;
+}
+
+double check_guidance(double guidance) {
+  if (!(guidance >= 0 && guidance <= 50))
+    throw Error(FC_ERROR_ARGUMENT,
+                "guidance_scale=" + number(guidance) + " is outside 0..50; 1 switches guidance off");
+  return guidance;
+}
+
+std::vector<int64_t> StreamParts::latent_shape() const {
+  const ModelPackage& package = model->package;
+  return {package.latent_channels, package.latent_frames_per_chunk, size.latent_height, size.latent_width};
+}
+
+int64_t StreamParts::first_frame(int64_t chunk) const {
+  return (chunk + (initial_frames ? initial_frames->whole_chunks() : 0)) *
+         model->package.latent_frames_per_chunk;
+}
+
+StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfig& config) {
+  const ModelPackage& package = model->package;
+  check_prompt(config.prompt);  // before anything that takes long
+  StreamParts parts;
+  parts.model = std::move(model);
+  parts.seed = config.seed;
+  parts.size = picture_size(package, config.width, config.height);
+  parts.sampler = make_sampler(package.sampler, config.steps);
+  const std::string cache = config.cache.empty()
+                                ? default_policy(package, *parts.sampler,
+                                                 config.live && config.threshold < 0)  // ε is of the own one
+                                : config.cache;
+  std::unique_ptr<GuidancePolicy> guidance_policy = choose_guidance(cache).make();
+  const Choice choice =
+      choose(cache, config.kv_cache.empty() ? package.cache.value("kv", "window") : config.kv_cache, parts);
+  parts.default_threshold = default_threshold(package.cache, choice.reuse);
+  parts.default_scale = package.sampler.value("guidance_scale", 1.0);
+  parts.threshold = check_threshold(config.threshold >= 0 ? config.threshold : parts.default_threshold);
+  parts.scale = check_guidance(config.guidance >= 0 ? config.guidance : parts.default_scale);
+  family_of(package).check_guidance(parts.scale);
+  const int branches = parts.scale == 1 ? 1 : max_branches;
+  parts.schedule = make_schedule(package.sampler, parts.sampler->table().steps(), config.lag);
+  parts.policy = choice.reuse.make();
+  parts.residual = make_residual(*parts.policy);
+  parts.tail = make_tail(*parts.policy);
+  check_composition(parts, choice, guidance_policy.get(), branches);
+  parts.kv = make_caches(parts, config, choice.kv, branches);
+  parts.guidance = Guidance(branches, std::move(guidance_policy));
+  if (choice.offloads) parts.lane = make_copy_lane(parts.model->device);
+  parts.across.resize(parts.policy->across_chunks() ? parts.schedule.steps() : 0);
+  parts.clean_context = config.clean_context < 0 ? package.clean_context : config.clean_context == 1;
+  if (config.initial_frames.defined())
+    parts.initial_frames = InitialFrames::encode(*parts.model, parts.size, config.initial_frames, parts.seed);
+  else if (config.initial_latents.defined())
+    parts.initial_frames =
+        std::make_unique<InitialFrames>(*parts.model, parts.size, config.initial_latents, parts.seed);
+  return parts;
+}
+
+}  // namespace flowcache

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// ReuseKind::tail_residual: what the blocks between the first and the last ones changed, which always run (first-block
+// cache, DBCache). Also kept beside another kind, for policies whose decisions choose between the two (MixCache).
+#include "stream/residual/tokens.h"
+
+namespace flowcache {
+namespace {
+
+class TailResidual : public TokenDifference {
+ public:
+  explicit TailResidual(int last_blocks) : last_blocks_(last_blocks) {}
+  int last_blocks() const override { return last_blocks_; }
+
+ private:
+  const at::Tensor& from(const StepRunner& runner, const Step& step, size_t branch) const override {
+    return runner.begin_tokens(step, branch);
+  }
+  int last_blocks_;
+};
+
+// The newest only, in a place of its own, where the network is.
+class SecondResidual final : public TailResidual {
+ public:
+  using TailResidual::TailResidual;
+
+ private:
+  void keep(const StepRunner&, Step& step, size_t branch, const at::Tensor& difference) const override {
+    step.chunk->tail[branch] = difference;
+  }
+  at::Tensor kept(const StepRunner&, Step& step, size_t branch) const override {
+    return step.chunk->tail[branch];
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Residual> tail_residual(int last_blocks) {
+  return std::make_unique<TailResidual>(last_blocks);
+}
+
+std::unique_ptr<Residual> make_tail(const ReusePolicy& policy) {
+  return policy.keeps_tail() ? std::make_unique<SecondResidual>(policy.last_blocks()) : nullptr;
+}
+
+}  // namespace flowcache

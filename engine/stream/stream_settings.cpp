@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What callers change in a stream that runs, and what they can read of it.
+#include <c10/core/InferenceMode.h>
+
+#include "base/error.h"
+#include "stream/device.h"
+#include "stream/stream.h"
+
+namespace flowcache {
+
+void Stream::reset(uint64_t seed) {
+  const c10::InferenceMode inference;
+  // May fail, and then nothing has changed.
+  std::unique_ptr<DecoderState> decoder_state = parts_.model->decoder->open();
+  parts_.seed = seed;
+  if (parts_.initial_frames) parts_.initial_frames->reseed(seed);
+  ended_.clear();
+  tick_open_ = false;
+  tick_ = 0;
+  steps_.clear();
+  next_step_ = 0;
+  live_.clear();
+  parts_.policy->reset();
+  parts_.guidance.reset();
+  parts_.across.assign(parts_.across.size(), {});
+  deadline_->restart();
+  if (deadline_->steers_threshold()) threshold_ = deadline_->threshold();
+  for (const auto& kv : parts_.kv) kv->reset();
+  conditions_->restart();
+  decoder_state_ = std::move(decoder_state);
+  seam_fade_.forget();
+  const std::lock_guard lock(stats_mutex_);
+  stats_.chunks = stats_.steps_computed = stats_.steps_reused = stats_.forced_computes = 0;
+  stats_.kv_bytes = stats_.reuse_bytes = 0;
+  stats_.last_chunk_seconds = stats_.last_decode_seconds = 0;
+}
+
+void Stream::tune(double threshold, double guidance) {
+  if (threshold >= 0 && deadline_->steers_threshold())
+    throw Error(
+        FC_ERROR_ARGUMENT,
+        "cache_threshold=" + std::to_string(threshold) +
+            " cannot be set while a deadline steers it: open the stream with the policy itself, not auto");
+  if (threshold >= 0) threshold_ = check_threshold(threshold);
+  if (guidance < 0) return;
+  check_guidance(guidance);
+  if (parts_.guidance.branches() == 1 && guidance != 1)
+    throw Error(FC_ERROR_ARGUMENT,
+                "guidance_scale=" + std::to_string(guidance) +
+                    " needs a second branch, but this stream was opened with 1: open it with another value");
+  scale_ = guidance;
+  scale_changed_ = true;
+}
+
+void Stream::negative_prompt(const std::string& text) {
+  if (parts_.guidance.branches() == 1)
+    throw Error(FC_ERROR_ARGUMENT,
+                "a negative prompt needs guidance: open the stream with a guidance_scale other than 1");
+  const c10::InferenceMode inference;
+  const ArithmeticThreads threads(parts_.model->threads);
+  conditions_->set_negative(text);
+}
+
+StreamStats Stream::stats() const {
+  const std::lock_guard lock(stats_mutex_);
+  StreamStats copy = stats_;
+  copy.threshold = threshold_;
+  copy.guidance = scale_;
+  copy.deadline_seconds = deadline_->seconds();
+  const DeadlineReport report = deadline_->report();
+  copy.governor_level = report.level;
+  copy.steps_allowed = report.steps_allowed;
+  copy.least_seconds = report.least_seconds;
+  return copy;
+}
+
+}  // namespace flowcache

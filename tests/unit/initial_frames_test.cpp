@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Streams that go on from an image or a video, with tiny weights.
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "families/magi/magi_stream.h"
+#include "samplers/magi_timesteps.h"
+#include "temp_folder.h"
+#include "tiny_model.h"
+
+using namespace flowcache;
+using flowcache::test::message_of;
+
+namespace {
+
+std::shared_ptr<LoadedModel> model_of(const std::string& family) {
+  const auto model = test::tiny_model();
+  model->package.family = family;
+  model->package.clean_context = family != "skyreels";
+  model->package.sampler = {{"kind", "unipc"}, {"steps", 6}, {"shift", 5.0}};
+  model->package.cache = {{"reuse", "none"}, {"kv", "window"}, {"history_chunks", 3}};
+  return model;
+}
+
+StreamConfig from(const at::Tensor& latents) {
+  StreamConfig config;
+  config.prompt = "a slow green aurora";
+  config.initial_latents = latents;
+  return config;
+}
+
+at::Tensor latents(int64_t frames) {
+  return draw_noise(7, 0, 0, {16, frames, 6, 8}, at::kCPU);
+}
+
+}  // namespace
+
+TEST(InitialFrames, WholeChunksBecomeHistory) {
+  const c10::InferenceMode inference;
+  const auto model = model_of("wan-causal");
+  Stream stream(model, from(latents(6)));
+  Stream other(model, from(latents(6) * 0.5)), none(model, from({}));
+  const auto first = stream.next();
+  EXPECT_EQ(first->index, 0);
+  EXPECT_EQ(first->latent.size(1), 3);
+  EXPECT_EQ(stream.stats().kv_bytes, 3 * none.next()->kv_bytes);
+  EXPECT_FALSE(first->latent.allclose(other.next()->latent, 1e-3, 1e-3));
+  // The same again after a reset.
+  stream.reset(0);
+  EXPECT_TRUE(stream.next()->latent.equal(first->latent));
+}
+
+// A prefix that is what a stream made itself leaves the same history, so the stream goes on as it would have.
+TEST(InitialFrames, GoesOnFromTheStreamsOwnChunks) {
+  const c10::InferenceMode inference;
+  const auto model = model_of("wan-causal");
+  Stream whole(model, from({}));
+  const at::Tensor made = whole.next()->latent;
+  const at::Tensor wanted = whole.next()->latent;
+  Stream rest(model, from(made));
+  rest.replace_noise([](int64_t chunk, int64_t draw) {
+    return draw_noise(0, chunk + 1, draw, {16, 3, 6, 8}, at::kCPU);
+  });
+  EXPECT_TRUE(rest.next()->latent.allclose(wanted, 1e-5, 1e-5));
+}
+
+TEST(InitialFrames, SkyReelsKeepsTheFramesAndNoisesWhatTheNetworkSees) {
+  const c10::InferenceMode inference;
+  const auto model = model_of("skyreels");
+  const at::Tensor prefix = latents(4);  // a chunk and a frame
+  Stream stream(model, from(prefix));
+  const auto chunk = stream.next();
+  EXPECT_TRUE(chunk->latent.narrow(1, 0, 1).equal(prefix.narrow(1, 3, 1)));
+  EXPECT_EQ(chunk->frames.size(0), 2);  // the prefix's own frame does not come out again
+  model->package.sampler["prefix_noise"] = 0;
+  Stream clean(model, from(prefix));
+  EXPECT_FALSE(clean.next()->latent.equal(chunk->latent));
+  Stream image(model, from(latents(1)));
+  EXPECT_EQ(image.next()->frames.size(0), 3);  // an image is shown
+}
+
+TEST(InitialFrames, WhatDoesNotFitIsNamed) {
+  const c10::InferenceMode inference;
+  const auto model = model_of("wan-causal");
+  const auto say = [&](const StreamConfig& config) { return message_of([&] { Stream(model, config); }); };
+  EXPECT_NE(say(from(latents(4))).find("4 latent frames; this model wants whole chunks of 3"),
+            std::string::npos);
+  EXPECT_NE(say(from(at::zeros({16, 3, 6, 6}))).find("16 x 3 x 6 x 6"), std::string::npos);
+  model->package.width = 64;
+  model->package.height = 48;
+  StreamConfig config;
+  config.initial_frames = at::zeros({5, 3, 64, 64});
+  EXPECT_NE(say(config).find("the prefix is 64x64, the video is 64x48: scale"), std::string::npos);
+  config.initial_frames = at::zeros({5, 64, 48});
+  EXPECT_NE(say(config).find("wanted frames x 3"), std::string::npos);
+}
+
+// A range of chunks counts from the newest key that the cache really holds, so compressed history, which is
+// shorter than the chunks that it came from, shifts nothing.
+TEST(Magi, ARangeOfKeysCountsFromTheNewest) {
+  class Cache final : public KvView {
+   public:
+    KeyValue append(int, const at::Tensor&, const KeyValue& own) override {
+      return {at::cat({history, own.k}, 1), at::cat({-history, own.v}, 1)};
+    }
+    at::Tensor history = at::arange(5, at::kFloat).view({1, 5, 1});
+  };
+  Cache cache;
+  const at::Tensor own = at::tensor({10.0F, 11.0F}).view({1, 2, 1});
+  const auto seen = [&](int64_t tokens) {
+    const KeyValue kv = NewestKeys(cache, tokens).append(0, own, {own, -own});
+    EXPECT_TRUE(kv.v.equal(-kv.k));
+    return kv.k.flatten();
+  };
+  EXPECT_TRUE(seen(4).equal(at::tensor({3.0F, 4.0F, 10.0F, 11.0F})));
+  EXPECT_TRUE(seen(2).equal(own.flatten()));
+  EXPECT_EQ(seen(100).size(0), 7);
+}
+
+TEST(Magi, TimeIntervalsOfTheTwelveStepGrid) {
+  for (const char* shortcut : {"8,16,16", "16,16,8"}) {
+    const MagiTimes times = magi_timesteps(12, {.shortcut = shortcut});
+    for (int i = 0; i < 12; ++i)
+      EXPECT_EQ(magi_time_interval(times.t[i].item<double>(), 12, shortcut), times.time_interval[i])
+          << shortcut << i;
+  }
+  EXPECT_EQ(magi_time_interval(0.5, 64, "8,16,16"), 1);
+}
+
+TEST(Magi, ConfigOfPassesIsChecked) {
+  const auto say = [](const nlohmann::json& config) {
+    return message_of([&] { MagiPasses::from_json(config); });
+  };
+  EXPECT_EQ(say(nlohmann::json::object()), "");
+  EXPECT_NE(say({{"runtime_config", {{"cfg_number", 2}}}}).find("cfg_number 2"), std::string::npos);
+  EXPECT_NE(say({{"runtime_config", {{"text_scales", {1.0}}}}}).find("as many entries"), std::string::npos);
+  EXPECT_NE(say({{"runtime_config", {{"noise2clean_kvrange", {0}}}}}).find("noise2clean_kvrange holds 0"),
+            std::string::npos);
+}
