@@ -127,7 +127,7 @@ retry_option() {
 # set_up: builds what the pipelines need, unless the caller says that it is there.
 set_up() {
   if [[ -z ${FLOWCACHE_READY:-} ]]; then
-    flowcache_setup gst-plugin/libgstflowcache.so pipelines/embed/frames "$@"
+    flowcache_setup gst-plugin/libgstflowcache.so examples/frames "$@"
   fi
 }
 
@@ -197,6 +197,6 @@ send_pipeline() {
   done
   print_pipeline "${whole[@]}"
   if [[ $dry_run -eq 1 ]]; then return; fi
-  set_up pipelines/send/flowcache-send
-  exec "$BUILD/pipelines/send/flowcache-send" "$what" "$retry" "${generator[*]}" "${output[*]}"
+  set_up apps/send/flowcache-send
+  exec "$BUILD/apps/send/flowcache-send" "$what" "$retry" "${generator[*]}" "${output[*]}"
 }

@@ -35,12 +35,12 @@ pipeline=("${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" !
   "${sound[@]}" ! opusenc ! rtpopuspay name=pay1 pt=97)
 if [[ $dry_run -eq 1 ]]; then
   description="( ${pipeline[*]} )"
-  echo "pipelines/rtsp/flowcache-rtsp $bind $port /live '${description//\'/\'\\\'\'}'"
+  echo "apps/rtsp/flowcache-rtsp $bind $port /live '${description//\'/\'\\\'\'}'"
   exit
 fi
 set_up
 # Built only where gst-rtsp-server is.
-ninja -C "$BUILD" -t query pipelines/rtsp/flowcache-rtsp >/dev/null 2>&1 ||
+ninja -C "$BUILD" -t query apps/rtsp/flowcache-rtsp >/dev/null 2>&1 ||
   die "gst-rtsp-server is missing: install libgstrtspserver-1.0-dev, then run: meson setup --reconfigure $BUILD"
-set_up pipelines/rtsp/flowcache-rtsp
-exec "$BUILD/pipelines/rtsp/flowcache-rtsp" "$bind" "$port" /live "( ${pipeline[*]} )"
+set_up apps/rtsp/flowcache-rtsp
+exec "$BUILD/apps/rtsp/flowcache-rtsp" "$bind" "$port" /live "( ${pipeline[*]} )"
