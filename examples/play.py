@@ -25,7 +25,11 @@ Gst.init(None)
 pipeline = Gst.parse_launch(f"flowcachesrc name=source report-chunks=true ! queue ! videoconvert ! {options.sink}")
 source = pipeline.get_by_name("source")
 source.set_property("prompt", options.prompts[0])
-source.set_property("num-buffers", 16 * SECONDS_EACH * len(options.prompts))
+# From READY on the element's caps have the model's frame rate, and then its multiples.
+pipeline.set_state(Gst.State.READY)
+caps = source.get_static_pad("src").query_caps(None).fixate()
+_known, rate, per = caps.get_structure(0).get_fraction("framerate")
+source.set_property("num-buffers", round(rate / per * SECONDS_EACH * len(options.prompts)))
 # The others are queued by running time: the element turns to them by itself.
 for number, prompt in enumerate(options.prompts[1:], start=1):
     source.emit("set-prompt", prompt, 1, number * SECONDS_EACH * Gst.SECOND)

@@ -11,6 +11,7 @@
 #include <gst/video/video.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -57,7 +58,7 @@ static GstFlowReturn on_frame(GstAppSink* sink, gpointer) {
   const int stride = GST_VIDEO_FRAME_PLANE_STRIDE(&frame, 0);
   if (isatty(STDOUT_FILENO))
     draw(pixels, info.width, info.height, stride);
-  else if (number++ % 16 == 0)
+  else if (number++ % std::max(1, info.fps_n / info.fps_d) == 0)
     tell(pixels, info.width, info.height, stride);
   gst_video_frame_unmap(&frame);
   return GST_FLOW_OK;
