@@ -9,7 +9,9 @@
 #include <cstring>
 #include <string>
 
+#include "encoders.h"
 #include "flowcache.h"
+#include "frame_rate.h"
 #include "output_place.h"
 #include "run.h"
 #include "sleep_at_barriers.h"
@@ -19,7 +21,7 @@ namespace {
 using demo::RunConfig;
 using demo::RunResult;
 
-constexpr const char* encoder = "x264enc tune=zerolatency speed-preset=veryfast bitrate=2000 key-int-max=32";
+constexpr unsigned video_kbit = 2000, keyframe_seconds = 2;
 constexpr uint64_t sheet_columns = 4, sheet_frames = 12;
 constexpr double compare_seconds = 10;  // at most so much of the video is made again without caching
 
@@ -70,7 +72,7 @@ std::string source(const Options& options, uint64_t frames) {
          " num-buffers=" + std::to_string(frames);
 }
 
-std::string live_pipeline(const Options& options, uint64_t frames) {
+std::string live_pipeline(const Options& options, const std::string& encoder, uint64_t frames) {
   std::string text = source(options, frames) + " ! queue";
   if (options.window)
     text += " ! tee name=split ! queue leaky=downstream ! videoconvert ! autovideosink split. ! queue";
@@ -78,7 +80,7 @@ std::string live_pipeline(const Options& options, uint64_t frames) {
 }
 
 // The same work for the processor, encoder included, but nothing kept and no clock to wait for.
-std::string uncached_pipeline(const Options& options, uint64_t frames) {
+std::string uncached_pipeline(const Options& options, const std::string& encoder, uint64_t frames) {
   return source(options, frames) + " cache=none is-live=false ! queue ! videoconvert ! " + encoder +
          " ! fakesink";
 }
@@ -113,6 +115,9 @@ int demo_main(const Options& options) {
   model.size = sizeof model;
   if (fc_model_describe(nullptr, &model) != FC_OK) return fail(fc_last_error());
   const double fps = static_cast<double>(model.fps_n) / model.fps_d;
+  const flowcache::FrameRate rate{static_cast<int>(model.fps_n), static_cast<int>(model.fps_d)};
+  // The same encoder on all machines, so that their tables can be compared.
+  const std::string encoder = flowcache::x264_encoder(video_kbit, rate.frames_in(keyframe_seconds));
   const auto frames = static_cast<uint64_t>(std::max(1.0, std::round(options.seconds * fps)));
   const uint64_t compared = std::min(frames, static_cast<uint64_t>(compare_seconds * fps));
   const auto sheet = demo::spread(frames, sheet_frames);
@@ -125,7 +130,7 @@ int demo_main(const Options& options) {
     if (const std::string problem = flowcache::output_problem(file); !problem.empty())
       return fail("cannot write " + file + ": " + problem);
 
-  RunConfig config{.description = live_pipeline(options, frames),
+  RunConfig config{.description = live_pipeline(options, encoder, frames),
                    .label = "live    ",
                    .total_frames = frames,
                    .fps = fps,
@@ -151,7 +156,7 @@ int demo_main(const Options& options) {
 
   std::printf("\nthe same prompt and seed without caching%s\n",
               compared < frames ? ", the first 10 s of it" : "");
-  RunConfig plain_config{.description = uncached_pipeline(options, compared),
+  RunConfig plain_config{.description = uncached_pipeline(options, encoder, compared),
                          .label = "uncached",
                          .total_frames = compared,
                          .fps = fps,

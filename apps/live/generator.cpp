@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "generator.h"
 
+#include "encoders.h"
+#include "frame_rate.h"
+
 namespace flowcache::live {
 namespace {
 
 constexpr GstClockTime stats_interval = GST_SECOND / 2;
-// How long a viewer who lost the picture may have to wait, and what RTMP servers cut their segments by: 2 s
-// at 16 fps.
-constexpr const char* keyframe_interval = "32";
+// How long a viewer who lost the picture may have to wait, and what RTMP servers cut their segments by.
+constexpr unsigned keyframe_seconds = 2;
+constexpr unsigned sound_kbit = 64;
+// What all browsers decode.
+constexpr const char* browser_profile = " ! video/x-h264,profile=constrained-baseline";
 // A message on the bus: what came before it is of a run that is over.
 constexpr const char* run_begins = "flowcache-live-run";
 
@@ -21,15 +26,10 @@ std::string branch(const std::string& encoder, const std::string& name) {
 }
 
 // Most RTMP servers want a sound track, so silence goes with the picture.
-constexpr const char* sound_branch =
-    " audiotestsrc is-live=true wave=silence samplesperbuffer=1024 ! valve name=sound-valve drop=true"
-    " drop-mode=forward-sticky-events ! audio/x-raw,rate=48000,channels=2 ! audioconvert ! avenc_aac "
-    "bitrate=64000"
-    " ! appsink name=sound max-buffers=64 drop=true";
-
-bool exists(const char* element) {
-  const GstPtr<GstElementFactory> factory(gst_element_factory_find(element));
-  return factory != nullptr;
+std::string sound_branch() {
+  return " audiotestsrc is-live=true wave=silence samplesperbuffer=1024 ! valve name=sound-valve drop=true"
+         " drop-mode=forward-sticky-events ! audio/x-raw,rate=48000,channels=2 ! audioconvert ! " +
+         aac_encoder(sound_kbit) + " ! appsink name=sound max-buffers=64 drop=true";
 }
 
 std::string text_of(GstMessage* message, void (*parse)(GstMessage*, GError**, char**)) {
@@ -40,25 +40,6 @@ std::string text_of(GstMessage* message, void (*parse)(GstMessage*, GError**, ch
 
 }  // namespace
 
-std::string vp8_encoder(unsigned kbit_per_second) {
-  return "vp8enc deadline=1 cpu-used=8 threads=2 lag-in-frames=0 end-usage=cbr error-resilient=default "
-         "min-quantizer=4"
-         " keyframe-max-dist=" +
-         std::string(keyframe_interval) + " target-bitrate=" + std::to_string(kbit_per_second * 1000);
-}
-
-std::string h264_encoder(unsigned kbit_per_second) {
-  const std::string rate = " bitrate=" + std::to_string(kbit_per_second), key = keyframe_interval;
-  const std::string baseline = " ! video/x-h264,profile=constrained-baseline";
-  if (exists("nvh264enc")) {
-    return "nvh264enc preset=low-latency-hq rc-mode=cbr bframes=0 gop-size=" + key + rate + baseline;
-  }
-  if (exists("vah264enc"))
-    return "vah264enc rate-control=cbr b-frames=0 key-int-max=" + key + rate + baseline;
-  return "x264enc tune=zerolatency speed-preset=veryfast vbv-buf-capacity=500 key-int-max=" + key + rate +
-         baseline;
-}
-
 Generator::~Generator() {
   if (!pipeline_) return;
   const GstPtr<GstBus> bus(gst_element_get_bus(pipeline_.get()));
@@ -67,17 +48,20 @@ Generator::~Generator() {
 }
 
 bool Generator::start(std::string* error) {
+  const auto rate = frame_rate_of_model(options_.model, error);
+  if (!rate) return false;
+  const unsigned distance = rate->frames_in(keyframe_seconds);
   const GstPtr<GstClock> clock(gst_system_clock_obtain());
   base_time_ = gst_clock_get_time(clock.get());
   const bool with_sound = !options_.rtmp.empty() || !options_.srt.empty();
   const std::string size = options_.width == 0 ? ""
                                                : " ! video/x-raw,width=" + std::to_string(options_.width) +
                                                      ",height=" + std::to_string(options_.height);
-  pipeline_ =
-      make_pipeline("flowcachesrc name=source report-chunks=true" + size + " ! tee name=split" +
-                        branch(vp8_encoder(options_.bitrate), "vp8") +
-                        branch(h264_encoder(options_.bitrate), "h264") + (with_sound ? sound_branch : ""),
-                    base_time_, error);
+  pipeline_ = make_pipeline("flowcachesrc name=source report-chunks=true" + size + " ! tee name=split" +
+                                branch(vp8_encoder(options_.bitrate, distance), "vp8") +
+                                branch(h264_encoder(options_.bitrate, distance) + browser_profile, "h264") +
+                                (with_sound ? sound_branch() : ""),
+                            base_time_, error);
   if (!pipeline_) return false;
   source_ = child(pipeline_.get(), "source");
   policy_ = options_.cache;

@@ -35,7 +35,7 @@ class Generator {
   Generator(const Generator&) = delete;
   Generator& operator=(const Generator&) = delete;
 
-  /// False and a sentence if an element is missing. Returns before the model is loaded; a failure then comes
+  /// False and a sentence if an element or the model is missing. Returns before the model's weights are loaded; a failure then comes
   /// by on_failure().
   bool start(std::string* error);
 
@@ -86,10 +86,5 @@ class Generator {
   std::atomic<unsigned> frames_per_chunk_{0};
   std::atomic<gint64> last_frame_{0};
 };
-
-/// The encoder for a live stream, as a piece of a gst-launch line.
-std::string vp8_encoder(unsigned kbit_per_second);
-/// In hardware where there is one.
-std::string h264_encoder(unsigned kbit_per_second);
 
 }  // namespace flowcache::live
