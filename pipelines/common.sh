@@ -36,7 +36,7 @@ retry_options() {
 TEXT
 }
 
-# own_option OPTION VALUE: a script that has options of its own replaces this; it returns 0 if it took the option.
+# own_option OPTION VALUE: scripts that have options of their own replace this function. It returns 0 if it took the option.
 own_option() { return 1; }
 
 parse_arguments() {
@@ -82,18 +82,18 @@ frames_in() {
   echo $((frames > 0 ? frames : 1))
 }
 
-# quoted TEXT: as a value that gst-launch-1.0 reads.
+# quoted TEXT: prints it as a value for gst-launch-1.0.
 quoted() {
   local text=${1//\\/\\\\}
   printf '"%s"' "${text//\"/\\\"}"
 }
 
-# in_brackets ADDRESS: as it stands before a port: an address of IPv6 in brackets, all others as they are.
+# in_brackets ADDRESS: prints it as it is written before a port: IPv6 in brackets, all others unchanged.
 in_brackets() {
   if [[ $1 == *:* ]]; then printf '[%s]' "$1"; else printf '%s' "$1"; fi
 }
 
-# bind_option OPTION VALUE: --bind ADDRESS, for the own_option of a script that listens; fills bind, without brackets.
+# bind_option OPTION VALUE: reads --bind ADDRESS into bind, without brackets. For the own_option of a script that listens.
 bind_option() {
   [[ $1 == --bind ]] || return 1
   bind=$2
@@ -102,7 +102,7 @@ bind_option() {
     die "--bind '$2' is not an address, such as 127.0.0.1, ::1 or 0.0.0.0"
 }
 
-# read_address TEXT: HOST:PORT, [HOST]:PORT of IPv6, or :PORT into host, without brackets, and port; fails if it is neither.
+# read_address TEXT: reads HOST:PORT, [HOST]:PORT (IPv6) or :PORT into host, without brackets, and port. Fails if TEXT is none of them.
 read_address() {
   local form='^(\[([0-9a-fA-F:.]+)\]|[^]/?@:[:space:][]*):([0-9]{1,5})$'
   [[ $1 =~ $form ]] || return 1
@@ -134,21 +134,21 @@ set_sound() {
   sound+=(! "audio/x-raw,rate=48000" ! audioconvert ! "${encoded[@]}")
 }
 
-# retry_option OPTION VALUE: --retry, for the own_option of a script whose other side may go away.
+# retry_option OPTION VALUE: reads --retry. For the own_option of a script whose receiver may go away.
 retry_option() {
   [[ $1 == --retry ]] || return 1
   [[ $2 =~ ^[0-9]{1,6}$ ]] || die "--retry '$2' is not a whole number from 0 to 999999"
   retry=$2
 }
 
-# set_up: builds what the pipelines need, unless the caller says that it is there.
+# set_up TARGET…: builds what all pipelines need, and these targets of ninja. Tests set FLOWCACHE_READY: everything is built.
 set_up() {
   if [[ -z ${FLOWCACHE_READY:-} ]]; then
     flowcache_setup gst-plugin/libgstflowcache.so libflowcache "$@"
   fi
 }
 
-# print_pipeline WORD…: as a line that can be pasted into a shell.
+# print_pipeline WORD…: prints a line that can be pasted into a shell.
 print_pipeline() {
   local word
   printf 'gst-launch-1.0 -e'
@@ -162,9 +162,9 @@ print_pipeline() {
   printf '\n'
 }
 
-# run_pipeline WHAT WORD…: prints it; unless --dry-run, runs it and says in a sentence how it ended. A signal to the script
-# ends the pipeline in order: files are finished. gst-launch-1.0 gets it from here alone, since a second would cut it off, and is
-# told when the script is killed.
+# run_pipeline WHAT WORD…: prints the pipeline, runs it unless there is --dry-run, and prints a sentence if it failed. A signal to
+# the script ends the pipeline in order, so that files are finished. setsid keeps the terminal's own signal from gst-launch-1.0: a
+# second one would end it at once. setpriv makes it stop when the script is killed.
 run_pipeline() {
   local what=$1 log status=0 child stopping=0 tee_fd tee_pid
   shift
@@ -191,8 +191,8 @@ run_pipeline() {
   return "$status"
 }
 
-# send_pipeline WHAT WORD…: the words are an output with a sink named "sink", in which @video and @audio stand for what
-# the generator makes. flowcache-send (apps/send/main.cpp) runs the two apart, so that the output can be made anew.
+# send_pipeline WHAT WORD…: the words are an output with a sink named "sink". In it @video and @audio stand for the tracks of the
+# generator. flowcache-send (apps/send/main.cpp) runs generator and output as two pipelines, so that the output can be made anew.
 send_pipeline() {
   local what=$1 word whole=() output=() generator=()
   local video_chain=("${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse config-interval=-1)

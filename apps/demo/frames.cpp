@@ -58,7 +58,7 @@ std::string write_png(const std::vector<uint8_t>& pixels, int width, int height,
 std::vector<uint8_t> FrameStore::rgb(uint64_t number) const {
   GstVideoInfo in = info_, out;
   gst_video_info_set_format(&out, GST_VIDEO_FORMAT_RGB, width(), height());
-  out.fps_n = in.fps_n;  // the converter insists that it converts no rate
+  out.fps_n = in.fps_n;  // the converter refuses to convert frame rates
   out.fps_d = in.fps_d;
   GstBuffer* target = gst_buffer_new_allocate(nullptr, GST_VIDEO_INFO_SIZE(&out), nullptr);
   GstVideoConverter* converter = gst_video_converter_new(&in, &out, nullptr);

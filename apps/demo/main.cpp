@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// flowcache-demo: what ./demo.sh runs. A live pipeline from a prompt to an MP4 file, then the same prompt and
-// seed without caching, and the two side by side.
+// flowcache-demo, which ./demo.sh runs: a live pipeline from a prompt to an MP4 file, then the same prompt
+// and seed without caching, then a table that compares the two.
 #include <algorithm>
 #include <clocale>
 #include <cmath>
@@ -79,7 +79,7 @@ std::string live_pipeline(const Options& options, const std::string& encoder, ui
   return text + " ! videoconvert ! " + encoder + " ! mp4mux ! filesink location=" + quoted(options.out);
 }
 
-// The same work for the processor, encoder included, but nothing kept and no clock to wait for.
+// The same work for the processor, encoder included, but without a file and without waiting for the clock.
 std::string uncached_pipeline(const Options& options, const std::string& encoder, uint64_t frames) {
   return source(options, frames) + " cache=none is-live=false ! queue ! videoconvert ! " + encoder +
          " ! fakesink";

@@ -160,7 +160,7 @@ class Run {
     gst_message_parse_progress(message, &type, &code, &text);
     gint percent = 0;
     gst_structure_get_int(gst_message_get_structure(message), "percent", &percent);
-    // The last CONTINUE says 100 % as well as COMPLETE does.
+    // The last CONTINUE message says 100 %, and so does COMPLETE: only one of them is printed.
     const bool news = type != GST_PROGRESS_TYPE_COMPLETE && percent < 100;
     if (news || type == GST_PROGRESS_TYPE_COMPLETE) line("%s: %s (%d %%)", code, text, news ? percent : 100);
     g_free(code);

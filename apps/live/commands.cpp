@@ -9,14 +9,14 @@ namespace {
 constexpr int most_depth = 8;
 constexpr double farthest = 24 * 3600;  // seconds ahead that a prompt may be queued
 
-/// Thrown inside this file only: what is wrong with a request.
+/// An exception that says what is wrong with a request. It does not leave this file.
 struct Wrong {
   std::string sentence;
 };
 
 void know_only(const Json& request, std::initializer_list<const char*> names) {
   for (const auto& [name, value] : request.items()) {
-    bool known = name == "type";  // of a WebSocket message
+    bool known = name == "type";  // WebSocket messages have it
     for (const char* candidate : names) known = known || name == candidate;
     if (!known) throw Wrong{"there is no field \"" + name.substr(0, 40) + "\""};
   }

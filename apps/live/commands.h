@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What people may ask of the stream, checked: the same over REST and over the WebSocket. Main loop only.
+// The commands of viewers, which are checked here. REST and the WebSocket use the same. Main loop only.
 #pragma once
 
 #include <string>
@@ -9,14 +9,14 @@
 
 namespace flowcache::live {
 
-/// An HTTP status and a JSON object; above 399 it has `error`, a sentence.
+/// An HTTP status and a JSON object. If the status is above 399, the object has `error`, a sentence.
 struct Reply {
   unsigned status = 200;
   Json body = Json::object();
 };
 Reply refusal(unsigned status, const std::string& sentence);
 
-/// Empty if the text is no JSON object of moderate depth; the sentence is in *problem.
+/// Returns none, with a sentence in *problem, if the text is no JSON object or is nested too deep.
 std::optional<Json> parse_object(const std::string& text, std::string* problem);
 
 class Commands {

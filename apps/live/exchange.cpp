@@ -42,7 +42,7 @@ unsigned seconds_of(const char* text) {
   return wait <= 0 ? 0 : static_cast<unsigned>(std::min<gint64>(wait, 1000000));
 }
 
-/// One question on its way; it owns itself until `done_` was called.
+/// One request under way. It owns itself until `done_` has been called.
 class Exchange {
  public:
   Exchange(SoupSession* session, Question question, GCancellable* cancellable,
@@ -105,7 +105,8 @@ class Exchange {
     }
   }
 
-  /// 307 and 308 repeat the question elsewhere; the others would make a GET of a POST, and are the answer.
+  /// Follows 307 and 308, which repeat the request elsewhere. The other redirections would turn a POST into a
+  /// GET, so they are not followed and are the answer.
   bool redirected() {
     if ((answer_.status != 307 && answer_.status != 308) || answer_.location.empty()) return false;
     if (++redirections_ > most_redirections) {
@@ -127,7 +128,7 @@ class Exchange {
                                     this);
   }
 
-  /// A read gives what has come so far; only one of nothing is the end.
+  /// A read returns what has come so far. Only an empty one is the end of the body.
   static void on_piece(GObject*, GAsyncResult* result, gpointer data) {
     auto* self = static_cast<Exchange*>(data);
     GError* error = nullptr;

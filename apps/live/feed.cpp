@@ -83,7 +83,7 @@ unsigned Feed::subscribe(Listener listener) {
 
 void Feed::publish(const Json& message) {
   const std::string text = message.dump(-1, ' ', false, Json::error_handler_t::replace);
-  const auto listeners = listeners_;  // one of them may leave
+  const auto listeners = listeners_;  // a listener may unsubscribe meanwhile
   for (const auto& [number, listener] : listeners) listener(text);
 }
 
@@ -116,13 +116,13 @@ void Feed::prompt_reported(const GstStructure* report, double now) {
   const std::string state = text_of(report, "state"), text = text_of(report, "prompt");
   const uint64_t ticket = uint64_of(report, "ticket");
   const auto is_it = [&](const PromptRecord& record) {
-    // One that another overtook before the model had it was never received, and has no ticket.
+    // A prompt that was replaced before the model received it has no ticket.
     const bool unknown = state == "received" || (state == "replaced" && ticket == 0);
     if (record.state == "sent") return unknown && record.text == text;
     return state != "received" && record.state == "received" && record.ticket == ticket;
   };
   auto found = std::find_if(prompts_.begin(), prompts_.end(), is_it);
-  if (found == prompts_.end()) {  // the first prompt, which nobody asked for
+  if (found == prompts_.end()) {  // the first prompt, which came with the command line
     prompt_asked({.text = text, .state = "", .asked = now});
     found = prompts_.end() - 1;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What the generation has told, as JSON: the last chunks, the prompts and what became of them, the newest
-// statistics. Goes to everybody who listens, and to whoever comes later. Bounded. Main loop only.
+// What the generator has reported, as JSON: the last chunks, the prompts and their states, the newest
+// statistics. Listeners get it as it comes, and later ones get what is kept, which is bounded. Main loop
+// only.
 #pragma once
 
 #include <gst/gst.h>
@@ -15,11 +16,11 @@ namespace flowcache::live {
 
 using Json = nlohmann::json;
 
-/// A prompt from when it was asked for to when it shows.
+/// A prompt, from the request for it until it shows.
 struct PromptRecord {
   std::string text, state;  ///< state: sent, received, applied, replaced, lost
   double asked = 0;         ///< running time in seconds
-  double wanted = -1;       ///< the running time from which it shall hold; -1: as soon as possible
+  double wanted = -1;       ///< running time at which it is to show; -1: as soon as possible
   unsigned blend_chunks = 0;
   uint64_t ticket = 0, chunk = 0;
   double applied = -1;  ///< running time of its first frame
@@ -38,15 +39,15 @@ class Feed {
 
   /// flowcache-chunk or flowcache-prompt. `now` is the running time in seconds. Published.
   void report(const GstStructure* report, double now);
-  /// Before the element is asked, so that its receipt finds the record.
+  /// Call this before the element gets the prompt, so that its receipt finds the record.
   void prompt_asked(PromptRecord record);
   void prompt_refused();
-  /// The source starts anew: prompts that waited are gone.
+  /// The source has restarted: prompts that waited are lost.
   void restarted();
 
   /// Prompts that have not shown yet.
   size_t waiting() const;
-  /// Arrays as in a chunk's and a prompt's message, oldest first.
+  /// The chunks and prompts that are kept, oldest first, each as in its message.
   Json chunks() const { return Json(chunks_); }
   Json prompts() const;
 
@@ -61,8 +62,7 @@ class Feed {
   std::deque<PromptRecord> prompts_;
 };
 
-/// All fields of a structure, their names with underscores. Times are in seconds if the name says so
-/// elsewhere.
+/// All fields of a structure, with underscores instead of hyphens in their names.
 Json json_of(const GstStructure* structure);
 Json json_of(const PromptRecord& record);
 

@@ -54,7 +54,7 @@ std::optional<Site> parse_site(const std::string& url) {
 
 std::string refused_origin(const Gate& gate, const Visitor& visitor) {
   const std::string host = small(visitor.host), origin = small(visitor.origin), name = name_of(host);
-  // Whoever listens beyond this machine has a token, and may be reached by names that we cannot know.
+  // A server that listens beyond this machine has a token, and may have names that we cannot know.
   const bool known = name == "localhost" || name == gate.bind || is_loopback(name) ||
                      !is_loopback(gate.bind) || (!gate.site.name.empty() && name == gate.site.name);
   if (!known) {

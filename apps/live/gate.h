@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Who may ask: pure functions on what a request's headers say.
+// Which requests are allowed, by their headers. Pure functions.
 #pragma once
 
 #include <optional>
@@ -7,14 +7,14 @@
 
 namespace flowcache::live {
 
-/// Where people find the page when a proxy stands in front of it. All empty: there is none.
+/// The page's public address, when a proxy stands in front of it. Without a proxy all fields are empty.
 struct Site {
   std::string origin;  ///< scheme://name[:port], in small letters, as browsers say it
   std::string name;
   std::string path;  ///< "" or "/one/or/more", without a slash at the end
 };
 
-/// None if it is no http or https address, or has more than a name, a port and a path.
+/// Returns none if `url` is no http or https address, or has more than a name, a port and a path.
 std::optional<Site> parse_site(const std::string& url);
 
 struct Gate {
@@ -23,17 +23,19 @@ struct Gate {
   Site site;
 };
 
-/// What the headers say; empty: not there.
+/// Headers of a request; empty if missing.
 struct Visitor {
   std::string host, origin, authorization, query_token;
 };
 
-/// A page of another origin must not reach us, by a form, by a WebSocket or by a name that it points at us
-/// (DNS rebinding): Host has to be an address of ours or the public one, which proxies may hand on or not,
-/// and Origin, where there is one, the same or the public one. Empty, or why not.
+/// Keeps pages of other origins out, whether they use a form, a WebSocket or DNS rebinding (a name of theirs
+/// that points at us). Host has to be one of our addresses or the public name, since a proxy may pass on
+/// either. Origin, if there is one, has to match Host or be the public one. Returns why the request is
+/// refused, or an empty string.
 std::string refused_origin(const Gate& gate, const Visitor& visitor);
 
-/// The token is the right one, by header or by query. Takes the same time wherever it differs.
+/// True if the header or the query has the right token. The comparison takes the same time wherever they
+/// differ.
 bool has_token(const Gate& gate, const Visitor& visitor);
 
 }  // namespace flowcache::live

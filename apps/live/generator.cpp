@@ -13,7 +13,7 @@ constexpr unsigned keyframe_seconds = 2;
 constexpr unsigned sound_kbit = 64;
 // What all browsers decode.
 constexpr const char* browser_profile = " ! video/x-h264,profile=constrained-baseline";
-// A message on the bus: what came before it is of a run that is over.
+// The name of a message on the bus. Everything before it belongs to a run that is over.
 constexpr const char* run_begins = "flowcache-live-run";
 
 // The queue drops its oldest frames when the encoder is slow, so that neither the source nor the other
@@ -126,7 +126,8 @@ bool Generator::change_policy(const std::string& policy) {
 void Generator::restart_with(const std::string& policy) {
   policy_ = policy;
   stopping_ = true;
-  // To READY may wait for the end of a step, which the main loop must not.
+  // The change to READY may wait until the engine has finished a step. The main loop must not wait, so this
+  // runs on another thread.
   gst_element_call_async(
       pipeline_.get(),
       [](GstElement* pipeline, gpointer data) {
@@ -195,7 +196,7 @@ void Generator::on_message(GstMessage* message) {
 }
 
 void Generator::on_error(const std::string& text) {
-  if (changing_ && policy_problem_.empty()) {  // it is about the new policy
+  if (changing_ && policy_problem_.empty()) {  // the new policy caused it
     policy_problem_ = text;
     restart_with(policy_before_);
   } else {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The generation: flowcachesrc ! tee, and an encoder for each codec that ends in a tap. Everything that
-// watches or sends is a pipeline of its own behind a tap, so that its faults and its waiting stay there.
+// The pipeline that generates: flowcachesrc ! tee, and for each codec an encoder that ends in a tap. Viewers
+// and outputs are pipelines of their own behind a tap, so that their errors and their waiting do not disturb
+// it.
 //
-// Main loop only, but for what tap.h allows.
+// Main loop only, except where tap.h allows more.
 #pragma once
 
 #include "options.h"
@@ -10,21 +11,21 @@
 
 namespace flowcache::live {
 
-/// As JSON has it: to the millisecond.
+/// Seconds for JSON, to the millisecond.
 inline double seconds(GstClockTime time) {
   return static_cast<double>(time / 1000000) / 1e3;
 }
 
-/// What the generation tells; called in the main loop.
+/// Callbacks of the generator, called in the main loop.
 class GeneratorListener {
  public:
   virtual ~GeneratorListener() = default;
   /// An element message of flowcachesrc: flowcache-chunk, -stats or -prompt.
   virtual void on_report(const GstStructure* report) = 0;
   virtual void on_warning(const std::string& text) = 0;
-  /// A change of policy is over; `problem` is empty, or says why the policy of before goes on.
+  /// A change of policy has ended. `problem` is empty, or says why the old policy is still in use.
   virtual void on_policy(const std::string& policy, const std::string& problem) = 0;
-  /// The stream is over, for this reason.
+  /// The stream has ended; `text` says why.
   virtual void on_failure(const std::string& text) = 0;
 };
 
@@ -35,8 +36,8 @@ class Generator {
   Generator(const Generator&) = delete;
   Generator& operator=(const Generator&) = delete;
 
-  /// False and a sentence if an element or the model is missing. Returns before the model's weights are loaded; a failure then comes
-  /// by on_failure().
+  /// Returns false and a sentence if an element or the model is missing. The model's weights are loaded
+  /// later; if that fails, on_failure() is called.
   bool start(std::string* error);
 
   Tap& vp8() { return *vp8_; }
@@ -45,20 +46,21 @@ class Generator {
   Streams streams() { return {pipeline_.get(), h264_.get(), sound_.get()}; }
   GstClockTime base_time() const { return base_time_; }
   GstClockTime running_time() const;
-  /// Frames of a chunk as seen at the pad; 0 before the first.
+  /// How many frames a chunk has; 0 until the first frame has come.
   unsigned frames_per_chunk() const { return frames_per_chunk_; }
-  /// Frames have left the source within the last five seconds.
+  /// True if a frame has left the source within the last five seconds.
   bool flowing() const;
   StructurePtr stats() const;
 
-  /// False if it is refused; a warning says why. `at` is a running time, GST_CLOCK_TIME_NONE: as soon as
-  /// possible.
+  /// Shows another prompt from the running time `at` on; GST_CLOCK_TIME_NONE means as soon as possible.
+  /// Returns false if the element refuses it; a warning says why.
   bool prompt(const std::string& text, unsigned blend_chunks, GstClockTime at);
   void reset(uint64_t seed);
   void set_cache_threshold(double threshold);
   void set_guidance_scale(double scale);
-  /// `cache` of flowcachesrc can change in READY only: stops the source on another thread, starts it again,
-  /// and tells by on_policy(). Viewers keep the last picture meanwhile. False if a change is under way.
+  /// Changes the property `cache` of flowcachesrc. That is possible in READY only, so the source is stopped
+  /// on another thread and started again; on_policy() is called then. Viewers see the last picture meanwhile.
+  /// Returns false if another change has not ended.
   bool change_policy(const std::string& policy);
   bool changing_policy() const { return changing_; }
   const std::string& policy() const { return policy_; }
@@ -68,20 +70,20 @@ class Generator {
   static GstPadProbeReturn on_buffer(GstPad* pad, GstPadProbeInfo* info, gpointer self);
   void on_message(GstMessage* message);
   void on_error(const std::string& text);
-  /// Stops, sets the policy, plays. The rest of a change follows from messages.
+  /// Stops the source, sets the policy and plays. Messages on the bus say how it went.
   void restart_with(const std::string& policy);
   void restarted();
 
   const Options options_;
   GeneratorListener& listener_;
   GstPtr<GstElement> pipeline_;
-  GstElement* source_ = nullptr;  // the pipeline's
+  GstElement* source_ = nullptr;  // owned by the pipeline
   std::unique_ptr<Tap> vp8_, h264_, sound_;
   GstClockTime base_time_ = 0;
   std::string policy_, policy_before_, policy_problem_;
   bool changing_ = false;
-  // Until the bus says that the run before a restart is over; what it still reports is of no interest. A
-  // source that fails also ends its stream.
+  // True from a restart until the bus says that the run before it is over. Errors and ends of stream of that
+  // run are ignored.
   bool stopping_ = false;
   std::atomic<unsigned> frames_per_chunk_{0};
   std::atomic<gint64> last_frame_{0};

@@ -164,8 +164,8 @@ std::shared_ptr<Peer> Live::make_viewer(Codec codec, bool beyond_loopback, PeerE
   config.codec = codec;
   config.base_time = generator_.base_time();
   config.ice = flowcache::live::ice_servers(options_);
-  // Only those addresses take part in WebRTC that the page is served on; behind a proxy, which hands on the
-  // page but not the picture, all.
+  // WebRTC offers the address that the page is served on, and no other. Behind a proxy it offers all
+  // addresses, because the proxy passes on the page but not the picture.
   const bool all = options_.bind == "0.0.0.0" || options_.bind == "::" ||
                    !options_.public_site.name.empty() || (beyond_loopback && is_loopback(options_.bind));
   if (!all) config.address = options_.bind;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The program: generation, feed, server and outputs, and what they have to do with each other. Main loop
-// only.
+// The program: connects the generator, the feed, the server and the outputs. Main loop only.
 #pragma once
 
 #include "generator.h"
@@ -15,18 +14,18 @@ class Live : private GeneratorListener, private ServerHost {
   explicit Live(const Options& options);
   ~Live() override;
 
-  /// False and a sentence on stderr if it cannot begin.
+  /// Returns false, with a sentence on stderr, if the program cannot begin.
   bool start();
-  /// Runs until a signal, --seconds or the end of the stream; what main() returns.
+  /// Runs until a signal comes, --seconds have passed or the stream ends. Returns the exit status.
   int run();
 
  private:
-  // What the generation tells.
+  // GeneratorListener
   void on_report(const GstStructure* report) override;
   void on_warning(const std::string& text) override;
   void on_policy(const std::string& policy, const std::string& problem) override;
   void on_failure(const std::string& text) override;
-  // What the server asks.
+  // ServerHost
   Commands& commands() override { return commands_; }
   Feed& feed() override { return feed_; }
   Json hello() override;

@@ -103,7 +103,7 @@ std::string Metrics::text(const Json& stats) {
   for (auto& [figure, gauge] : families_->gauges) gauge->Set(value(figure));
   for (auto& count : families_->counters) {
     const double now = value(count.figure);
-    count.counter->Increment(now < count.seen ? now : now - count.seen);  // fewer: the source began anew
+    count.counter->Increment(now < count.seen ? now : now - count.seen);  // fewer: the source has restarted
     count.seen = now;
   }
   for (const Json& output : stats.value("outputs", Json::array())) {

@@ -19,10 +19,10 @@ struct Options {
   unsigned width = 0, height = 0;  ///< of the picture; 0: the model's
   uint64_t seed = 1;
   std::string bind = "127.0.0.1";
-  std::string token;              ///< empty: none is asked for
+  std::string token;              ///< empty: no token is needed
   std::vector<IceServer> ice;     ///< STUN and TURN servers
-  std::string turn_secret;        ///< for users and passwords that pass, where `ice` has none
-  std::string tls_cert, tls_key;  ///< PEM files; both or, for plain HTTP, neither
+  std::string turn_secret;        ///< for TURN servers in `ice` that have no user: passwords that expire
+  std::string tls_cert, tls_key;  ///< PEM files; both empty: plain HTTP
   Site public_site;
   uint16_t port = 8080;
   unsigned seconds = 0;  ///< 0: until a signal comes
@@ -31,11 +31,12 @@ struct Options {
   std::string rtmp, srt, whip, whip_token;
 };
 
-/// Empty if the command line is wrong: the sentence is on stderr then, as its `--help` is on stdout.
-/// *status is what to exit with.
+/// Returns none if the command line is wrong, with a sentence on stderr. *status is the exit status then.
+/// `--help` is printed to stdout and ends the program.
 std::optional<Options> parse_options(int argc, char** argv, int* status);
 
-/// STUN and TURN servers for one connection, with passwords that hold for a day where there is a secret.
+/// STUN and TURN servers for one connection. With a secret, TURN servers get passwords that are valid for a
+/// day.
 std::vector<IceServer> ice_servers(const Options& options);
 
 /// True if only this machine can reach the address.

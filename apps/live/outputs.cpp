@@ -4,7 +4,7 @@
 namespace flowcache::live {
 namespace {
 
-/// As a value that gst-launch-1.0 reads.
+/// A value in quotes, as gst-launch-1.0 reads it.
 std::string quoted(const std::string& text) {
   std::string quoted = "\"";
   for (const char c : text) {
@@ -14,7 +14,7 @@ std::string quoted(const std::string& text) {
   return quoted + "\"";
 }
 
-// latency: the muxer waits so much longer for a track that is late than the track says it may be.
+// latency: the muxer waits this much longer for a late track than the track's own latency, in ns.
 std::string rtmp_line(const std::string& url) {
   return "appsrc name=video ! h264parse ! flvmux name=mux streamable=true latency=200000000 ! rtmp2sink "
          "name=sink sync=false "
@@ -23,7 +23,8 @@ std::string rtmp_line(const std::string& url) {
 }
 
 std::string srt_line(const std::string& url) {
-  // auto-reconnect=false: a receiver that is gone is an error, after which all begins with a key frame.
+  // auto-reconnect=false: a lost receiver is an error. The output is then made anew and begins with a key
+  // frame.
   return "appsrc name=video ! h264parse config-interval=-1 ! mpegtsmux name=mux alignment=7 "
          "latency=200000000 ! srtsink "
          "name=sink"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The other ways out of the running stream, as the options ask: RTMP, SRT and WHIP. Main loop only.
+// The outputs beside the page, as the options ask for them: RTMP, SRT and WHIP. Main loop only.
 #pragma once
 
 #include <vector>
@@ -12,9 +12,9 @@ namespace flowcache::live {
 
 class Outputs {
  public:
-  /// They begin with start().
+  /// Makes the outputs. They begin with start().
   void make(const Options& options, Generator& generator, const Output::Events& events);
-  /// When the first chunk is there; more calls do nothing.
+  /// Call this when the first chunk has come. Further calls do nothing.
   void start();
   void close() { all_.clear(); }
   Json status() const;

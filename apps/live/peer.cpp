@@ -11,9 +11,9 @@
 namespace flowcache::live {
 namespace {
 
-// 1200 bytes fit every path. SPS and PPS with each key frame let a viewer begin at any of them: from the
-// parser, once a picture, since the payloader puts them before each slice, and a receiver takes every one for
-// the beginning of another picture.
+// Packets of 1200 bytes fit every path. Each key frame carries SPS and PPS, so that a viewer can begin at any
+// of them. The parser adds them (config-interval), once a picture. The payloader would add them before each
+// slice, and a receiver takes that for the beginning of another picture.
 constexpr const char* vp8_line =
     "rtpvp8pay mtu=1200 picture-id-mode=15-bit ! application/x-rtp,media=video,encoding-name=VP8,payload=96,"
     "clock-rate=90000";
@@ -24,15 +24,17 @@ constexpr const char* h264_caps =
     "x-rtp,media=video,encoding-name=H264,payload=96,clock-rate=90000,packetization-mode=(string)1";
 constexpr const char* offered_profile = "42e01f";
 
-/// Caps with an SSRC: only then does webrtcbin put it into the offer, and the payloader takes it from them.
-/// Media servers drop what they cannot name by it, and without it nobody knows what is sent again.
+/// Caps with an SSRC. webrtcbin puts an SSRC into the offer only if the caps have one, and the payloader
+/// takes it from them. Media servers drop packets of an SSRC that was not offered, and retransmission needs
+/// it too.
 std::string with_ssrc(const char* caps, guint ssrc) {
   return caps + (",ssrc=(uint)" + std::to_string(ssrc));
 }
 
-/// The encoder's own level depends on the picture's size; browsers look for one of a few, of which 3.1 is
-/// offered. So webrtcbin is not asked what it takes, which is what it offered, and what arrives there is
-/// called that.
+/// A probe in front of webrtcbin that hides the encoder's profile-level-id. The encoder chooses a level by
+/// the size of the picture, but browsers accept only a few levels, so 3.1 is always offered. webrtcbin
+/// accepts only what it offered. Therefore this probe answers caps queries in its place, without a level, and
+/// replaces the level in the caps that pass by with the offered one.
 GstPadProbeReturn name_as_offered(GstPad*, GstPadProbeInfo* info, gpointer ssrc) {
   if ((GST_PAD_PROBE_INFO_TYPE(info) & GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM) != 0) {
     GstQuery* query = GST_PAD_PROBE_INFO_QUERY(info);
@@ -56,7 +58,7 @@ GstPadProbeReturn name_as_offered(GstPad*, GstPadProbeInfo* info, gpointer ssrc)
   return GST_PAD_PROBE_OK;
 }
 
-// webrtcbin's signals come from threads of its own: they carry a weak pointer to the main loop.
+// webrtcbin emits its signals on threads of its own. The handlers pass a weak pointer to the main loop.
 using Weak = std::weak_ptr<Peer>;
 
 gpointer carry(const std::shared_ptr<Peer>& peer) {
@@ -67,7 +69,7 @@ void drop_carried(gpointer data, GClosure*) {
   delete static_cast<Weak*>(data);
 }
 
-/// Runs work(peer) in the main loop if it still lives then.
+/// Runs work(peer) in the main loop, if the peer still exists then.
 void tell(gpointer carried, std::function<void(Peer&)> work) {
   on_main([weak = *static_cast<Weak*>(carried), work = std::move(work)] {
     if (const auto peer = weak.lock()) work(*peer);
@@ -108,7 +110,8 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
   set_up_ice(config);
   GstWebRTCRTPTransceiver* transceiver = nullptr;
   g_signal_emit_by_name(webrtc_, "get-transceiver", 0, &transceiver);
-  // Lost packets are sent again, so that losses cost one viewer a moment and the others no key frame.
+  // Lost packets are sent again. Otherwise a viewer that loses one would ask for a key frame, which costs all
+  // other viewers bandwidth.
   g_object_set(transceiver, "direction", GST_WEBRTC_RTP_TRANSCEIVER_DIRECTION_SENDONLY, "do-nack", TRUE,
                nullptr);
   if (config.codec == Codec::H264) offer_h264(transceiver, ssrc);
@@ -123,11 +126,11 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
   return true;
 }
 
-/// Nothing of ours is reachable beyond `address`; no router is asked to open a port, as libnice does unasked;
-/// and who does not answer any more is noticed, which libnice leaves out unless it is asked to look.
+/// Limits ICE to `address`, if there is one. Switches off UPnP, by which libnice would ask routers to open
+/// ports, and switches on the checks that notice a viewer that does not answer any more.
 void Peer::set_up_ice(const PeerConfig& config) {
-  // webrtcbin asks one STUN server, of which the first will do, and libnice speaks no TLS to TURN servers:
-  // those are the viewers' alone.
+  // webrtcbin uses one STUN server: it gets the first. libnice speaks no TLS to TURN servers, so `turns`
+  // servers are for the viewers only.
   bool has_stun = false;
   for (const IceServer& server : config.ice) {
     const std::string address = address_for_webrtcbin(server);
@@ -198,7 +201,7 @@ void Peer::connect_signals() {
 void Peer::create_offer() {
   GstPromise* promise = gst_promise_new_with_change_func(
       [](GstPromise* promise, gpointer carried) {
-        // Owned by the work, which runs or is dropped.
+        // The promise lives as long as the work, whether that runs or not.
         const std::shared_ptr<GstPromise> kept(promise, gst_promise_unref);
         tell(carried, [kept](Peer& peer) { peer.offer_created(kept.get()); });
       },
@@ -250,7 +253,7 @@ std::string Peer::answer(const std::string& sdp) {
 std::string Peer::add_candidate(unsigned mline, const std::string& candidate) {
   if (!answered_) return "candidates come after the answer";
   if (mline != 0) return "there is one m= line only, number 0";
-  if (candidate.empty()) return "";  // the browser's "no more of them"
+  if (candidate.empty()) return "";  // the browser says that there are no more
   if (candidate.size() > most_candidate || candidate.rfind("candidate:", 0) != 0)
     return "that is no candidate";
   if (++candidates_ > most_candidates) return "more than " + std::to_string(most_candidates) + " candidates";
@@ -269,7 +272,7 @@ void Peer::state_changed() {
   if (state == GST_WEBRTC_PEER_CONNECTION_STATE_CONNECTED && !consumer_) {
     consumer_ = tap_.attach(child(pipeline_.get(), "source"));
   }
-  const auto self = shared_from_this();  // the listener may let go of us
+  const auto self = shared_from_this();  // the listener may release this peer
   if (events_.state) events_.state(names[state]);
   if (state == GST_WEBRTC_PEER_CONNECTION_STATE_FAILED) fail("the connection failed");
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One WebRTC connection that sends the picture: to a browser, or to a WHIP server. A pipeline of its own that
-// is fed from a tap once the connection stands. We offer, the other side answers.
+// One WebRTC connection that sends the picture to a browser or to a WHIP server. It has a pipeline of its
+// own, which a tap feeds when the connection is up. We make the offer, the other side answers.
 //
-// Main loop only. Messages of the other side are checked (sdp.h) before webrtcbin sees them.
+// Main loop only. Messages from the other side are checked (sdp.h) before webrtcbin sees them.
 #pragma once
 
 #include <functional>
@@ -18,32 +18,32 @@ enum class Codec { Vp8, H264 };
 struct PeerConfig {
   Codec codec = Codec::Vp8;
   GstClockTime base_time = 0;
-  std::string address;         ///< the only local address that is offered; empty: all of this machine
+  std::string address;  ///< the only local address that is offered; empty: all addresses of this machine
   std::vector<IceServer> ice;  ///< STUN and TURN servers
 };
 
-/// What a peer tells; called in the main loop. A peer may be released from within.
+/// Callbacks of a peer, called in the main loop. They may release the peer.
 struct PeerEvents {
   std::function<void(const std::string& sdp)> offer;
   std::function<void(unsigned mline, const std::string& candidate)> candidate;
-  std::function<void()> gathered;  ///< all local candidates are known: local_sdp() has them
+  std::function<void()> gathered;                         ///< local_sdp() has all candidates now
   std::function<void(const std::string& state)> state;    ///< connecting, connected, disconnected, …
-  std::function<void(const std::string& reason)> failed;  ///< it is of no use any more: release it
+  std::function<void(const std::string& reason)> failed;  ///< the peer cannot be used any more: release it
 };
 
 class Peer : public std::enable_shared_from_this<Peer> {
  public:
   static constexpr unsigned most_candidates = 64;
 
-  /// Null and a sentence if an element is missing. An offer follows.
+  /// Returns null and a sentence if an element is missing. Otherwise events.offer follows.
   static std::shared_ptr<Peer> make(Tap& tap, const PeerConfig& config, PeerEvents events,
                                     std::string* error);
   ~Peer();
 
-  /// Empty, or what is wrong with it; the peer is as it was then.
+  /// Returns what is wrong, and leaves the peer as it was, or an empty string.
   std::string answer(const std::string& sdp);
   std::string add_candidate(unsigned mline, const std::string& candidate);
-  /// Our description, with the candidates found so far.
+  /// Our session description, with the candidates that have been found so far.
   std::string local_sdp() const;
 
   bool connected() const { return consumer_ != nullptr; }

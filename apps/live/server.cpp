@@ -60,12 +60,13 @@ void refuse_method(SoupServerMessage* message, const char* allowed) {
   respond(message, refusal(405, std::string("this takes ") + allowed));
 }
 
-/// Paths that tell nothing or only whether we are alive; all others want the token.
+/// True for the page's files and /healthz. All other paths need the token.
 bool is_open_to_all(const std::string& path) {
   return is_file(path) || path == "/healthz";
 }
 
-/// What answers GET answers HEAD (RFC 9110, 9.3.2), of which soup leaves the body out.
+/// True for GET and HEAD; other methods are refused. A path that answers GET answers HEAD too (RFC 9110,
+/// 9.3.2); soup leaves the body out.
 bool only_reads(SoupServerMessage* message) {
   if (is_method(message, "GET") || is_method(message, "HEAD")) return true;
   refuse_method(message, "GET, HEAD");
@@ -95,17 +96,17 @@ Server::Server(ServerHost& host, const Options& options)
       options_(options),
       gate_{options.bind, options.token, options.public_site},
       server_(soup_server_new("server-header", "flowcache-live", nullptr)),
-      doorway_(server_.get(), options.max_connections) {
+      limiter_(server_.get(), options.max_connections) {
   g_signal_connect(server_.get(), "request-started", G_CALLBACK(on_started), nullptr);
   soup_server_add_early_handler(server_.get(), "/", on_headers, this, nullptr);
   soup_server_add_handler(server_.get(), "/", on_request, this, nullptr);
-  // A proxy may hand the public path on or leave it out.
+  // A proxy may pass the public path on or strip it.
   for (const std::string& path : std::set<std::string>{websocket, options.public_site.path + websocket}) {
     soup_server_add_early_handler(server_.get(), path.c_str(), on_headers, this, nullptr);
     soup_server_add_websocket_handler(server_.get(), path.c_str(), nullptr, nullptr, on_websocket, this,
                                       nullptr);
   }
-  // Compression would let a few bytes become many.
+  // No compression: a few bytes of a request could become very many.
   soup_server_remove_websocket_extension(server_.get(), SOUP_TYPE_WEBSOCKET_EXTENSION_DEFLATE);
 }
 
@@ -118,7 +119,7 @@ void Server::close_sessions() {
     session->close(SOUP_WEBSOCKET_CLOSE_GOING_AWAY, "the stream is over");
 }
 
-/// What soup answers by itself, to headers that it cannot parse, would be without a body.
+/// soup answers requests with unreadable headers by itself, without a body. This sets one.
 void Server::on_started(SoupServer*, SoupServerMessage* message, gpointer) {
   static constexpr char body[] = "{\"error\":\"the headers of the request cannot be read\"}\n";
   soup_server_message_set_response(message, "application/json", SOUP_MEMORY_STATIC, body, sizeof body - 1);
@@ -130,14 +131,14 @@ void Server::on_headers(SoupServer*, SoupServerMessage* message, const char* pat
   server->check(message, server->own_path(path), query);
 }
 
-/// Without the public path, if it came with it.
+/// The path without the prefix of the public URL, if it has that.
 std::string Server::own_path(const std::string& path) const {
   const std::string& prefix = options_.public_site.path;
   if (is_file(path) || is_among(path, readings) || is_among(path, writings) || prefix.empty()) return path;
   return path.rfind(prefix + "/", 0) == 0 ? path.substr(prefix.size()) : path;
 }
 
-/// A status that is set here keeps the request from its handler.
+/// Checks the headers. If this sets a status, soup does not call on_request().
 void Server::check(SoupServerMessage* message, const std::string& path, GHashTable* query) {
   soup_server_message_set_response(message, nullptr, SOUP_MEMORY_STATIC, nullptr, 0);
   SoupMessageHeaders* out = soup_server_message_get_response_headers(message);
@@ -163,11 +164,11 @@ void Server::check(SoupServerMessage* message, const std::string& path, GHashTab
     g_signal_connect(message, "got-chunk", G_CALLBACK(on_chunk), this);
     return;
   }
-  // Nothing of the body of a refused request is kept.
+  // The body of a refused request is not kept.
   soup_message_body_set_accumulate(soup_server_message_get_request_body(message), FALSE);
 }
 
-/// For bodies whose length is not told before.
+/// For bodies whose length the headers do not tell.
 void Server::on_chunk(SoupServerMessage* message, GBytes*, gpointer self) {
   SoupMessageBody* body = soup_server_message_get_request_body(message);
   if (body->length > static_cast<goffset>(most_body)) static_cast<Server*>(self)->refuse_body(message);
@@ -179,7 +180,7 @@ void Server::refuse_body(SoupServerMessage* message) {
   SoupMessageBody* body = soup_server_message_get_request_body(message);
   soup_message_body_set_accumulate(body, FALSE);
   soup_message_body_truncate(body);
-  doorway_.cut_off(message, "413 Content Too Large",
+  limiter_.cut_off(message, "413 Content Too Large",
                    "a body has at most " + std::to_string(most_body) + " bytes");
 }
 
@@ -193,7 +194,7 @@ void Server::on_request(SoupServer*, SoupServerMessage* message, const char* pat
 void Server::answer(SoupServerMessage* message, const std::string& path) {
   if (answer_file(message, path) || answer_api(message, path)) return;
   if (path == options_.public_site.path &&
-      only_reads(message)) {  // what the page names is relative to the slash
+      only_reads(message)) {  // the page's links are relative to the path with a slash at its end
     soup_message_headers_replace(soup_server_message_get_response_headers(message), "Location",
                                  (path + "/").c_str());
     soup_server_message_set_status(message, SOUP_STATUS_PERMANENT_REDIRECT, nullptr);
@@ -222,7 +223,7 @@ bool Server::answer_api(SoupServerMessage* message, const std::string& path) {
 }
 
 Reply Server::post(SoupServerMessage* message, const std::string& path) {
-  // A form of another page cannot have this type without asking first, and is not answered when it asks.
+  // A page of another origin cannot send this content type without a CORS preflight, which is not answered.
   const char* type =
       soup_message_headers_get_content_type(soup_server_message_get_request_headers(message), nullptr);
   if (type == nullptr || g_ascii_strcasecmp(type, "application/json") != 0)
@@ -240,7 +241,7 @@ Reply Server::post(SoupServerMessage* message, const std::string& path) {
 void Server::on_websocket(SoupServer*, SoupServerMessage* message, const char*,
                           SoupWebsocketConnection* connection, gpointer data) {
   auto* self = static_cast<Server*>(data);
-  GSocketConnection* socket = self->doorway_.keep(message);
+  GSocketConnection* socket = self->limiter_.keep(message);
   if (socket == nullptr) return;
   self->sessions_.push_back(std::make_shared<Session>(
       self->host_, connection, socket, [self](Session* session) { self->session_closed(session); }));
@@ -248,7 +249,7 @@ void Server::on_websocket(SoupServer*, SoupServerMessage* message, const char*,
 }
 
 void Server::session_closed(Session* session) {
-  // Later: it is still speaking.
+  // The session is released later, since one of its functions is running now.
   for (auto it = sessions_.begin(); it != sessions_.end(); ++it) {
     if (it->get() != session) continue;
     on_main([kept = *it] {});

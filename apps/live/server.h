@@ -4,18 +4,18 @@
 
 #include <list>
 
-#include "doorway.h"
+#include "connection_limiter.h"
 #include "gate.h"
 #include "options.h"
 #include "session.h"
 
 namespace flowcache::live {
 
-/// What the server shows; outlives it.
+/// What the server needs of the program. Outlives the server.
 struct ServerHost : SessionHost {
   virtual Json stats() = 0;
   virtual std::string metrics() = 0;
-  /// Empty, or why the stream is not ready.
+  /// Why the stream is not ready; empty if it is.
   virtual std::string not_ready() = 0;
 };
 
@@ -29,14 +29,14 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   bool listen(std::string* error) {
-    return doorway_.use_certificate(options_.tls_cert, options_.tls_key, error) &&
-           doorway_.listen(options_.bind, options_.port, error);
+    return limiter_.use_certificate(options_.tls_cert, options_.tls_key, error) &&
+           limiter_.listen(options_.bind, options_.port, error);
   }
-  guint16 port() const { return doorway_.port(); }
-  unsigned connections() const { return doorway_.connections(); }
-  guint64 refused_connections() const { return doorway_.refused(); }
+  guint16 port() const { return limiter_.port(); }
+  unsigned connections() const { return limiter_.connections(); }
+  guint64 refused_connections() const { return limiter_.refused(); }
   const std::list<std::shared_ptr<Session>>& sessions() const { return sessions_; }
-  /// Tells all browsers that it is over.
+  /// Closes all WebSockets: the stream is over.
   void close_sessions();
 
  private:
@@ -58,7 +58,7 @@ class Server {
   const Options options_;
   const Gate gate_;
   ObjectPtr<SoupServer> server_;
-  Doorway doorway_;
+  ConnectionLimiter limiter_;
   std::list<std::shared_ptr<Session>> sessions_;
 };
 

@@ -43,7 +43,7 @@ void Session::close(unsigned short code, const char* reason) {
   if (soup_websocket_connection_get_state(connection_.get()) == SOUP_WEBSOCKET_STATE_OPEN) {
     soup_websocket_connection_close(connection_.get(), code, reason);
   }
-  // A peer that reads nothing does not answer the closing either.
+  // A browser that does not read does not answer the close frame either. So the socket is shut down later.
   after(1000, [socket = std::shared_ptr<GSocketConnection>(G_SOCKET_CONNECTION(g_object_ref(socket_.get())),
                                                            g_object_unref)] {
     g_socket_shutdown(g_socket_connection_get_socket(socket.get()), TRUE, TRUE, nullptr);
@@ -53,7 +53,7 @@ void Session::close(unsigned short code, const char* reason) {
 void Session::on_closed(SoupWebsocketConnection*, gpointer data) {
   auto* self = static_cast<Session*>(data);
   self->viewer_.reset();
-  self->closed_(self);  // may release us
+  self->closed_(self);  // may release this session
 }
 
 void Session::on_message(SoupWebsocketConnection*, SoupWebsocketDataType type, GBytes* message,
@@ -73,7 +73,7 @@ void Session::on_message(SoupWebsocketConnection*, SoupWebsocketDataType type, G
   self->handle(std::string(text, size));
 }
 
-/// A bucket of `burst` messages that fills by `messages_per_second`.
+/// Token bucket: holds up to `burst` messages and fills by `messages_per_second`.
 bool Session::may_speak() {
   const gint64 now = g_get_monotonic_time();
   allowance_ =
@@ -168,7 +168,7 @@ void Session::reply(const std::string& to, const Reply& reply) {
   send(message);
 }
 
-/// Soup queues without bound what the socket does not take; so nothing is given to it unless the socket takes
+/// soup's queue of unsent messages has no bound. So a message is passed to soup only if the socket can take
 /// it now.
 bool Session::can_write() const {
   return soup_websocket_connection_get_state(connection_.get()) == SOUP_WEBSOCKET_STATE_OPEN &&

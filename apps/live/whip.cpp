@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// WHIP (RFC 9725): our offer, with all its candidates, goes to a server by POST, its answer comes back;
-// DELETE of the session that it names ends it. Nothing is trickled, so there is nothing to PATCH.
+// WHIP (RFC 9725). We POST an offer with all our candidates, and the server's answer names a session. DELETE
+// of that session ends it. We send no candidates later (trickle ICE), so PATCH is not needed.
 #include "exchange.h"
 #include "outputs.h"
 #include "peer.h"
@@ -36,16 +36,16 @@ class Whip : public Output {
   const Options options_;
   Generator& generator_;
   ObjectPtr<SoupSession> session_;
-  ObjectPtr<GCancellable> cancellable_;  // of an attempt's questions
+  ObjectPtr<GCancellable> cancellable_;  // cancels the requests of an attempt
   std::shared_ptr<Peer> peer_;
   OutputFrames before_;  // of earlier attempts
   std::shared_ptr<Whip*> attempt_;
-  std::vector<IceServer> servers_;   // that the server has named
-  std::string session_url_, token_;  // what to DELETE, and with what; empty: nothing
+  std::vector<IceServer> servers_;   // that the server's answer names
+  std::string session_url_, token_;  // what to DELETE, if not empty, and with which token
   bool posted_ = false;
 };
 
-/// `then` gets the answer, unless the attempt is over before.
+/// Calls `then` with the answer, unless the attempt has ended before.
 void Whip::ask_server(Question question, void (Whip::*then)(const Answer&)) {
   ask(session_.get(), std::move(question), cancellable_.get(),
       [weak = std::weak_ptr(attempt_), then](const Answer& answer) {
@@ -61,8 +61,9 @@ std::string Whip::open() {
     const auto self = weak.lock();
     if (self && (*self)->state() != State::Sending) (*self)->broken("no connection after fifteen seconds");
   });
-  // Candidates are gathered once, before the POST: its answer names STUN and TURN servers too late for that,
-  // so they are asked for first. No answer is no harm.
+  // Candidates are gathered before the POST, and that takes the server's STUN and TURN servers. The answer to
+  // the POST would name them too late, so an OPTIONS request asks for them first. A server need not answer
+  // it.
   ask_server({"OPTIONS", options_.whip, options_.whip_token, "", ""}, &Whip::make_peer);
   return "";
 }
@@ -88,7 +89,7 @@ void Whip::close() {
   if (cancellable_) g_cancellable_cancel(cancellable_.get());
   peer_.reset();
   if (session_url_.empty()) return;
-  // Not given up when the program ends.
+  // hold_exit(): the program waits for the answer before it ends.
   ask(session_.get(), {"DELETE", session_url_, token_, "", ""}, nullptr,
       [hold = hold_exit()](const Answer&) {});
   session_url_.clear();
@@ -110,9 +111,9 @@ void Whip::answered(const Answer& answer) {
                       soup_status_get_phrase(answer.status) + to,
                   answer.retry_after);
   }
-  session_url_ = answer.location;  // empty, against the RFC: then it ends by itself
+  session_url_ = answer.location;  // a server without it breaks the RFC: its session ends by a timeout
   token_ = answer.knows_token ? options_.whip_token : "";
-  // For the next attempt, if this fails for want of them.
+  // This attempt may fail without these servers; the next one uses them.
   if (auto named = ice_servers_of_links(answer.links); !named.empty()) servers_ = std::move(named);
   if (answer.type != "application/sdp")
     return broken("the server answers with \"" + answer.type + "\" instead of application/sdp");

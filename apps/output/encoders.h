@@ -9,8 +9,8 @@ namespace flowcache {
 
 // Each function gives a piece of a gst-launch line: the name of an element and its properties.
 //
-// `keyframe_distance` is in frames. A viewer that joins waits that long for a picture, and segments (HLS, RTMP
-// servers) are cut at key frames.
+// `keyframe_distance` is in frames. A viewer that joins waits that long for a picture, and segments (HLS,
+// RTMP servers) are cut at key frames.
 
 /// H.264 for a live stream: NVIDIA's or VA-API's encoder where there is one, else x264.
 std::string h264_encoder(unsigned kbit_per_second, unsigned keyframe_distance);

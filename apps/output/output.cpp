@@ -22,8 +22,8 @@ std::string without_secrets(const std::string& address) {
   return shown;
 }
 
-/// What follows the last slash behind host and port, or what it is asked with, is a stream's key, which some
-/// sinks put into their messages.
+/// Removes the stream's key from a message, since some sinks print it. The key is what follows the last slash
+/// of the address, or its query.
 std::string without_key(std::string text, const std::string& address) {
   const size_t scheme = address.find("://"), host = scheme == std::string::npos ? 0 : scheme + 3;
   const size_t query = address.find('?', host), slash = address.substr(0, query).rfind('/');

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A way out of a running generation that goes away and comes back: when the other side is lost, or takes
-// nothing for ten seconds, the output is torn down and tried again after 1, 2, 4 … 15 seconds, while the
-// generation goes on. push.h sends to GStreamer's sinks, live/whip.cpp by WebRTC. Main loop only.
+// An output of a running generator. When the receiver is lost, or takes nothing for ten seconds, the output
+// is closed and tried again after 1, 2, 4 … 15 seconds, while the generator goes on. push.h sends to sinks of
+// GStreamer, live/whip.cpp by WebRTC. Main loop only.
 #pragma once
 
 #include <functional>
@@ -15,9 +15,9 @@ namespace flowcache {
 /// Video frames since the start, over all attempts.
 struct OutputFrames {
   guint64 sent = 0;          ///< handed to the other side's pipeline
-  guint64 dropped = 0;       ///< not, while it was there
-  GstClockTime waiting = 0;  ///< how much of the picture waits there now
-  gint64 stalled = 0;        ///< microseconds without any being taken; 0: they are
+  guint64 dropped = 0;       ///< left out because it did not keep up
+  GstClockTime waiting = 0;  ///< duration of the frames that wait there now
+  gint64 stalled = 0;        ///< microseconds in which it has taken none; 0: it takes them
 };
 
 class Output {
@@ -27,27 +27,29 @@ class Output {
   struct Config {
     std::string name;     ///< for people; may be empty
     std::string address;  ///< only scheme, host and port are shown: the rest may hold a key
-    std::optional<unsigned> retries = std::nullopt;  ///< in a row; none given: without end
+    /// How many attempts in a row may fail before it gives up; none: it never does.
+    std::optional<unsigned> retries = std::nullopt;
   };
   struct Events {
     std::function<void(const std::string& level, const std::string& text)> tell;
-    /// Called once when there will be no more attempts: empty, or why. It may release the output.
+    /// Called once, when there will be no more attempts. `why` is empty if the receiver took everything.
+    /// It may release the output.
     std::function<void(const std::string& why)> ended;
   };
 
-  static constexpr gint64 patience = 10 * G_USEC_PER_SEC;      ///< with a side that takes nothing
+  static constexpr gint64 patience = 10 * G_USEC_PER_SEC;      ///< with a receiver that takes nothing
   static constexpr gint64 steady_after = 10 * G_USEC_PER_SEC;  ///< then failures are counted from 0 again
-  static constexpr unsigned longest_delay = 15;                ///< seconds, of our own accord
-  static constexpr unsigned longest_wish = 3600;               ///< seconds, if the other side asks for it
+  static constexpr unsigned longest_delay = 15;                ///< seconds between attempts
+  static constexpr unsigned longest_wish = 3600;  ///< seconds, if the receiver asks for a longer delay
 
   Output(Config config, Events events);
   virtual ~Output();
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
 
-  /// When the generation has begun: its latency is known then.
+  /// Call this when the generator has begun, because its latency is known then.
   void start();
-  /// Nothing more comes: the other side gets five seconds to take the rest; ended() follows.
+  /// The stream has ended. The receiver has five seconds to take the rest; then ended() is called.
   void finish();
 
   const std::string& name() const { return config_.name; }
@@ -61,16 +63,18 @@ class Output {
   virtual OutputFrames frames() const = 0;
 
  protected:
-  /// Empty, or why it could not begin. Success is told by started(), the end by broken().
+  /// Begins an attempt. Returns why that failed, or an empty string. The subclass then calls started() when
+  /// it sends, and broken() when the receiver is lost.
   virtual std::string open() = 0;
-  /// Releases what open() made; nothing may wait.
+  /// Releases what open() made. It must not block.
   virtual void close() = 0;
-  /// Tells the other side that nothing more comes; finished() when it has taken all.
+  /// Tells the receiver that the stream has ended. The subclass calls finished() when it has taken
+  /// everything.
   virtual void drain() { finished(); }
-  /// Four times a second while open.
+  /// Called four times a second while the output is open.
   virtual void look() {}
   void started();
-  /// Tried again at the earliest after `at_least` seconds, of which more than an hour counts as an hour.
+  /// The next attempt comes after `at_least` seconds or later. More than an hour counts as an hour.
   void broken(const std::string& reason, unsigned at_least = 0);
   void finished() { end(""); }
 

@@ -7,8 +7,8 @@
 namespace flowcache {
 namespace {
 
-// A sink connects at the first buffers, of which up to four are an FLV stream's headers: when so many have
-// come to it, it takes them.
+// A sink connects when its first buffers come, and up to four of them may be headers of an FLV stream. When
+// this many buffers have reached the sink, it is connected and takes them.
 constexpr unsigned on_air_after = 8;
 
 GstPadProbeReturn count(GstPad*, GstPadProbeInfo*, gpointer passed) {
@@ -71,7 +71,8 @@ OutputFrames Push::frames() const {
           video_->stalled()};
 }
 
-/// Muxers wait that long for a track before they go on without it, and timestamps must not go back then.
+/// How long a muxer waits for a track before it goes on without it. It has to be the larger latency of the
+/// two: a track that comes after that would make the timestamps go back.
 GstClockTime Push::latency() const {
   const GstClockTime video = streams_.video->latency();
   return streams_.sound == nullptr ? video : std::max(video, streams_.sound->latency());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// An output that is a pipeline of its own, from one or two taps to a sink of GStreamer's: RTMP, SRT.
+// An output that is a pipeline of its own, from one or two taps to a sink of GStreamer, for RTMP and SRT.
 #pragma once
 
 #include "output.h"
@@ -7,11 +7,11 @@
 
 namespace flowcache {
 
-/// What an output is fed with; outlives it.
+/// The sources of an output. They outlive it.
 struct Streams {
-  GstElement* generator;  ///< its pipeline, made by make_pipeline()
+  GstElement* generator;  ///< the generator's pipeline, made by make_pipeline()
   Tap* video;
-  Tap* sound;  ///< null: there is none
+  Tap* sound;  ///< null: no sound
 };
 
 class Push : public Output {

@@ -8,8 +8,8 @@
 namespace flowcache {
 namespace {
 
-/// A copy whose timestamps are running times: x264enc's segment starts at a thousand hours. Shares the
-/// memory.
+/// A copy whose timestamps are running times, since the segment of x264enc starts at a thousand hours. It
+/// shares the memory.
 GstBuffer* with_running_time(GstBuffer* buffer, const GstSegment* segment) {
   GstBuffer* copy = gst_buffer_copy(buffer);
   const auto running = [&](GstClockTime time) {
@@ -54,7 +54,7 @@ std::shared_ptr<Tap::Consumer> Tap::attach(GstElement* appsrc, GstClockTime late
   auto consumer = std::make_shared<Consumer>();
   consumer->source_.reset(GST_ELEMENT(gst_object_ref(appsrc)));
   consumer->picture_ = std::move(picture);
-  // max-bytes=0: how much may wait is decided in takes().
+  // max-bytes=0: no limit in appsrc, because takes() decides how much may wait.
   g_object_set(appsrc, "is-live", TRUE, "format", GST_FORMAT_TIME, "max-bytes", guint64{0}, nullptr);
   consumer->set_latency(latency);
   {
@@ -76,7 +76,8 @@ void Tap::detach(const std::shared_ptr<Consumer>& consumer) {
   if (last && valve_ != nullptr) g_object_set(valve_, "drop", TRUE, nullptr);
 }
 
-/// Asked above the sink, which says 0 itself since it does not wait for the clock.
+/// The query goes to what is in front of the sink. The sink itself would answer 0, because it does not wait
+/// for the clock.
 GstClockTime Tap::latency() const {
   GstQuery* query = gst_query_new_latency();
   const GstPtr<GstPad> pad(gst_element_get_static_pad(sink_, "sink"));
@@ -115,7 +116,7 @@ void Tap::pass_on(GstSample* sample) {
   }
 }
 
-/// A decoder cannot begin, or go on after a gap, anywhere but at a key frame.
+/// Whether the consumer gets this frame. A decoder can begin, or go on after a gap, only at a key frame.
 bool Tap::takes(Consumer& consumer, bool key) {
   const GstClockTime waiting = gst_app_src_get_current_level_time(GST_APP_SRC(consumer.source_.get()));
   if (waiting > most_waiting + consumer.latency_) {

@@ -3,9 +3,9 @@
 //
 //   flowcache-rtsp ADDRESS PORT PATH DESCRIPTION
 //
-// DESCRIPTION is what gst-rtsp-server wants of a media: a bin with payloaders pay0, pay1, …. It is made when
-// the first viewer comes, shared by all and ended when the last has left, so that nobody's machine is kept
-// busy for nobody. PORT 0: a free one. The address is printed when it serves. Ctrl-C ends it.
+// DESCRIPTION is a bin with payloaders pay0, pay1, …, as gst-rtsp-server takes it. The generation begins when
+// the first viewer comes, is shared by all viewers and ends when the last one has left. PORT 0 takes a free
+// port. The address is printed when the server is ready. Ctrl-C ends it.
 #include <glib-unix.h>
 #include <gst/rtsp-server/rtsp-server.h>
 
@@ -18,7 +18,7 @@ constexpr int max_viewers = 100;  // sessions; one more is refused
 constexpr guint tidy_seconds = 5;
 int viewers = 0;
 
-// A viewer that vanished without a word is forgotten after its session's timeout.
+// A viewer that vanished without a goodbye is removed when its session times out.
 gboolean tidy(gpointer server) {
   g_autoptr(GstRTSPSessionPool) pool = gst_rtsp_server_get_session_pool(GST_RTSP_SERVER(server));
   gst_rtsp_session_pool_cleanup(pool);
@@ -29,8 +29,7 @@ void on_closed(GstRTSPClient*, gpointer) {
   std::fprintf(stderr, "a viewer has left, %d remain\n", --viewers);
 }
 
-// Players ask for the range from 0 on, which a live stream joined in mid-course cannot give: what they want
-// is "now".
+// Players ask to play from 0 on. A live stream can only be joined where it is now, so the range is removed.
 GstRTSPStatusCode on_play(GstRTSPClient*, GstRTSPContext* context, gpointer) {
   gst_rtsp_message_remove_header(context->request, GST_RTSP_HDR_RANGE, -1);
   return GST_RTSP_STS_OK;
@@ -48,7 +47,8 @@ void on_error(GstBus*, GstMessage* message, gpointer) {
   std::fprintf(stderr, "error: %s\n", error->message);
 }
 
-// The media tells its viewers about an error by ending; the reason is on its bus, which it watches itself.
+// On an error the media ends, and viewers get no reason. The reason is on its bus, so it is printed from
+// there. gst-rtsp-server has the bus's watch, hence the synchronous messages.
 void on_media(GstRTSPMediaFactory*, GstRTSPMedia* media, gpointer) {
   g_autoptr(GstElement) element = gst_rtsp_media_get_element(media);
   g_autoptr(GstObject) pipeline = gst_object_get_parent(GST_OBJECT(element));
@@ -58,8 +58,7 @@ void on_media(GstRTSPMediaFactory*, GstRTSPMedia* media, gpointer) {
   g_signal_connect(bus, "sync-message::error", G_CALLBACK(on_error), nullptr);
 }
 
-// Takes the generation down before the program ends: without viewers and their sessions nobody wants it any
-// more.
+// Ends the generation before the program ends, by removing all viewers and sessions.
 void end_viewing(GstRTSPServer* server, GstRTSPSessionPool* pool) {
   const auto remove_client = [](GstRTSPServer*, GstRTSPClient*, gpointer) { return GST_RTSP_FILTER_REMOVE; };
   const auto remove_session = [](GstRTSPSessionPool*, GstRTSPSession*, gpointer) {
@@ -102,7 +101,7 @@ int main(int argc, char** argv) {
     return std::fprintf(stderr, "error: %s:%s cannot be listened on: choose another port\n", argv[1],
                         argv[2]),
            1;
-  const bool six = std::strchr(argv[1], ':') != nullptr;  // stands in brackets then
+  const bool six = std::strchr(argv[1], ':') != nullptr;  // IPv6 addresses are printed in brackets
   std::fprintf(stderr, "serving rtsp://%s%s%s:%d%s\n", six ? "[" : "", argv[1], six ? "]" : "",
                gst_rtsp_server_get_bound_port(server), argv[3]);
   g_timeout_add_seconds(tidy_seconds, tidy, server);

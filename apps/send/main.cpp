@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// flowcache-send: one generation, one output that may go away and come back. What pipelines/rtmp.sh and
-// srt.sh run.
+// flowcache-send: one generator and one output, whose receiver may go away and come back. pipelines/rtmp.sh
+// and srt.sh run it.
 //
 //   flowcache-send ADDRESS RETRIES GENERATOR OUTPUT
 //
-// ADDRESS is for messages. GENERATOR and OUTPUT are descriptions as gst-launch-1.0 reads them: the one ends
-// in an appsink "video" and, if there is sound, one "audio"; push.h says what the other has to be. The
-// generator runs from start to end whatever becomes of the output. Ctrl-C ends both in order. Exit status 0
-// if the generator came to its end and the output took it, 1 otherwise, with a sentence.
+// ADDRESS is shown in messages. GENERATOR and OUTPUT are pipelines as gst-launch-1.0 reads them. GENERATOR
+// ends in an appsink "video" and, if there is sound, an appsink "audio"; push.h says what OUTPUT is. The
+// generator runs to its end even if the output fails meanwhile. Ctrl-C ends both in order. The exit status is
+// 0 if the generator came to its end and the output took everything, otherwise 1, with a sentence on stderr.
 #include <glib-unix.h>
 
 #include <cstdio>
@@ -23,7 +23,7 @@ class Send {
  public:
   explicit Send(const char* address, unsigned retries) : config_{"", address, retries} {}
   ~Send();
-  /// False and a sentence if a description is wrong.
+  /// Returns false, with a sentence on stderr, if a pipeline is wrong.
   bool start(const char* generator, const char* output);
   /// What main() returns.
   int run();

@@ -5,7 +5,7 @@ import { Picture } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
 const state = { stats: null, statsAt: 0, chunks: [], prompts: [], open: false };
-const chunksKept = 240, silence = 8000; // milliseconds without a word from the server: it is out of reach
+const chunksKept = 240, silence = 8000; // milliseconds without a message, after which the server counts as out of reach
 let socket = null, heardAt = 0, delay = 500, attempt = 0, retry = 0, dirty = true, thresholdTimer = 0, holdThreshold = 0;
 
 const token = () => new URLSearchParams(location.hash.slice(1)).get("token") || "";
@@ -31,7 +31,7 @@ function link(how, text) {
 async function connect() {
   clearTimeout(retry);
   const mine = ++attempt;
-  // A WebSocket does not say why it was refused; this does.
+  // A WebSocket does not say why it was refused, but this request does.
   const answer = await fetch("api/stats", {
     headers: token() ? { Authorization: `Bearer ${token()}` } : {}, signal: AbortSignal.timeout(silence),
   }).catch(() => null);
@@ -78,14 +78,14 @@ function lost(why, more) {
   delay = Math.min(8000, delay * 2);
 }
 
-// Who wakes up, shows the page again or has a network again does not want to wait.
+// Tries again at once when the machine wakes up, the page is shown again or the network is back.
 function awake() {
   if (document.hidden || $("ask-token").open) return;
   if (socket) checkSilence();
   else connect();
 }
 
-// A cut network closes nothing: the server's figures, which come twice a second, tell that it is there.
+// A cut network does not close the WebSocket. The server sends figures twice a second: when they stay away, it is lost.
 function checkSilence() {
   if (!socket || performance.now() - heardAt < silence) return;
   socket.close();
@@ -109,7 +109,7 @@ const heardOf = {
     if (state.chunks.length > chunksKept) state.chunks.shift();
   },
   prompt(message) {
-    // One record a ticket; one that was asked for here has none until its receipt.
+    // There is one record for each ticket. A prompt from this page has no ticket until its receipt comes.
     const same = (p) => p.asked === message.asked && p.prompt === message.prompt;
     const index = state.prompts.findIndex(same);
     if (index < 0) state.prompts.push(message);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The picture: a WebRTC connection that the server offers. send(message) and what the server says are all it needs.
+// The picture: a WebRTC connection that the server offers. It needs send(message) and the server's messages, nothing else.
 
-// Why nothing came through, as far as one can tell here: `ours` and `theirs` are the kinds of candidates (host, srflx, relay) with
+// A guess why no picture came through: `ours` and `theirs` are the kinds of candidates (host, srflx, relay) with
 // their addresses, `problems` what STUN and TURN servers have answered.
 export function whyNoWay({ ours, theirs, problems }) {
   const list = (found) => [...found].map(([kind, address]) => (address ? `${kind} ${address}` : kind)).join(", ") || "none";
@@ -12,18 +12,18 @@ export function whyNoWay({ ours, theirs, problems }) {
   return `no way to the picture: ${remedy}. Addresses of the server: ${list(theirs)}; of this browser: ${list(ours)}`;
 }
 
-// Longer than a connection takes through a TURN server; browsers themselves give up after half a minute.
+// Longer than it takes to connect through a TURN server. Browsers give up by themselves after half a minute.
 const patience = 12000;
 
 export class Picture {
   constructor(video, send, told) {
     this.video = video;
     this.send = send;
-    this.told = told; // told(state): what a person may want to know
+    this.told = told; // told(state) is called with what the page may show
     this.connection = null;
     this.timer = this.doubt = 0;
-    this.reason = ""; // why the attempts of before failed
-    this.beyondLoopback = false; // Firefox tries no address of loopback's: then it is to be another of the same machine
+    this.reason = ""; // why earlier attempts failed
+    this.beyondLoopback = false; // Firefox does not use loopback addresses, so the server is asked for others of its machine
   }
 
   watch(codec) {
@@ -46,7 +46,8 @@ export class Picture {
     this.connection = null;
   }
 
-  // Again, a little later, with the same codec; until it goes, people see why it did not. `certain`: no other reason is to be guessed.
+  // Tries again a little later, with the same codec. Until that works the page shows the reason. `certain`: the reason is known and not
+  // guessed.
   again(reason, certain = false) {
     if (this.connection && !this.ways.stood && !certain) reason = whyNoWay(this.ways);
     this.reason = reason || this.reason;
@@ -55,7 +56,7 @@ export class Picture {
     this.timer = setTimeout(() => this.watch(this.codec), 2000);
   }
 
-  // A moment after both sides know each other: has the browser nothing to try?
+  // Called a moment after both sides know each other's addresses: does the browser have a pair to try?
   look(connection) {
     if (this.connection !== connection || connection.iceConnectionState !== "new" || this.beyondLoopback) return;
     const addresses = [...this.ways.theirs.values()];
@@ -115,7 +116,7 @@ export class Picture {
     this.connection.addIceCandidate({ candidate: message.candidate, sdpMLineIndex: message.mline }).catch(() => {});
   }
 
-  // Of WebRTC's figures, with its names but for width, height and codec; or null.
+  // Some of WebRTC's figures, or null. Names are WebRTC's, except width, height and codec.
   async facts() {
     if (!this.connection) return null;
     const report = await this.connection.getStats();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "doorway.h"
+#include "connection_limiter.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,7 +21,8 @@ void cut(GSocketConnection* connection) {
   g_socket_shutdown(g_socket_connection_get_socket(connection), TRUE, TRUE, nullptr);
 }
 
-/// Past soup, which would read on before it answers. What cannot be written at once is lost.
+/// Writes an answer without soup, which would read the whole request first. What the socket does not take at
+/// once is lost.
 void refuse(GIOStream* stream, const char* status_line, const std::string& sentence) {
   const std::string body = "{\"error\":\"" + sentence + "\"}\n";
   const std::string answer = std::string("HTTP/1.1 ") + status_line +
@@ -33,7 +34,7 @@ void refuse(GIOStream* stream, const char* status_line, const std::string& sente
 
 }  // namespace
 
-Doorway::~Doorway() {
+ConnectionLimiter::~ConnectionLimiter() {
   g_cancellable_cancel(closing_.get());
   if (service_) {
     g_socket_service_stop(service_.get());
@@ -45,7 +46,8 @@ Doorway::~Doorway() {
   }
 }
 
-bool Doorway::use_certificate(const std::string& certificate, const std::string& key, std::string* error) {
+bool ConnectionLimiter::use_certificate(const std::string& certificate, const std::string& key,
+                                        std::string* error) {
   if (certificate.empty()) return true;
   GError* problem = nullptr;
   certificate_.reset(g_tls_certificate_new_from_files(certificate.c_str(), key.c_str(), &problem));
@@ -54,7 +56,7 @@ bool Doorway::use_certificate(const std::string& certificate, const std::string&
   return certificate_ != nullptr;
 }
 
-bool Doorway::listen(const std::string& address, guint16 port, std::string* error) {
+bool ConnectionLimiter::listen(const std::string& address, guint16 port, std::string* error) {
   service_.reset(g_socket_service_new());
   g_socket_listener_set_backlog(G_SOCKET_LISTENER(service_.get()), 128);
   const ObjectPtr<GSocketAddress> wanted(g_inet_socket_address_new_from_string(address.c_str(), port));
@@ -72,12 +74,13 @@ bool Doorway::listen(const std::string& address, guint16 port, std::string* erro
   return true;
 }
 
-gboolean Doorway::incoming(GSocketService*, GSocketConnection* connection, GObject*, gpointer self) {
-  static_cast<Doorway*>(self)->accept(connection);
+gboolean ConnectionLimiter::incoming(GSocketService*, GSocketConnection* connection, GObject*,
+                                     gpointer self) {
+  static_cast<ConnectionLimiter*>(self)->accept(connection);
   return TRUE;
 }
 
-void Doorway::accept(GSocketConnection* connection) {
+void ConnectionLimiter::accept(GSocketConnection* connection) {
   ObjectPtr<GSocketAddress> remote(g_socket_connection_get_remote_address(connection, nullptr));
   ObjectPtr<GSocketAddress> local(g_socket_connection_get_local_address(connection, nullptr));
   if (!remote || !local) return;
@@ -90,12 +93,12 @@ void Doorway::accept(GSocketConnection* connection) {
   }
   GSocket* socket = g_socket_connection_get_socket(connection);
   g_socket_set_keepalive(socket, TRUE);
-  // So much may wait in the kernel for somebody who does not read, before it is noticed.
+  // The kernel buffers at most this much for a client that does not read. Then we notice.
   g_socket_set_option(socket, SOL_SOCKET, SO_SNDBUF, 64 * 1024, nullptr);
-  // Who acknowledges nothing for so long is gone: its network is cut.
+  // A client that acknowledges nothing for so long has lost its network.
   g_socket_set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, silence_ms, nullptr);
   Open& open = open_[key];
-  open.doorway = this;
+  open.limiter = this;
   open.connection = connection;
   open.stream = G_IO_STREAM(connection);
   set_deadline(open, seconds_for_a_request * 1000);
@@ -107,26 +110,26 @@ void Doorway::accept(GSocketConnection* connection) {
   const ObjectPtr<GIOStream> tls(g_tls_server_connection_new(open.stream, certificate_.get(), nullptr));
   if (!tls) return;
   open.stream = tls.get();
-  // The deadline ends a handshake that does not: the socket is shut down then. The task holds the connection
-  // until it is over.
+  // A handshake that never ends is ended by the deadline, which shuts the socket down. The handshake's task
+  // holds the connection until then.
   g_tls_connection_handshake_async(
       G_TLS_CONNECTION(tls.get()), G_PRIORITY_DEFAULT, closing_.get(), on_handshake,
       new Handshake{this, ObjectPtr<GCancellable>(G_CANCELLABLE(g_object_ref(closing_.get()))),
                     std::move(local), std::move(remote)});
 }
 
-void Doorway::on_handshake(GObject* tls, GAsyncResult* result, gpointer data) {
+void ConnectionLimiter::on_handshake(GObject* tls, GAsyncResult* result, gpointer data) {
   const std::unique_ptr<Handshake> handshake(static_cast<Handshake*>(data));
   if (!g_tls_connection_handshake_finish(G_TLS_CONNECTION(tls), result, nullptr)) return;
   if (g_cancellable_is_cancelled(handshake->cancelled.get()) != FALSE) return;
-  soup_server_accept_iostream(handshake->doorway->server_, G_IO_STREAM(tls), handshake->local.get(),
+  soup_server_accept_iostream(handshake->limiter->server_, G_IO_STREAM(tls), handshake->local.get(),
                               handshake->remote.get(), nullptr);
 }
 
-void Doorway::gone(gpointer data, GObject*) {
+void ConnectionLimiter::gone(gpointer data, GObject*) {
   auto* open = static_cast<Open*>(data);
   if (open->deadline != 0) g_source_remove(open->deadline);
-  auto& all = open->doorway->open_;
+  auto& all = open->limiter->open_;
   for (auto it = all.begin(); it != all.end(); ++it) {
     if (&it->second == open) {
       all.erase(it);
@@ -135,7 +138,7 @@ void Doorway::gone(gpointer data, GObject*) {
   }
 }
 
-void Doorway::set_deadline(Open& open, guint milliseconds) {
+void ConnectionLimiter::set_deadline(Open& open, guint milliseconds) {
   if (open.deadline != 0) g_source_remove(open.deadline);
   open.deadline = after(milliseconds, [&open] {
     open.deadline = 0;
@@ -143,7 +146,7 @@ void Doorway::set_deadline(Open& open, guint milliseconds) {
   });
 }
 
-GSocketConnection* Doorway::keep(SoupServerMessage* message) {
+GSocketConnection* ConnectionLimiter::keep(SoupServerMessage* message) {
   GSocketAddress* remote = soup_server_message_get_remote_address(message);
   const auto found = open_.find(key_of(remote));
   if (found == open_.end()) return nullptr;
@@ -152,11 +155,13 @@ GSocketConnection* Doorway::keep(SoupServerMessage* message) {
   return found->second.connection;
 }
 
-void Doorway::cut_off(SoupServerMessage* message, const char* status_line, const std::string& sentence) {
+void ConnectionLimiter::cut_off(SoupServerMessage* message, const char* status_line,
+                                const std::string& sentence) {
   const auto found = open_.find(key_of(soup_server_message_get_remote_address(message)));
   if (found == open_.end()) return;
   refuse(found->second.stream, status_line, sentence);
-  // Both ways would be a reset, which may overtake the answer: that comes a second later.
+  // Shutting down both directions would send a reset, which may overtake the answer. So only our direction is
+  // shut down now, and the other one second later.
   set_deadline(found->second, 1000);
   g_socket_shutdown(g_socket_connection_get_socket(found->second.connection), FALSE, TRUE, nullptr);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The listening socket, and how many may come through it. A connection has ten seconds for one HTTP
-// request and its answer, or to become a WebSocket; who takes longer is cut off. Main loop only.
+// The listening socket. It limits the number of connections, and the time of each: a connection has ten
+// seconds for one HTTP request and its answer, or to become a WebSocket. Then it is cut off. Main loop only.
 #pragma once
 
 #include <libsoup/soup.h>
@@ -11,39 +11,43 @@
 
 namespace flowcache::live {
 
-class Doorway {
+class ConnectionLimiter {
  public:
   static constexpr guint seconds_for_a_request = 10;
 
-  Doorway(SoupServer* server, unsigned most) : server_(server), most_(most) {}
-  ~Doorway();
-  Doorway(const Doorway&) = delete;
-  Doorway& operator=(const Doorway&) = delete;
+  /// `most` connections at a time are passed on to `server`; further ones are refused.
+  ConnectionLimiter(SoupServer* server, unsigned most) : server_(server), most_(most) {}
+  ~ConnectionLimiter();
+  ConnectionLimiter(const ConnectionLimiter&) = delete;
+  ConnectionLimiter& operator=(const ConnectionLimiter&) = delete;
 
-  /// TLS with these PEM files, before listen(); empty: plain HTTP. False and a sentence if they cannot be
-  /// used.
+  /// Call before listen(). TLS with these PEM files; with empty names, plain HTTP. Returns false and a
+  /// sentence if the files cannot be used.
   bool use_certificate(const std::string& certificate, const std::string& key, std::string* error);
-  /// False and a sentence if the port is taken or the address is not this machine's. Port 0: a free one.
+  /// Returns false and a sentence if the port is taken or the address is not this machine's. Port 0 takes a
+  /// free one.
   bool listen(const std::string& address, guint16 port, std::string* error);
   guint16 port() const { return port_; }
   unsigned connections() const { return static_cast<unsigned>(open_.size()); }
   guint64 refused() const { return refused_; }
 
-  /// The connection of this request may stay as long as it likes. Borrowed; null if it is gone.
+  /// Takes the time limit off the connection of this request and returns the connection, which stays the
+  /// limiter's. Null if it is gone.
   GSocketConnection* keep(SoupServerMessage* message);
-  /// Answers this request with an error at once and cuts it off, without the rest of its body being read.
+  /// Answers this request with an error at once and closes its connection. The rest of the request's body is
+  /// not read.
   void cut_off(SoupServerMessage* message, const char* status_line, const std::string& sentence);
 
  private:
   struct Open {
-    Doorway* doorway;
-    GSocketConnection* connection;  // not owned: it tells when it goes
-    GIOStream* stream;  // what soup reads and writes: the connection, or TLS over it, which owns it
+    ConnectionLimiter* limiter;
+    GSocketConnection* connection;  // not owned: gone() is called when it is released
+    GIOStream* stream;  // what soup reads and writes: the connection, or the TLS stream that owns it
     guint deadline = 0;
   };
   struct Handshake {
-    Doorway* doorway;
-    ObjectPtr<GCancellable> cancelled;  // the doorway is gone then
+    ConnectionLimiter* limiter;
+    ObjectPtr<GCancellable> cancelled;  // when the limiter is released
     ObjectPtr<GSocketAddress> local, remote;
   };
   static gboolean incoming(GSocketService* service, GSocketConnection* connection, GObject* origin,
