@@ -60,8 +60,8 @@ if [[ ${#window[@]} -gt 0 && -z ${DISPLAY:-}${WAYLAND_DISPLAY:-} ]]; then
   die "--window needs a display and neither DISPLAY nor WAYLAND_DISPLAY is set" "leave --window away; the file is written all the same"
 fi
 
-flowcache_setup pipelines/flowcache-demo gst-plugin/libgstflowcache.so
+flowcache_setup apps/demo/flowcache-demo gst-plugin/libgstflowcache.so
 flowcache_environment
-"$BUILD/pipelines/flowcache-demo" --prompt "$prompt" --seconds "$seconds" --out "$out" --seed "$seed" --since "$started" "${window[@]}" || status=$?
+"$BUILD/apps/demo/flowcache-demo" --prompt "$prompt" --seconds "$seconds" --out "$out" --seed "$seed" --since "$started" "${window[@]}" || status=$?
 give_back "$out" "${out%.*}.png"
 exit "${status:-0}"

@@ -4,9 +4,10 @@
 # Shared by the scripts beside it: the options they have in common, and the way they run a pipeline.
 #
 #   source common.sh
-#   parse_arguments "$@"      reads the options, fills the arrays arguments and source; needs usage()
+#   parse_arguments "$@"      reads the options, fills the array arguments; needs usage()
+#   prepare                   builds what is missing, asks for the model's frame rate, fills the array source
 #   run_pipeline NAME WORD…   prints the pipeline and runs it
-#   send_pipeline NAME WORD…  the same for an other side that may go away: the generator goes on without it
+#   send_pipeline NAME WORD…  the same for a receiver that may go away: the generator goes on without it
 
 # shellcheck source=tools/setup.sh
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../tools/setup.sh"
@@ -14,7 +15,7 @@ source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../tools/setup.sh"
 flowcache_environment
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000} # threads that wait longer leave the cores to the encoder
 prompt="slow green aurora over mountains" seed=1 seconds="" dry_run=0
-arguments=() source=() encoder=() sound=() retry=30
+arguments=() source=() encoder=() sound=() retry=30 rate_n=0 rate_d=1
 
 # A queue that drops its oldest frames when the other side is slow, so that delay never builds up.
 live_queue=(queue max-size-buffers=8 max-size-bytes=0 max-size-time=0 leaky=downstream)
@@ -24,7 +25,7 @@ common_options() {
   --prompt TEXT  what to show (default: "slow green aurora over mountains")
   --seed N       another seed, another video (default 1)
   --seconds N    stop after N seconds (default: go on until Ctrl-C)
-  --dry-run      print the pipeline and run nothing
+  --dry-run      print the pipeline and do not run it
 TEXT
 }
 
@@ -35,7 +36,7 @@ retry_options() {
 TEXT
 }
 
-# own_option OPTION VALUE: a script that has options of its own replaces this; it returns 0 if it took the option.
+# own_option OPTION VALUE: scripts that have options of their own replace this function. It returns 0 if it took the option.
 own_option() { return 1; }
 
 parse_arguments() {
@@ -59,23 +60,40 @@ parse_arguments() {
   done
   [[ $seed =~ ^[0-9]{1,18}$ ]] || die "--seed $seed is not a whole number from 0 to 999999999999999999"
   [[ -z $seconds || $seconds =~ ^[0-9]{1,6}$ && $seconds -gt 0 ]] || die "--seconds $seconds is not a whole number from 1 to 999999"
-  # 16 frames a second is the rate of the model that ships.
-  source=(flowcachesrc "prompt=$(quoted "$prompt")" "seed=$seed")
-  if [[ -n $seconds ]]; then source+=("num-buffers=$((seconds * 16))"); fi
 }
 
-# quoted TEXT: as a value that gst-launch-1.0 reads.
+# prepare: builds what is missing, asks for the model's frame rate and fills the array source. Called once, when all arguments have
+# been checked.
+prepare() {
+  local answer
+  set_up apps/ask/flowcache-ask
+  answer=$(ask frame-rate)
+  read -r rate_n rate_d <<<"$answer"
+  source=(flowcachesrc "prompt=$(quoted "$prompt")" "seed=$seed")
+  if [[ -n $seconds ]]; then source+=("num-buffers=$(frames_in "$seconds")"); fi
+}
+
+# ask WORD…: apps/ask/main.cpp says what can be asked.
+ask() { "$BUILD/apps/ask/flowcache-ask" "$@"; }
+
+# frames_in SECONDS: how many frames of the model that is: rounded, at least one.
+frames_in() {
+  local frames=$(((2 * $1 * rate_n + rate_d) / (2 * rate_d)))
+  echo $((frames > 0 ? frames : 1))
+}
+
+# quoted TEXT: prints it as a value for gst-launch-1.0.
 quoted() {
   local text=${1//\\/\\\\}
   printf '"%s"' "${text//\"/\\\"}"
 }
 
-# in_brackets ADDRESS: as it stands before a port: an address of IPv6 in brackets, all others as they are.
+# in_brackets ADDRESS: prints it as it is written before a port: IPv6 in brackets, all others unchanged.
 in_brackets() {
   if [[ $1 == *:* ]]; then printf '[%s]' "$1"; else printf '%s' "$1"; fi
 }
 
-# bind_option OPTION VALUE: --bind ADDRESS, for the own_option of a script that listens; fills bind, without brackets.
+# bind_option OPTION VALUE: reads --bind ADDRESS into bind, without brackets. For the own_option of a script that listens.
 bind_option() {
   [[ $1 == --bind ]] || return 1
   bind=$2
@@ -84,7 +102,7 @@ bind_option() {
     die "--bind '$2' is not an address, such as 127.0.0.1, ::1 or 0.0.0.0"
 }
 
-# read_address TEXT: HOST:PORT, [HOST]:PORT of IPv6, or :PORT into host, without brackets, and port; fails if it is neither.
+# read_address TEXT: reads HOST:PORT, [HOST]:PORT (IPv6) or :PORT into host, without brackets, and port. Fails if TEXT is none of them.
 read_address() {
   local form='^(\[([0-9a-fA-F:.]+)\]|[^]/?@:[:space:][]*):([0-9]{1,5})$'
   [[ $1 =~ $form ]] || return 1
@@ -95,43 +113,42 @@ read_address() {
 # --exists would compare versions with the core, and not every plugin numbers itself as GStreamer does.
 has_element() { gst-inspect-1.0 "$1" >/dev/null 2>&1; }
 
-# set_encoder KBIT_PER_SECOND KEYFRAME_INTERVAL: fills the array encoder with one for a live stream, in hardware where
-# there is one.
-#   zerolatency, bframes=0         no frame waits for a later one
-#   key-int-max, gop-size          how long a new viewer waits for a picture, in frames
-#   bitrate with vbv-buf-capacity  no burst longer than that many ms of the rate, so that no queue fills up
-set_encoder() {
-  if has_element nvh264enc; then
-    encoder=(nvh264enc preset=low-latency-hq rc-mode=cbr "bitrate=$1" "gop-size=$2" bframes=0)
-  elif has_element vah264enc; then
-    encoder=(vah264enc rate-control=cbr "bitrate=$1" "key-int-max=$2" b-frames=0)
-  else
-    encoder=(x264enc tune=zerolatency speed-preset=veryfast "bitrate=$1" "key-int-max=$2" vbv-buf-capacity=500)
-  fi
+# ask_encoder ARRAY NAME NUMBER…: fills the array with an encoder and its settings, which are in apps/output/encoders.cpp.
+ask_encoder() {
+  local -n into=$1
+  local answer
+  answer=$(ask encoder "${@:2}")
+  read -ra into <<<"$answer"
 }
 
-# set_sound WAVE VOLUME: fills the array sound with a live one that ends with the video.
+# set_encoder KBIT_PER_SECOND SECONDS: fills the array encoder with H.264 for a live stream, with key frames so far apart. A viewer
+# that joins waits that long for a picture.
+set_encoder() { ask_encoder encoder h264 "$1" "$(frames_in "$2")"; }
+
+# set_sound WAVE VOLUME ENCODER [KBIT_PER_SECOND]: fills the array sound with an encoded live sound that ends with the video.
 set_sound() {
+  local encoded
+  ask_encoder encoded "${@:3}"
   sound=(audiotestsrc is-live=true "wave=$1" "volume=$2" samplesperbuffer=480)
   if [[ -n $seconds ]]; then sound+=("num-buffers=$((seconds * 100))"); fi
-  sound+=(! "audio/x-raw,rate=48000" ! audioconvert)
+  sound+=(! "audio/x-raw,rate=48000" ! audioconvert ! "${encoded[@]}")
 }
 
-# retry_option OPTION VALUE: --retry, for the own_option of a script whose other side may go away.
+# retry_option OPTION VALUE: reads --retry. For the own_option of a script whose receiver may go away.
 retry_option() {
   [[ $1 == --retry ]] || return 1
   [[ $2 =~ ^[0-9]{1,6}$ ]] || die "--retry '$2' is not a whole number from 0 to 999999"
   retry=$2
 }
 
-# set_up: builds what the pipelines need, unless the caller says that it is there.
+# set_up TARGET…: builds what all pipelines need, and these targets of ninja. Tests set FLOWCACHE_READY: everything is built.
 set_up() {
   if [[ -z ${FLOWCACHE_READY:-} ]]; then
-    flowcache_setup gst-plugin/libgstflowcache.so pipelines/embed/frames "$@"
+    flowcache_setup gst-plugin/libgstflowcache.so libflowcache "$@"
   fi
 }
 
-# print_pipeline WORD…: as a line that can be pasted into a shell.
+# print_pipeline WORD…: prints a line that can be pasted into a shell.
 print_pipeline() {
   local word
   printf 'gst-launch-1.0 -e'
@@ -145,15 +162,14 @@ print_pipeline() {
   printf '\n'
 }
 
-# run_pipeline WHAT WORD…: prints it; unless --dry-run, runs it and says in a sentence how it ended. A signal to the script
-# ends the pipeline in order: files are finished. gst-launch-1.0 gets it from here alone, since a second would cut it off, and is
-# told when the script is killed.
+# run_pipeline WHAT WORD…: prints the pipeline, runs it unless there is --dry-run, and prints a sentence if it failed. A signal to
+# the script ends the pipeline in order, so that files are finished. setsid keeps the terminal's own signal from gst-launch-1.0: a
+# second one would end it at once. setpriv makes it stop when the script is killed.
 run_pipeline() {
   local what=$1 log status=0 child stopping=0 tee_fd tee_pid
   shift
   print_pipeline "$@"
   if [[ $dry_run -eq 1 ]]; then return; fi
-  set_up
   log=$(mktemp)
   exec {tee_fd}> >(tee -i "$log" >&2)
   tee_pid=$!
@@ -175,12 +191,11 @@ run_pipeline() {
   return "$status"
 }
 
-# send_pipeline WHAT WORD…: the words are an output with a sink named "sink", in which @video and @audio stand for what
-# the generator makes. flowcache-send (send/main.cpp) runs the two apart, so that the output can be made anew.
+# send_pipeline WHAT WORD…: the words are an output with a sink named "sink". In it @video and @audio stand for the tracks of the
+# generator. flowcache-send (apps/send/main.cpp) runs generator and output as two pipelines, so that the output can be made anew.
 send_pipeline() {
   local what=$1 word whole=() output=() generator=()
   local video_chain=("${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse config-interval=-1)
-  local audio_chain=("${sound[@]}" ! avenc_aac bitrate=96000)
   shift
   for word in "$@"; do
     case $word in
@@ -189,14 +204,14 @@ send_pipeline() {
         generator+=("${video_chain[@]}" ! "video/x-h264,stream-format=byte-stream,alignment=au" ! appsink name=video)
         ;;
       @audio)
-        whole+=("${audio_chain[@]}" ! queue) output+=(appsrc name=audio)
-        generator+=("${audio_chain[@]}" ! appsink name=audio)
+        whole+=("${sound[@]}" ! queue) output+=(appsrc name=audio)
+        generator+=("${sound[@]}" ! appsink name=audio)
         ;;
       *) whole+=("$word") output+=("$word") ;;
     esac
   done
   print_pipeline "${whole[@]}"
   if [[ $dry_run -eq 1 ]]; then return; fi
-  set_up pipelines/send/flowcache-send
-  exec "$BUILD/pipelines/send/flowcache-send" "$what" "$retry" "${generator[*]}" "${output[*]}"
+  set_up apps/send/flowcache-send
+  exec "$BUILD/apps/send/flowcache-send" "$what" "$retry" "${generator[*]}" "${output[*]}"
 }

@@ -28,17 +28,19 @@ if [[ ! -d $(dirname -- "$out") ]]; then die "$out: the folder $(dirname -- "$ou
 if [[ -d $out || ! -w $(dirname -- "$out") ]]; then die "$out cannot be written: name another file"; fi
 if [[ -n $audio && $audio != noise && ! -r $audio ]]; then die "--audio $audio: no such file"; fi
 
-# A key frame every two seconds makes the file seekable; the rate suits 512x288.
-set_encoder 2000 32
+prepare
+set_encoder 2000 2 # a key frame every two seconds makes the file seekable
 pipeline=(mp4mux name=mux ! filesink "location=$(quoted "$out")"
   "${source[@]}" ! queue ! videoconvert ! "${encoder[@]}" ! h264parse ! mux.)
 case $audio in
   "") ;;
   noise)
-    set_sound pink-noise 0.05
-    pipeline+=("${sound[@]}" ! avenc_aac bitrate=96000 ! queue ! mux.)
+    set_sound pink-noise 0.05 aac 96
+    pipeline+=("${sound[@]}" ! queue ! mux.)
     ;;
-  *) pipeline+=(filesrc "location=$(quoted "$audio")" ! decodebin ! audioconvert ! audioresample
-    ! avenc_aac bitrate=128000 ! queue ! mux.) ;;
+  *)
+    ask_encoder aac aac 128
+    pipeline+=(filesrc "location=$(quoted "$audio")" ! decodebin ! audioconvert ! audioresample ! "${aac[@]}" ! queue ! mux.)
+    ;;
 esac
 run_pipeline "$out" "${pipeline[@]}"

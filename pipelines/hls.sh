@@ -30,9 +30,11 @@ if [[ $dry_run -eq 0 ]]; then
 <video src="live.m3u8" autoplay muted playsinline controls></video>
 HTML
 fi
+# A segment begins with a key frame, so key frames are as far apart as segments are long.
+segment_seconds=2
+prepare
+set_encoder 2000 $segment_seconds
 # The name of the segments is a pattern of printf's, in which the folder's own percent signs are doubled.
-# Segments begin with a key frame: one every 32 frames is one every two seconds.
-set_encoder 2000 32
 run_pipeline "$folder" "${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse \
-  ! hlssink2 target-duration=2 playlist-length=5 max-files=6 "location=$(quoted "${folder//%/%%}/segment-%05d.ts")" \
+  ! hlssink2 target-duration=$segment_seconds playlist-length=5 max-files=6 "location=$(quoted "${folder//%/%%}/segment-%05d.ts")" \
   "playlist-location=$(quoted "$folder/live.m3u8")"

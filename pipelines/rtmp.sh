@@ -32,7 +32,8 @@ url=${arguments[0]}
 #   key frames two seconds apart   what RTMP servers cut their segments by
 #   latency=200000000              the muxer waits so long for a track that is late
 #   streamable=true                no index at the end, which a live stream never has
-set_encoder 2500 32
-set_sound pink-noise "$volume"
+prepare
+set_encoder 2500 2
+set_sound pink-noise "$volume" aac 96
 send_pipeline "$url" flvmux name=mux streamable=true latency=200000000 ! rtmp2sink name=sink "location=$(quoted "$url")" \
   @video ! h264parse ! mux. @audio ! aacparse ! mux.

@@ -26,21 +26,21 @@ port=${arguments[0]:-8554}
 [[ $port =~ ^[0-9]{1,5}$ && $port -le 65535 ]] || die "$port is not a port from 0 (a free one) to 65535"
 
 #   key frames a second apart   a viewer that joins sees a picture within a second
-#   config-interval=-1          with each of them what a decoder needs to begin; of the parser, once a picture: the payloader
-#                               puts it before each slice, and players take every one for the beginning of another picture
-set_encoder 2000 16
-set_sound pink-noise 0.05
+#   config-interval=-1          each key frame comes with what a decoder needs to begin. The parser adds it, once a picture. The
+#                               payloader would add it before each slice, and players take that for the start of another picture
+prepare
+set_encoder 2000 1
+set_sound pink-noise 0.05 opus
 pipeline=("${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse config-interval=-1
   ! rtph264pay name=pay0 pt=96
-  "${sound[@]}" ! opusenc ! rtpopuspay name=pay1 pt=97)
+  "${sound[@]}" ! rtpopuspay name=pay1 pt=97)
 if [[ $dry_run -eq 1 ]]; then
   description="( ${pipeline[*]} )"
-  echo "pipelines/rtsp/flowcache-rtsp $bind $port /live '${description//\'/\'\\\'\'}'"
+  echo "apps/rtsp/flowcache-rtsp $bind $port /live '${description//\'/\'\\\'\'}'"
   exit
 fi
-set_up
 # Built only where gst-rtsp-server is.
-ninja -C "$BUILD" -t query pipelines/rtsp/flowcache-rtsp >/dev/null 2>&1 ||
+ninja -C "$BUILD" -t query apps/rtsp/flowcache-rtsp >/dev/null 2>&1 ||
   die "gst-rtsp-server is missing: install libgstrtspserver-1.0-dev, then run: meson setup --reconfigure $BUILD"
-set_up pipelines/rtsp/flowcache-rtsp
-exec "$BUILD/pipelines/rtsp/flowcache-rtsp" "$bind" "$port" /live "( ${pipeline[*]} )"
+set_up apps/rtsp/flowcache-rtsp
+exec "$BUILD/apps/rtsp/flowcache-rtsp" "$bind" "$port" /live "( ${pipeline[*]} )"

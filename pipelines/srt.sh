@@ -61,6 +61,7 @@ else
 fi
 #   key frames a second apart   a receiver that joins sees a picture within a second
 #   alignment=7                 seven TS packets fill one datagram
-set_encoder 2000 16
+prepare
+set_encoder 2000 1
 send_pipeline "$url" mpegtsmux name=mux alignment=7 ! "${sink[@]}" "latency=$latency" "${encryption[@]}" \
   @video ! h264parse ! mux.

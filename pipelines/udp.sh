@@ -25,6 +25,7 @@ if ! read_address "$target" || [[ -z $host ]]; then
 fi
 # alignment=7: seven TS packets fill one datagram of an Ethernet frame. A key frame a second: a receiver that joins sees a
 # picture within a second.
-set_encoder 2000 16
+prepare
+set_encoder 2000 1
 run_pipeline "$target" "${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse config-interval=-1 \
   ! mpegtsmux alignment=7 ! udpsink "host=$host" "port=$port"

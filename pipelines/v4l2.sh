@@ -27,6 +27,7 @@ if [[ $dry_run -eq 0 ]]; then
   [[ -c $device ]] || die "$device is not a device"
   [[ -w $device ]] || die "$device cannot be written by $(id -un): its group, often \"video\", may"
 fi
+prepare
 # YUY2 is what most programs expect of a camera.
 run_pipeline "$device" "${source[@]}" ! "${live_queue[@]}" ! videoconvert ! video/x-raw,format=YUY2 \
   ! v4l2sink "device=$(quoted "$device")"

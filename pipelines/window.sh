@@ -26,4 +26,5 @@ parse_arguments "${words[@]}"
 if [[ $dry_run -eq 0 && -z ${DISPLAY:-}${WAYLAND_DISPLAY:-} ]]; then
   die "a window needs a display and neither DISPLAY nor WAYLAND_DISPLAY is set" "pipelines/file.sh writes a file instead"
 fi
+prepare
 run_pipeline "the window" "${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${clock[@]}" autovideosink

@@ -44,6 +44,12 @@ def text(window, name):
     return window.script("return document.getElementById(arguments[0]).textContent", name)
 
 
+def has_shape(window, width, height):
+    """The picture takes a place of its own shape on the page: no bars beside it."""
+    wide, high = window.script("const v = document.querySelector('video'); return [v.clientWidth, v.clientHeight]")
+    return abs(wide / high - width / height) < 0.01
+
+
 def moves():
     """the picture moves in Chromium, VP8"""
     global live, browser
@@ -53,6 +59,7 @@ def moves():
     browser.watches()
     assert browser.facts()["codec"] == "video/VP8"
     assert (browser.facts()["width"], browser.facts()["height"]) == (320, 192)
+    assert has_shape(browser, 320, 192)
 
 
 def follows():
@@ -238,6 +245,7 @@ def colours():
         real.ready()
         browser.open(real.url)
         browser.watches()
+        assert has_shape(browser, 512, 288)
         red = browser.colour()
         assert red[0] > red[2], red
         submit(browser, "calm blue snowfall at night")

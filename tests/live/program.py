@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 
 BUILD = os.environ["BUILD_DIR"]
-PROGRAM = os.path.join(BUILD, "pipelines/live/flowcache-live")
+PROGRAM = os.path.join(BUILD, "apps/live/flowcache-live")
 FAKE = "width=320,height=192,frames=8,steps=8,chunk_ms=50"
 PATIENCE = 60  # seconds, which only a defect takes, however busy the machine is
 

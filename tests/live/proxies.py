@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Behind a proxy with a name and HTTPS: the configurations of pipelines/live/DEPLOY.md, as they stand there."""
+"""Behind a proxy with a name and HTTPS: the configurations of apps/live/DEPLOY.md, as they stand there."""
 
 import os
 import re
@@ -18,7 +18,7 @@ folder = tempfile.mkdtemp(prefix="flowcache-proxies-")
 
 def documented(kind, port, upstream):
     """A configuration of DEPLOY.md, on this port, to this one."""
-    with open(os.path.join(SOURCE, "pipelines/live/DEPLOY.md"), encoding="utf-8") as file:
+    with open(os.path.join(SOURCE, "apps/live/DEPLOY.md"), encoding="utf-8") as file:
         text = re.search(f"```{kind}\n(.*?)```", file.read(), re.S).group(1)
     changes = {f"/etc/ssl/{NAME}.pem": os.path.join(folder, "cert.pem"), f"/etc/ssl/{NAME}.key": os.path.join(folder, "key.pem"),
                "127.0.0.1:8080": f"127.0.0.1:{upstream}", "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",

@@ -16,6 +16,8 @@ demo() { timeout 500 "$SOURCE_DIR/demo.sh" "orange fire" --seconds 2 --out "$out
 if demo; then ok "demo.sh ends well"; else not_ok "demo.sh ends well" "$log"; fi
 says() { if grep -qE -- "$2" "$log"; then ok "$1"; else not_ok "$1" "$log"; fi; }
 says "prints the pipeline" 'flowcachesrc .*! x264enc .*! mp4mux .*! filesink'
+has_encoder() { grep -qF -- "! $("$BUILD_DIR/apps/ask/flowcache-ask" encoder x264 2000 32) !" "$log"; }
+check "with the encoder settings of the scripts" has_encoder
 says "has a live line" 'fps at the pad .* x real time .* steps [0-9]+ computed, [0-9]+ reused .* KV [0-9.]+ of [0-9.]+ MB'
 says "says when the first frame came" 'first frame after [0-9.]+ s'
 says "compares the time per chunk" 'time per chunk .* [0-9]+ ms +[0-9]+ ms'

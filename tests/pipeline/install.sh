@@ -43,7 +43,7 @@ fi
 build_example() {
   local flags
   flags=$(PKG_CONFIG_PATH=$pc PKG_CONFIG_SYSROOT_DIR=$stage pkg-config --cflags --libs flowcache)
-  cp "$SOURCE_DIR/pipelines/embed/frames.c" "$WORK/frames.c"
+  cp "$SOURCE_DIR/examples/frames.c" "$WORK/frames.c"
   # shellcheck disable=SC2086 # flags are words
   cc -std=c11 -Wall -Werror "$WORK/frames.c" $flags -Wl,-rpath,"$library" -Wl,--allow-shlib-undefined -o "$WORK/frames"
 }

@@ -53,7 +53,7 @@ refuses "a camera that is a file" "is not a device" pipelines/v4l2.sh "$WORK/ton
 refuses "no PipeWire" "pipewiresink|no PipeWire answers" env XDG_RUNTIME_DIR="$WORK" pipelines/pipewire.sh
 refuses "HLS where nothing can be written" "cannot be made" pipelines/hls.sh /proc/flowcache
 
-if [[ -x build/pipelines/rtsp/flowcache-rtsp ]]; then
+if [[ -x build/apps/rtsp/flowcache-rtsp ]]; then
   start rtsp pipelines/rtsp.sh 0
   rtsp=$pid
   says "RTSP is served on a free port" rtsp "^serving rtsp://127.0.0.1:[1-9][0-9]*/live"

@@ -56,7 +56,7 @@ if gst-inspect-1.0 srtsink >/dev/null 2>&1 && ffmpeg -v error -protocols | grep 
   until_true said "$WORK/srt-listener.log" ": on air$" 1 || true
   keep srt-call -f mpegts -i "srt://$in_address:$port"
 fi
-if [[ -x build/pipelines/rtsp/flowcache-rtsp ]]; then
+if [[ -x build/apps/rtsp/flowcache-rtsp ]]; then
   start rtsp pipelines/rtsp.sh --bind "$here" 0
   until_true said "$WORK/rtsp.log" "^serving" 1 || true
   url=$(sed -n 's/^serving //p' "$WORK/rtsp.log")

@@ -10,7 +10,7 @@ cd "$SOURCE_DIR"
 scripts_or_skip "rtmp.sh"
 
 # A stalled other side takes 12 seconds to be seen, so it is begun first and looked at last: a sink that waits an hour.
-start stalled build/pipelines/send/flowcache-send rtmp://stalled 0 \
+start stalled build/apps/send/flowcache-send rtmp://stalled 0 \
   "flowcachesrc ! videoconvert ! x264enc tune=zerolatency ! appsink name=video" \
   "appsrc name=video ! fakesink name=sink sync=true ts-offset=3600000000000"
 stalled=$pid
