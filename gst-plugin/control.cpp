@@ -107,7 +107,7 @@ void set_qos(GstFlowCacheSrc* source, bool on) {
   std::shared_ptr<FrameWorker> worker;
   {
     std::lock_guard lock(state.mutex);
-    if ((state.settings.qos != FALSE) == on) return;
+    if (state.settings.qos == on) return;
     state.settings.qos = on;
     if (!on && state.qos.tightened()) worker = state.worker;
     if (state.worker) {

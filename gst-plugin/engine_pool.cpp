@@ -47,11 +47,7 @@ class LoadingMark {
 };
 
 LoadResult open_engine(const EngineKey& key, fc_picture_size picture, const LoadProgress& progress) {
-  fc_engine_config config{};
-  config.size = sizeof config;
-  config.model = key.model.empty() ? nullptr : key.model.c_str();
-  config.device = key.device.empty() ? nullptr : key.device.c_str();
-  config.threads = key.threads;
+  fc_engine_config config = engine_config(key.settings);
   config.width = picture.width;
   config.height = picture.height;
   ProgressCall call{progress};

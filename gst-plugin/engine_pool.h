@@ -2,25 +2,22 @@
 // Loaded models, shared by all elements of the process that ask for the same one.
 #pragma once
 
+#include <compare>
 #include <functional>
 #include <memory>
 #include <string>
-#include <tuple>
 
 #include "engine_library.h"
+#include "properties.h"
 
 namespace flowcache::gst {
 
 /// What makes two elements' engines the same.
 struct EngineKey {
   const EngineLibrary* library = nullptr;
-  std::string model;   ///< folder; "" is the one that ships
-  std::string device;  ///< "" is automatic
-  uint32_t threads = 0;
+  EngineSettings settings;
 
-  auto tie() const { return std::tie(library, model, device, threads); }
-  bool operator<(const EngineKey& other) const { return tie() < other.tie(); }
-  bool operator==(const EngineKey& other) const { return tie() == other.tie(); }
+  auto operator<=>(const EngineKey&) const = default;
 };
 
 /// Unloads the model when the last element and the last frame let go.

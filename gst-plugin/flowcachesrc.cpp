@@ -140,7 +140,7 @@ gboolean start_stream(GstFlowCacheSrc* source) {
   {
     std::lock_guard lock(state.mutex);
     remarks = state.script.remarks;
-    const EngineKey key = engine_key(state.settings, state.library);
+    const EngineKey key{state.library, state.settings};
     if (state.engine && !(state.engine->key() == key)) unwanted = std::move(state.engine);
     state.timeline.reset(state.model.fps_n, state.model.fps_d);
     state.timeline.set_offset(state.settings.timestamp_offset);
@@ -154,7 +154,8 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     state.progress = {.most_buffers = buffers < 0 ? G_MAXUINT64 : static_cast<guint64>(buffers)};
     state.receipts.clear();
     state.messages = std::make_unique<WorkerMessages>(source, state.model, state.settings.timestamp_offset);
-    StreamOptions options = stream_options(state.settings);
+    StreamOptions options{.settings = state.settings};
+    options.script_blend_chunks = state.settings.blend_chunks;
     options.live = gst_base_src_is_live(GST_BASE_SRC(source));
     options.frames_per_chunk = state.model.frames_per_chunk;
     options.script = scripted_prompts(state.script.cues, state.model, &remarks);
@@ -251,7 +252,7 @@ void publish_context(GstElement* element) {
 /// What was set while a stream ran holds from the next one on.
 void apply_live(GstElement* element) {
   SourceState& state = state_of(element);
-  gboolean live = TRUE;
+  bool live = true;
   {
     std::lock_guard lock(state.mutex);
     live = state.settings.live;

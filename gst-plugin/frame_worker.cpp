@@ -13,10 +13,6 @@ namespace {
 
 constexpr std::chrono::milliseconds kBurst{100};  ///< between two keystrokes of somebody who types
 
-const char* or_null(const std::string& text) {
-  return text.empty() ? nullptr : text.c_str();
-}
-
 }  // namespace
 
 Chunk::Chunk(const EngineLibrary& library, fc_chunk* chunk, uint64_t started)
@@ -37,7 +33,7 @@ FrameWorker::FrameWorker(EngineKey key, StreamOptions options, size_t capacity, 
       options_(std::move(options)),
       capacity_(capacity),
       listener_(listener),
-      seed_(options_.seed) {}
+      seed_(options_.settings.seed) {}
 
 void FrameWorker::start(uint32_t width, uint32_t height) {
   {
@@ -273,22 +269,10 @@ bool FrameWorker::read_prefix(PrefixFrames* frames) {
 bool FrameWorker::open_stream(fc_stream** stream) {
   PrefixFrames prefix;
   if (!read_prefix(&prefix)) return false;
-  fc_stream_config config{};
-  config.size = sizeof config;
-  config.prompt = options_.prompt.c_str();
-  config.negative_prompt = or_null(options_.negative_prompt);
-  config.seed = options_.seed;
-  config.cache = or_null(options_.cache);
-  config.cache_threshold = options_.cache_threshold;
-  config.kv_cache = or_null(options_.kv_cache);
-  config.kv_budget = options_.kv_budget;
-  config.steps = options_.steps;
-  config.lag = options_.lag;
-  config.clean_context = options_.clean_context;
+  fc_stream_config config = stream_config(options_.settings);
   config.live = options_.live ? 1 : 0;
   config.width = width_;
   config.height = height_;
-  config.guidance_scale = options_.guidance_scale;
   config.prefix = prefix.count > 0 ? prefix.rgb.data() : nullptr;
   config.prefix_frames = prefix.count;
   config.prefix_width = prefix.width;
@@ -305,7 +289,7 @@ bool FrameWorker::open_stream(fc_stream** stream) {
     if (stopping_) library_.stream_cancel(*stream);
   }
   listener_->loaded(library_.engine_device(engine_->handle()), library_.engine_precision(engine_->handle()));
-  listener_->prompt_received({0, options_.prompt, library_.stream_unknown_words(*stream), 0, 0});
+  listener_->prompt_received({0, options_.settings.prompt, library_.stream_unknown_words(*stream), 0, 0});
   fc_stream_stats stats{};
   stats.size = sizeof stats;
   if (library_.stream_get_stats(*stream, &stats) == FC_OK) in_flight_ = std::max(1u, stats.chunks_in_flight);

@@ -36,12 +36,9 @@ struct PrefixFrames {
 using PrefixReader = std::function<PrefixFrames(uint32_t width, uint32_t height,
                                                 const std::function<bool()>& go_on, std::string* error)>;
 
+/// What a stream is made of.
 struct StreamOptions {
-  std::string prompt, negative_prompt, cache, kv_cache;  ///< "" and 0, here and below: the model's default
-  uint64_t seed = 0, kv_budget = 0;
-  double cache_threshold = 0, guidance_scale = 0;
-  uint32_t steps = 0, lag = 0;
-  uint32_t clean_context = 0;          ///< as in fc_stream_config
+  StreamSettings settings;
   bool live = false;                   ///< played as it is made: governed, unless `cache` says otherwise
   std::vector<ScriptedPrompt> script;  ///< by chunk; starts over with the stream
   uint32_t script_blend_chunks = 0;

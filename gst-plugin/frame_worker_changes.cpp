@@ -117,7 +117,7 @@ void FrameWorker::apply_reset(fc_stream* stream, uint64_t seed) {
   next_cue_ = 0;
   listener_->stream_reset();
   std::optional<PromptChange> at_once;
-  if (!options_.script.empty() && options_.script.front().chunk > 0) at_once = {options_.prompt};
+  if (!options_.script.empty() && options_.script.front().chunk > 0) at_once = {options_.settings.prompt};
   for (const Handed& prompt : std::exchange(handed_, {})) {
     if (prompt.from_script) continue;
     if (prompt.change.at != kNoTime) {

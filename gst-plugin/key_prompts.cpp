@@ -3,7 +3,7 @@
 
 #include <sstream>
 
-#include "settings.h"
+#include "properties.h"
 
 namespace flowcache::gst {
 namespace {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "file_reader.h"
-#include "settings.h"
+#include "properties.h"
 #include "subtitle_file.h"
 
 namespace flowcache::gst {
