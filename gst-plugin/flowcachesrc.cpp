@@ -20,19 +20,16 @@
 
 #include <exception>
 
-#include "annotations.h"
-#include "control.h"
-#include "log.h"
+#include "engine.h"
 #include "messages.h"
-#include "pipeline_clock.h"
 #include "prefix.h"
-#include "prompt_pad.h"
-#include "source_state.h"
-#include "uri_handler.h"
+#include "prompts.h"
+#include "timing.h"
 
 G_DEFINE_TYPE_WITH_CODE(GstFlowCacheSrc, gst_flow_cache_src, GST_TYPE_PUSH_SRC,
                         G_IMPLEMENT_INTERFACE(GST_TYPE_PRESET, nullptr)
                             G_IMPLEMENT_INTERFACE(GST_TYPE_URI_HANDLER, flowcache::gst::install_uri_handler))
+GST_ELEMENT_REGISTER_DEFINE(flowcachesrc, "flowcachesrc", GST_RANK_NONE, FLOWCACHE_TYPE_SRC)
 
 namespace flowcache::gst {
 
@@ -233,7 +230,7 @@ gboolean unlock_stop(GstBaseSrc* base) {
   return TRUE;
 }
 
-/// The element waits for the clock by itself (waiter.h says why), so the base class has nothing to wait for.
+/// The element waits for the clock by itself (Waiter says why), so the base class has nothing to wait for.
 void get_times(GstBaseSrc*, GstBuffer*, GstClockTime* begin, GstClockTime* end) {
   *begin = *end = GST_CLOCK_TIME_NONE;
 }

@@ -3,10 +3,10 @@
 // before its next chunk.
 #include "properties.h"
 
-#include "control.h"
-#include "log.h"
+#include "engine.h"
+#include "flowcachesrc.h"
 #include "messages.h"
-#include "source_state.h"
+#include "prompts.h"
 
 namespace flowcache::gst {
 namespace {

@@ -99,6 +99,10 @@ std::span<const Property> properties();
 fc_engine_config engine_config(const EngineSettings& settings);
 fc_stream_config stream_config(const StreamSettings& settings);
 
+/// Why nobody can read this file, before anybody tries: the end of a sentence, "is no regular file."; else
+/// empty.
+std::string file_problem(const std::string& path, goffset most_bytes);
+
 /// Why the engine would refuse this prompt, with the remedy; nothing if it would not.
 std::optional<std::string> prompt_problem(const std::string& prompt);
 

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <glib/gstdio.h>
+
+#include <cerrno>
 #include <type_traits>
 
 #include "properties.h"
@@ -374,6 +377,15 @@ fc_stream_config stream_config(const StreamSettings& settings) {
     if (property.to_stream != nullptr) property.to_stream(settings, &config);
   }
   return config;
+}
+
+std::string file_problem(const std::string& path, goffset most_bytes) {
+  GStatBuf file{};
+  if (g_stat(path.c_str(), &file) != 0) return "cannot be opened: " + std::string(g_strerror(errno)) + ".";
+  if (!S_ISREG(file.st_mode)) return "is no regular file.";
+  if (file.st_size <= most_bytes) return {};
+  return "has " + std::to_string(file.st_size) + " bytes, the limit is " + std::to_string(most_bytes) +
+         ": split it.";
 }
 
 std::optional<std::string> prompt_problem(const std::string& prompt) {

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "slots.h"
-
 #include <memory>
 #include <utility>
 
-#include "log.h"
+#include "engine.h"
 #include "messages.h"
-#include "pipeline_clock.h"
+#include "streaming.h"
+#include "timing.h"
 
 namespace flowcache::gst {
 namespace {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The streaming thread: takes the next frame from the ring, writes it into a buffer of the negotiated pool,
 // and holds it until its time on the pipeline's clock.
+#include "streaming.h"
+
 #include <utility>
 
-#include "annotations.h"
-#include "frame_output.h"
-#include "log.h"
+#include "engine.h"
 #include "messages.h"
-#include "slots.h"
+#include "output.h"
 
 namespace flowcache::gst {
 namespace {

@@ -7,12 +7,10 @@
 #include <string>
 #include <thread>
 
-#include "../../gst-plugin/context_slot.h"
-#include "../../gst-plugin/latency.h"
+#include "../../gst-plugin/output.h"
+#include "../../gst-plugin/measures.h"
 #include "../../gst-plugin/properties.h"
-#include "../../gst-plugin/statistics.h"
-#include "../../gst-plugin/timeline.h"
-#include "../../gst-plugin/waiter.h"
+#include "../../gst-plugin/timing.h"
 
 using namespace flowcache::gst;
 

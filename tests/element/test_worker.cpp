@@ -4,7 +4,7 @@
 #include <atomic>
 #include <thread>
 
-#include "../../gst-plugin/frame_worker.h"
+#include "../../gst-plugin/worker.h"
 #include "element_test.h"
 
 using namespace element_test;
