@@ -46,12 +46,12 @@ namespace flowcache::gst {
 
 class WorkerMessages;
 
-/// How far a stream has got, for its duration.
+/// How far a stream has got: for the query of its duration.
 struct Progress {
   GstClockTime elapsed = 0;            ///< of the stream, up to the frame that comes next
   guint64 content_frame = 0;           ///< index in the video of that frame
   guint64 buffers = 0;                 ///< pushed
-  guint64 most_buffers = G_MAXUINT64;  ///< that will be: num-buffers at the start
+  guint64 most_buffers = G_MAXUINT64;  ///< that will be pushed: num-buffers at the start
   guint parts = 1;                     ///< buffers of a frame
   guint parts_left = 0;                ///< of the frame before
 };
@@ -81,7 +81,7 @@ struct SourceState {
   // ---- thread-safe by themselves
   Statistics statistics;
   Waiter waiter;
-  Waiter prompt_room;  ///< for those who bring prompts to the pad `prompt`
+  Waiter prompt_room;  ///< where texts of the pad `prompt` wait for room
   GlOutput gl;
   CudaOutput cuda;
   std::atomic<MemoryPath> memory_path{MemoryPath::System};  ///< of the last frame
@@ -99,12 +99,12 @@ struct SourceState {
   bool textures_from_cuda = true;          ///< until it has turned out that they cannot be
   Timeline timeline;
   Frame last;                      ///< the frame pushed last, for `underrun=repeat`
-  bool repeating = false;          ///< and it was a repetition
-  bool discont = false;            ///< for the next buffer
+  bool repeating = false;          ///< it was pushed again, as no other was ready
+  bool discont = false;            ///< the next buffer is flagged DISCONT
   GstClockTime segment_start = 0;  ///< timestamp of the frame that the stream began with
   bool black = false;              ///< the frame pushed last was a black one
   bool gaps_begun = false;         ///< downstream was told that nothing comes yet
-  guint64 first_frame = 0;  ///< of the video that is shown; those before it were only made for it (a seek)
+  guint64 first_frame = 0;         ///< that is shown, after a seek; those before it are only made for it
   GstClockTime stats_due = GST_CLOCK_TIME_NONE;
 };
 

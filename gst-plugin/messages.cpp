@@ -257,8 +257,8 @@ uint64_t WorkerMessages::now() {
   return clock.clock() == nullptr ? 0 : clock.running_time();
 }
 
-/// What is later than the budget allows, and what comes when nothing has been shown yet, is shown now at the
-/// earliest.
+/// The oldest frame is shown when it is due. If it is later than the budget allows, or none has been shown
+/// yet, it is shown now at the earliest.
 uint64_t WorkerMessages::frames_until(uint64_t time, uint64_t due) {
   const bool live = gst_base_src_is_live(GST_BASE_SRC(source_));
   const GstClockTime soonest = live ? shifted(now(), timestamp_offset_) : 0;
@@ -338,9 +338,9 @@ void post_chunk(GstElement* element, const fc_chunk_info& chunk, GstClockTime pt
 
 namespace {
 
-/// Behind the segment and before the next buffer: the base class keeps the event for then. Not through
-/// gst_element_send_event(), which takes the state lock, and so would wait for a state change that waits for
-/// this thread.
+/// The base class keeps the event and sends it behind the segment, before the next buffer.
+/// gst_element_send_event() would take the state lock, and so wait for a state change that waits for this
+/// thread.
 void send_with_next_buffer(GstElement* element, GstEvent* event) {
   GST_ELEMENT_CLASS(parent_class())->send_event(element, event);
 }

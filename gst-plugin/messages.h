@@ -14,8 +14,8 @@ void post_change_refused(GstElement* element, const char* what, const std::strin
 
 enum class PromptStage { Received, Applied, Replaced };
 /// Element message `flowcache-prompt`: state (received | applied | replaced), ticket, prompt, unknown-words;
-/// when applied also chunk and pts (running time of the first frame). One that was replaced before the model
-/// had it has ticket and unknown-words of nothing: 0 and "". Any thread.
+/// when applied also chunk and pts (running time of the first frame). A prompt that was replaced before the
+/// model had it has ticket 0 and unknown-words "". Any thread.
 void post_prompt(GstElement* element, PromptStage stage, const PromptReceipt& receipt, guint64 chunk = 0,
                  GstClockTime pts = GST_CLOCK_TIME_NONE);
 

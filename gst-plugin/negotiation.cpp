@@ -197,7 +197,7 @@ void install_pad_template(GstElementClass* element_class) {
 
 namespace {
 
-/// All that this model gives on this machine.
+/// The caps that this model has on this machine.
 GstCaps* caps_in_all_memories(const fc_model_info& model) {
   GstCaps* system = caps_of(model);
   GstCaps* caps = gst_caps_new_empty();

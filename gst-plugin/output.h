@@ -211,8 +211,8 @@ class CudaOutput {
   std::unique_ptr<Handles> handles_;
 };
 
-// ---- frames of a model on the device into OpenGL textures, without the host: a texture's upload buffer is registered
-// with CUDA once, and the engine writes into it while it is mapped
+// ---- frames of a model on the device into OpenGL textures, without the host: a texture's upload buffer is
+// registered with CUDA once, and the engine writes into it while it is mapped
 
 enum class GlWrite {
   Done,

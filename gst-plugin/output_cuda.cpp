@@ -39,7 +39,7 @@ class CurrentContext {
   bool pushed_;
 };
 
-/// What libgstcuda does not load of the driver. Null where an old driver lacks it.
+/// Functions of the driver that libgstcuda does not load; null where an old driver lacks them.
 struct DriverCalls {
   CUresult (*retain)(CUcontext*, CUdevice) = nullptr;
   CUresult (*release)(CUdevice) = nullptr;
@@ -60,7 +60,7 @@ const DriverCalls& driver_calls() {
   return calls;
 }
 
-/// One more than the device's number: GLib takes null for nothing.
+/// device: one more than its number, as GLib takes null for no data.
 void release_primary(gpointer device) {
   driver_calls().release(GPOINTER_TO_INT(device) - 1);
 }

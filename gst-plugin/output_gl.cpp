@@ -163,7 +163,8 @@ bool gl_is_on_cuda_device() {
   return CuGLGetDevices(&count, &device, 1, CU_GL_DEVICE_LIST_ALL) == CUDA_SUCCESS && count > 0;
 }
 
-/// Kept on the memory, and so for as long as the pool keeps that. Null if it cannot be registered.
+/// The texture's upload buffer as CUDA knows it. It is kept on the memory, and so for as long as the pool
+/// keeps that. Null if the buffer cannot be registered.
 GstCudaGraphicsResource* registered(TextureJob& job, GstGLContext* context) {
   auto* memory = GST_MEMORY_CAST(job.memory);
   const GQuark key = gst_cuda_quark_from_id(GST_CUDA_QUARK_GRAPHICS_RESOURCE);

@@ -15,7 +15,7 @@ namespace flowcache::gst {
 
 namespace {
 
-/// What a problem looks like that ended the pipeline.
+/// The error that ended the pipeline, as the end of a sentence.
 std::string problem_of(GstMessage* message, const char* unknown) {
   GError* error = nullptr;
   gst_message_parse_error(message, &error, nullptr);

@@ -243,7 +243,7 @@ GstClockTime frame_time(GstBaseSrc* source, GstClockTime running_time) {
   return GST_CLOCK_TIME_IS_VALID(position) ? position : running_time;
 }
 
-/// When a buffer's prompt begins: NONE at once; nothing if the buffer is outside of its segment.
+/// When a buffer's prompt begins; NONE: at once. Nothing if the buffer is outside of its segment.
 std::optional<GstClockTime> begin_of(GstPad* pad, GstBaseSrc* source, GstBuffer* buffer) {
   GstEvent* event = gst_pad_get_sticky_event(pad, GST_EVENT_SEGMENT, 0);
   if (event == nullptr) return GST_CLOCK_TIME_NONE;
@@ -297,7 +297,7 @@ GstFlowReturn chain_text(GstPad* pad, GstObject* parent, GstBuffer* buffer) noex
   return flow;
 }
 
-/// All of them end here: what happens to the text is not what happens to the video.
+/// No event goes on downstream: the end or a flush of the text is not one of the video.
 gboolean take_text_event(GstPad*, GstObject* parent, GstEvent* event) {
   SourceState& state = state_of(parent);
   if (GST_EVENT_TYPE(event) == GST_EVENT_FLUSH_START) state.prompt_room.interrupt();

@@ -48,13 +48,15 @@ bool handle_navigation(GstFlowCacheSrc* source, GstEvent* event);
 
 void install_signals(GObjectClass* object_class);
 
-/// Adds the template of the pad `prompt`: text/x-raw, plain or with Pango markup, which is left out.
-/// A prompt of the stream holds until the next one, over gaps and over the stream's end, and does not change
-/// the property `prompt`; an empty buffer brings that one back. A flush forgets prompts whose time has not
-/// come. When many wait for their time the stream of text is held up.
+/// Adds the template of the request pad `prompt`, which takes prompts as a stream: text/x-raw, plain or with
+/// Pango markup, which is left out. Each buffer is a prompt from its own running time on. A prompt of the
+/// stream holds until the next one, over gaps and over the stream's end, and does not change the property
+/// `prompt`; an empty buffer brings that one back. A flush forgets prompts whose time has not come. When many
+/// wait for their time the stream of text is held up.
 void install_prompt_pad(GstElementClass* element_class);
 
-/// Whoever waits to hand over a prompt goes home, until it may come again. Any thread.
+/// Threads that wait to hand over a prompt return, and new ones do not wait; until the pad is open again. Any
+/// thread.
 void close_prompt_pad(GstElement* element);
 void open_prompt_pad(GstElement* element);
 

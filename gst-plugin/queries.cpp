@@ -7,7 +7,7 @@
 namespace flowcache::gst {
 namespace {
 
-/// max: none, as a generator that is held up loses nothing.
+/// There is no maximum: a generator that is held up loses nothing.
 bool answer_latency(SourceState& state, GstQuery* query) {
   {
     std::lock_guard lock(state.mutex);
@@ -56,7 +56,8 @@ bool answer_convert(GstBaseSrc* base, GstQuery* query) {
   return true;
 }
 
-/// Asked before the base class does, which would keep a seek for later in READY, and flush before it fails.
+/// Asked before the base class handles a seek: in READY it would keep it for later, and it would flush before
+/// it fails.
 bool can_seek(GstBaseSrc* base, GstEvent* seek) {
   gdouble rate = 0;
   gst_event_parse_seek(seek, &rate, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
@@ -153,7 +154,8 @@ gboolean event(GstBaseSrc* base, GstEvent* event) {
 
 namespace {
 
-/// The video is a chain: what is not ahead is made again from the start, what is ahead is made and not shown.
+/// Every frame depends on those before it. To go back the video is made again from the start; on the way to a
+/// frame ahead the others are made and not shown.
 void go_to_frame(GstFlowCacheSrc* source, guint64 frame) {
   Turn turn(source);
   SourceState& state = turn.state;
@@ -179,7 +181,7 @@ gboolean is_seekable(GstBaseSrc* base) {
   return !gst_base_src_is_live(base);
 }
 
-/// With the stream's lock held, so that no create() runs. Also called for the segment that a stream begins
+/// Called with the stream's lock held, so that no create() runs; also for the segment that a stream begins
 /// with.
 gboolean do_seek(GstBaseSrc* base, GstSegment* segment) {
   GstFlowCacheSrc* source = FLOWCACHE_SRC(base);

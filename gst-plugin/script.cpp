@@ -20,7 +20,7 @@ std::string at_line(size_t line) {
   return "line " + std::to_string(line);
 }
 
-/// A file's text as UTF-8 without byte order marks, which are also where files were put together.
+/// A file's text as UTF-8 without byte order marks. Files that were joined have some inside, too.
 std::string read_script_text(const std::string& path, std::string* text) {
   if (const std::string problem = file_problem(path, kMaxScriptBytes); !problem.empty()) return problem;
   char* data = nullptr;

@@ -35,8 +35,8 @@ Script load_script(const std::string& path, std::string* error);
 /// When the last cue ends.
 GstClockTime end_of(const std::vector<Cue>& script);
 
-// ---- subtitles.cpp: SubRip (SRT) and WebVTT as text. Every line is part of a cue, is known to be none, or is an error
-// that names it.
+// ---- subtitles.cpp: SubRip (SRT) and WebVTT as text. Every line is part of a cue, is known to be none, or is an
+// error that names it.
 
 struct SubtitleCue {
   GstClockTime start = 0, end = 0;

@@ -43,14 +43,14 @@ enum class Wait { Ready, TimeReached, Flushing };
 Wait wait_until(Turn& turn, const std::function<bool()>& ready, GstClockTime running_time);
 
 /// Waits for the first frame of all, and tells downstream meanwhile that nothing comes yet, so that sound
-/// beside it goes on. Not TimeReached.
+/// beside it goes on. Never returns TimeReached.
 Wait wait_for_first_frame(Turn& turn);
 
 /// Whether a slot without a frame is a black one: before the first frame, if asked for.
 bool shows_black(const Turn& turn);
 
-/// No frame came in time. Either finds one to repeat (true in *repeated), or waits for the late one and moves
-/// on the grid, or moves the grid.
+/// No frame came in time. By the underrun policy either a frame is repeated (true in *repeated), or the late
+/// one is waited for and slots are left out, or the grid moves.
 Wait handle_underrun(Turn& turn, bool* repeated);
 
 /// A frame that is later than the reported latency is too late for every sink. After a sink that blocked, or
@@ -67,7 +67,8 @@ bool anchor(Turn& turn);
 /// A flush: the stream starts over, and so does the time grid.
 void start_over(Turn& turn);
 
-/// The grid has moved under the frames: says so to everybody who counts on it.
+/// The grid has moved: tells the worker when its oldest frame is due, and downstream that the duration has
+/// changed, if there is one.
 void follow_grid(Turn& turn);
 
 /// Time in the stream: 0 at its first frame.

@@ -300,7 +300,8 @@ bool FrameWorker::wanted() const {
   return ring_.size() < capacity_ && made_ < options_.chunks && state_ == RingState::Empty;
 }
 
-/// Texts are read before the chunk that needs them, and earlier if there is time: but not each of a burst.
+/// Sleeps until there is something to do. Changed texts go to the engine before the next chunk, or, if no
+/// chunk is wanted, when nobody has typed for a while.
 void FrameWorker::wait_for_work(std::unique_lock<std::mutex>& lock) {
   while (!stopping_ && !changes_.urgent() && !wanted()) {
     const auto quiet_at = quiet_at_;
