@@ -89,6 +89,14 @@ bool read_parameters(GObject* object, const GstUri* uri, std::vector<Assignment>
   return good;
 }
 
+/// Whether a URI names a host or a path.
+bool has_place(const GstUri* uri) {
+  GList* path = gst_uri_get_path_segments(uri);
+  const bool place = gst_uri_get_host(uri) != nullptr || path != nullptr;
+  g_list_free_full(path, g_free);
+  return place;
+}
+
 gboolean set_uri(GstURIHandler* handler, const char* text, GError** error) {
   GObject* object = G_OBJECT(handler);
   if (GST_STATE(handler) > GST_STATE_READY) {
@@ -96,8 +104,7 @@ gboolean set_uri(GstURIHandler* handler, const char* text, GError** error) {
     return FALSE;
   }
   GstUri* uri = gst_uri_from_string(text);
-  if (uri == nullptr || g_strcmp0(gst_uri_get_scheme(uri), kProtocol) != 0 ||
-      gst_uri_get_host(uri) != nullptr || gst_uri_get_path_segments(uri) != nullptr) {
+  if (uri == nullptr || g_strcmp0(gst_uri_get_scheme(uri), kProtocol) != 0 || has_place(uri)) {
     g_set_error(error, GST_URI_ERROR, GST_URI_ERROR_BAD_URI,
                 "\"%s\" is not flowcache:?prompt=TEXT&seed=NUMBER…", text);
     if (uri != nullptr) gst_uri_unref(uri);
