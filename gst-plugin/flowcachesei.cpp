@@ -3,7 +3,9 @@
  * SECTION:element-flowcachesei
  * @title: flowcachesei
  *
- * Puts what flowcachesrc says about its frames into H.264, H.265 or AV1, as messages that players skip.
+ * Puts what flowcachesrc says about its frames into H.264, H.265 or AV1, as messages that players skip: behind an
+ * encoder it writes each buffer's GstVideoSEIUserDataUnregisteredMeta into the bitstream, which the encoders of
+ * GStreamer 1.22 do not.
  *
  * ## Example launch line
  * |[
@@ -11,15 +13,17 @@
  *   filesink location=out.mp4
  * ]|
  */
-#include "flowcachesei.h"
-
+#include <gst/base/gstbasetransform.h>
 #include <gst/video/video-sei.h>
 #include <gst/video/video.h>
 
 #include <exception>
 
-#include "log.h"
+#include "engine.h"
 #include "user_data.h"
+
+#define FLOWCACHE_TYPE_SEI (gst_flow_cache_sei_get_type())
+G_DECLARE_FINAL_TYPE(GstFlowCacheSei, gst_flow_cache_sei, FLOWCACHE, SEI, GstBaseTransform)
 
 struct _GstFlowCacheSei {
   GstBaseTransform parent;
@@ -27,6 +31,7 @@ struct _GstFlowCacheSei {
 };
 
 G_DEFINE_FINAL_TYPE(GstFlowCacheSei, gst_flow_cache_sei, GST_TYPE_BASE_TRANSFORM)
+GST_ELEMENT_REGISTER_DEFINE(flowcachesei, "flowcachesei", GST_RANK_NONE, FLOWCACHE_TYPE_SEI)
 
 namespace flowcache::gst {
 namespace {

@@ -20,19 +20,16 @@
 
 #include <exception>
 
-#include "annotations.h"
-#include "control.h"
-#include "log.h"
+#include "engine.h"
 #include "messages.h"
-#include "pipeline_clock.h"
 #include "prefix.h"
-#include "prompt_pad.h"
-#include "source_state.h"
-#include "uri_handler.h"
+#include "prompts.h"
+#include "timing.h"
 
 G_DEFINE_TYPE_WITH_CODE(GstFlowCacheSrc, gst_flow_cache_src, GST_TYPE_PUSH_SRC,
                         G_IMPLEMENT_INTERFACE(GST_TYPE_PRESET, nullptr)
                             G_IMPLEMENT_INTERFACE(GST_TYPE_URI_HANDLER, flowcache::gst::install_uri_handler))
+GST_ELEMENT_REGISTER_DEFINE(flowcachesrc, "flowcachesrc", GST_RANK_NONE, FLOWCACHE_TYPE_SRC)
 
 namespace flowcache::gst {
 
@@ -140,7 +137,7 @@ gboolean start_stream(GstFlowCacheSrc* source) {
   {
     std::lock_guard lock(state.mutex);
     remarks = state.script.remarks;
-    const EngineKey key = engine_key(state.settings, state.library);
+    const EngineKey key{state.library, state.settings};
     if (state.engine && !(state.engine->key() == key)) unwanted = std::move(state.engine);
     state.timeline.reset(state.model.fps_n, state.model.fps_d);
     state.timeline.set_offset(state.settings.timestamp_offset);
@@ -154,7 +151,8 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     state.progress = {.most_buffers = buffers < 0 ? G_MAXUINT64 : static_cast<guint64>(buffers)};
     state.receipts.clear();
     state.messages = std::make_unique<WorkerMessages>(source, state.model, state.settings.timestamp_offset);
-    StreamOptions options = stream_options(state.settings);
+    StreamOptions options{.settings = state.settings};
+    options.script_blend_chunks = state.settings.blend_chunks;
     options.live = gst_base_src_is_live(GST_BASE_SRC(source));
     options.frames_per_chunk = state.model.frames_per_chunk;
     options.script = scripted_prompts(state.script.cues, state.model, &remarks);
@@ -232,7 +230,7 @@ gboolean unlock_stop(GstBaseSrc* base) {
   return TRUE;
 }
 
-/// The element waits for the clock by itself (waiter.h says why), so the base class has nothing to wait for.
+/// The element waits for the clock by itself (Waiter says why), so the base class has nothing to wait for.
 void get_times(GstBaseSrc*, GstBuffer*, GstClockTime* begin, GstClockTime* end) {
   *begin = *end = GST_CLOCK_TIME_NONE;
 }
@@ -251,7 +249,7 @@ void publish_context(GstElement* element) {
 /// What was set while a stream ran holds from the next one on.
 void apply_live(GstElement* element) {
   SourceState& state = state_of(element);
-  gboolean live = TRUE;
+  bool live = true;
   {
     std::lock_guard lock(state.mutex);
     live = state.settings.live;

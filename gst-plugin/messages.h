@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What the element says on the bus: errors, warnings, PROGRESS, and the element messages `flowcache-prompt`
-// and `flowcache-stats`.
+// What the element says: on the bus (errors, warnings, PROGRESS, and element messages), with the frames
+// (metas), and in events at a change of prompt.
 #pragma once
 
-#include "source_state.h"
+#include "flowcachesrc.h"
 
 namespace flowcache::gst {
 
@@ -14,8 +14,8 @@ void post_change_refused(GstElement* element, const char* what, const std::strin
 
 enum class PromptStage { Received, Applied, Replaced };
 /// Element message `flowcache-prompt`: state (received | applied | replaced), ticket, prompt, unknown-words;
-/// when applied also chunk and pts (running time of the first frame). One that was replaced before the model
-/// had it has ticket and unknown-words of nothing: 0 and "". Any thread.
+/// when applied also chunk and pts (running time of the first frame). A prompt that was replaced before the
+/// model had it has ticket 0 and unknown-words "". Any thread.
 void post_prompt(GstElement* element, PromptStage stage, const PromptReceipt& receipt, guint64 chunk = 0,
                  GstClockTime pts = GST_CLOCK_TIME_NONE);
 
@@ -65,5 +65,34 @@ class WorkerMessages : public FrameWorkerListener {
   int last_percent_ = -1;
   std::string last_stage_;
 };
+
+/// Registers `FlowCacheMeta`. Once, before any buffer is annotated.
+void register_meta();
+
+/// Adds `FlowCacheMeta` (chunk, frame, frames, steps-computed, steps-reused, cache-threshold, kv-bytes,
+/// kv-budget, prompt-ticket, seed), and a GstReferenceTimestampMeta of caps `timestamp/x-flowcache-intent`
+/// with the running time at which the chunk was begun: a prompt that came later is not in it. The buffer must
+/// be writable.
+void annotate(GstBuffer* buffer, const Frame& frame);
+
+/// Adds a GstReferenceTimestampMeta of caps `timestamp/x-unix`: nanoseconds since 1970 (UTC) at which the
+/// frame is due. The buffer must be writable.
+void add_wall_time(GstBuffer* buffer, GstClockTime unix_time);
+
+/// What marks the user data as FlowCacheMeta: 5f3a9c1e-86d2-4b07-9c4f-f10ccac8e5e1.
+inline constexpr guint8 kSeiUuid[16] = {0x5f, 0x3a, 0x9c, 0x1e, 0x86, 0xd2, 0x4b, 0x07,
+                                        0x9c, 0x4f, 0xf1, 0x0c, 0xca, 0xc8, 0xe5, 0xe1};
+/// The fields of `FlowCacheMeta` as JSON in a GstVideoSEIUserDataUnregisteredMeta, which encoders or
+/// flowcachesei write into the bitstream. The buffer must be writable.
+void add_sei(GstBuffer* buffer, const Frame& frame);
+
+/// Element message `flowcache-chunk`: what was done to make a chunk; `decisions` has a letter per step, C or
+/// R.
+void post_chunk(GstElement* element, const fc_chunk_info& chunk, GstClockTime pts);
+
+/// A cut makes a keyframe worth its bytes: asks the encoder for one before the next buffer. From create().
+void request_keyframe(GstElement* element, GstClockTime pts);
+/// Tags of the stream: the prompt as title and description, before the next buffer. From create().
+void send_tags(GstElement* element, const std::string& prompt);
 
 }  // namespace flowcache::gst

@@ -4,10 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "device_provider.h"
-#include "engine_library.h"
-#include "flowcachesei.h"
-#include "flowcachesrc.h"
+#include "engine.h"
+
+GST_ELEMENT_REGISTER_DECLARE(flowcachesrc)
+GST_ELEMENT_REGISTER_DECLARE(flowcachesei)
+GST_DEVICE_PROVIDER_REGISTER_DECLARE(flowcachedeviceprovider)
 
 // From GStreamer 1.24 on gst-inspect-1.0 shows what hinders a plugin. The engine is looked for, not opened:
 // the scan of the registry shall not wait for it.
@@ -39,10 +40,8 @@ static void depend_on_engine(GstPlugin* plugin) {
 static gboolean plugin_init(GstPlugin* plugin) {
   depend_on_engine(plugin);
   add_status(plugin);
-  return gst_element_register(plugin, "flowcachesrc", GST_RANK_NONE, FLOWCACHE_TYPE_SRC) &&
-         gst_element_register(plugin, "flowcachesei", GST_RANK_NONE, FLOWCACHE_TYPE_SEI) &&
-         gst_device_provider_register(plugin, "flowcachedeviceprovider", GST_RANK_MARGINAL,
-                                      FLOWCACHE_TYPE_DEVICE_PROVIDER);
+  return GST_ELEMENT_REGISTER(flowcachesrc, plugin) && GST_ELEMENT_REGISTER(flowcachesei, plugin) &&
+         GST_DEVICE_PROVIDER_REGISTER(flowcachedeviceprovider, plugin);
 }
 
 #define PACKAGE "gst-flowcache"

@@ -1,12 +1,205 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "prefix.h"
 
+#include <gst/tag/tag.h>
 #include <gst/video/video.h>
 
-#include "exif.h"
-#include "file_reader.h"
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <string_view>
+#include <vector>
 
 namespace flowcache::gst {
+
+namespace {
+
+/// The error that ended the pipeline, as the end of a sentence.
+std::string problem_of(GstMessage* message, const char* unknown) {
+  GError* error = nullptr;
+  gst_message_parse_error(message, &error, nullptr);
+  const bool other_type = g_error_matches(error, GST_STREAM_ERROR, GST_STREAM_ERROR_WRONG_TYPE) ||
+                          g_error_matches(error, GST_STREAM_ERROR, GST_STREAM_ERROR_TYPE_NOT_FOUND);
+  const std::string problem = other_type ? unknown : std::string("cannot be read: ") + error->message;
+  g_clear_error(&error);
+  return problem;
+}
+
+// ---- reading a file
+
+/// A pipeline that runs a file's content into a sink, owned. Its elements are looked up by name.
+class FileReader {
+ public:
+  FileReader() = default;
+  ~FileReader();
+  FileReader(const FileReader&) = delete;
+  FileReader& operator=(const FileReader&) = delete;
+
+  /// launch: a gst-launch line with a filesrc named "file" and a fakesink named "sink". `handoff` is called
+  /// with `user` for every buffer, on the streaming thread, as GstFakeSink's signal. Empty, or what is
+  /// missing.
+  std::string open(const std::string& launch, const std::string& path, GCallback handoff, gpointer user);
+  GstElement* pipeline() const { return pipeline_; }
+  /// Blocks to the end of the file; asks `go_on` many times a second. Nothing runs any more when it returns.
+  /// Empty, or why it did not get there: `unknown` if the file is of another type.
+  std::string run(const char* unknown, GstClockTime patience, const std::function<bool()>& go_on);
+
+ private:
+  GstElement* pipeline_ = nullptr;
+};
+
+FileReader::~FileReader() {
+  if (pipeline_ == nullptr) return;
+  gst_element_set_state(pipeline_, GST_STATE_NULL);
+  gst_object_unref(pipeline_);
+}
+
+std::string FileReader::open(const std::string& launch, const std::string& path, GCallback handoff,
+                             gpointer user) {
+  GError* error = nullptr;
+  GstElement* made = gst_parse_launch(launch.c_str(), &error);
+  if (made != nullptr) pipeline_ = GST_ELEMENT(gst_object_ref_sink(made));
+  if (error != nullptr) {
+    const std::string problem = std::string("cannot be read: ") + error->message +
+                                "; install gstreamer1.0-plugins-base and gstreamer1.0-plugins-good.";
+    g_clear_error(&error);
+    return problem;
+  }
+  GstElement* file = gst_bin_get_by_name(GST_BIN(pipeline_), "file");
+  GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline_), "sink");
+  g_object_set(file, "location", path.c_str(), nullptr);
+  g_object_set(sink, "signal-handoffs", TRUE, "sync", FALSE, nullptr);
+  g_signal_connect(sink, "handoff", handoff, user);
+  gst_object_unref(file);
+  gst_object_unref(sink);
+  return {};
+}
+
+std::string FileReader::run(const char* unknown, GstClockTime patience, const std::function<bool()>& go_on) {
+  constexpr GstClockTime kLook = 20 * GST_MSECOND;
+  constexpr auto kEnds = static_cast<GstMessageType>(GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+  GstBus* bus = gst_element_get_bus(pipeline_);
+  gst_element_set_state(pipeline_, GST_STATE_PLAYING);
+  GstMessage* message = nullptr;
+  bool wanted = true;
+  for (GstClockTime waited = 0; message == nullptr && wanted && waited < patience; waited += kLook) {
+    message = gst_bus_timed_pop_filtered(bus, kLook, kEnds);
+    wanted = go_on();
+  }
+  std::string problem;
+  if (!wanted) {
+    problem = "was not read to its end.";
+  } else if (message == nullptr) {
+    problem = "took longer than " + std::to_string(patience / GST_SECOND) + " seconds to read.";
+  } else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
+    problem = problem_of(message, unknown);
+  }
+  if (message != nullptr) gst_message_unref(message);
+  gst_object_unref(bus);
+  // Joins the streaming threads, so that nobody calls the handoff any more.
+  gst_element_set_state(pipeline_, GST_STATE_NULL);
+  return problem;
+}
+
+// ---- EXIF
+
+using Bytes = std::vector<uint8_t>;
+
+constexpr uint32_t kMostBytes = 1 << 20;  // an EXIF block has at most 64 KiB in JPEG, a thumbnail included
+constexpr std::string_view kExifMark("Exif\0\0", 6);
+
+uint32_t big_endian(const uint8_t* bytes, int count) {
+  uint32_t value = 0;
+  for (int i = 0; i < count; ++i) value = value << 8 | bytes[i];
+  return value;
+}
+
+/// The next bytes of a file; fewer at its end.
+Bytes take(std::istream& in, uint32_t count) {
+  Bytes bytes(std::min(count, kMostBytes));
+  in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  bytes.resize(static_cast<size_t>(in.gcount()));
+  return bytes;
+}
+
+Bytes without_mark(Bytes block) {
+  if (block.size() >= kExifMark.size() && std::memcmp(block.data(), kExifMark.data(), kExifMark.size()) == 0)
+    block.erase(block.begin(), block.begin() + kExifMark.size());
+  return block;
+}
+
+/// JPEG: a segment APP1 that is marked as EXIF, in front of the picture's own segments.
+Bytes block_of_jpeg(std::istream& in) {
+  in.seekg(2);
+  while (true) {
+    const Bytes head = take(in, 4);
+    if (head.size() < 4 || head[0] != 0xFF || head[1] == 0xDA) return {};
+    const uint32_t length = big_endian(&head[2], 2);
+    if (length < 2) return {};
+    const auto next = in.tellg() + std::streamoff{length - 2};
+    if (head[1] == 0xE1) {
+      Bytes block = take(in, length - 2);
+      Bytes tiff = without_mark(block);
+      if (tiff.size() < block.size()) return tiff;
+    }
+    in.seekg(next);
+  }
+}
+
+/// PNG: the chunk eXIf (PNG 3rd edition, 11.3.4.5).
+Bytes block_of_png(std::istream& in) {
+  in.seekg(8);
+  while (true) {
+    const Bytes head = take(in, 8);
+    if (head.size() < 8) return {};
+    const uint32_t length = big_endian(head.data(), 4);
+    if (std::memcmp(&head[4], "eXIf", 4) == 0) return without_mark(take(in, length));
+    in.seekg(std::streamoff{length} + 4, std::ios::cur);  // and its checksum
+  }
+}
+
+/// WebP: the RIFF chunk EXIF (RFC 9649, 2.7.1.5).
+Bytes block_of_webp(std::istream& in) {
+  in.seekg(12);
+  while (true) {
+    const Bytes head = take(in, 8);
+    if (head.size() < 8) return {};
+    const uint32_t length =
+        head[4] | uint32_t{head[5]} << 8 | uint32_t{head[6]} << 16 | uint32_t{head[7]} << 24;
+    if (std::memcmp(head.data(), "EXIF", 4) == 0) return without_mark(take(in, length));
+    in.seekg(std::streamoff{length} + length % 2, std::ios::cur);
+  }
+}
+
+/// The TIFF structure that EXIF is.
+Bytes exif_block(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  const Bytes start = take(in, 12);
+  if (start.size() < 12) return {};
+  const auto begins = [&](std::string_view with, size_t at = 0) {
+    return std::memcmp(start.data() + at, with.data(), with.size()) == 0;
+  };
+  if (begins("\xFF\xD8\xFF")) return block_of_jpeg(in);
+  if (begins("\x89PNG")) return block_of_png(in);
+  if (begins("RIFF") && begins("WEBP", 8)) return block_of_webp(in);
+  return {};
+}
+
+}  // namespace
+
+std::optional<GstVideoOrientationMethod> exif_orientation(const std::string& path) {
+  const Bytes block = exif_block(path);
+  if (block.size() < 8) return std::nullopt;
+  GstBuffer* buffer = gst_buffer_new_memdup(block.data(), block.size());
+  GstTagList* tags = gst_tag_list_from_exif_buffer_with_tiff_header(buffer);
+  gst_buffer_unref(buffer);
+  GstVideoOrientationMethod method = GST_VIDEO_ORIENTATION_IDENTITY;
+  const bool found = tags != nullptr && gst_video_orientation_from_tag(tags, &method);
+  if (tags != nullptr) gst_tag_list_unref(tags);
+  return found ? std::optional(method) : std::nullopt;
+}
+
 namespace {
 
 constexpr GstClockTime kPrefixPatience = 60 * GST_SECOND;

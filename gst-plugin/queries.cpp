@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Queries and events from outside.
-#include "control.h"
-#include "log.h"
-#include "source_state.h"
+// Queries and events from outside, and positions in streams that are not live.
+#include "engine.h"
+#include "prompts.h"
+#include "streaming.h"
 
 namespace flowcache::gst {
 namespace {
 
-/// max: none, as a generator that is held up loses nothing.
+/// There is no maximum: a generator that is held up loses nothing.
 bool answer_latency(SourceState& state, GstQuery* query) {
   {
     std::lock_guard lock(state.mutex);
@@ -56,7 +56,8 @@ bool answer_convert(GstBaseSrc* base, GstQuery* query) {
   return true;
 }
 
-/// Asked before the base class does, which would keep a seek for later in READY, and flush before it fails.
+/// Asked before the base class handles a seek: in READY it would keep it for later, and it would flush before
+/// it fails.
 bool can_seek(GstBaseSrc* base, GstEvent* seek) {
   gdouble rate = 0;
   gst_event_parse_seek(seek, &rate, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
@@ -147,6 +148,48 @@ gboolean event(GstBaseSrc* base, GstEvent* event) {
   if (GST_EVENT_TYPE(event) == GST_EVENT_NAVIGATION && handle_navigation(FLOWCACHE_SRC(base), event))
     return TRUE;
   return parent_class()->event(base, event);
+}
+
+// ---- positions
+
+namespace {
+
+/// Every frame depends on those before it. To go back the video is made again from the start; on the way to a
+/// frame ahead the others are made and not shown.
+void go_to_frame(GstFlowCacheSrc* source, guint64 frame) {
+  Turn turn(source);
+  SourceState& state = turn.state;
+  guint64 next = 0;
+  {
+    std::lock_guard lock(state.mutex);
+    next = state.progress.content_frame;
+    state.progress.content_frame = frame;
+    state.progress.parts_left = 0;
+  }
+  const bool ahead = frame >= next && state.timeline.next_slot() == next;
+  state.timeline.go_to(frame);
+  state.first_frame = frame;
+  state.last = {};
+  if (ahead) return;
+  turn.worker->reset(std::nullopt);
+  turn.worker->set_due(state.timeline.stamp_of(0));
+}
+
+}  // namespace
+
+gboolean is_seekable(GstBaseSrc* base) {
+  return !gst_base_src_is_live(base);
+}
+
+/// Called with the stream's lock held, so that no create() runs; also for the segment that a stream begins
+/// with.
+gboolean do_seek(GstBaseSrc* base, GstSegment* segment) {
+  GstFlowCacheSrc* source = FLOWCACHE_SRC(base);
+  if (segment->rate <= 0) return FALSE;
+  segment->time = segment->start;
+  if (gst_base_src_is_live(base)) return segment->start == 0;
+  go_to_frame(source, source->state->timeline.slot_at(segment->start));
+  return TRUE;
 }
 
 }  // namespace flowcache::gst

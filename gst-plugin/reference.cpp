@@ -85,9 +85,12 @@ void print_signals(GstElement* element) {
   }
   g_free(ids);
   std::printf(
-      "\n`set-prompt` takes the text, the chunks to blend over (0: a cut) and the running time from which on the prompt\n"
-      "shall hold (18446744073709551615: as soon as possible); false means that the old prompt stays. One for a later\n"
-      "time is received when its time comes within reach. `reset` takes a seed and starts over at chunk 0; prompts that\n"
+      "\n`set-prompt` takes the text, the chunks to blend over (0: a cut) and the running time from which on "
+      "the prompt\n"
+      "shall hold (18446744073709551615: as soon as possible); false means that the old prompt stays. One "
+      "for a later\n"
+      "time is received when its time comes within reach. `reset` takes a seed and starts over at chunk 0; "
+      "prompts that\n"
       "have not shown yet stay asked for. `request-stats` posts `flowcache-stats` at once.\n");
 }
 
@@ -99,7 +102,8 @@ const std::map<std::string, const char*>& meanings() {
       {"frames", "frames that left the pad"},
       {"repeated", "of those, shown once more because none was ready (`underrun=repeat`)"},
       {"skipped",
-       "slots of the grid left out: none was ready (`underrun=skip`), or frames were held up (`max-lateness`)"},
+       "slots of the grid left out: none was ready (`underrun=skip`), or frames were held up "
+       "(`max-lateness`)"},
       {"dropped", "finished frames that a `reset` threw away"},
       {"underruns", "times that no frame was ready when its time came"},
       {"chunks", "chunks finished by the engine"},

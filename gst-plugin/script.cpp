@@ -4,13 +4,14 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <sstream>
 #include <utility>
 
-#include "file_reader.h"
-#include "settings.h"
-#include "subtitle_file.h"
+#include "prefix.h"
+#include "properties.h"
 
 namespace flowcache::gst {
+
 namespace {
 
 constexpr const char* kScriptRemedy = "Give an SRT or WebVTT file with a prompt as the text of each cue.";
@@ -19,7 +20,7 @@ std::string at_line(size_t line) {
   return "line " + std::to_string(line);
 }
 
-/// A file's text as UTF-8 without byte order marks, which are also where files were put together.
+/// A file's text as UTF-8 without byte order marks. Files that were joined have some inside, too.
 std::string read_script_text(const std::string& path, std::string* text) {
   if (const std::string problem = file_problem(path, kMaxScriptBytes); !problem.empty()) return problem;
   char* data = nullptr;
@@ -86,6 +87,36 @@ Script load_script(const std::string& path, std::string* error) {
   g_autofree char* name = g_utf8_make_valid(path.c_str(), -1);
   *error = "The script \"" + std::string(name) + "\" " + problem + " " + kScriptRemedy;
   return {};
+}
+
+namespace {
+
+std::string trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(" \t\n");
+  if (first == std::string::npos) return "";
+  return text.substr(first, text.find_last_not_of(" \t\n") - first + 1);
+}
+
+}  // namespace
+
+KeyPrompts parse_key_prompts(const std::string& text, std::string* problem) {
+  KeyPrompts prompts;
+  std::istringstream entries(text);
+  for (std::string entry; std::getline(entries, entry, ';');) {
+    if (trimmed(entry).empty()) continue;
+    const size_t equals = entry.find('=');
+    const std::string key = trimmed(entry.substr(0, equals));
+    const std::string prompt = equals == std::string::npos ? "" : trimmed(entry.substr(equals + 1));
+    if (key.empty() || prompt.empty())
+      *problem =
+          "\"" + trimmed(entry) + "\" is not KEY=PROMPT: write key-prompts=\"1=orange fire; 2=blue snow\".";
+    else if (const auto bad = prompt_problem(prompt))
+      *problem = "Key " + key + ": " + *bad;
+    else if (!prompts.emplace(key, prompt).second)
+      *problem = "The key " + key + " has two prompts: leave one of them out.";
+    if (!problem->empty()) return {};
+  }
+  return prompts;
 }
 
 }  // namespace flowcache::gst

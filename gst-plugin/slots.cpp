@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "slots.h"
-
 #include <memory>
 #include <utility>
 
-#include "log.h"
+#include "engine.h"
 #include "messages.h"
-#include "pipeline_clock.h"
+#include "streaming.h"
+#include "timing.h"
 
 namespace flowcache::gst {
 namespace {
 
 constexpr GstClockTime kGap = 100 * GST_MSECOND;  ///< how often downstream hears that nothing comes yet
 
-/// The running time now, which says something only while no pause is on: waits for its end. 0 without a
-/// clock; nothing if interrupted.
+/// The running time now; 0 without a clock. It has a meaning only while the pipeline plays, so the end of a
+/// pause is waited for. Nothing if interrupted.
 std::optional<GstClockTime> running_time(const Turn& turn) {
   const Waiter& waiter = turn.state.waiter;
   while (true) {
@@ -34,8 +33,8 @@ void report_underrun(Turn& turn, guint64 skipped, GstClockTime stamp, GstClockTi
                 turn.state.statistics.snapshot());
 }
 
-/// What is overdue becomes due at this running time or behind it: slots are left out, or with `stall` the
-/// grid moves. Returns how many were left out.
+/// Nothing stays due before this running time: slots are left out, or with `stall` the grid moves. Returns
+/// how many slots were left out.
 guint64 move_grid(Turn& turn, GstClockTime now) {
   SourceState& state = turn.state;
   guint64 skipped = 0;
@@ -49,8 +48,8 @@ guint64 move_grid(Turn& turn, GstClockTime now) {
   return skipped;
 }
 
-/// Nothing has come from `begin` on for this long. Before the first gap it needs a segment, which the base
-/// class would send with the first buffer only.
+/// Tells downstream that nothing came from `begin` on for this long. A segment must go before the first gap;
+/// the base class would send one only with the first buffer.
 void send_gap(Turn& turn, GstClockTime begin, GstClockTime length) {
   GstPad* pad = GST_BASE_SRC_PAD(turn.source);
   if (!std::exchange(turn.state.gaps_begun, true)) {

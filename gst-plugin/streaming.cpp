@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The streaming thread: takes the next frame from the ring, writes it into a buffer of the negotiated pool,
 // and holds it until its time on the pipeline's clock.
+#include "streaming.h"
+
 #include <utility>
 
-#include "annotations.h"
-#include "frame_output.h"
-#include "log.h"
+#include "engine.h"
 #include "messages.h"
-#include "slots.h"
+#include "output.h"
 
 namespace flowcache::gst {
 namespace {
@@ -135,7 +135,7 @@ bool script_is_over(const Turn& turn, const Frame& frame) {
   return number_of(frame) >= turn.state.end_frame;
 }
 
-/// What has to be known and said about a frame that goes out now.
+/// Counts a frame that goes out now and posts the messages about it.
 void account_for(Turn& turn, const Shown& shown) {
   const auto& [frame, again, repeated] = shown;
   SourceState& state = turn.state;
@@ -144,7 +144,7 @@ void account_for(Turn& turn, const Shown& shown) {
   if (!frame.chunk) {
     state.black = true;
   } else if (again) {
-    // All is said.
+    // Counted and reported with its first part.
   } else if (repeated &&
              !std::exchange(state.repeating, true)) {  // one message for all that follow each other
     post_underrun(GST_ELEMENT(turn.source), stamp, state.timeline.frame_duration(), jitter_budget(state),
@@ -200,7 +200,7 @@ GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
   if (catch_up(turn) == Late::Flushing) return GST_FLOW_FLUSHING;
   gst_object_sync_values(GST_OBJECT(source), stream_time(state));
 
-  // A black frame needs a time grid already, and another one nothing to wait for.
+  // A black frame has its place on the time grid, so that the grid must begin before there is a frame.
   if (shows_black(turn) && !turn.frames_waiting() && !anchor(turn)) return GST_FLOW_FLUSHING;
   Shown shown;
   GstFlowReturn flow = choose(turn, &shown);

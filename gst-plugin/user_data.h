@@ -33,9 +33,4 @@ bool has_user_data(std::span<const uint8_t> bytes, std::span<const uint8_t> uuid
 /// picture. Nothing if there is none, or the bytes are damaged.
 std::optional<size_t> place_of_user_data(std::span<const uint8_t> picture, UnitFormat format);
 
-namespace av1 {
-std::vector<uint8_t> metadata_unit(std::span<const uint8_t> payload);
-std::optional<size_t> first_frame(std::span<const uint8_t> temporal_unit);
-}  // namespace av1
-
 }  // namespace flowcache::gst

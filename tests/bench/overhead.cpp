@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "../../gst-plugin/engine_library.h"
+#include "../../gst-plugin/engine.h"
 
 namespace {
 

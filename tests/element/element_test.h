@@ -28,6 +28,7 @@ struct Fake {
   int (*opened_engines)();
   int (*prompts_taken)();  ///< calls of fc_stream_prompt()
   void (*hold_from)(uint64_t chunk);
+  const char* (*opened_with)();  ///< the configuration of the engine opened last
 };
 const Fake& fake();
 

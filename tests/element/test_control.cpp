@@ -200,6 +200,93 @@ TEST(Properties, CleanContextReachesTheEngine) {
   }
 }
 
+TEST(Properties, ThoseOfTheEngineReachIt) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"device=cpu precision=bf16 threads=3 memory-limit=9000000000 slice-tokens=256",
+       "device=cpu precision=bf16 threads=3 memory-limit=9000000000 slice-tokens=256"},
+      {"", "device=auto precision=auto threads=0 memory-limit=0 slice-tokens=0"},
+      {"precision=fp8 slice-tokens=4294967295 memory-limit=18446744073709551615",
+       "device=auto precision=fp8 threads=0 memory-limit=18446744073709551615 slice-tokens=4294967295"}};
+  for (const auto& [properties, opened] : cases) {
+    Source source(properties);
+    source.play();
+    ASSERT_TRUE(BufferPtr(source.pull())) << properties;
+    EXPECT_STREQ(fake().opened_with(), opened);
+  }
+}
+
+TEST(Properties, StatsSayThePrecision) {
+  Source source("precision=bf16");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  GstStructure* stats = nullptr;
+  g_object_get(source.element(), "stats", &stats, nullptr);
+  EXPECT_STREQ(gst_structure_get_string(stats, "precision"), "bf16");
+  gst_structure_free(stats);
+}
+
+/// Elements share an engine only if all that makes it is the same; a change in READY opens another.
+TEST(Properties, ThoseOfTheEngineChooseIt) {
+  Source first("precision=bf16");
+  first.play();
+  ASSERT_TRUE(BufferPtr(first.pull()));
+  const int before = fake().opened_engines();
+  Source same("precision=bf16");
+  same.play();
+  ASSERT_TRUE(BufferPtr(same.pull()));
+  EXPECT_EQ(fake().opened_engines(), before);
+  int opened = before;
+  for (const char* other :
+       {"precision=fp32", "precision=bf16 slice-tokens=8", "precision=bf16 memory-limit=77"}) {
+    Source source(other);
+    source.play();
+    ASSERT_TRUE(BufferPtr(source.pull())) << other;
+    EXPECT_EQ(fake().opened_engines(), ++opened) << other;
+  }
+  gst_element_set_state(same.element(), GST_STATE_READY);
+  g_object_set(same.element(), "precision", "fp8", nullptr);
+  same.play();
+  ASSERT_TRUE(eventually([&] { return fake().opened_engines() == opened + 1; }));
+  EXPECT_NE(std::string(fake().opened_with()).find("precision=fp8"), std::string::npos);
+}
+
+TEST(Properties, BadOnesOfTheEngineAreAnErrorThatNamesThem) {
+  const struct {
+    const char *properties, *said;
+    GstResourceError code;
+  } cases[] = {{"precision=fp4", "fp4", GST_RESOURCE_ERROR_SETTINGS},
+               {"precision=FP32", "FP32", GST_RESOURCE_ERROR_SETTINGS},
+               {"model=fake:needs=5000 memory-limit=4999", "4999", GST_RESOURCE_ERROR_NO_SPACE_LEFT}};
+  for (const auto& [properties, said, code] : cases) {
+    Source source(properties);
+    source.play();
+    const MessagePtr message(source.message(GST_MESSAGE_ERROR));
+    ASSERT_TRUE(message) << properties;
+    GError* error = nullptr;
+    gst_message_parse_error(message.get(), &error, nullptr);
+    EXPECT_TRUE(g_error_matches(error, GST_RESOURCE_ERROR, code)) << properties;
+    EXPECT_NE(std::string(error->message).find(said), std::string::npos) << error->message;
+    g_clear_error(&error);
+  }
+  Source enough("model=fake:needs=5000 memory-limit=5000");
+  enough.play();
+  EXPECT_TRUE(BufferPtr(enough.pull()));
+}
+
+TEST(Properties, UnsetTextsAreTheDefault) {
+  Source source("");
+  for (const auto& [name, usual] : {std::pair("device", "auto"), std::pair("precision", "auto"),
+                                    std::pair<const char*, const char*>("cache", nullptr)}) {
+    for (const char* unset : {static_cast<const char*>(nullptr), ""}) {
+      g_object_set(source.element(), name, "something", nullptr);
+      g_object_set(source.element(), name, unset, nullptr);
+      g_autofree char* now = nullptr;
+      g_object_get(source.element(), name, &now, nullptr);
+      EXPECT_STREQ(now, usual) << name;
+    }
+  }
+}
+
 TEST(Properties, ThresholdWhilePlayingIsInForceLater) {
   Source source("cache-threshold=0.25");
   source.play();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What a live stream is by default, and what it says where even that is too slow.
-#include "../../gst-plugin/speed_watch.h"
+#include "../../gst-plugin/measures.h"
 #include "element_test.h"
 
 using namespace element_test;

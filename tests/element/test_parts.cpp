@@ -3,14 +3,14 @@
 #include <gst/gst.h>
 #include <gtest/gtest.h>
 
+#include <set>
+#include <string>
 #include <thread>
 
-#include "../../gst-plugin/context_slot.h"
-#include "../../gst-plugin/latency.h"
-#include "../../gst-plugin/settings.h"
-#include "../../gst-plugin/statistics.h"
-#include "../../gst-plugin/timeline.h"
-#include "../../gst-plugin/waiter.h"
+#include "../../gst-plugin/output.h"
+#include "../../gst-plugin/measures.h"
+#include "../../gst-plugin/properties.h"
+#include "../../gst-plugin/timing.h"
 
 using namespace flowcache::gst;
 
@@ -113,8 +113,11 @@ TEST(Timeline, OffsetOfAnySizeStaysInRange) {
   const struct {
     gint64 offset;
     GstClockTime stamp;
-  } cases[] = {{0, 5 * GST_SECOND},  {7, 5 * GST_SECOND + 7}, {-7, 5 * GST_SECOND - 7},
-               {-5 * GST_SECOND, 0},         {G_MAXINT64, GstClockTime{G_MAXINT64} + 5 * GST_SECOND}};
+  } cases[] = {{0, 5 * GST_SECOND},
+               {7, 5 * GST_SECOND + 7},
+               {-7, 5 * GST_SECOND - 7},
+               {-5 * GST_SECOND, 0},
+               {G_MAXINT64, GstClockTime{G_MAXINT64} + 5 * GST_SECOND}};
   for (const auto& one : cases) {
     timeline.set_offset(one.offset);
     EXPECT_EQ(timeline.stamp(), one.stamp) << one.offset;
@@ -135,6 +138,61 @@ TEST(Timeline, NegativeOffsetMovesTheAnchorToTimestampZero) {
     EXPECT_EQ(timeline.stamp(), 0u);
     timeline.advance();
     EXPECT_EQ(timeline.stamp(), kFrame);
+  }
+}
+
+TEST(PropertyTable, EveryEntryIsWholeAndHasANameOfItsOwn) {
+  std::set<std::string> names;
+  for (const Property& property : properties()) {
+    EXPECT_TRUE(names.insert(property.name).second) << property.name;
+    EXPECT_NE(property.spec, nullptr) << property.name;
+    EXPECT_GT(std::string(property.blurb).size(), 20u) << property.name;
+    const bool writable = (property.flags & G_PARAM_WRITABLE) != 0;
+    EXPECT_EQ(writable, property.read != nullptr && property.write != nullptr) << property.name;
+  }
+}
+
+TEST(PropertyTable, FillsTheEnginesConfiguration) {
+  EngineSettings engine{
+      .model = "folder", .device = "cuda:1", .precision = "fp8", .threads = 3, .slice_tokens = 256};
+  engine.memory_limit = guint64{3} << 32;
+  const fc_engine_config config = engine_config(engine);
+  EXPECT_EQ(config.size, sizeof config);
+  EXPECT_STREQ(config.model, "folder");
+  EXPECT_STREQ(config.device, "cuda:1");
+  EXPECT_STREQ(config.precision, "fp8");
+  EXPECT_EQ(config.threads, 3u);
+  EXPECT_EQ(config.slice_tokens, 256u);
+  EXPECT_EQ(config.memory_limit, guint64{3} << 32);
+  EXPECT_EQ(config.width, 0u);
+}
+
+TEST(PropertyTable, FillsTheStreamsConfiguration) {
+  StreamSettings stream{
+      .prompt = "fire", .negative_prompt = "smoke", .cache = "none", .seed = 5, .steps = 8, .lag = 4};
+  stream.clean_context = CleanContext::On;
+  const fc_stream_config config = stream_config(stream);
+  EXPECT_EQ(config.size, sizeof config);
+  EXPECT_STREQ(config.prompt, "fire");
+  EXPECT_STREQ(config.negative_prompt, "smoke");
+  EXPECT_STREQ(config.cache, "none");
+  EXPECT_EQ(config.kv_cache, nullptr);  // unset
+  EXPECT_EQ(config.seed, 5u);
+  EXPECT_EQ(config.steps, 8u);
+  EXPECT_EQ(config.lag, 4u);
+  EXPECT_EQ(config.clean_context, 2u);
+  EXPECT_EQ(config.prefix, nullptr);
+}
+
+TEST(PropertyTable, NumbersMeanWhatTheEngineMeans) {
+  const struct {
+    double threshold, guidance, engine_threshold, engine_guidance;
+  } cases[] = {{-1, -1, 0, 0}, {0, 0, FC_NEVER, 0}, {0.25, 7, 0.25, 7}};
+  for (const auto& one : cases) {
+    const fc_stream_config config =
+        stream_config({.cache_threshold = one.threshold, .guidance_scale = one.guidance});
+    EXPECT_EQ(config.cache_threshold, one.engine_threshold);
+    EXPECT_EQ(config.guidance_scale, one.engine_guidance);
   }
 }
 

@@ -2,7 +2,6 @@
 // An image or a video that the stream goes on from.
 #include <glib/gstdio.h>
 
-#include "../../gst-plugin/exif.h"
 #include "../../gst-plugin/prefix.h"
 #include "element_test.h"
 

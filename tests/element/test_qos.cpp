@@ -2,7 +2,7 @@
 // Quality that gives way while the sink is late, and negative prompts that change while it plays.
 #include <cmath>
 
-#include "../../gst-plugin/qos_governor.h"
+#include "../../gst-plugin/measures.h"
 #include "element_test.h"
 
 using namespace element_test;

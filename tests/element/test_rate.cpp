@@ -2,7 +2,7 @@
 // Downstream asks for a whole multiple of the model's frame rate: each frame goes out as often.
 #include <gst/app/gstappsink.h>
 
-#include "../../gst-plugin/timeline.h"
+#include "../../gst-plugin/timing.h"
 #include "element_test.h"
 
 using namespace element_test;

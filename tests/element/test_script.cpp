@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "../../gst-plugin/script.h"
-#include "../../gst-plugin/subtitle_file.h"
 #include "element_test.h"
 
 using namespace element_test;

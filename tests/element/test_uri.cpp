@@ -23,7 +23,8 @@ GstElement* made_from(const char* uri, std::string* problem = nullptr) {
 TEST(Uri, SetsProperties) {
   GstElement* element = made_from(
       "flowcache:?prompt=orange%20fire%20%26%20sm%C3%B6ke&seed=18446744073709551615&model=fake&is-live=false&"
-      "cache-threshold=0.25&underrun=skip&num-buffers=4");
+      "cache-threshold=0.25&underrun=skip&num-buffers=4&precision=bf16&memory-limit=9000000000&slice-tokens="
+      "64");
   ASSERT_NE(element, nullptr);
   g_autofree char* prompt = nullptr;
   guint64 seed = 0;
@@ -38,6 +39,13 @@ TEST(Uri, SetsProperties) {
   EXPECT_EQ(threshold, 0.25);
   EXPECT_EQ(underrun, 1);
   EXPECT_EQ(buffers, 4);
+  g_autofree char* precision = nullptr;
+  guint64 limit = 0;
+  guint slice = 0;
+  g_object_get(element, "precision", &precision, "memory-limit", &limit, "slice-tokens", &slice, nullptr);
+  EXPECT_STREQ(precision, "bf16");
+  EXPECT_EQ(limit, 9000000000u);
+  EXPECT_EQ(slice, 64u);
   // And back: another element of that URI is the same.
   const std::string uri = uri_of(element);
   GstElement* other = made_from(uri.c_str());
@@ -58,7 +66,8 @@ TEST(Uri, BareOneIsTheDefault) {
 TEST(Uri, BadOnesAreNamed) {
   for (const auto& [uri, said] :
        {std::pair("flowcache:?sead=3", "sead"), std::pair("flowcache:?prompt=fire&seed=many", "many"),
-        std::pair("flowcache:?steps=99999", "99999"), std::pair("flowcache:?underrun=never", "never"),
+        std::pair("flowcache:?steps=99999", "99999"), std::pair("flowcache:?memory-limit=much", "much"),
+        std::pair("flowcache:?slice-tokens=few", "few"), std::pair("flowcache:?underrun=never", "never"),
         std::pair("flowcache:?stats=1", "stats"), std::pair("flowcache:?name=x", "name"),
         std::pair("flowcache:?seed", "seed"), std::pair("flowcache://host?seed=1", "flowcache://host"),
         std::pair("flowcache:fire", "flowcache:fire")}) {

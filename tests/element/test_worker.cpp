@@ -4,7 +4,7 @@
 #include <atomic>
 #include <thread>
 
-#include "../../gst-plugin/frame_worker.h"
+#include "../../gst-plugin/worker.h"
 #include "element_test.h"
 
 using namespace element_test;
@@ -77,11 +77,11 @@ bool consume(FrameWorker& worker, const std::function<bool()>& more) {
 TEST(Worker, EverybodyAtOnce) {
   Counter counter;
   flowcache::gst::StreamOptions options;
-  options.prompt = "fire";
-  options.cache = "auto";
-  options.guidance_scale = 3;
+  options.settings.prompt = "fire";
+  options.settings.cache = "auto";
+  options.settings.guidance_scale = 3;
   options.script = {{0, "first"}, {5, "second"}, {9, "third"}};
-  FrameWorker worker({&library(), "fake", "", 0}, options, 2, &counter);
+  FrameWorker worker({&library(), {.model = "fake"}}, options, 2, &counter);
   worker.start();
   constexpr int kRounds = 200, kResets = 20;
   std::atomic<int> talking{3};
@@ -129,7 +129,7 @@ TEST(Worker, EverybodyAtOnce) {
 TEST(Worker, StopsAtAnyTime) {
   for (int i = 0; i < 50; ++i) {
     Counter counter;
-    FrameWorker worker({&library(), "fake:load_ms=4,chunk_ms=3", "", 0}, {}, 2, &counter);
+    FrameWorker worker({&library(), {.model = "fake:load_ms=4,chunk_ms=3"}}, {}, 2, &counter);
     worker.start();
     g_usleep(i * 200);
     worker.stop();
@@ -149,7 +149,7 @@ TEST(Worker, TellsTheReasonBeforeItHasFailed) {
     FrameWorker* worker = nullptr;
     FrameWorker::RingState seen = FrameWorker::RingState::Failed;
   } listener;
-  FrameWorker worker({&library(), "fake:fail_open=5", "", 0}, {}, 2, &listener);
+  FrameWorker worker({&library(), {.model = "fake:fail_open=5"}}, {}, 2, &listener);
   listener.worker = &worker;
   worker.start();
   EXPECT_TRUE(eventually([&] { return worker.peek(nullptr) == FrameWorker::RingState::Failed; }));

@@ -13,7 +13,13 @@
 namespace fake {
 namespace {
 thread_local std::string last_error;
+std::mutex opened_mutex;
+std::string opened_with;  ///< under `opened_mutex`
+
+bool is_precision(const std::string& name) {
+  return name == "auto" || name == "fp32" || name == "bf16" || name == "fp8";
 }
+}  // namespace
 
 Counters& counters() {
   static Counters all;
@@ -61,6 +67,15 @@ FC_API void fake_hold_from(uint64_t chunk) {
     fake::gate().first = chunk;
   }
   fake::gate().changed.notify_all();
+}
+
+/// The configuration of the last fc_engine_open(), as text. Valid until the calling thread's next
+/// call.
+FC_API const char* fake_opened_with() {
+  thread_local std::string copy;
+  std::lock_guard lock(fake::opened_mutex);
+  copy = fake::opened_with;
+  return copy.c_str();
 }
 
 const char* fc_last_error(void) {
@@ -124,6 +139,12 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
   const bool on_cuda = o.cuda != 0 && device != "cpu";
   if (!on_cuda && device != "auto" && device != "cpu")
     return fake::fail(FC_ERROR_DEVICE, "device \"" + device + "\" is missing: use cpu");
+  const std::string precision = config->precision == nullptr ? "auto" : config->precision;
+  if (!fake::is_precision(precision))
+    return fake::fail(FC_ERROR_ARGUMENT, "precision \"" + precision + "\" is unknown: use fp32");
+  if (config->memory_limit != 0 && config->memory_limit < o.needs)
+    return fake::fail(FC_ERROR_MEMORY, "the model needs " + std::to_string(o.needs) +
+                                           " bytes, the limit is " + std::to_string(config->memory_limit));
   const uint32_t waits = o.load_ms / 2;
   for (uint32_t i = 0; i <= waits; ++i) {
     const double fraction = waits == 0 ? 1.0 : static_cast<double>(i) / waits;
@@ -132,7 +153,12 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
     if (i < waits) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   if (o.fail_open != 0) return fake::fail_on_demand(o.fail_open, "fc_engine_open");
-  *engine = new fc_engine{o, on_cuda};
+  *engine = new fc_engine{o, on_cuda, precision == "auto" ? "fp32" : precision};
+  std::lock_guard lock(fake::opened_mutex);
+  fake::opened_with = "device=" + device + " precision=" + precision +
+                      " threads=" + std::to_string(config->threads) +
+                      " memory-limit=" + std::to_string(config->memory_limit) +
+                      " slice-tokens=" + std::to_string(config->slice_tokens);
   ++fake::counters().live_engines;
   ++fake::counters().opened_engines;
   return FC_OK;
@@ -149,8 +175,8 @@ fc_status fc_engine_describe(fc_engine*, fc_model_info* info) {
 const char* fc_engine_device(fc_engine* engine) {
   return engine->on_cuda ? "cuda:0" : "cpu";
 }
-const char* fc_engine_precision(fc_engine*) {
-  return "fp32";
+const char* fc_engine_precision(fc_engine* engine) {
+  return engine->precision.c_str();
 }
 
 }  // extern "C"

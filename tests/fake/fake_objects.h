@@ -38,6 +38,7 @@ fc_status fail_on_demand(uint32_t status, const char* call);
 struct fc_engine {
   fake::Options options;
   bool on_cuda = false;
+  std::string precision;
   std::atomic<int> references{1};
 };
 

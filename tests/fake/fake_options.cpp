@@ -36,6 +36,7 @@ bool parse(const std::string& text, Options* o, std::string* error) {
       {"twice", [&](uint64_t v) { o->twice = v; }},
       {"cuda", [&](uint64_t v) { o->cuda = v; }},
       {"throw_open", [&](uint64_t v) { o->throw_open = v; }},
+      {"needs", [&](uint64_t v) { o->needs = v; }},
   };
   std::istringstream stream(text);
   std::string item;

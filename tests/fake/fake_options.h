@@ -29,6 +29,7 @@ struct Options {
   uint32_t twice = 0;          ///< the frame's number is painted twice: fake_paint.h
   uint32_t cuda = 0;  ///< runs on the device unless it is told not to; 1: writes CUDA memory, 2: refuses to
   uint32_t throw_open = 0;  ///< fc_engine_open() throws
+  uint64_t needs = 0;       ///< bytes; a smaller memory limit is refused
 };
 
 /// False and a sentence if `text` is not of that form.
