@@ -57,12 +57,14 @@ namespace {
 std::string options_text(const std::vector<OptionSpec>& options) {
   std::ostringstream text;
   for (const auto& option : options) {
+    if (!is_public(option)) continue;
+    const std::vector<std::string> words = public_words(option);
     text << option.name << '=';
-    if (option.words.empty()) {
+    if (words.empty()) {
       text << option.value << " (" << option.min << ".." << option.max << ')';
     } else {
-      text << option.words.front() << " (";
-      for (size_t i = 0; i < option.words.size(); ++i) text << (i ? "|" : "") << option.words[i];
+      text << words.front() << " (";
+      for (size_t i = 0; i < words.size(); ++i) text << (i ? "|" : "") << words[i];
       text << ')';
     }
     text << ": " << option.help << '\n';
@@ -88,6 +90,10 @@ const std::vector<Description>& descriptions() {
                     "LightCache, arXiv 2510.05367", ""});
     for (const auto& p : kv_policies())
       list.push_back({FC_POLICY_KV, p.name, p.summary, p.paper, options_text(p.options)});
+    for (const PolicyAlias& one : reuse_aliases())
+      list.push_back({FC_POLICY_REUSE, one.name, std::string("another name of ") + one.spec, one.paper, ""});
+    for (const PolicyAlias& one : kv_aliases())
+      list.push_back({FC_POLICY_KV, one.name, std::string("another name of ") + one.spec, one.paper, ""});
     return list;
   }());
   return all;

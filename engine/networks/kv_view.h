@@ -27,14 +27,18 @@ class OwnKeys final : public KvView {
   KeyValue append(int, const at::Tensor&, const KeyValue& own) override { return own; }
 };
 
+// The last of them, as many as there are up to `tokens`.
+inline KeyValue newest(const KeyValue& all, int64_t tokens) {
+  const int64_t have = all.k.size(1), count = have < tokens ? have : tokens;
+  return {all.k.narrow(1, have - count, count), all.v.narrow(1, have - count, count)};
+}
+
 // The newest keys only, the chunk's own among them.
 class NewestKeys final : public KvView {
  public:
   NewestKeys(KvView& all, int64_t tokens) : all_(all), tokens_(tokens) {}
   KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
-    const KeyValue kv = all_.append(layer, q, own);
-    const int64_t have = kv.k.size(1), count = have < tokens_ ? have : tokens_;
-    return {kv.k.narrow(1, have - count, count), kv.v.narrow(1, have - count, count)};
+    return newest(all_.append(layer, q, own), tokens_);
   }
 
  private:

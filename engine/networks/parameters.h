@@ -47,19 +47,6 @@ class Parameters {
     }
   }
 
-  // The same with random values of a trained network's order of magnitude, to exercise a shape without a
-  // checkpoint.
-  void load_random(Precision precision, at::Device device) {
-    for (size_t i = 0; i < slots_.size(); ++i) {
-      stop_at_process_end();
-      if (!slots_[i].tensor && !slots_[i].matrix) continue;
-      // Drawn as fp32, so that the same seed gives the same network in every precision.
-      const at::Tensor drawn =
-          at::randn(specs_[i].shape, at::TensorOptions().device(device).dtype(at::kFloat));
-      fill(slots_[i], drawn.mul_(0.02), precision, device);
-    }
-  }
-
  private:
   struct Slot {
     at::Tensor* tensor = nullptr;

@@ -54,8 +54,7 @@ void check_names(const Fields& root, const OwnFields& own) {
                            "prediction",
                            "timestep_scale",
                            "timestep_shift",
-                           "warp_denoising_step",
-                           "overwrites_first_sample"};
+                           "warp_denoising_step"};
   if (own) {
     const Fields::Names more = own(root.string("family", 31));
     sampler.insert(sampler.end(), more.begin(), more.end());

@@ -63,7 +63,7 @@ void Governor::observe(double step_seconds, double other_seconds) {
     calm_ = 0;
     return;
   }
-  if (allowed_ < ceiling_ && foretold(allowed_ + 1) <= room * deadline_)
+  if (allowed_ < ceiling_ && predicted(allowed_ + 1) <= room * deadline_)
     ++calm_;
   else
     calm_ = 0;

@@ -40,7 +40,7 @@ class Governor {
   // Expected seconds of a step; 0 before anything was measured.
   double step_seconds() const { return step_seconds_; }
   // Expected seconds of a chunk that computes the fewest steps; 0 before anything was measured.
-  double least_seconds() const { return step_seconds_ > 0 ? foretold(floor_) : 0; }
+  double least_seconds() const { return step_seconds_ > 0 ? predicted(floor_) : 0; }
 
   // A chunk was finished. step_seconds: what one computed step took on average; other_seconds: the rest of
   // the chunk's time (reused steps, clean pass, decoding).
@@ -49,7 +49,7 @@ class Governor {
   void restart();
 
  private:
-  double foretold(int computed) const { return other_seconds_ + computed * step_seconds_; }
+  double predicted(int computed) const { return other_seconds_ + computed * step_seconds_; }
   int within(double seconds) const;
 
   int floor_, ceiling_, start_, allowed_ = 0;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/words.h"
 #include "cache/registry.h"
 #include "families/family.h"
@@ -18,7 +19,7 @@ namespace {
 // The model's own default holds only for the policy that the model names.
 double default_threshold(const nlohmann::json& cache, const ReuseChoice& choice) {
   const std::string own = cache.value("reuse", "none");
-  const bool same = policy_name(own) == choice.entry->name;
+  const bool same = policy_name(resolve_reuse(own)) == choice.entry->name;
   return same && cache.contains("threshold") ? cache.at("threshold").get<double>() : choice.entry->threshold;
 }
 
@@ -39,6 +40,11 @@ struct Choice {
   KvChoice kv;
   bool offloads = false;  // what chunks keep waits in host memory
 };
+
+// Says what a policy's other name stands for.
+void report_alias(const char* what, const std::string& given, const std::string& meant) {
+  if (given != meant) log(FC_LOG_INFO, std::string(what) + "=" + given + " is " + meant);
+}
 
 Choice choose(const std::string& cache, const std::string& kv_cache, StreamParts& parts) {
   Choice choice;
@@ -172,9 +178,13 @@ StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfi
                                 ? default_policy(package, *parts.sampler,
                                                  config.live && config.threshold < 0)  // ε is of the own one
                                 : config.cache;
-  std::unique_ptr<GuidancePolicy> guidance_policy = choose_guidance(cache).make();
-  const Choice choice =
-      choose(cache, config.kv_cache.empty() ? package.cache.value("kv", "window") : config.kv_cache, parts);
+  const std::string meant = resolve_reuse(cache),
+                    kv = resolve_kv(config.kv_cache.empty() ? package.cache.value("kv", "window")
+                                                            : config.kv_cache);
+  report_alias("cache", cache, meant);
+  if (!config.kv_cache.empty()) report_alias("kv_cache", config.kv_cache, kv);
+  std::unique_ptr<GuidancePolicy> guidance_policy = choose_guidance(meant).make();
+  const Choice choice = choose(meant, kv, parts);
   parts.default_threshold = default_threshold(package.cache, choice.reuse);
   parts.default_scale = package.sampler.value("guidance_scale", 1.0);
   parts.threshold = check_threshold(config.threshold >= 0 ? config.threshold : parts.default_threshold);

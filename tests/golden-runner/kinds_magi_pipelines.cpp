@@ -169,6 +169,7 @@ std::string kv_spec(const json& method) {
          ",unit=" + method.at("compress_strategy").get<std::string>() +
          ",queries=" + method.at("query_granularity").get<std::string>() + ",weighting=" +
          (weighting == "no_weight"                 ? "none"
+          : weighting == "hard_code"               ? "parity_hard_code"
           : weighting == "upper_convex_polynomial" ? "upper_convex"
                                                    : weighting);
 }

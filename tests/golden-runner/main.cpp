@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "cache/options.h"
 #include "case.h"
 #include "stream/device.h"
 
@@ -61,6 +62,7 @@ std::map<std::string, double> read_bounds(const std::string& file) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const flowcache::ParityOptions parity;  // the cases were made with the public code, its faults included
   std::set<std::filesystem::path> folders;
   std::map<std::string, double> bounds;
   std::string precision = "fp32";

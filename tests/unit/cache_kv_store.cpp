@@ -204,6 +204,7 @@ TEST(KvStore, CompressionGathersValuesWithTheirKeysPerHead) {
 }
 
 TEST(KvStore, ReferenceOrderKeepsTheSameTokens) {
+  const ParityOptions parity;
   Stream time("flowcache:order=time", 20), score("flowcache:order=score", 20);
   for (int64_t c = 0; c < 2; ++c) {
     time.whole_chunk(c);
@@ -318,6 +319,7 @@ TEST(KvStore, AttentionDoesNotDependOnTheOrderOfTheSlots) {
   Stream s("full", 24);
   for (int64_t c = 0; c < 2; ++c) s.whole_chunk(c);
   const KeyValue kv = s.store.history(0);
+  const ParityOptions parity;
   const auto policy = choose_kv("flowcache:order=score").make();
   policy->begin(4, 12, 24);
   const at::Tensor q = at::randn({4, 12, 8});

@@ -53,6 +53,7 @@ TEST(TeaCache, PublishedScheduleOfTheFirstPolynomial) {
       if (s > 0) value *= 1 + 0.02 + 0.005 * (s - 1);
       script.push_back({.modulation = at::full({1, 6, 8}, value)});
     }
+    const ParityOptions parity;
     const auto policy = choose_reuse("teacache:polynomial=wan_1.3b_e,unsafe=parity").make();
     EXPECT_EQ(run(*policy, script, threshold), mask(computed, 20)) << threshold;
   }

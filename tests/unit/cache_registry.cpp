@@ -88,10 +88,46 @@ TEST(CacheRegistry, UnknownNameListsTheKnownOnes) {
 
 TEST(CacheRegistry, UnknownOptionListsTheKnownOnes) {
   expect_words(error_of(choose_reuse, "flowcache:warmpu=3"), FC_ERROR_ARGUMENT,
-               {"\"warmpu\"", "flowcache", "warmup", "metric"});
+               {"\"warmpu\"", "flowcache", "warmup", "feature"});
   expect_words(error_of(choose_reuse, "none:warmup=3"), FC_ERROR_ARGUMENT,
                {"none", "\"warmup\"", "it has none"});
-  expect_words(error_of(choose_reuse, "flowcache:warmup=3,,metric=bf16"), FC_ERROR_ARGUMENT, {"\"\""});
+  expect_words(error_of(choose_reuse, "flowcache:warmup=3,,feature=tokens"), FC_ERROR_ARGUMENT, {"\"\""});
+}
+
+/// What only serves to compare with faults of public code is nothing that users can ask for, or are told of.
+TEST(CacheRegistry, ParityOptionsAreUnknownToUsers) {
+  for (const char* spec : {"flowcache:unsafe=parity", "flowcache:metric=bf16", "teacache:unsafe=parity"})
+    expect_words(error_of(choose_reuse, spec), FC_ERROR_ARGUMENT, {"no option"});
+  for (const char* spec : {"flowcache:order=score", "flowcache:weighting=parity_hard_code"})
+    EXPECT_EQ(error_of(choose_kv, spec).status(), FC_ERROR_ARGUMENT) << spec;
+  for (const auto& message :
+       {error_of(choose_reuse, "flowcache:x=1"), error_of(choose_kv, "flowcache:weighting=x")})
+    EXPECT_EQ(std::string(message.what()).find("parity"), std::string::npos) << message.what();
+  const ParityOptions parity;
+  EXPECT_NO_THROW(choose_reuse("flowcache:unsafe=parity,metric=bf16"));
+  EXPECT_NO_THROW(choose_kv("flowcache:order=score,weighting=parity_hard_code"));
+}
+
+TEST(CacheRegistry, OtherNamesStandForWhatThePapersCombine) {
+  EXPECT_EQ(resolve_reuse("fastercache"), "attention+cfg_cache");
+  EXPECT_EQ(resolve_reuse("fastercache:interval=3+offload"), "attention:interval=3+cfg_cache+offload");
+  EXPECT_EQ(resolve_reuse("fbcache:last_blocks=2"), "dbcache:first_blocks=1,last_blocks=2");
+  EXPECT_EQ(resolve_reuse("ramp:computed=6"), "ramp:computed=6");
+  EXPECT_EQ(resolve_kv("ca2vdm"), "ca2");
+  for (const PolicyAlias& one : reuse_aliases()) {
+    EXPECT_NO_THROW(choose_reuse(one.name)) << one.name;
+    EXPECT_NO_THROW(choose_guidance(one.name)) << one.name;
+  }
+  for (const PolicyAlias& one : kv_aliases()) EXPECT_NO_THROW(choose_kv(one.name)) << one.name;
+  EXPECT_NE(choose_guidance("fastercache").entry, nullptr);
+  EXPECT_FALSE(offloads("fastercache"));
+  EXPECT_TRUE(offloads("fastercache+offload"));
+}
+
+TEST(CacheRegistry, APolicyOfTheOtherKindIsNamedAsThat) {
+  expect_words(error_of(choose_reuse, "packcache"), FC_ERROR_NOT_FOUND, {"KV cache policy", "kv-cache"});
+  expect_words(error_of(choose_reuse, "ca2vdm"), FC_ERROR_NOT_FOUND, {"kv-cache"});
+  expect_words(error_of(choose_kv, "teacache"), FC_ERROR_NOT_FOUND, {"reuse policy"});
 }
 
 TEST(CacheRegistry, BadValueNamesTheValueAndTheRange) {
@@ -99,8 +135,8 @@ TEST(CacheRegistry, BadValueNamesTheValueAndTheRange) {
     expect_words(error_of(choose_reuse, std::string("flowcache:warmup=") + value), FC_ERROR_ARGUMENT,
                  {std::string("warmup=") + value, "0..1000"});
   expect_words(error_of(choose_reuse, "flowcache:warmup"), FC_ERROR_ARGUMENT, {"0..1000"});
-  expect_words(error_of(choose_reuse, "flowcache:metric=fp16"), FC_ERROR_ARGUMENT,
-               {"metric=fp16", "fp32", "bf16"});
+  expect_words(error_of(choose_reuse, "flowcache:feature=words"), FC_ERROR_ARGUMENT,
+               {"feature=words", "tokens", "modulation"});
   expect_words(error_of(choose_kv, "flowcache:lambda=1.5"), FC_ERROR_ARGUMENT, {"lambda=1.5", "0..1"});
   expect_words(error_of(choose_reuse, "flowcache:warmup=3,warmup=4"), FC_ERROR_ARGUMENT, {"warmup", "twice"});
 }

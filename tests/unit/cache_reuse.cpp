@@ -273,10 +273,9 @@ TEST(Polynomial, PublishedValues) {
     double x, value;
   };
   const Row rows[] = {
-      {"wan_1.3b_e", 0, 0.137888},    {"wan_14b_e", 0.01, -10.635531}, {"wan_1.3b", 0.02, 0.078171},
-      {"wan_14b", 0.05, 0.218949},    {"wan_i2v_480p", 0.1, 3.094457}, {"wan_i2v_720p", 0.15, 5.366479},
-      {"hunyuan", 0.2, 0.133731},     {"cogvideox_5b", 0.3, 0.548549}, {"wan_14b", 0.3, -1354.103825},
-      {"wan_1.3b_e", 0.2, -0.122561}, {"wan_1.3b", 0.01, 0.042881},    {"hunyuan", 0.05, 0.062038},
+      {"wan_1.3b_e", 0, 0.137888},  {"wan_14b_e", 0.01, -10.635531}, {"wan_1.3b", 0.02, 0.078171},
+      {"wan_14b", 0.05, 0.218949},  {"wan_14b", 0.3, -1354.103825},  {"wan_1.3b_e", 0.2, -0.122561},
+      {"wan_1.3b", 0.01, 0.042881},
   };
   for (const Row& row : rows)
     EXPECT_NEAR(evaluate(polynomial(row.name), row.x), row.value, 1e-6) << row.name << " at " << row.x;

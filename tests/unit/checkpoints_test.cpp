@@ -13,6 +13,7 @@
 #include "networks/decoders/tiles.h"
 #include "networks/lora.h"
 #include "networks/lora_names.h"
+#include "networks/random_weights.h"
 #include "networks/text/prompt_cleaning.h"
 #include "networks/text/t5.h"
 #include "rounding.h"
@@ -217,11 +218,20 @@ TEST(Lora, NamesWhatDoesNotFit) {
   }
 }
 
+/// Of small random weights, the same for every precision.
+std::unique_ptr<MagiTransformer> random_magi(const MagiConfig& config, at::ScalarType type) {
+  const auto build = [&](const WeightMap& weights) {
+    return std::make_unique<MagiTransformer>(config, weights, type, at::kCPU, "random MAGI");
+  };
+  at::manual_seed(1);
+  WeightMap weights;
+  for (const WeightSpec& one : wanted_by(build)) weights[one.name] = at::randn(one.shape) * 0.02;
+  return build(weights);
+}
+
 TEST(Magi, Bf16StaysNearFp32) {
-  at::manual_seed(1);
-  const MagiTransformer one(tiny_magi(), at::kFloat, at::kCPU);
-  at::manual_seed(1);
-  const MagiTransformer narrow(tiny_magi(), at::kBFloat16, at::kCPU);
+  const auto wide = random_magi(tiny_magi(), at::kFloat), half = random_magi(tiny_magi(), at::kBFloat16);
+  const MagiTransformer &one = *wide, &narrow = *half;
   const at::Tensor x = at::randn({16, 6, 4, 4}), caption = at::randn({5, 24});
   OwnKeys own;
   const at::Tensor a = one.forward(x, 0.3, 0, *one.condition(caption), own);
@@ -237,8 +247,8 @@ TEST(Magi, SlicesGiveTheSameResultWithLessMemory) {
   at::set_num_threads(1);  // the peak is that of one thread
   MagiConfig config = tiny_magi();
   config.ffn = 512;
-  at::manual_seed(1);
-  MagiTransformer magi(config, at::kFloat, at::kCPU);
+  const auto network = random_magi(config, at::kFloat);
+  MagiTransformer& magi = *network;
   const at::Tensor x = at::randn({16, 6, 16, 16});  // 384 tokens
   const auto caption = magi.condition(at::randn({5, 24}));
   OwnKeys own;

@@ -62,7 +62,7 @@ KvQueries queries_of(const std::string& word) {
 }
 
 KvWeighting weighting_of(const std::string& word) {
-  if (word == "hard_code") return KvWeighting::hard_code;
+  if (word == "parity_hard_code") return KvWeighting::hard_code;
   if (word == "exponential") return KvWeighting::exponential;
   if (word == "polynomial") return KvWeighting::polynomial;
   if (word == "upper_convex") return KvWeighting::upper_convex;
@@ -84,11 +84,12 @@ std::vector<OptionSpec> flowcache_kv_options() {
        .words = {"frame", "chunk", "token"}},
       {.name = "weighting",
        .help = "factor by age, unit token only",
-       .words = {"none", "hard_code", "exponential", "polynomial", "upper_convex", "gaussian"}},
+       .words = {"none", "exponential", "polynomial", "upper_convex", "gaussian", "parity_hard_code"}},
       {.name = "power", .help = "of the polynomial weightings", .value = 3, .min = 0.1, .max = 16},
       {.name = "order",
        .help = "of the kept tokens: time, or falling score as in the reference code",
-       .words = {"time", "score"}},
+       .words = {"time", "score"},
+       .parity = true},
   };
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cache/reuse/predictor.h"
+#include "cache/reuse/residual_option.h"
 #include "cache/reuse/static_mask.h"
 
 namespace flowcache {
@@ -64,10 +65,9 @@ PolicyEntry<ReusePolicy> easycache() {
               residual_option({"output_delta", "velocity"}),
           }),
           .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
-            return predicted(
-                std::make_unique<EasyCache>(EasyCacheConfig{
-                    .warmup = options.integer("warmup"), .residual = reuse_kind(options.word("residual"))}),
-                options);
+            return predicted(std::make_unique<EasyCache>(EasyCacheConfig{.warmup = options.integer("warmup"),
+                                                                         .residual = residual_of(options)}),
+                             options);
           }};
 }
 

@@ -3,6 +3,7 @@
 
 #include "cache/reuse/polynomial.h"
 #include "cache/reuse/predictor.h"
+#include "cache/reuse/residual_option.h"
 
 namespace flowcache {
 
@@ -50,20 +51,21 @@ PolicyEntry<ReusePolicy> flowcache() {
           {.name = "residual",
            .help = "what is applied again",
            .words = {"velocity", "latent_increment", "token_residual"}},
-          {.name = "metric", .help = "precision of the distance", .words = {"fp32", "bf16"}},
+          {.name = "metric", .help = "precision of the distance", .words = {"fp32", "bf16"}, .parity = true},
           switch_option("protect_last", "1: compute the last step of each chunk", true),
           {.name = "polynomial",
            .help = "TeaCache polynomial applied to the distance",
            .words = polynomial_names()},
           {.name = "unsafe",
-           .help = "negative or infinite distance: compute, or parity with the reference code",
-           .words = {"compute", "parity"}},
+           .help = "negative or infinite distance: compute, or reuse as the reference code does",
+           .words = {"compute", "parity"},
+           .parity = true},
       }),
       .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
         FlowCacheConfig config{
             .warmup = options.integer("warmup"),
             .feature = options.word("feature") == "modulation" ? Tap::modulation : Tap::tokens,
-            .residual = reuse_kind(options.word("residual")),
+            .residual = residual_of(options),
             .metric = options.word("metric") == "bf16" ? Metric::bf16 : Metric::fp32,
             .protect_last = options.flag("protect_last"),
             .polynomial = polynomial(options.word("polynomial")),

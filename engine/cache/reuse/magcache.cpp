@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "cache/reuse/predictor.h"
+#include "cache/reuse/residual_option.h"
 #include "cache/reuse/static_mask.h"
 
 namespace flowcache {
@@ -94,7 +95,7 @@ PolicyEntry<ReusePolicy> magcache() {
       .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
         MagCacheConfig config{.most_skipped = options.integer("most_skipped"),
                               .retention = options.number("retention"),
-                              .residual = reuse_kind(options.word("residual"))};
+                              .residual = residual_of(options)};
         if (!options.word("curve_file").empty())
           config.curve = read_curve(options.word("curve_file"));
         else if (options.word("curve") != "measured")

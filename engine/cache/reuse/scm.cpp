@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cache/reuse/predictor.h"
+#include "cache/reuse/residual_option.h"
 #include "cache/reuse/scm_masks.h"
 #include "cache/reuse/static_mask.h"
 
@@ -66,8 +67,7 @@ PolicyEntry<ReusePolicy> scm() {
               if (static_cast<int>(cached.size()) != info.steps) cached = scm_mask(name, info.steps);
               return cached[info.step] == '1';
             };
-            return predicted(std::make_unique<StaticMask>(mask, reuse_kind(options.word("residual"))),
-                             options);
+            return predicted(std::make_unique<StaticMask>(mask, residual_of(options)), options);
           }};
 }
 

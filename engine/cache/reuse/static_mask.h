@@ -31,8 +31,11 @@ class StaticMask : public PerChunkPolicy {
   std::set<int64_t> begun_;  // chunks that have computed something to reuse
 };
 
-// The option "residual" of policies that work with any kind.
-OptionSpec residual_option(std::vector<std::string> words = {"velocity", "token_residual", "output_delta",
-                                                             "latent_increment"});
+// Computes the first `start` steps of a chunk, then every interval-th, and the last one.
+StaticMask::Mask every_nth(int interval, int start);
+// The options interval, start and residual, and those of prediction, with these defaults.
+std::vector<OptionSpec> interval_options(int interval, int start, int order);
+// Of these options.
+std::unique_ptr<ReusePolicy> make_interval(const Options& options);
 
 }  // namespace flowcache

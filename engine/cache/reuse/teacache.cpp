@@ -5,6 +5,7 @@
 #include "cache/reuse/flowcache.h"
 #include "cache/reuse/polynomial.h"
 #include "cache/reuse/predictor.h"
+#include "cache/reuse/residual_option.h"
 
 namespace flowcache::reuse {
 
@@ -22,15 +23,16 @@ PolicyEntry<ReusePolicy> teacache() {
           {.name = "polynomial", .help = "applied to the change", .words = polynomial_names()},
           {.name = "residual", .help = "what is applied again", .words = {"token_residual", "velocity"}},
           {.name = "unsafe",
-           .help = "negative or infinite distance: compute, or parity with the original code",
-           .words = {"compute", "parity"}},
+           .help = "negative or infinite distance: compute, or reuse as the original code does",
+           .words = {"compute", "parity"},
+           .parity = true},
       }),
       .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
         const bool ret = options.word("ends") == "ret";
         FlowCacheConfig config{
             .warmup = ret ? 5 : 1,
             .feature = options.word("feature") == "tokens" ? Tap::tokens : Tap::modulation,
-            .residual = reuse_kind(options.word("residual")),
+            .residual = residual_of(options),
             .protect_last = !ret,
             .polynomial = polynomial(options.word("polynomial")),
             .unsafe = options.word("unsafe") == "parity" ? UnsafeDistance::parity : UnsafeDistance::compute};

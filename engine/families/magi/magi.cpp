@@ -175,14 +175,6 @@ MagiTransformer::MagiTransformer(const MagiConfig& config, const WeightMap& weig
   net_->weights.finish();
 }
 
-MagiTransformer::MagiTransformer(const MagiConfig& config, Precision precision, at::Device device)
-    : net_(std::make_unique<Net>(Net{config, shape_of(config), precision.compute, device, {}})) {
-  Parameters parameters;
-  net_->weights.declare(config, parameters);
-  parameters.load_random(precision, device);
-  net_->weights.finish();
-}
-
 MagiTransformer::~MagiTransformer() = default;
 
 void MagiTransformer::slice_tokens(int64_t most) {

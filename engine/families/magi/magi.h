@@ -45,8 +45,6 @@ class MagiTransformer final : public Transformer {
   // head, q/k norms and post norms compute in fp32 as published, the rest in `dtype`.
   MagiTransformer(const MagiConfig& config, const WeightMap& weights, Precision precision, at::Device device,
                   const std::string& what);
-  // Random weights, to exercise a shape without a checkpoint.
-  MagiTransformer(const MagiConfig& config, Precision precision, at::Device device);
   ~MagiTransformer() override;
 
   const TransformerShape& shape() const override;

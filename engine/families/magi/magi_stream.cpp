@@ -8,12 +8,6 @@
 namespace flowcache {
 namespace {
 
-// The newest keys only, the chunk's own among them.
-KeyValue newest(const KeyValue& all, int64_t tokens) {
-  const int64_t have = all.k.size(1), count = std::min(have, tokens);
-  return {all.k.narrow(1, have - count, count), all.v.narrow(1, have - count, count)};
-}
-
 // Two passes in one cache. The first leaves zeros in the second's half; the second writes both. Nobody else
 // reads the chunk's slots in between.
 class Halves {

@@ -72,7 +72,7 @@ class FirstBlock final : public PerChunkPolicy {
 
 namespace reuse {
 
-PolicyEntry<ReusePolicy> first_block() {
+PolicyEntry<ReusePolicy> dbcache() {
   return {.name = "dbcache",
           .summary =
               "the first blocks always run; while what they change stays alike, the rest is reused "
