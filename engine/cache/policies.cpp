@@ -4,37 +4,62 @@
 
 namespace flowcache {
 
-// Each policy's file defines its entry; the lists below name them.
+// Each policy's file defines its entry as a function of this name in namespace reuse, guidance or kv.
+#define FLOWCACHE_REUSE_POLICIES(EACH) \
+  EACH(flowcache)                      \
+  EACH(none)                           \
+  EACH(teacache)                       \
+  EACH(teacache_joint)                 \
+  EACH(easycache)                      \
+  EACH(magcache)                       \
+  EACH(scm)                            \
+  EACH(interval)                       \
+  EACH(taylorseer)                     \
+  EACH(forecast)                       \
+  EACH(ramp)                           \
+  EACH(automatic)                      \
+  EACH(dbcache)                        \
+  EACH(xchunk)                         \
+  EACH(mixcache)                       \
+  EACH(attention)
+#define FLOWCACHE_GUIDANCE_POLICIES(EACH) EACH(cfg_cache)
+#define FLOWCACHE_KV_POLICIES(EACH) \
+  EACH(flowcache) EACH(window) EACH(full) EACH(packcache) EACH(ca2) EACH(decoprune)
+
 namespace reuse {
-PolicyEntry<ReusePolicy> none(), flowcache(), teacache(), teacache_joint(), easycache(), magcache(), scm(),
-    interval(), taylorseer(), forecast(), ramp(), automatic(), dbcache(), xchunk(), mixcache(), attention();
-}
+#define DECLARE(name) PolicyEntry<ReusePolicy> name();
+FLOWCACHE_REUSE_POLICIES(DECLARE)
+#undef DECLARE
+}  // namespace reuse
 namespace guidance {
-PolicyEntry<GuidancePolicy> cfg_cache();
-}
+#define DECLARE(name) PolicyEntry<GuidancePolicy> name();
+FLOWCACHE_GUIDANCE_POLICIES(DECLARE)
+#undef DECLARE
+}  // namespace guidance
 namespace kv {
-PolicyEntry<KvPolicy> window(), flowcache(), full(), packcache(), ca2(), decoprune();
-}
+#define DECLARE(name) PolicyEntry<KvPolicy> name();
+FLOWCACHE_KV_POLICIES(DECLARE)
+#undef DECLARE
+}  // namespace kv
 
 std::span<const PolicyEntry<ReusePolicy>> reuse_policies() {
-  static const std::vector<PolicyEntry<ReusePolicy>> all = {
-      reuse::flowcache(),  reuse::none(),     reuse::teacache(), reuse::teacache_joint(),
-      reuse::easycache(),  reuse::magcache(), reuse::scm(),      reuse::interval(),
-      reuse::taylorseer(), reuse::forecast(), reuse::ramp(),     reuse::automatic(),
-      reuse::dbcache(),    reuse::xchunk(),   reuse::mixcache(), reuse::attention(),
-  };
-  return all;
-}
-
-std::span<const PolicyEntry<KvPolicy>> kv_policies() {
-  static const std::vector<PolicyEntry<KvPolicy>> all = {
-      kv::flowcache(), kv::window(), kv::full(), kv::packcache(), kv::ca2(), kv::decoprune(),
-  };
+#define ENTRY(name) reuse::name(),
+  static const std::vector<PolicyEntry<ReusePolicy>> all = {FLOWCACHE_REUSE_POLICIES(ENTRY)};
+#undef ENTRY
   return all;
 }
 
 std::span<const PolicyEntry<GuidancePolicy>> guidance_policies() {
-  static const std::vector<PolicyEntry<GuidancePolicy>> all = {guidance::cfg_cache()};
+#define ENTRY(name) guidance::name(),
+  static const std::vector<PolicyEntry<GuidancePolicy>> all = {FLOWCACHE_GUIDANCE_POLICIES(ENTRY)};
+#undef ENTRY
+  return all;
+}
+
+std::span<const PolicyEntry<KvPolicy>> kv_policies() {
+#define ENTRY(name) kv::name(),
+  static const std::vector<PolicyEntry<KvPolicy>> all = {FLOWCACHE_KV_POLICIES(ENTRY)};
+#undef ENTRY
   return all;
 }
 
