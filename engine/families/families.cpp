@@ -6,6 +6,18 @@
 #include "networks/text/prompt_cleaning.h"
 
 namespace flowcache {
+
+// The name in model.json, and the function that the family's folder defines.
+#define FLOWCACHE_FAMILIES(EACH)    \
+  EACH("magi", magi_family)         \
+  EACH("skyreels", skyreels_family) \
+  EACH("wan", wan_family)           \
+  EACH("wan-causal", wan_family)
+
+#define DECLARE(name, function) const Family& function();
+FLOWCACHE_FAMILIES(DECLARE)
+#undef DECLARE
+
 namespace {
 
 struct Named {
@@ -13,12 +25,9 @@ struct Named {
   const Family& (*family)();
 };
 
-constexpr Named families[] = {
-    {"magi", magi_family},
-    {"skyreels", skyreels_family},
-    {"wan", wan_family},
-    {"wan-causal", wan_family},
-};
+#define ENTRY(name, function) {name, function},
+constexpr Named families[] = {FLOWCACHE_FAMILIES(ENTRY)};
+#undef ENTRY
 
 // Words of a message.
 template <typename Condition>

@@ -58,9 +58,4 @@ KeyMatch families_with_keys(const WeightMap& weights);
 // read_package() that also knows the families' own fields. Same errors, and FC_ERROR_MODEL as family_of().
 ModelPackage read_model(const std::filesystem::path& given);
 
-// ---- one line a family, with those in families.cpp
-const Family& magi_family();
-const Family& skyreels_family();
-const Family& wan_family();
-
 }  // namespace flowcache
