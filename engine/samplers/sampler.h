@@ -14,7 +14,7 @@ namespace flowcache {
 // In step i the network is called with timestep[i], on a latent at noise level sigma[i].
 struct StepTable {
   std::vector<double> timestep;  // N values in the network's unit
-  std::vector<double> sigma;  // N + 1 values from 1 (noise) to 0 (clean); the last step ends at sigma[N]
+  std::vector<double> sigma;     // N + 1 values from 1 (noise) to 0 (clean); the last step ends at sigma[N]
   int steps() const { return static_cast<int>(timestep.size()); }
 };
 
