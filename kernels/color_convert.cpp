@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Which way a frame goes into which planes.
+// Chooses the way in which a frame gets into planes: on the host, by upload, or on the GPU.
 #include "color_convert.h"
 
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -15,7 +15,7 @@
 namespace flowcache {
 namespace {
 
-// Of the planes of a format: bytes of a row, and rows; 0 where there is no such plane.
+// For each plane of a format: the bytes of a row, and the rows; 0 where the format has no such plane.
 struct PlaneSize {
   uint32_t row_bytes = 0, rows = 0;
 };
@@ -48,7 +48,8 @@ void check(const fc_planes& planes, const std::array<PlaneSize, 3>& sizes) {
   }
 }
 
-// The one context that all planes are in.
+// The context that all planes are in. Throws FC_ERROR_ARGUMENT for a plane that is not in CUDA memory,
+// FC_ERROR_DEVICE if the planes are in different contexts.
 void* context_of(const CudaDriver& driver, const fc_planes& planes, const std::array<PlaneSize, 3>& sizes) {
   void* common = nullptr;
   for (size_t i = 0; i < sizes.size() && sizes[i].rows > 0; ++i) {
@@ -64,7 +65,8 @@ void* context_of(const CudaDriver& driver, const fc_planes& planes, const std::a
   return common;
 }
 
-// Converted on the host, so that the upload is of the format's bytes and not of twelve a pixel.
+// Converts on the host and then uploads: the result has fewer bytes than the frame, which has
+// twelve for each pixel.
 void upload(const at::Tensor& frame, const fc_planes& planes, const std::array<PlaneSize, 3>& sizes) {
   const CudaDriver& driver = CudaDriver::get();
   const CurrentCudaContext current(driver, context_of(driver, planes, sizes));
@@ -103,7 +105,7 @@ void convert_on_cuda(const at::Tensor& frame, const fc_planes& planes,
   const CudaKernels& kernels = CudaKernels::get();
   const at::Tensor source =
       frame.scalar_type() == at::kFloat ? frame.contiguous() : frame.to(at::kFloat).contiguous();
-  // The kernel does not wait for what LibTorch computes.
+  // The kernel runs on a stream of its own and does not wait for what LibTorch computes.
   if (!source.is_same(frame)) wait_for_device(source);
   void* context = context_of(driver, planes, sizes);
   if (driver.context_of(source.const_data_ptr()) != context)

@@ -27,8 +27,8 @@ void yuv(const at::Tensor& frame, const fc_planes& planes, int64_t row_pair, sim
     simd::chroma_row(sum, width, out(1, row_pair), out(2, row_pair), 1);
 }
 
-// Rows below which a second thread is not worth it: a small frame takes less than its threads' start, and who
-// converts does so beside the network, whose threads another team would hold up.
+// The fewest rows that are worth a thread. Starting threads takes longer than a small frame, and frames are
+// converted while the network runs, whose threads further ones would slow down.
 int64_t fewest_rows(int64_t width) {
   constexpr int64_t pixels = 1 << 20;
   return std::max<int64_t>(1, pixels / width);

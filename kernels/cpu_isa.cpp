@@ -48,7 +48,7 @@ const std::vector<CpuIsa>& known_isas() {
 
 CpuIsa processor_isa() {
 #if defined(__x86_64__)
-  // These ask the operating system too, which has to save the wide registers.
+  // These also ask the operating system, which must save the wide registers when threads change.
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c") ||
       !__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2"))
     return CpuIsa::baseline;

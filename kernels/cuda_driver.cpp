@@ -8,7 +8,7 @@
 namespace flowcache {
 namespace {
 
-// Of CUpointer_attribute and CUmemorytype.
+// Values of CUpointer_attribute and CUmemorytype.
 constexpr int kContext = 1, kMemoryType = 2, kDeviceOrdinal = 9;
 constexpr unsigned kDeviceMemory = 2;
 
@@ -64,7 +64,8 @@ void* CudaDriver::context_of(const void* pointer) const {
   if (pointer_attribute(&type, kMemoryType, address) != 0 || type != kDeviceMemory) return nullptr;
   void* context = nullptr;
   if (pointer_attribute(&context, kContext, address) == 0 && context) return context;
-  // Memory of virtual address ranges and pools belongs to a device only. Retained for good, as by LibTorch.
+  // Memory of virtual address ranges and of pools belongs to a device, not to a context. The primary context
+  // is retained for ever, as LibTorch does.
   int device = 0;
   if (pointer_attribute(&device, kDeviceOrdinal, address) != 0) return nullptr;
   return retain_primary_context(&context, device) == 0 ? context : nullptr;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The few calls of NVIDIA's driver that planes in CUDA memory need, found at run time: the same build runs
-// where there is none, and needs no header of the CUDA toolkit.
+// The few functions of NVIDIA's driver that planes in CUDA memory need. They are found at run time, so the
+// same build runs on machines without a driver and needs no header of the CUDA toolkit.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace flowcache {
 
-// CUDA_MEMCPY2D of cuda.h, whose layout is part of the driver's binary interface.
+// CUDA_MEMCPY2D of cuda.h. Its layout is part of the driver's binary interface.
 struct CudaCopy2d {
   size_t source_x = 0, source_y = 0;
   int source_memory = 0;
@@ -26,7 +26,7 @@ struct CudaCopy2d {
   size_t width_bytes = 0, height = 0;
 };
 
-// All return a CUresult, 0 for success.
+// The driver's functions. Those that return int return a CUresult; 0 means success.
 struct CudaDriver {
   int (*init)(unsigned flags);
   int (*error_name)(int error, const char** name);
@@ -36,17 +36,19 @@ struct CudaDriver {
   int (*pop_context)(void** context);
   int (*copy_2d)(const CudaCopy2d* copy);
 
-  // Any thread; opened once. FC_ERROR_DEVICE says why there is none.
+  // The driver, opened at the first call. Throws FC_ERROR_DEVICE with the reason if there
+  // is none. Any thread.
   static const CudaDriver& get();
 
-  // "CUDA_ERROR_INVALID_VALUE", or the number.
+  // The name of a CUresult, such as "CUDA_ERROR_INVALID_VALUE", or its number.
   std::string name_of(int error) const;
-  // The context that device memory belongs to: the one it was allocated in, or its device's primary one where
-  // the driver knows of none. Null if this is no device memory.
+  // The context that device memory belongs to: the one that it was allocated in, or the primary context of
+  // its device if the driver knows no context for it. Null if `pointer` is no device memory.
   void* context_of(const void* pointer) const;
 };
 
-// Makes a context current on the calling thread for as long as it lives. FC_ERROR_DEVICE if it cannot be.
+// Makes a context current on the calling thread for as long as this object lives. Throws
+// FC_ERROR_DEVICE if that fails.
 class CurrentCudaContext {
  public:
   CurrentCudaContext(const CudaDriver& driver, void* context);

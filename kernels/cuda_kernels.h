@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The module of kernels for NVIDIA GPUs (color_convert_cuda.h), opened when it is first needed.
+// The module with the kernels for NVIDIA GPUs (color_convert_cuda.h). It is opened when it is first needed.
 #pragma once
 
 #include "color_convert_cuda.h"
@@ -9,9 +9,9 @@ namespace flowcache {
 struct CudaKernels {
   fc_cuda_color_convert_function color_convert;
 
-  // Any thread; opened once. Looked for where $FLOWCACHE_CUDA_KERNELS says if it is set; else beside this
-  // library, in ../kernels (a build folder), and where the loader looks. FC_ERROR_DEVICE lists the places and
-  // why none would do.
+  // The module, opened at the first call. It is looked for where $FLOWCACHE_CUDA_KERNELS says, if that is
+  // set; else beside this library, in ../kernels (a build folder), and where the loader looks. Throws
+  // FC_ERROR_DEVICE with all places and why each failed. Any thread.
   static const CudaKernels& get();
 };
 

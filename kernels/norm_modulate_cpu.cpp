@@ -7,7 +7,7 @@
 namespace flowcache {
 namespace {
 
-// [groups, dim] -> [rows, dim], for devices without a kernel of their own.
+// [groups, dim] -> [rows, dim]: each row's group. For devices without a kernel of their own.
 at::Tensor spread(const at::Tensor& table, RowGroups groups, int64_t rows) {
   if (table.size(0) == 1) return table;
   const at::Tensor row =

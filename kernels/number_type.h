@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// LibTorch's types as the kernels of simd/products.h know them.
+// From LibTorch's types to those of the kernels in simd/products.h.
 #pragma once
 
 #include <c10/core/ScalarType.h>
@@ -9,7 +9,8 @@
 
 namespace flowcache {
 
-// fp32 or bf16. `multiple`: what all lengths and strides are multiples of; pairs of bf16 want even ones.
+// type: fp32 or bf16. multiple: a number that all lengths and strides are multiples of. The processor's
+// instruction for bf16 works on pairs, so it is used only if `multiple` is even.
 inline simd::NumberType number_type(at::ScalarType type, int64_t multiple) {
   if (type == at::kFloat) return simd::NumberType::fp32;
   const bool pairs = allowed_isa() == CpuIsa::avx512bf16 && multiple % 2 == 0;

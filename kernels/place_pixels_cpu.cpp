@@ -10,10 +10,10 @@ namespace {
 template <class T>
 void place_all(const at::Tensor& y, bool relu, at::Tensor& fine) {
   const int64_t h = y.size(1) - 1, w = y.size(2) - 1, frames = y.size(3), channels = y.size(6);
-  const int64_t step = frames * 4 * channels;  // of one position
+  const int64_t step = frames * 4 * channels;  // values of one position
   const auto* from = static_cast<const T*>(y.const_data_ptr());
   auto* to = static_cast<T*>(fine.mutable_data_ptr());
-  // A fine row: frame n * frames + f, row 2p + r.
+  // Each is a row of the finer grid: row 2p + r of frame n * frames + f.
   at::parallel_for(0, y.size(0) * frames * 2 * h, 16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t r = row % 2, p = row / 2 % h, f = row / (2 * h) % frames, n = row / (2 * h * frames);
@@ -31,7 +31,7 @@ void spread_all(const at::Tensor& y, int64_t patch, at::Tensor& planes) {
   const int64_t h = y.size(1), w = y.size(2), step = y.size(3), channels = planes.size(1);
   const auto* from = static_cast<const T*>(y.const_data_ptr());
   auto* to = planes.mutable_data_ptr<float>();
-  // Coarse row by coarse row, so that it is still in the cache for the rows that come of it.
+  // Coarse row by coarse row, so that a row is still in the cache for all fine rows that are made of it.
   at::parallel_for(0, y.size(0) * h, 16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
       for (int64_t c = 0; c < channels; ++c)

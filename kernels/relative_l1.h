@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// How far one feature is from another: the measure of the reuse policies (FlowCache, TeaCache and their kin).
+// How far one feature is from another: the distance that the reuse policies use (FlowCache, arXiv 2602.10825;
+// TeaCache, arXiv 2411.19108).
 #pragma once
 
 #include <ATen/ATen.h>
 
 namespace flowcache {
 
-// mean|cur - prev| / mean|prev| over all elements. Same shape, dtype (fp32, bf16, fp16, fp64) and device; not
-// empty. Sums in double and in one pass; the result depends on the values alone, not on the number of
-// threads. prev all zero: +infinity, or 0 if cur is too. NaN in, NaN out. Throws FC_ERROR_INTERNAL on a
-// mismatch.
+// mean|cur - prev| / mean|prev| over all elements. Both have the same shape, type (fp32, bf16, fp16 or fp64)
+// and device, and are not empty; else throws FC_ERROR_INTERNAL. Sums are in double, in one pass. The result
+// depends only on the values, not on the number of threads. If prev is all zero: +infinity, or 0 if cur is,
+// too. A NaN in either gives NaN.
 double relative_l1(const at::Tensor& cur, const at::Tensor& prev);
 
 }  // namespace flowcache

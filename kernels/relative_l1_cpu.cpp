@@ -13,8 +13,8 @@
 namespace flowcache {
 namespace {
 
-// One block is summed by one thread in a fixed order, and blocks are added in order: the thread count has no
-// say.
+// Each block is summed by one thread in a fixed order, and the blocks' sums are added in order. So the number
+// of threads does not change the result.
 constexpr int64_t block_size = 1 << 14;
 simd::Distance sum_floats(const at::Tensor& cur, const at::Tensor& prev) {
   const at::Tensor a = cur.contiguous(), b = prev.contiguous();

@@ -7,7 +7,7 @@
 namespace flowcache {
 namespace {
 
-// The formula in ATen's own operators, for other devices and types.
+// The formula by LibTorch's operators, for other devices and types.
 void composite(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& cos,
                const at::Tensor& sin, int64_t first_row, at::Tensor& out) {
   const int64_t heads = out.size(0), rows = x.size(0), dim = out.size(2);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Working memory of a thread that its kernels use one after the other: allocated anew at every call, its
-// pages would be given back and zeroed again each time.
+// Working memory of a thread, which its kernels use one after the other. If each call allocated its own, the
+// system would take back the pages and fill them with zeros each time.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace flowcache {
 
-// At least `floats` floats at a multiple of 256 bytes; what is in them is arbitrary. The calling thread's
-// own, until its next call; freed when the thread ends. Throws std::bad_alloc.
+// At least `floats` floats with arbitrary contents, at a multiple of 256 bytes. They belong to the calling
+// thread until its next call, and are freed when it ends. Throws std::bad_alloc.
 inline float* thread_scratch(int64_t floats) {
   struct Free {
     void operator()(float* at) const { std::free(at); }

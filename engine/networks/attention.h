@@ -6,11 +6,12 @@
 
 namespace flowcache {
 
-// q [heads, L, d], k and v [kv_heads, T, d], kv_heads divides heads; query head i reads key head i / (heads /
-// kv_heads). Returns [L, heads * d]. Logits are scaled by 1/sqrt(d).
+// q [heads, L, d], k and v [kv_heads, T, d] -> [L, heads * d]. kv_heads divides heads: each key head serves
+// heads / kv_heads query heads that follow each other. Logits are scaled by 1 / sqrt(d).
 inline at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const int64_t heads = q.size(0), length = q.size(1), dim = q.size(2), groups = k.size(0);
-  // Without a mask a query head is only more queries of its key head: nothing has to be repeated.
+  // There is no mask, so the query heads of a key head can be taken as more queries of it: keys
+  // need not be repeated.
   const at::Tensor queries = q.reshape({1, groups, heads / groups * length, dim});
   const at::Tensor mixed = at::scaled_dot_product_attention(queries, k.unsqueeze(0), v.unsqueeze(0));
   return mixed.reshape({heads, length, dim}).transpose(0, 1).reshape({length, heads * dim});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Self-attention's outputs of one forward pass, which whoever runs the blocks may keep and hand back.
+// Outputs of self-attention that are kept from one forward pass and handed back in a later one.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -10,13 +10,13 @@ class AttentionMemory {
  public:
   virtual ~AttentionMemory() = default;
 
-  // Asked once per layer, before the layer. What stands for its output, as keep() was given it; undefined:
-  // the block computes it. A block that takes it makes no queries, keys or values: the chunk's slots in the
-  // cache stay as they are.
+  // Called once for each layer, before it runs. Returns what the layer's self-attention shall give, in the
+  // form that keep() got; undefined: the block computes it. A block that uses it makes no queries, keys or
+  // values, so the chunk's slots in the cache stay as they are.
   virtual at::Tensor recall(int layer) = 0;
-  // What a block has computed, before any gate: [L, n] of the compute type. A family passes it at the last
-  // point where self-attention is still by itself: Wan after its output projection, MAGI-1 before the one
-  // that it shares with the text's attention.
+  // Gets what a block has computed: [L, n] of the compute type, before any gate. A family takes it at the
+  // last place where self-attention stands alone: Wan behind the output projection, MAGI-1 before the
+  // projection that self-attention shares with the text's attention.
   virtual void keep(int layer, const at::Tensor& output) = 0;
 };
 

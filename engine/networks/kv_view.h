@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What a network sees of the KV cache: it hands over a layer's keys and values and is told what to attend.
+// What a network sees of the KV cache: it hands over a layer's keys and values, and gets those to attend.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -15,13 +15,14 @@ class KvView {
  public:
   virtual ~KvView() = default;
 
-  // Called once per layer in a forward pass. `q` [heads, tokens, head_dim] and `own` (both after norm and RoPE) belong
-  // to the chunk being computed. Stores `own` in the chunk's slots and returns everything the chunk may attend, its
-  // own keys last. The result is a view into the cache: valid until the next append() of the same layer.
+  // Called once for each layer of a forward pass. q [heads, tokens, head_dim] and `own` are of the chunk
+  // that is computed, after norm and RoPE. Stores `own` in the chunk's slots and returns all that the
+  // chunk may attend, its own keys last. The result is a view of the cache, valid until the next
+  // append() of this layer.
   virtual KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) = 0;
 };
 
-// No cache: a chunk attends itself only (bidirectional models, unconditional branches without history).
+// No cache: a chunk attends only itself. For bidirectional models, and for branches without history.
 class OwnKeys final : public KvView {
  public:
   KeyValue append(int, const at::Tensor&, const KeyValue& own) override { return own; }
@@ -33,7 +34,7 @@ inline KeyValue newest(const KeyValue& all, int64_t tokens) {
   return {all.k.narrow(1, have - count, count), all.v.narrow(1, have - count, count)};
 }
 
-// The newest keys only, the chunk's own among them.
+// A view that shows only the newest `tokens` keys of another, the chunk's own among them. `all` outlives it.
 class NewestKeys final : public KvView {
  public:
   NewestKeys(KvView& all, int64_t tokens) : all_(all), tokens_(tokens) {}

@@ -35,7 +35,7 @@ at::Tensor Linear::run_packed(const at::Tensor& rows, Activation activation) con
   const at::Tensor x = rows.stride(1) == 1 ? rows : rows.contiguous();
   const at::Tensor y = at::empty({x.size(0), out_}, x.options());
   const int64_t element = x.element_size();
-  constexpr int64_t fewest_rows = 64;  // worth a thread
+  constexpr int64_t fewest_rows = 64;  // that are worth a thread of their own
   at::parallel_for(0, x.size(0), fewest_rows, [&](int64_t begin, int64_t end) {
     const simd::Segment whole{
         static_cast<const std::byte*>(x.const_data_ptr()) + begin * x.stride(0) * element, size_.in};

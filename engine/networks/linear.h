@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A linear layer whose weight is laid out once for the processor it runs on.
+// A linear layer whose weight is laid out once for the processor that it runs on.
 #pragma once
 
 #include "networks/matrix.h"
@@ -9,13 +9,13 @@ namespace flowcache {
 
 using simd::Activation;
 
-// Immutable; any thread, also inside at::parallel_for, where it stays on the calling thread.
+// Immutable; any thread. Inside at::parallel_for it runs on the calling thread alone.
 class Linear {
  public:
   Linear() = default;
   // weight [out, in], bias [out] or undefined; copied to `device`. On a CPU the weight is laid out for
-  // simd/products.h: fp32 always, bf16 where the processor multiplies it. A weight in 8 bits is restored at
-  // every call.
+  // simd/products.h if it is fp32, or bf16 on a processor that multiplies bf16. A weight in 8 bits is
+  // restored at every call.
   Linear(const at::Tensor& weight, const at::Tensor& bias, Precision precision, at::Device device);
 
   // x [rows, in] of the compute type -> [rows, out] of the compute type.

@@ -34,8 +34,8 @@ constexpr Suffix suffixes[] = {
     {".diff_m", &Change::modulation_difference},
 };
 
-// A key as layer and part; no part if it is none that is understood. PEFT may write the adapter's name before
-// the last word: X.lora_A.NAME.weight.
+// A key, divided into layer and part; no part if the key is not understood. PEFT may write the adapter's name
+// before the last word: X.lora_A.NAME.weight.
 std::pair<std::string, Part> taken_apart(const std::string& key) {
   for (const auto& [text, part] : suffixes)
     if (key.ends_with(text)) return {key.substr(0, key.size() - std::char_traits<char>::length(text)), part};
@@ -72,7 +72,7 @@ std::string shape_text(const at::Tensor& tensor) {
   return text + "]";
 }
 
-// "" or why a tensor cannot be used.
+// "", or why a tensor cannot be used.
 std::string problem_of(const at::Tensor& tensor, Part part) {
   if (part == &Change::alpha) {
     if (tensor.numel() != 1) return "has " + std::to_string(tensor.numel()) + " values, wanted one number";
@@ -82,7 +82,7 @@ std::string problem_of(const at::Tensor& tensor, Part part) {
   return tensor.to(at::kFloat).isfinite().all().item<bool>() ? "" : "has values that are not finite";
 }
 
-// By layer as the model spells it.
+// What the file says, by layer; layers are spelled as in the model.
 std::map<std::string, Change> collect(const WeightMap& lora, const LayerNames& names,
                                       Complaints& complaints) {
   std::map<std::string, Change> changes;
@@ -110,7 +110,7 @@ at::Tensor added(const at::Tensor& weight, const at::Tensor& difference) {
   return (weight.to(at::kFloat) + difference.view(weight.sizes())).to(weight.scalar_type());
 }
 
-// B A, or nothing (and a complaint) if the halves do not fit the weight.
+// The product B A; undefined, and a complaint is noted, if the halves do not fit the weight.
 std::optional<at::Tensor> product(const Change& change, const at::Tensor& weight, const std::string& layer,
                                   Complaints& complaints) {
   if (!change.down.defined() || !change.up.defined()) {

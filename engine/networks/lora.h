@@ -8,14 +8,18 @@
 
 namespace flowcache {
 
-// Returns `weights` with every change of `lora` added, computed in fp32 and rounded to the weight's type;
-// tensors that it does not touch are shared, not copied. Understood for a weight X.weight:
-//   X.lora_A.weight [rank, in], X.lora_B.weight [out, rank]         (PEFT, diffusers; or
-//   X.lora_A.NAME.weight) X.lora_down.weight, X.lora_up.weight, optional X.alpha          (kohya) X.diff,
-//   X.diff_b, X.diff_m               (whole differences of weight, bias and modulation)
-// X is spelled as lora_names.h says. Without alpha the factor alpha / rank is 1. Throws one FC_ERROR_MODEL
-// that names what does not fit: keys of another model, halves without their other half, sizes, values that
-// are not finite. `what` names the file. FC_ERROR_ARGUMENT for a scale that is not finite.
+// Returns `weights` with every change of `lora` added. Sums are computed in fp32 and rounded to the weight's
+// type. Tensors without a change are shared with `weights`, not copied. These keys are understood, where X is
+// a layer with a weight X.weight, spelled as lora_names.h says:
+//   X.lora_A.weight [rank, in], X.lora_B.weight [out, rank]     PEFT, diffusers
+//   X.lora_A.NAME.weight, X.lora_B.NAME.weight                  PEFT, with the adapter's name
+//   X.lora_down.weight, X.lora_up.weight; X.alpha (optional)    kohya
+//   X.diff, X.diff_b, X.diff_m                                  whole differences: weight, bias, modulation
+// Without X.alpha the factor alpha / rank is 1.
+//
+// Throws one FC_ERROR_MODEL that lists all that does not fit: keys of another model, halves without their
+// partner, wrong sizes, values that are not finite. `what` names the file in the message. FC_ERROR_ARGUMENT
+// for a scale that is not finite.
 WeightMap merge_lora(const WeightMap& weights, const WeightMap& lora, double scale, const std::string& what);
 
 }  // namespace flowcache

@@ -7,7 +7,7 @@
 namespace flowcache {
 namespace {
 
-// In front of a name, in any order and number. With "_" for ".", as all that follows.
+// Words that may stand in front of a name, in any order and number. Here and below "_" stands for ".".
 constexpr std::string_view prefixes[] = {"base_model_model_",
                                          "diffusion_model_",
                                          "lora_transformer_",
@@ -20,11 +20,11 @@ constexpr std::string_view prefixes[] = {"base_model_model_",
                                          "dit_",
                                          "unet_",
                                          "_"};
-// Anywhere in a name: what FSDP, checkpointing and compiling put around a module.
+// Words that FSDP, activation checkpointing and torch.compile put anywhere into a name.
 constexpr std::string_view wrappers[] = {"_fsdp_wrapped_module_", "_checkpoint_wrapped_module_",
                                          "_orig_mod_"};
 
-// Wan's own names and those of diffusers.
+// Wan's own names, and those of diffusers for the same layers.
 constexpr std::pair<std::string_view, std::string_view> diffusers[] = {
     {"_self_attn_o", "_attn1_to_out_0"},
     {"_self_attn_q", "_attn1_to_q"},

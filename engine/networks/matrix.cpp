@@ -12,7 +12,7 @@ Matrix::Matrix(const at::Tensor& weight, Precision precision, at::Device device)
   }
   const at::Tensor wide = weight.to(device, at::kFloat);
   const at::Tensor rows = wide.abs().amax({1}, true).clamp_min(1e-30).div_(largest_e4m3);
-  // What is restored is a product with the rounded scale, so the rounded one divides.
+  // restored() multiplies by the rounded scale, so the division has to use the rounded scale too.
   scale = rows.to(precision.compute);
   values = (wide / scale.to(at::kFloat)).clamp_(-largest_e4m3, largest_e4m3).to(precision.weights);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A network says once which tensors it wants and where they go; this checks a file against all of it and
-// loads.
+// A network declares which tensors it wants and where they go. Parameters then checks a file against all
+// declarations at once and loads the tensors.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -18,26 +18,27 @@ namespace flowcache {
 
 class Parameters {
  public:
-  // Declares a key. `slot` must stay where it is until load(). Computed as `dtype` where given, else as
-  // load() says.
+  // Declares a key. `slot` must stay at its address until load(), which fills it with a tensor of type
+  // `dtype` if one is given, else of the type that load() computes with.
   void want(const std::string& name, std::vector<int64_t> shape, at::Tensor& slot,
             std::optional<at::ScalarType> dtype = {}) {
     specs_.push_back({name, std::move(shape), false});
     slots_.push_back({&slot, nullptr, dtype});
   }
-  // A matrix that may be kept in fewer bits than it is computed with.
+  // Declares a matrix, which may be kept in fewer bits than it is computed with (matrix.h).
   void want(const std::string& name, std::vector<int64_t> shape, Matrix& slot) {
     specs_.push_back({name, std::move(shape), false});
     slots_.push_back({nullptr, &slot, {}});
   }
-  // A key that a file may have and that is not read.
+  // Declares a key that a file may contain and that is not read.
   void allow(const std::string& name, std::vector<int64_t> shape) {
     specs_.push_back({name, std::move(shape), true});
     slots_.push_back({});
   }
   const std::vector<WeightSpec>& specs() const { return specs_; }
 
-  // Copies every tensor to `device`. Throws FC_ERROR_MODEL with all that does not fit; `what` names the file.
+  // Copies every declared tensor to `device`. Throws FC_ERROR_MODEL with all keys that do not fit; `what`
+  // names the file in the message.
   void load(const WeightMap& weights, Precision precision, at::Device device, const std::string& what) {
     check_weights(weights, specs_, what);
     for (size_t i = 0; i < slots_.size(); ++i) {
@@ -63,7 +64,7 @@ class Parameters {
   std::vector<Slot> slots_;
 };
 
-// The entries whose keys begin with none of `prefixes`: a file may hold parts that this network does not use.
+// The entries whose keys begin with none of the prefixes. For files that also hold other networks.
 inline WeightMap without_prefixes(const WeightMap& weights, const std::vector<std::string>& prefixes) {
   WeightMap rest;
   for (const auto& [name, tensor] : weights) {

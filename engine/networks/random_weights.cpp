@@ -8,7 +8,7 @@
 namespace flowcache {
 namespace {
 
-constexpr int64_t drawn = 1 << 20;  // values; the rest of the buffer repeats them
+constexpr int64_t drawn = 1 << 20;  // values that are drawn; the rest of the buffer repeats them
 constexpr int64_t shifts = 65521;   // tensors begin at different places, so that no two are equal
 constexpr int64_t prompt_tokens = 64;
 

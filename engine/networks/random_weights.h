@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Shapes without a checkpoint: weights drawn at random, so that a full-size model's memory and speed can be
+// Random weights in place of a checkpoint, so that memory and speed of a full-size model can be
 // measured on any machine.
 #pragma once
 
@@ -10,17 +10,19 @@
 
 namespace flowcache {
 
-// The keys that a network wants, asked by building it from nothing.
+// The keys that a network wants. `build` is called with an empty map, and its complaint lists them.
 std::vector<WeightSpec> wanted_by(const std::function<void(WeightMap)>& build);
 
-// bf16 tensors of a trained network's order of magnitude under the wanted names. They are views of one buffer
-// as large as the largest of them: what a network copies is what it really needs. Optional keys are left out.
+// bf16 tensors under the wanted names, with values of the size that trained weights have. All are views of
+// one buffer that is about as large as the largest tensor, so that memory is taken only by what the network
+// copies. Optional keys are left out.
 WeightMap random_weights(const std::vector<WeightSpec>& wanted);
 
-// As 16-bit floats; optional keys do not count.
+// Bytes of the wanted tensors as 16-bit floats; optional keys are not counted.
 int64_t bytes_of(const std::vector<WeightSpec>& wanted);
 
-// Stands in for a text encoder: as many rows as a long prompt has tokens, the same for the same prompt.
+// Takes the place of a text encoder: random features with as many rows as a long prompt has tokens. The same
+// prompt gives the same features.
 std::unique_ptr<TextEncoder> make_random_text(const ModelPackage& package, at::Device device);
 
 }  // namespace flowcache

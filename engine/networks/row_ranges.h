@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Work on the rows of a tensor in parts: split over the cores, or in slices to save memory.
+// Work on the rows of a tensor in parts: in ranges for several cores, or in slices that save memory.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -12,21 +12,21 @@
 
 namespace flowcache {
 
-// Fewest and most rows of a range. A matrix product wants some dozens for full speed.
+// Fewest and most rows of a range. A matrix product needs some dozens of rows for its full speed.
 struct RangeSize {
   int64_t least = 32, most = 64;
 };
 
-// Calls work(first, count) for slices that cover [0, rows) once, one after the other, as even as can be, of
-// at most `slice` rows; 0: in one call.
+// Calls work(first, count) for one slice after the other. The slices cover rows 0..rows-1 once, are of nearly
+// equal length and have at most `slice` rows; slice 0 makes it one call.
 template <typename Work>
 void for_slices(int64_t rows, int64_t slice, const Work& work) {
   const int64_t slices = slice > 0 ? std::max<int64_t>(1, (rows + slice - 1) / slice) : 1;
   for (int64_t i = 0; i < slices; ++i) work(rows * i / slices, rows * (i + 1) / slices - rows * i / slices);
 }
 
-// The same, where `work` gives a tensor of its rows, which are joined along `dim`: one slice's own, or a
-// copy.
+// The same, where work() returns a tensor for its rows. Returns all of them joined along `dim`: the tensor
+// itself if there is one slice, else a copy.
 template <typename Work>
 at::Tensor joined_slices(int64_t rows, int64_t slice, int64_t dim, const Work& work) {
   at::Tensor all;
@@ -46,11 +46,12 @@ at::Tensor joined_slices(int64_t rows, int64_t slice, int64_t dim, const Work& w
   return all;
 }
 
-// Calls work(first, count) for ranges that cover [0, rows) once, each on one thread, several at a time on a
-// CPU; in for_slices(rows, slice) elsewhere. The ranges depend on `rows`, `slice` and the number of threads
-// only; on a CPU they are small anyhow, and `slice` only counts where it is smaller. There are more ranges
-// than threads where rows allow, so that a core that other programs keep busy holds up the others less.
-// Rethrows what `work` throws.
+// Calls work(first, count) for ranges that cover rows 0..rows-1 once. On a CPU each range runs on one
+// thread and several run at a time; elsewhere this is for_slices(rows, slice). The ranges depend only on
+// `rows`, `slice`, `size` and the number of threads, so results are the same for the same number of
+// threads. On a CPU they are small anyhow, and `slice` counts only where it is smaller. Where there are
+// enough rows there are more ranges than threads: a core that other programs keep busy then holds up the
+// others less. Rethrows what work() throws.
 template <typename Work>
 void for_row_ranges(at::Device device, int64_t rows, int64_t slice, const Work& work, RangeSize size = {}) {
   if (!device.is_cpu()) return for_slices(rows, slice, work);
@@ -65,7 +66,7 @@ void for_row_ranges(at::Device device, int64_t rows, int64_t slice, const Work& 
   }
   std::atomic<int64_t> next{0};
   at::parallel_for(0, std::min(threads, ranges), 1, [&](int64_t, int64_t) {
-    const c10::InferenceMode inference;  // a setting of each thread
+    const c10::InferenceMode inference;  // each thread has this setting for itself
     for (int64_t i = next++; i < ranges; i = next++) range(i);
   });
 }

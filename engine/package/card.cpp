@@ -61,7 +61,7 @@ ModelCard read_card(const Fields& root) {
 }
 
 std::string shipped_model(const fs::path& library) {
-  // Taken at its word, right or wrong: the error then names it, instead of another model being used.
+  // Taken even if it does not exist: the error then names it. Otherwise another model would be used silently.
   if (const char* named = std::getenv("FLOWCACHE_MODEL"); named && *named) return named;
   const std::vector<fs::path> places = {
       library / "../../models/ambient",                  // build/engine -> the checkout

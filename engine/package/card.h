@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What model.json says about a model in front of everything else, and where models are. Needs no LibTorch, so
-// that programs that only list models need not load it.
+// The first facts that model.json states about a model, and where models are found. Needs no LibTorch, so
+// that programs which only list models need not load it.
 #pragma once
 
 #include <cstdint>
@@ -18,14 +18,17 @@ struct ModelCard {
   int64_t latent_frames_per_chunk = 0, frames_per_chunk = 0;
 };
 
-// root: of a model.json. Errors: MODEL (field, value, what is wanted).
+// root: the whole object of a model.json. Throws FC_ERROR_MODEL, with the field, its value
+// and what is wanted.
 ModelCard read_card(const Fields& root);
 
-// A model.json as JSON. Errors: NOT_FOUND (it cannot be read), MODEL.
+// Reads a model.json. Throws FC_ERROR_NOT_FOUND if the file cannot be read, FC_ERROR_MODEL if it is no JSON
+// or too large.
 nlohmann::json read_model_json(const std::filesystem::path& file);
 
-// The folder of the model that ships: $FLOWCACHE_MODEL as it is, else the first one beside a library in this
-// folder (of a checkout, of an installation), else the installed data folder. Empty if none exists.
+// The folder of the model that ships. $FLOWCACHE_MODEL if it is set, whether it exists or not; else the first
+// that exists among the places beside library_folder (in a checkout, in an installation) and the installed
+// data folder. Empty if none exists.
 std::string shipped_model(const std::filesystem::path& library_folder);
 
 }  // namespace flowcache

@@ -37,8 +37,7 @@ void add_list(std::string& message, const char* title, const std::vector<std::st
   for (const auto& line : lines) message.append("\n  ").append(line);
 }
 
-// Weights that were made by one program share one 16-bit type. fp8 means nothing without the scales beside
-// it.
+// A program writes all its 16-bit weights in one type. fp8 weights cannot be used without their scales.
 std::string mixed_types(const WeightMap& weights) {
   std::map<at::ScalarType, std::pair<size_t, std::string>> count;
   for (const auto& [name, tensor] : weights) {
@@ -59,7 +58,8 @@ std::string mixed_types(const WeightMap& weights) {
   return "";
 }
 
-// "model." if every wanted key is there behind it and none without: what trainers wrap a network in.
+// The prefix with which every wanted key is found, such as "model." where a trainer has wrapped the network;
+// "" if there is none.
 std::string common_prefix(const WeightMap& weights, const std::vector<WeightSpec>& wanted) {
   if (weights.empty() || wanted.empty()) return "";
   const std::string& last = wanted.back().name;
@@ -73,7 +73,7 @@ std::string common_prefix(const WeightMap& weights, const std::vector<WeightSpec
   return "";
 }
 
-// What trainers put around a module, if it stands in a key.
+// The name of a trainer's wrapper, if one stands in a key.
 std::string wrapper_in(const WeightMap& weights) {
   for (const char* wrapper : {"_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod."})
     for (const auto& [name, tensor] : weights)

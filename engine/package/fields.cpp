@@ -13,7 +13,8 @@ using nlohmann::json;
 
 namespace {
 
-// Letters inserted, deleted, replaced or exchanged with their neighbour to make one of the other.
+// How many letters must be inserted, deleted, replaced or exchanged with a neighbour to make one
+// word of the other.
 size_t edits(const std::string& a, const std::string& b) {
   std::vector<std::vector<size_t>> table(a.size() + 1, std::vector<size_t>(b.size() + 1));
   for (size_t i = 0; i <= a.size(); ++i)
@@ -30,7 +31,7 @@ size_t edits(const std::string& a, const std::string& b) {
   return table.back().back();
 }
 
-// The known name that `name` is most like; "" if it is like none.
+// The known name that is most like `name`; "" if none is like it.
 std::string nearest(const std::string& name, const Fields::Names& known) {
   std::string best;
   size_t fewest = std::max<size_t>(1, name.size() / 3) + 1;

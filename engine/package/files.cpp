@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr uint64_t max_index =
-    64 << 20;  // bytes; a checkpoint of a thousand layers has less than one megabyte
+    64 << 20;  // bytes; the index of a checkpoint of a thousand layers has less than one megabyte
 
 std::string model_json(const ModelPackage& package) {
   return (package.folder / "model.json").string();
@@ -35,7 +35,7 @@ bool leaves_folder(const std::string& file) {
   return leaves;
 }
 
-// The shards that an index names, each once.
+// The shards that an index names; each of them once.
 std::vector<std::string> shards_of(const fs::path& index) {
   const auto bad = [&](const std::string& why) {
     throw Error(FC_ERROR_MODEL, index.string() + ": " + why + "; it is no safetensors index: fetch it again");
@@ -83,8 +83,7 @@ std::optional<Shard> numbered(const std::string& file) {
                std::stoi(file.substr(of + 4, total)), of - dash - 1};
 }
 
-// Of a numbered set of shards, all must be listed: the keys of the others would be reported missing one by
-// one.
+// All shards of a numbered set must be listed. Otherwise each key of the others would be reported as missing.
 void check_shards(const std::vector<std::string>& files, const std::string& where) {
   std::map<std::pair<std::string, std::string>, std::pair<Shard, std::set<int>>> sets;
   for (const std::string& file : files)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The files that a model.json names: which there are, which are missing, and where those come from.
+// The files that a model.json names: which are there, which are missing, and where the
+// missing ones are published.
 #pragma once
 
 #include <string>
@@ -9,26 +10,26 @@
 
 namespace flowcache {
 
-// Names in a section's "file" or "files", in order. An index (….index.json) stands for the shards that its
-// weight_map names, once it is there; before that, for itself. Every name lies inside the model's folder: a
-// downloaded model.json reads nothing else. `name`: of the section, for messages. Throws FC_ERROR_MODEL: no
-// names, names that leave the folder, a damaged index, and shards of one numbered set (…-00002-of-00005…) of
-// which some are not listed.
+// The names in a section's "file" or "files", in order. An index (….index.json) is replaced by the shards
+// that its weight_map names; if the index is missing, its own name stays. Every name must lie in the model's
+// folder, so that a downloaded model.json reads nothing else. name: of the section, for messages. Throws
+// FC_ERROR_MODEL if there are no names, for a name that leaves the folder, for a damaged index, and for a
+// numbered set of shards (…-00002-of-00005…) that is not listed in full.
 std::vector<std::string> section_files(const ModelPackage& package, const nlohmann::json& section,
                                        const std::string& name);
 
 struct PackageFile {
   std::string section, name;
-  std::string source;  // what model.json's "sources" says of it; "" if nothing
+  std::string source;  // what "sources" of model.json says about it; "" if nothing
   bool present = false;
   uint64_t bytes = 0;
 };
 
-// Everything that the package names: weights of all sections, LoRAs, tokenizer, special tokens.
+// All files that the package names: weights of all sections, LoRAs, tokenizer, special tokens.
 std::vector<PackageFile> package_files(const ModelPackage& package);
 
-// Throws one FC_ERROR_NOT_FOUND that names every missing file and its source. Nothing is missing from a
-// package of random weights.
+// Throws one FC_ERROR_NOT_FOUND that names every missing file and its source. A package of random weights
+// needs no files.
 void check_files(const ModelPackage& package);
 
 }  // namespace flowcache

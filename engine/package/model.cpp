@@ -33,7 +33,7 @@ Fields::Names with_files(Fields::Names names) {
   return names;
 }
 
-// What model.json may say. Configs inside the sections are the networks' business.
+// The fields that model.json may have. Configs inside the sections are checked by the networks.
 void check_names(const Fields& root, const OwnFields& own) {
   root.only({"name", "family", "description", "license", "video", "transformer", "text", "decoder", "sampler",
              "cache", "sources", "clean_context", "prompts"});

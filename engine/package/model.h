@@ -14,14 +14,13 @@
 
 namespace flowcache {
 
-// model.json after validation. Sections that belong to one room (a network's config, …) stay JSON and are
-// read there.
+// model.json after validation. Sections that only one room reads, such as a network's config, stay JSON.
 struct ModelPackage {
   std::filesystem::path folder;
   std::string name, family, description, license;
 
-  int64_t width = 0, height = 0;  // pixels; the native size
-  PictureSizes sizes;             // those that it draws
+  int64_t width = 0, height = 0;  // the native size, pixels
+  PictureSizes sizes;             // the sizes that the model draws
   int64_t fps_n = 0, fps_d = 1;
   int64_t latent_frames_per_chunk = 0, frames_per_chunk = 0;
   int64_t latent_channels = 0, latent_height = 0, latent_width = 0;  // of the native size
@@ -31,39 +30,41 @@ struct ModelPackage {
   nlohmann::json decoder;        // {kind, file, config}
   nlohmann::json sampler;        // {kind, steps, shift, …}
   nlohmann::json cache;          // {reuse, threshold, kv, history_chunks, …}
-  nlohmann::json sources;        // file -> where it is published
+  nlohmann::json sources;        // file name -> where the file is published
   int64_t seam_fade_frames = 0;  // frames over which a jump between chunks is faded in; 0: not at all
-  bool clean_context = false;    // run a finished chunk once more at timestep 0 to write its history KV
+  bool clean_context = false;    // true: a finished chunk runs once more at timestep 0, for its history
 
-  bool random_weights = false;  // the shapes that model.json describes, filled at random: no file is read
+  bool random_weights = false;  // true: weights are random in the shapes of model.json; no other file is read
 
-  uint64_t weight_bytes() const;  // sizes of the files that it names; 0 for random weights
+  uint64_t weight_bytes() const;  // of all weight files together; 0 for random weights
 };
 
-// A picture in pixels, and what it is in the latent.
+// The size of a picture in pixels, and of its latent.
 struct PictureSize {
   Pixels pixels;
   int64_t latent_width = 0, latent_height = 0;
 };
 
-// The size that was asked for; 0 and 0: the native one. Errors: as checked_size().
+// The size that was asked for; 0 and 0 mean the native one. Throws as checked_size() does.
 PictureSize picture_size(const ModelPackage& package, int64_t width, int64_t height);
 
-// The same model with another native size: what it takes then. Errors: as checked_size().
+// The same package with another native size, to plan memory for that size. Throws as checked_size() does.
 ModelPackage at_size(const ModelPackage& package, int64_t width, int64_t height);
 
-// The fields of "sampler" that a family has beside those of all.
+// The fields of "sampler" that only this family has.
 using OwnFields = std::function<std::vector<std::string>(const std::string& family)>;
 
-// Reads and validates folder/model.json (folder may also name the file). Opens no weights. "random:FOLDER" is
-// the same model with random weights, to exercise its shapes without a checkpoint. Errors: NOT_FOUND (no such
-// folder or no model.json: says what was looked for), MODEL (field, value, what is wanted).
+// Reads and validates the model.json of a folder; `given` may also name the file itself. Opens no weights.
+// "random:FOLDER" is the same model with random weights, to run its shapes without a checkpoint.
+// Throws FC_ERROR_NOT_FOUND, with what was looked for, if there is no such folder or no model.json in it;
+// FC_ERROR_MODEL with the field, its value and what is wanted.
 ModelPackage read_package(const std::filesystem::path& given, const OwnFields& own = {});
 
-// Size of a section's "file" or "files". FC_ERROR_NOT_FOUND names one that cannot be read.
+// Bytes of a section's "file" or "files" together. Throws FC_ERROR_NOT_FOUND for a file that cannot be read.
 uint64_t section_bytes(const ModelPackage& package, const nlohmann::json& section);
 
-// All tensors of a section's "file" or "files".
+// All tensors of a section's "file" or "files". Throws as read_safetensors() does, and FC_ERROR_MODEL for a
+// key that is in two files.
 WeightMap read_section(const ModelPackage& package, const nlohmann::json& section);
 
 }  // namespace flowcache

@@ -28,7 +28,7 @@ constexpr size_t max_rank = 16;
               file.string() + ": " + why + "; the file is damaged or not safetensors: fetch it again");
 }
 
-// A private read-only mapping, gone with its last tensor.
+// A private read-only mapping of a file. It ends with the last tensor that uses it.
 class Mapping {
  public:
   explicit Mapping(const std::filesystem::path& file) {
@@ -95,7 +95,7 @@ std::string known_dtypes() {
   return all;
 }
 
-// Where one tensor lies in the data section, after every check that needs no other tensor.
+// Where one tensor lies in the data section. All checks are done that need no other tensor.
 struct Entry {
   std::string name;
   at::ScalarType dtype = at::kFloat;
@@ -103,7 +103,7 @@ struct Entry {
   uint64_t begin = 0, end = 0;
 };
 
-// Bytes of a shape; nothing if they exceed what 63 bits can count.
+// Bytes of a shape; nothing if 63 bits cannot count them.
 std::optional<uint64_t> bytes_of(const std::vector<int64_t>& shape, uint64_t element) {
   uint64_t bytes = element;
   for (const int64_t n : shape)
@@ -149,7 +149,7 @@ class HeaderReader {
   }
 
  private:
-  // Whole numbers that fit into int64.
+  // Are all entries whole numbers, 0 or more, that fit into int64?
   static bool all_counts(const json& array) {
     return std::all_of(array.begin(), array.end(), [](const json& n) {
       return n.is_number_unsigned() && n.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX);
@@ -188,7 +188,7 @@ at::Tensor view(const std::shared_ptr<Mapping>& mapping, const std::byte* data, 
   if (reinterpret_cast<uintptr_t>(address) % c10::elementSize(entry.dtype) == 0)
     return at::from_blob(
         address, entry.shape, [mapping](void*) {}, options);
-  at::Tensor copy = at::empty(entry.shape, options);  // kernels want elements at their natural alignment
+  at::Tensor copy = at::empty(entry.shape, options);  // because kernels need aligned elements
   std::memcpy(copy.mutable_data_ptr(), address, entry.end - entry.begin);
   return copy;
 }

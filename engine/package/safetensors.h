@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Memory-mapped safetensors (https://huggingface.co/docs/safetensors): 8-byte header length, JSON header, raw data.
+// Memory-mapped safetensors files (https://huggingface.co/docs/safetensors): the header's length in 8 bytes,
+// the header as JSON, raw data.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -13,12 +14,12 @@
 
 namespace flowcache {
 
-// Name -> tensor. Tensors are read-only views of the mapped file, which lives as long as any of them.
+// Name -> tensor. Tensors are read-only views of the mapped file. The mapping lives as long as any of them.
 using WeightMap = std::map<std::string, at::Tensor, std::less<>>;
 
-// Maps one file. Every offset, shape and size is checked against the file before a tensor is made; a truncated,
-// overlapping or otherwise hostile file throws FC_ERROR_MODEL that names the file, the key and both figures.
-// FC_ERROR_NOT_FOUND if the file cannot be opened.
+// Maps one file. Every offset, shape and size is checked against the file before a tensor is made. Throws
+// FC_ERROR_MODEL, with the file, the key and both figures, for a file that is cut off, overlapping or
+// otherwise wrong; FC_ERROR_NOT_FOUND if the file cannot be opened.
 WeightMap read_safetensors(const std::filesystem::path& file);
 
 // A key that a network wants. In `shape`, -1 matches any size.
@@ -28,7 +29,7 @@ struct WeightSpec {
   bool optional = false;
 };
 
-// The weights of a file are not those that a network wants.
+// Thrown where the weights of a file are not those that a network wants.
 class UnfitWeights : public Error {
  public:
   UnfitWeights(const std::string& message, std::vector<WeightSpec> wanted)
@@ -39,9 +40,11 @@ class UnfitWeights : public Error {
   std::vector<WeightSpec> wanted_;
 };
 
-// Compares what is there with what is wanted and throws one UnfitWeights that lists every missing, unexpected and
-// misshaped key, keys that hold no floating point or fp8, and bf16 among fp16: files of different checkpoints. fp32
-// beside either is how checkpoints are published. `what`: "transformer of /path/model.json", for the message.
+// Compares what is there with what is wanted. Throws one UnfitWeights that lists
+//   every missing, unexpected or misshaped key,
+//   keys that hold no floating-point numbers, or fp8,
+//   bf16 among fp16: files of different checkpoints were mixed. fp32 beside either of them is normal.
+// what: for the message, such as "transformer of /path/model.json".
 void check_weights(const WeightMap& weights, const std::vector<WeightSpec>& wanted, const std::string& what);
 
 }  // namespace flowcache

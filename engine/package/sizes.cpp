@@ -9,9 +9,9 @@
 namespace flowcache {
 namespace {
 
-constexpr size_t most_good_sizes = 8;  // fc_model_info has room for so many
+constexpr size_t most_good_sizes = 8;  // as many as fc_model_info has room for
 
-// Of a pair [width, height].
+// Reads a pair [width, height].
 Pixels read_pixels(const Fields& sizes, const nlohmann::json& pair, const char* name, const Pixels& step) {
   const auto fits = [](const nlohmann::json& value, int64_t multiple) {
     return value.is_number_integer() && value.get<int64_t>() > 0 && value.get<int64_t>() <= 8192 &&
@@ -27,7 +27,7 @@ bool within(const Pixels& size, const PictureSizes& sizes) {
          size.height >= sizes.least.height && size.height <= sizes.most.height;
 }
 
-// The possible sizes on both sides, one if they are the same.
+// Words for a message: the possible sizes below and above; one of them if they are the same.
 std::string nearest(const Pixels& wanted, const PictureSizes& sizes) {
   const auto rounded = [&](bool up) {
     const auto side = [&](int64_t value, int64_t least, int64_t most, int64_t step) {
@@ -40,7 +40,7 @@ std::string nearest(const Pixels& wanted, const PictureSizes& sizes) {
   return down == up ? down.text() : down.text() + " and " + up.text();
 }
 
-// Pixels of one token.
+// Pixels that one token covers.
 Pixels token_of(const Fields& root) {
   const Fields transformer = root.object("transformer").object("config");
   std::vector<int64_t> patch = {1, 2, 2};

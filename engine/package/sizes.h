@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The pictures that a model draws: one native size, and others where model.json says so.
+// The picture sizes that a model draws: its native size, and others if model.json allows them.
 #pragma once
 
 #include <cstdint>
@@ -16,25 +16,28 @@ struct Pixels {
   std::string text() const { return std::to_string(width) + "x" + std::to_string(height); }
 };
 
-// Every size from `least` to `most` in steps of `step` is possible; without others all are the native one.
+// All sizes from `least` to `most` in steps of `step` are possible. If there is only the native
+// size, both are that.
 struct PictureSizes {
   Pixels least, most, step;
-  std::vector<Pixels> good;  // what the model is good at, the native size first
+  std::vector<Pixels> good;  // sizes that the model is good at, the native one first
 };
 
-// How many frames a latent frame and pixels a latent column become.
+// How many frames a latent frame becomes, and how many pixels a latent row or column.
 struct LatentScales {
   int64_t time = 4, space = 8;
 };
 
-// decoder: of model.json. Errors: MODEL.
+// decoder: that section of a model.json. Throws FC_ERROR_MODEL.
 LatentScales latent_scales(const Fields& decoder);
 
-// video.sizes of a model.json. native: the video's own size. FC_ERROR_MODEL for sizes that are no multiples
-// of a token or do not lie around the native one.
+// Reads video.sizes. root: the whole object of a model.json; native: the video's own size. Throws
+// FC_ERROR_MODEL for sizes that are no multiples of a token's, and if the native size does not lie between
+// least and most.
 PictureSizes read_sizes(const Fields& root, const Pixels& native);
 
-// The size as it is. FC_ERROR_ARGUMENT for one that the model does not draw; the sentence has the nearest.
+// Returns the size. Throws FC_ERROR_ARGUMENT if the model does not draw it; the sentence
+// names the nearest one.
 Pixels checked_size(const PictureSizes& sizes, int64_t width, int64_t height);
 
 }  // namespace flowcache

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// JSON from files that nobody vouches for.
+// JSON from files that may be damaged or hostile.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -8,11 +8,11 @@
 
 namespace flowcache {
 
-// Parses one JSON document. Throws std::runtime_error (a short reason with the byte) for anything that is not
-// JSON, for text that is not UTF-8, for a key that occurs twice in one object and for nesting deeper than 64.
+// Parses one JSON document. Throws std::runtime_error, with a short reason and the position, for text that is
+// not JSON or not UTF-8, for a key that occurs twice in an object, and for nesting deeper than 64.
 nlohmann::json parse_strict_json(std::string_view text);
 
-// The value as it would be written, cut after 80 characters; safe for messages whatever it holds.
+// The value as JSON text, cut after 80 characters. Any value may be put into a message in this form.
 std::string shorten(const nlohmann::json& value);
 
 }  // namespace flowcache

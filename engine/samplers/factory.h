@@ -8,10 +8,13 @@
 
 namespace flowcache {
 
-// section: {kind: "flow_euler" | "few_step" | "unipc" | "magi", steps, shift, timestep_scale |
-// denoising_step_list, timestep_shift, …}. steps: 0 takes the section's. Throws FC_ERROR_MODEL for an unknown
-// kind, FC_ERROR_ARGUMENT for steps outside 1..1000 or a number of steps that a distilled model was not
-// trained for.
+// Makes the sampler that the section's "kind" names, from these fields (defaults in brackets):
+//   flow_euler  steps (24), shift (1), timestep_scale (1000)
+//   few_step    denoising_step_list, timestep_shift, warp_denoising_step (those of FewStepConfig)
+//   unipc       steps (50), shift (1), overwrites_first_sample (false)
+//   magi        steps (64), shift (3), shortcut ("8,16,16")
+// steps: how many; 0 takes the section's. Throws FC_ERROR_MODEL for an unknown kind, FC_ERROR_ARGUMENT for
+// steps outside 1..1000 or a number of steps that a few-step model was not distilled for.
 std::unique_ptr<Sampler> make_sampler(const nlohmann::json& section, int steps);
 
 }  // namespace flowcache

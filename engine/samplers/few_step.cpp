@@ -10,7 +10,7 @@ namespace flowcache {
 
 TrainingTable few_step_training_table(double shift) {
   TrainingTable table;
-  // linspace(1, 0, 1001) without its last entry, in fp32 as the published scheduler has it.
+  // linspace(1, 0, 1001) without its last entry, in fp32, as in the published scheduler.
   const at::Tensor u = at::linspace(1.0, 0.0, 1001, at::kFloat).slice(0, 0, 1000).contiguous();
   const at::Tensor sigma = (shift * u / (1 + (shift - 1) * u)).contiguous();
   const at::Tensor timestep = (sigma * 1000).contiguous();
@@ -27,7 +27,7 @@ class FewStepState final : public SamplerState {
 
   at::Tensor step(const at::Tensor& x, const at::Tensor& velocity, int step,
                   const NoiseSource& noise) override {
-    // The subtraction is done in double, as the published code does: at sigma near 1 both terms are large.
+    // In double, as in the published code: where sigma is near 1, both terms are large.
     const at::Tensor x0 =
         (x.to(at::kDouble) - table_.sigma[step] * velocity.to(at::kDouble)).to(x.scalar_type());
     if (step + 1 == table_.steps()) return x0;

@@ -6,11 +6,12 @@
 
 namespace flowcache {
 
-// sigma of u in 0..1 (1 = noise): shift·u / (1 + (shift - 1)·u), the resolution shift of SD3 and Wan.
+// The noise level sigma for u in 0..1 (1 is pure noise): shift u / (1 + (shift - 1) u), the resolution shift
+// of SD3 and Wan. shift 1 changes nothing.
 double shifted_sigma(double u, double shift);
 
-// N steps from u = 1 to 0 at equal distances. timestep_scale: what the network multiplies sigma by (Wan:
-// 1000).
+// `steps` steps from u = 1 to u = 0 at equal distances. The network's timestep is sigma * timestep_scale
+// (Wan: 1000).
 std::unique_ptr<Sampler> make_flow_euler(int steps, double shift, double timestep_scale);
 
 }  // namespace flowcache

@@ -8,7 +8,7 @@ class MagiEulerState final : public SamplerState {
  public:
   explicit MagiEulerState(const at::Tensor& t) : t_(t) {}
   at::Tensor step(const at::Tensor& x, const at::Tensor& velocity, int step, const NoiseSource&) override {
-    // The difference in fp32, as published.
+    // The difference is taken in fp32, as published.
     return x + velocity * (t_[step + 1] - t_[step]).item<float>();
   }
 

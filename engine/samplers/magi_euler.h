@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// MAGI-1's integrator: x' = x + v (t' - t) on its own time grid, with v towards clean.
+// MAGI-1's integrator (arXiv 2505.13211): x' = x + v (t' - t) on MAGI-1's own time grid. The velocity v
+// points from noise to clean.
 #pragma once
 
 #include "samplers/magi_timesteps.h"
@@ -7,8 +8,8 @@
 
 namespace flowcache {
 
-// The table's timestep and sigma are 1 - t (1 noise, 0 clean). Throws FC_ERROR_ARGUMENT as
-// magi_timesteps().
+// The table's timestep and sigma are both 1 - t, so that 1 is noise and 0 is clean as in every sampler.
+// Throws FC_ERROR_ARGUMENT as magi_timesteps() does.
 std::unique_ptr<Sampler> make_magi_euler(int steps, const MagiTimeConfig& config = {});
 
 }  // namespace flowcache

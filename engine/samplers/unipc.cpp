@@ -32,7 +32,7 @@ class UniPcState final : public SamplerState {
   UniPcState(const StepTable& table, bool overwrites) : table_(table), overwrites_(overwrites) {}
 
   at::Tensor step(const at::Tensor& x, const at::Tensor& velocity, int step, const NoiseSource&) override {
-    const at::Tensor clean = x - sigma(step) * velocity;  // from the sample before correction
+    const at::Tensor clean = x - sigma(step) * velocity;  // of the sample before its correction
     const at::Tensor corrected = step > 0 ? correct(clean, step, x.scalar_type()) : x;
     older_ = newer_;
     newer_ = clean;
@@ -49,12 +49,12 @@ class UniPcState final : public SamplerState {
   // log(alpha / sigma), half the log of the signal-to-noise ratio; infinite at sigma = 0.
   float lambda(int i) const { return std::log(1 - sigma(i)) - std::log(sigma(i)); }
 
-  // The solver's weights are tensors of the sample's type in the reference.
+  // In the reference the solver's weights have the sample's type, so they are rounded to it.
   static float rounded(float weight, at::ScalarType type) {
     return type == at::kBFloat16 ? static_cast<float>(c10::BFloat16(weight)) : weight;
   }
 
-  // Replaces the sample that the last step predicted, now that the network was asked there.
+  // Improves the sample that the last step predicted, now that the network has been run on it.
   at::Tensor correct(const at::Tensor& clean, int k, at::ScalarType type) const {
     const float alpha = 1 - sigma(k), h = lambda(k) - lambda(k - 1), hh = -h, b = std::expm1(hh);
     const at::Tensor base = (sigma(k) / sigma(k - 1)) * last_ - (alpha * b) * newer_;
@@ -80,8 +80,8 @@ class UniPcState final : public SamplerState {
 
   const StepTable& table_;
   const bool overwrites_;
-  at::Tensor older_, newer_;  // the network's clean latents of the last two steps, fp32
-  at::Tensor last_;           // the sample the last prediction started from
+  at::Tensor older_, newer_;  // clean latents predicted in the last two steps, fp32
+  at::Tensor last_;           // the sample that the last prediction started from
   int last_order_ = 1, known_ = 0;
 };
 

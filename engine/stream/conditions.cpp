@@ -29,7 +29,7 @@ ChunkConditions Conditions::take(int64_t chunk) {
     negative = std::exchange(new_negative_, {});
   }
   if (negative.defined()) negative_ = model_.transformer->condition(negative);
-  return {{positive_, negative_}, prompt.ticket, prompt.changed, prompt.cut};
+  return {{positive_, negative_}, prompt.ticket, prompt.changed || negative.defined(), prompt.cut};
 }
 
 void Conditions::restart() {

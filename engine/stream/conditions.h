@@ -17,7 +17,7 @@ using ConditionPair = PerBranch<std::shared_ptr<const Condition>>;
 struct ChunkConditions {
   ConditionPair conditions;  // the second is null without guidance
   uint64_t ticket = 0;       // of the prompt
-  bool changed = false;      // another prompt than the chunk before, or on the way to one
+  bool changed = false;      // another prompt or negative prompt than the chunk before, or on the way to one
   bool cut = false;          // begins another prompt without a transition
 };
 

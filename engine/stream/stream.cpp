@@ -152,7 +152,7 @@ void Stream::admit(int64_t index) {
     for (const auto& kv : parts_.kv) dropped |= kv->forget_history();
     if (dropped) context_changed();
   }
-  if (own.changed) forget_across(index);  // R7: computed for another prompt
+  if (own.changed) forget_across(index);  // R7: it was computed under others
   if (parts_.initial_frames && index == 0)
     parts_.initial_frames->fill_history(parts_.kv, std::span(chunk->conditions).first(parts_.kv.size()),
                                         *decoder_state_);

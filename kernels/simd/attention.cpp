@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One head of attention on raw memory, one source for every instruction set (Google Highway compiles it once
-// for each and picks one at run time).
+// One head of attention on raw memory. Google Highway compiles this file once for each instruction set and
+// picks one at run time.
 //
-// Works on transposed scores: a vector holds one number of several queries. Keys and values are read as they
-// lie in the cache, one number at a time, and only the few queries are laid out anew. A column of scores
-// belongs to a query, so the softmax has no sums across a vector.
+// Scores are transposed: a vector holds the scores of several queries for one key. Keys and values are read
+// as they lie in the cache, one number at a time; only the queries, which are few, are laid out anew. Each
+// lane belongs to one query, so the softmax needs no sum across a vector.
 //
 // fp32 and bf16 share the code. A "step" multiplies 32 bits by 32 bits: one float, or two bf16 whose products
-// add (AVX512-BF16). Where a processor has no such instruction, keys and values in bf16 are widened a block
-// at a time.
+// are added (AVX512-BF16). Where a processor has no such instruction, keys and values in bf16 are widened to
+// fp32, one block at a time.
 #include "simd/attention.h"
 
 #include <cmath>
@@ -25,13 +25,13 @@ namespace {
 #include "simd/bf16-inl.h"
 #include "simd/vectors-inl.h"
 
-// Keys whose scores are held at once. With few of them the sums are fetched and left too often.
+// How many keys' scores are held at once. With fewer, sums would be loaded and stored too often.
 constexpr int64_t key_block = 192;
 constexpr int64_t most_rows = 128;  // queries whose state is held at once
 constexpr float log2_e = 1.44269504f;
 
-// c[r][:] (+)= sum over steps of a[r * row + s * step] * b[s][:] for four rows or one; b and c are `vectors`
-// vectors wide, without gaps.
+// c[r][:] = sum over steps s of a[r * row + s * step] * b[s][:], or this is added to c, for four rows or for
+// one. b and c are `vectors` vectors wide, without gaps.
 template <bool pairs, int vectors, int rows>
 HWY_INLINE void tile(const float* HWY_RESTRICT a, int64_t row, int64_t step, const float* HWY_RESTRICT b,
                      int64_t steps, float* HWY_RESTRICT c, bool add) {
@@ -75,7 +75,8 @@ HWY_NOINLINE void multiply(const float* a, int64_t row, int64_t step, const floa
   for (; r < rows; ++r) tile<pairs, vectors, 1>(a + r * row, row, step, b, steps, c + r * width, add);
 }
 
-// Floats to the pair of bf16 that multiply_add() takes, `low` for the even step. Rounds to nearest even.
+// Two vectors of floats as pairs of bf16 for multiply_add(); `low` is of the even step.
+// Rounds to nearest even.
 HWY_INLINE V pair(V low, V high) {
   const Tag d;
   const hn::RebindToUnsigned<Tag> du;
@@ -88,14 +89,14 @@ HWY_INLINE V pair(V low, V high) {
       d, hn::Or(hn::ShiftRight<16>(rounded(low)), hn::And(rounded(high), hn::Set(du, 0xffff0000u))));
 }
 
-// One block of keys and values as multiply() wants them.
+// One block of keys and values in the form that multiply() takes.
 struct Block {
   const float *k, *v;
   int64_t k_row, v_row;  // in steps of keys, in steps of values
   int64_t keys;
 };
 
-// Running state of up to four vectors of queries; matrices are [row][vectors][lanes].
+// The state of up to four vectors of queries while keys are read. Matrices are [row][vectors][lanes].
 struct Group {
   int64_t first, count;  // queries, counted from the head's first
   int vectors;
@@ -109,7 +110,8 @@ HWY_INLINE void shrink(float* at, V r0, V r1, V r2, V r3) {
   store<vectors>(hn::Mul(v0, r0), hn::Mul(v1, r1), hn::Mul(v2, r2), hn::Mul(v3, r3), at);
 }
 
-// Scores to weights relative to the largest score so far; what was summed under a smaller one shrinks.
+// Turns scores into weights relative to the largest score so far. If that has grown, what was
+// summed before shrinks accordingly.
 template <bool pairs, int vectors>
 HWY_NOINLINE void soften(const Group& group, float factor, int64_t dim, int64_t keys, float* scores) {
   const Tag d;
@@ -188,7 +190,7 @@ void widen_rows(const uint16_t* from, int64_t stride, int64_t rows, int64_t dim,
     for (int64_t i = 0; i < dim; ++i) to[i] = widened(from[i]);
 }
 
-// Values of keys 2t and 2t + 1 side by side; the missing partner of the last one is zero.
+// Puts the values of keys 2t and 2t + 1 side by side. If the last key has no partner, zero takes its place.
 void pack_pairs(const uint16_t* v, int64_t stride, int64_t keys, int64_t dim, float* packed) {
   auto* to = reinterpret_cast<uint32_t*>(packed);
   for (int64_t t = 0; t < keys; t += 2, v += 2 * stride, to += dim) {
@@ -198,7 +200,7 @@ void pack_pairs(const uint16_t* v, int64_t stride, int64_t keys, int64_t dim, fl
   }
 }
 
-// Every pointer into the scratch starts on a whole vector.
+// Rounds up to 64 floats, so that each part of the scratch begins where a vector may begin.
 int64_t padded(int64_t floats) {
   constexpr int64_t line = 64;
   return (floats + line - 1) / line * line;
@@ -256,7 +258,7 @@ class Attention {
   }
 
  private:
-  // [step][query]; queries past the last are zero.
+  // [step][query]; zero behind the last query.
   void lay_out_queries(const Group& group, int64_t width) const {
     const int64_t steps = pairs_ ? head_.dim / 2 : head_.dim;
     fill(group.queries, steps * width, 0);

@@ -6,8 +6,8 @@
 
 namespace flowcache::simd {
 
-// Strides count elements: of fp32, or of bf16. dim is a multiple of 16; rows, keys >= 1. With products of
-// pairs of bf16 all strides but out's are even.
+// Strides count numbers of the type. dim is a multiple of 16; rows and keys are at least 1. For bf16_pairs
+// all strides but that of `out` are even.
 struct AttentionHead {
   const void *q, *k, *v;  // [rows, dim], [keys, dim], [keys, dim]
   void* out;              // [rows, dim]
@@ -18,10 +18,10 @@ struct AttentionHead {
 enum class AttentionType {
   fp32,
   bf16_widened,  // products in fp32
-  bf16_pairs,    // products by the processor's instruction for bf16; only where allowed_isa() is avx512bf16
+  bf16_pairs,    // products by the processor's instruction; only if allowed_isa() is avx512bf16
 };
 
-// How many floats attention_head() needs for its own use.
+// How many floats of scratch attention_head() needs.
 int64_t attention_scratch(int64_t rows, int64_t dim);
 
 // out = softmax(q k^T / sqrt(dim)) v, on the calling thread. scratch: attention_scratch() floats, at a

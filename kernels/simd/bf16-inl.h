@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// bf16 and float, a number at a time: plain lines that a compiler turns into vectors. Included once for each
-// instruction set, inside its namespace.
+// Between bf16 and float, one number at a time: plain code that the compiler turns into vectors. Included
+// once for each instruction set, inside its namespace.
 HWY_INLINE float widened(uint16_t x) {
   const uint32_t bits = static_cast<uint32_t>(x) << 16;
   float out;

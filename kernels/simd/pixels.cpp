@@ -14,7 +14,7 @@ namespace {
 HWY_INLINE float rectified(float x) {
   return x < 0 ? 0 : x;
 }
-// bf16 by its bits: from the smallest negative number to minus infinity; NaN stays.
+// On the bits of bf16: everything from the smallest negative number to minus infinity becomes 0; NaN stays.
 HWY_INLINE uint16_t rectified(uint16_t x) {
   return x > 0x8000 && x <= 0xff80 ? 0 : x;
 }
@@ -58,7 +58,7 @@ constexpr float y_r = 219 * Kr, y_g = 219 * Kg, y_b = 219 * Kb;
 constexpr float u_r = -cb * Kr, u_g = -cb * Kg, u_b = cb * (1 - Kb);
 constexpr float v_r = cr * (1 - Kr), v_g = -cr * Kg, v_b = -cr * Kb;
 
-// The first test is false for NaN.
+// The first comparison is false for NaN, so NaN becomes 0.
 HWY_INLINE float unit(float x) {
   return x > 0.f ? (x < 1.f ? x : 1.f) : 0.f;
 }
@@ -84,7 +84,7 @@ void add_clamped(const float* top, const float* bottom, int64_t width, float* ou
   for (int64_t x = 0; x < width; ++x) out[x] = unit(top[x]) + unit(bottom[x]);
 }
 
-// `sum` is of two rows, so 1-2-1 leaves 8 times the value.
+// sum is of two rows, so the weights 1-2-1 give 8 times the value.
 HWY_INLINE float across(const float* sum, int64_t i, int64_t width) {
   const int64_t middle = 2 * i, left = middle > 0 ? middle - 1 : 0,
                 right = middle + 1 < width ? middle + 1 : middle;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The matrix lies in panels, each as many outputs wide as a row of sums has vectors: [panel][input][output].
-// A tile of sums, a few rows high and a panel wide, stays in the registers while it runs over the inputs.
-// Long inputs are cut, so that the part of a panel that the rows share stays in the nearest caches.
+// The matrix is laid out in panels: [panel][input][output]. A panel has as many outputs as a row of sums
+// has in its vectors. A tile of sums, some rows high and one panel wide, stays in registers while the
+// inputs are read. Long inputs are cut into parts, so that a panel's part, which all rows share, stays
+// in the nearest caches.
 #include "simd/products.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -15,25 +16,25 @@ namespace {
 #include "simd/bf16-inl.h"
 #include "simd/vectors-inl.h"
 
-constexpr int64_t most_rows = 256;    // rows whose sums are held between two parts of the inputs
-constexpr int64_t most_steps = 1024;  // inputs, in steps, that are not cut
-constexpr int64_t part_steps = 512;   // of one part, where they are
+constexpr int64_t most_rows = 256;    // rows whose sums are held from one part of the inputs to the next
+constexpr int64_t most_steps = 1024;  // steps of inputs up to which they are not cut
+constexpr int64_t part_steps = 512;   // steps of one part
 constexpr int64_t most_segments = 64;
 constexpr int64_t widest = HWY_TARGET == HWY_SCALAR ? 4 : 4 * HWY_MAX_BYTES / 4;  // floats of a panel
 
 struct Layout {
-  int64_t steps, vectors, panels;  // of inputs; of all outputs; panels
+  int64_t steps, vectors, panels;  // steps of the inputs, vectors of all outputs, number of panels
   bool widened;
   explicit Layout(const MatrixSize& size)
       : steps(size.type == NumberType::bf16 ? size.in / 2 : size.in),
         vectors((size.out + lanes() - 1) / lanes()),
         panels((vectors + max_vectors - 1) / max_vectors),
         widened(size.type == NumberType::bf16_widened) {}
-  // The panels share the vectors as evenly as can be.
+  // All panels have nearly the same number of vectors.
   int64_t parts() const {
     return steps <= (widened ? part_steps : most_steps) ? 1 : (steps + part_steps - 1) / part_steps;
   }
-  // Bytes of a step of an output: a float, a pair of bf16, or one of them.
+  // Bytes of one step of one output: a float, a pair of bf16, or a single bf16.
   int64_t step_bytes() const { return widened ? 2 : 4; }
   int64_t first_vector(int64_t panel) const { return vectors * panel / panels; }
 };
@@ -43,7 +44,7 @@ int64_t bytes_of(const MatrixSize& size) {
   return (layout.steps * layout.vectors * lanes() * layout.step_bytes() + 63) / 64 * 64;
 }
 
-// Working memory: the sums between two parts, and what is widened of the rows and of a panel for one part.
+// Working memory: the sums between two parts, and the rows and the panel of one part, widened to fp32.
 int64_t sums_floats(const Layout& layout) {
   return layout.parts() > 1 ? most_rows * layout.vectors * lanes() : 0;
 }
@@ -71,14 +72,14 @@ void lay_out(const MatrixSize& size, const void* weight, void* packed) {
     lay_out_steps(size, layout, static_cast<const uint32_t*>(weight), static_cast<uint32_t*>(packed));
 }
 
-// A stretch of inputs that lie side by side in every row.
+// A stretch of inputs, which lie side by side in every row.
 struct Stretch {
   const float* a;  // of the first row
   int64_t steps;
 };
 
-// Calls found(numbers of row 0, offset among the steps, steps) for each stretch of steps [first, first +
-// count).
+// Calls found(numbers of row 0, offset among the steps, steps) for each stretch of steps first .. first +
+// count - 1.
 template <class Number, class Found>
 HWY_INLINE void for_stretches(const Product& p, int64_t per_step, int64_t first, int64_t count,
                               const Found& found) {
@@ -93,7 +94,7 @@ HWY_INLINE void for_stretches(const Product& p, int64_t per_step, int64_t first,
   }
 }
 
-// Where the rows' steps [first, first + count) lie; returns how many stretches.
+// Finds the stretches in which steps first .. first + count - 1 of the rows lie. Returns how many there are.
 int64_t stretches(const Product& p, int64_t first, int64_t count, Stretch* to) {
   int64_t found = 0;
   const auto add = [&](const float* at, int64_t, int64_t steps) HWY_ATTR { to[found++] = {at, steps}; };
@@ -106,7 +107,7 @@ int64_t stretches(const Product& p, int64_t first, int64_t count, Stretch* to) {
   return found;
 }
 
-// The same steps of rows [row, row + rows) in fp32, without gaps: [rows][count].
+// Copies the same steps of rows row .. row + rows - 1 as fp32, without gaps: [rows][count].
 void widen_rows(const Product& p, int64_t row, int64_t rows, int64_t first, int64_t count, float* to) {
   for_stretches<uint16_t>(p, 1, first, count,
                           [&](const uint16_t* at, int64_t offset, int64_t steps) HWY_ATTR {
@@ -116,19 +117,20 @@ void widen_rows(const Product& p, int64_t row, int64_t rows, int64_t first, int6
                           });
 }
 
-// What a panel's tiles have in common.
+// What the tiles of a panel share.
 struct Panel {
   const Product& p;
   const Stretch* stretches;
   int64_t stretch_count, stride;  // stride: floats from one row to the next
   bool first_part, last_part;
-  int64_t first_row, stretch_row;  // of the block; that the stretches begin with
+  int64_t first_row, stretch_row;  // the block's first row; the row that the stretches begin with
   const float* b = nullptr;        // packed, from the first step of this part on
   int64_t first_output = 0, width = 0;
-  float* sums = nullptr;  // [rows][width] from first_row on, between parts
+  float* sums = nullptr;  // [rows][width] from first_row on: the sums between two parts
 };
 
-// x * sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3): what 0.5 x (1 + tanh(u)) is.
+// 0.5 x (1 + tanh(u)) with u = sqrt(2 / pi) (x + 0.044715 x^3), computed as x * sigmoid(2u),
+// which is the same.
 HWY_INLINE V gelu(V x) {
   const Tag d;
   const V cube = hn::Mul(hn::Mul(x, x), x);
@@ -146,7 +148,7 @@ HWY_INLINE V activated(V x, Activation activation) {
   return x;
 }
 
-// The sums of one row are whole: to y.
+// Writes the finished sums of one row to y.
 template <int vectors>
 HWY_INLINE void finish(const Panel& panel, int64_t row, V v0, V v1, V v2, V v3) {
   const Product& p = panel.p;
@@ -197,7 +199,7 @@ HWY_INLINE void begin(const Panel& panel, const float* bias, int64_t row, V& v0,
   load<vectors>(panel.first_part ? bias : panel.sums + (row - panel.first_row) * panel.width, v0, v1, v2, v3);
 }
 
-// `rows` rows, 1 to 6, of one panel.
+// Multiplies `rows` rows, 1 to 6, with one panel.
 template <bool pairs, int vectors, int rows>
 HWY_INLINE void tile(const Panel& panel, const float* bias, int64_t row) {
   const V zero = hn::Zero(Tag());
@@ -233,7 +235,7 @@ HWY_INLINE void tile(const Panel& panel, const float* bias, int64_t row) {
   if constexpr (rows > 5) leave<vectors>(panel, row + 5, u0, u1, u2, u3);
 }
 
-// Narrow panels make up for it in height, so that enough sums are on their way at once.
+// Tiles of narrow panels are higher, so that enough sums are computed at the same time.
 template <bool pairs, int vectors>
 HWY_NOINLINE void tiles(const Panel& panel, const float* bias, int64_t first, int64_t rows) {
   constexpr int high = vectors > 2 ? 4 : 6;
@@ -259,7 +261,7 @@ HWY_INLINE void tiles(const Panel& panel, const float* bias, int64_t first, int6
   }
 }
 
-// Rows [first, first + rows), at most most_rows.
+// Multiplies rows first .. first + rows - 1, at most most_rows.
 void run_rows(const Product& p, const Layout& layout, int64_t first, int64_t rows) {
   HWY_ALIGN float bias[widest];
   Stretch found[most_segments];

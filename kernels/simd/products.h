@@ -1,43 +1,45 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Products of rows with a matrix that is laid out once: linear layers, and convolutions of channels-last
-// pictures, whose taps along a picture row lie side by side in memory. For every instruction set; on the
-// calling thread.
+// Products of rows with a matrix that is laid out once. They serve linear layers, and convolutions of
+// pictures with channels last, where the taps along a picture's row lie side by side in memory. For every
+// instruction set; on the calling thread alone.
 #pragma once
 
 #include <cstdint>
 
 namespace flowcache::simd {
 
-// What numbers a layer takes, keeps and gives.
+// The type of a layer's inputs, weights and outputs.
 enum class NumberType {
   fp32,
-  bf16,  // sums in fp32; products by the processor's instruction: only where allowed_isa() is avx512bf16
-  bf16_widened,  // the same numbers with products in fp32, for every processor
+  // bf16 with sums in fp32. Products by the processor's instruction: only if allowed_isa() is avx512bf16.
+  bf16,
+  // The same numbers, with products in fp32: on every processor.
+  bf16_widened,
 };
 
-// The matrix [out, in]. in is even for bf16 (not for bf16_widened, here and below).
+// A matrix [out, in]. For bf16, but not for bf16_widened, `in` is even.
 struct MatrixSize {
   int64_t in, out;
   NumberType type;
 };
 
-// The layout is that of the instruction set in force: it is not for files.
-// How many bytes pack() fills, a multiple of 64.
+// How many bytes pack() fills; a multiple of 64. The layout depends on the instruction set in force, so it
+// must not be written to files.
 int64_t packed_bytes(const MatrixSize& size);
-// weight [out, in], contiguous, of the type. packed: packed_bytes(), at a multiple of 64 bytes.
+// weight: [out, in] of the type, contiguous. packed: packed_bytes() bytes at a multiple of 64.
 void pack(const MatrixSize& size, const void* weight, void* packed);
 
 enum class Activation { none, relu, gelu_tanh };
 
-// A part of what a row is multiplied with: numbers `first` to `first` + `length` of the matrix's inputs are
-// at `data` for row 0, and `Product.row_stride` numbers further for each row. length and stride are even for
-// bf16.
+// A part of the inputs: the next `length` numbers of each row. They begin at `data` for row 0, and
+// Product.row_stride numbers further for each following row. For bf16 length and stride are even.
 struct Segment {
   const void* data;
   int64_t length;
 };
 
-// y[r] = activation(packed * x[r] + bias + addend[r]). Strides count numbers; rows of x may overlap.
+// y[r] = activation(packed * x[r] + bias + addend[r]), where x[r] is all segments of row r, one after the
+// other. Strides count numbers. Rows of x may overlap.
 struct Product {
   MatrixSize size;
   const void* packed;
@@ -51,10 +53,10 @@ struct Product {
   int64_t rows;
   void* y;  // rows of the type
   int64_t y_stride;
-  float* scratch = nullptr;  // product_scratch() floats at a multiple of 64 bytes, for this call alone
+  float* scratch = nullptr;  // product_scratch() floats at a multiple of 64 bytes; used during the call
 };
 void multiply(const Product& product);
-// 0 where nothing is needed.
+// How many floats of scratch multiply() needs; may be 0.
 int64_t product_scratch(const MatrixSize& size);
 
 }  // namespace flowcache::simd

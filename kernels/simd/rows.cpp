@@ -17,13 +17,13 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::ScalableTag<float>;
 using V = hn::Vec<Tag>;
 
-// Sum of f over a row: f(tag, vector at i) by vectors, then number by number.
+// The sum of f over a row: f(tag, vector at i), first for whole vectors, then for single numbers.
 template <class F>
 HWY_INLINE float sum_over(const float* x, int64_t n, const F& f) {
   const Tag d;
   const hn::CappedTag<float, 1> one;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  V first = hn::Zero(d), second = hn::Zero(d);  // two chains of sums run at once
+  V first = hn::Zero(d), second = hn::Zero(d);  // two independent sums, which the processor overlaps
   int64_t i = 0;
   for (; i + 2 * lanes <= n; i += 2 * lanes) {
     first = hn::Add(first, f(d, hn::LoadU(d, x + i)));
@@ -95,7 +95,7 @@ void narrow(const float* x, int64_t n, uint16_t* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = narrowed(x[i]);
 }
 
-// Eight sums side by side whatever the processor, so that they come out the same.
+// Eight sums side by side on every processor, so that the result is the same on all.
 Distance measure(const float* cur, const float* prev, int64_t n) {
   constexpr int64_t sums = 8;
   using Doubles = double __attribute__((vector_size(sums * sizeof(double))));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What the kernels do with one row of a matrix, for every instruction set. fp32 unless it says bf16, which is
-// the upper half of a float; to bf16 is rounded to nearest even, and NaN stays NaN. No alignment is asked
-// for. Rows that are read and written are the same row or do not overlap.
+// The work of the kernels on one row of a matrix, for every instruction set. Numbers are fp32 unless a name
+// says bf16, which is the upper half of a float. Rounding to bf16 is to nearest even, and NaN stays NaN. Rows
+// need no alignment. A row that is written is either the row that is read, or does not overlap it.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,10 @@ void normalise_row(const float* x, const float* multiplier, const float* offset,
                    float* out);
 // out = x / sqrt(mean(x^2) + eps) * weight
 void rms_normalise_row(const float* x, const float* weight, int64_t n, float eps, float* out);
-// Pairs (x[2i], x[2i+1]) turned: (even c - odd s, even s + odd c), with cos and sin [pairs].
+// Turns each pair (x[2i], x[2i+1]) = (a, b) to (a c - b s, a s + b c), with c = cos[i] and s = sin[i].
 void rotate_row(const float* x, const float* cos, const float* sin, int64_t pairs, float* out);
 
-// x += y * gate; no gate (null): x += y
+// x += y * gate; with gate null: x += y
 void add_row(float* x, const float* y, const float* gate, int64_t n);
 void add_bf16_row(float* x, const uint16_t* y, const float* gate, int64_t n);
 

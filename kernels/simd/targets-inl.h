@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What every file of this folder includes after it has set HWY_TARGET_INCLUDE to itself: Google Highway then
-// compiles the file once for each instruction set. No include guard: it is read once for each.
+// Every file of this folder sets HWY_TARGET_INCLUDE to itself and then includes this file. Google Highway
+// then compiles the file once for each instruction set. There is no include guard, because it must be read
+// each time.
 //
-// Compiled are SSE4, AVX2, AVX-512 and a plain fallback on x86-64, NEON and SVE on ARM.
+// Instruction sets: SSE4, AVX2, AVX-512 and a plain fallback on x86-64; NEON and SVE on ARM.
 #undef HWY_DISABLED_TARGETS
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
 #include <hwy/foreach_target.h>
-// After it, as it compiles for the target that is set there.
+// Must follow, because it compiles for the target that foreach_target.h sets.
 #include <hwy/highway.h>
 
 #include "simd/targets.h"

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What attention and products share: groups of up to four vectors, and functions of a vector. Included once
+// Shared by attention and products: groups of up to four vectors, and functions of a vector. Included once
 // for each instruction set, inside its namespace.
 namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::ScalableTag<float>;
 using V = hn::Vec<Tag>;
 
-// GCC assembles the instruction wherever it stands; that it is only reached where the processor has it is the
-// caller's business.
+// GCC assembles the instruction for pairs of bf16 in any code. Callers must make sure that it is only reached
+// on processors that have it.
 #if HWY_TARGET == HWY_AVX3 && HWY_COMPILER_GCC && !HWY_COMPILER_CLANG
 constexpr bool can_multiply_pairs = true;
 #else
 constexpr bool can_multiply_pairs = false;
 #endif
 
-// Vectors that share a pass: four rows of sums, the vectors and one number that is spread must fit the
-// registers, which are 16 or 32.
+// How many vectors share a pass. Four rows of sums, the vectors themselves and one number in all lanes must
+// fit into the registers, of which there are 16 or 32.
 constexpr int max_vectors = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE4 ? 3 : 4;
 
-// Nothing of the standard library may be instantiated here: the linker could keep the copy of the widest
-// instruction set for every processor.
+// Templates of the standard library must not be used here. Each instruction set would make a copy, and the
+// linker might keep the widest one for every processor.
 HWY_INLINE int64_t lesser(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
@@ -41,7 +41,8 @@ HWY_INLINE V multiply_add(V a, V b, V sum) {
   return hn::MulAdd(a, b, sum);
 }
 
-// A row of up to four vectors in variables of its own: vectors of some processors cannot stand in arrays.
+// A row of up to four vectors is held in four variables, because vectors of some processors
+// cannot be in arrays.
 template <int vectors>
 HWY_INLINE void load(const float* from, V& v0, V& v1, V& v2, V& v3) {
   const Tag d;
@@ -70,8 +71,8 @@ HWY_INLINE void add_row(float number, V b0, V b1, V b2, V b3, V& s0, V& s1, V& s
   if constexpr (vectors > 3) s3 = multiply_add<pairs>(a, b3, s3);
 }
 
-// 2^x for x <= 0: the nearest whole power and a polynomial for the rest, to about one unit in the last place;
-// 0 below 2^-126. NaN stays NaN.
+// 2^x for x <= 0, exact to about one unit in the last place: the nearest whole power, times a polynomial for
+// the rest. Results below 2^-126 are 0. NaN stays NaN.
 HWY_INLINE V exp2(V x) {
   const Tag d;
   const hn::RebindToSigned<Tag> di;

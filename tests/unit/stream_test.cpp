@@ -381,6 +381,18 @@ TEST(XChunk, ANewPromptIsNotMadeOfTheOldOne) {
   EXPECT_EQ(stream.next()->decisions, std::vector<uint8_t>(8, 1));
 }
 
+TEST(XChunk, NorIsANewNegativePrompt) {
+  const auto model = tiny_model();
+  StreamConfig config = stream_config("xchunk:angle=2,most_in_a_row=0", 10);
+  config.guidance = 3;
+  Stream stream(model, config);
+  stream.next();
+  EXPECT_EQ(stream.next()->decisions.front(), 0);
+  stream.negative_prompt("snow");
+  EXPECT_EQ(stream.next()->decisions, std::vector<uint8_t>(8, 1));
+  EXPECT_EQ(stream.next()->decisions.front(), 0);
+}
+
 TEST(MixCache, TakesTurnsBetweenStepAndBlocksAndKeepsItsInterval) {
   const auto model = tiny_model();
   Stream always(model, stream_config("mixcache:warmup=2,longest=2,calm=10,rough=10", 10));

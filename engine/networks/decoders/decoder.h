@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Latents to frames, streaming: what a decoder remembers between calls lives in a DecoderState, one per stream.
-// What a chunk takes while it is decoded:
-//   wan_vae   one latent frame after the other, so that of one frame whatever the chunk
-//   magi_vae  one tile of 12 frames and 256 x 256 pixels after the other
-//   taehv     `slice_frames` latent frames of its config at a time (sliced decoding, LightCache, arXiv 2510.05367),
-//             0: all of the chunk; on a CPU the last and largest stage frame by frame
+// From latents to frames, piece by piece. What a decoder remembers between two calls is in a DecoderState,
+// one for each stream. How much is decoded at once, which decides about the memory taken:
+//   wan_vae   one latent frame
+//   magi_vae  one tile of 12 frames and 256 x 256 pixels
+//   taehv     `slice_frames` latent frames of its config, 0: the whole chunk (sliced decoding, LightCache,
+//             arXiv 2510.05367). On a CPU the last stage, which is the largest, goes frame by frame
 #pragma once
 
 #include <ATen/ATen.h>
@@ -18,17 +18,18 @@ class DecoderState {
   virtual ~DecoderState() = default;
 };
 
-// Thread-safe: const, no state but the weights.
+// Immutable; any thread. A DecoderState belongs to one thread at a time.
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  // State before the first latent frame.
+  // The state before a stream's first latent frame.
   virtual std::unique_ptr<DecoderState> open() const = 0;
-  // latents [F, C, h, w] fp32 as the transformer produces them (scaling is the decoder's business), in stream order.
-  // Returns frames [n, 3, H, W] fp32 in 0..1; n may be smaller for the first call where a decoder trims its start.
-  // Decoding a then b equals decoding a|b at once.
+  // latents [F, C, h, w] fp32, the next ones of the stream, as the transformer produces them; the
+  // decoder scales them. Returns frames [n, 3, H, W] fp32 in 0..1. n is F times time_scale(), or less in
+  // the first call, where some decoders leave out frames. Decoding a and then b gives the same as
+  // decoding both at once.
   virtual at::Tensor decode(const at::Tensor& latents, DecoderState& state) const = 0;
-  // Frames, rows and columns that one latent frame, row and column become.
+  // How many frames a latent frame becomes, and how many pixels a latent row or column.
   virtual int64_t time_scale() const = 0;
   virtual int64_t space_scale() const = 0;
 };

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Frames to latents: the way in for image and video prefixes, and for segments that continue a decoded video.
+// From frames to latents: for images and videos that a stream goes on from.
 #pragma once
 
 #include <ATen/ATen.h>
 
 namespace flowcache {
 
-// Thread-safe: const, no state but the weights.
+// Immutable; any thread.
 class FrameEncoder {
  public:
   virtual ~FrameEncoder() = default;
-  // frames [n, 3, H, W] fp32 in 0..1, a whole clip. Returns latents [F, C, h, w] fp32 as the transformer
-  // takes them. Throws FC_ERROR_ARGUMENT for a size that the encoder cannot divide, or a number of frames
-  // that it cannot group.
+  // frames: a whole clip [n, 3, H, W] fp32 in 0..1. Returns latents [F, C, h, w] fp32 as the
+  // transformer takes them. Throws FC_ERROR_ARGUMENT if the encoder cannot divide the picture or cannot
+  // group so many frames.
   virtual at::Tensor encode(const at::Tensor& frames) const = 0;
 };
 

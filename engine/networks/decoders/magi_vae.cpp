@@ -8,7 +8,7 @@
 namespace flowcache {
 namespace {
 
-struct MagiVaeState final : DecoderState {};  // tiles do not overlap in time: nothing to remember
+struct MagiVaeState final : DecoderState {};  // empty, because tiles do not overlap in time
 
 Vit3d::Shape vit_shape(const MagiVaeConfig& c) {
   return {c.dim, c.depth, c.heads, c.dim * c.mlp_ratio, c.grid_frames, c.grid_size};

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// MAGI-1's VAE: a vision transformer each way, run on tiles of the clip that are blended. Keys as in the
-// published diffusion_pytorch_model.safetensors of the VAE.
+// MAGI-1's VAE (arXiv 2505.13211): one vision transformer encodes, another decodes. Both run on tiles of the
+// clip, which are blended. Keys as in the VAE's published diffusion_pytorch_model.safetensors.
 //
-// Tiles: 256 x 256 pixels that overlap by a quarter, 12 frames (3 latent frames) that do not. Nothing is
-// remembered between calls, so a stream must be decoded in pieces of whole tiles in time (a chunk is two).
+// A tile has 256 x 256 pixels and overlaps its neighbours by a quarter. In time it has 12 frames (3 latent
+// frames) and does not overlap. Nothing is remembered between calls, so each call must decode whole tiles in
+// time; a chunk has two.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -17,13 +18,13 @@ namespace flowcache {
 
 struct MagiVaeConfig {
   int64_t dim = 1024, depth = 24, heads = 16, mlp_ratio = 4, latent_channels = 16;
-  int64_t patch_frames = 4, patch_size = 8;  // frames and pixels of a latent cell
-  int64_t grid_frames = 4, grid_size = 32;   // cells that the position table was trained on
+  int64_t patch_frames = 4, patch_size = 8;  // frames and pixels that a latent cell stands for
+  int64_t grid_frames = 4, grid_size = 32;   // latent cells of the position table
   int64_t tile_cells = 32, tile_overlap = 8, tile_latent_frames = 3;
-  double scale = 0.18215;  // latents are multiplied by it for the transformer
+  double scale = 0.18215;  // the transformer sees latents times this
 
-  // A published config.json (its "ddconfig"), or the same fields directly; absent ones take the published
-  // values. Throws FC_ERROR_MODEL.
+  // Reads a published config.json (its "ddconfig"), or an object with the same fields. Absent fields take the
+  // published values. Throws FC_ERROR_MODEL.
   static MagiVaeConfig from_json(const nlohmann::json& config);
   int64_t pixel_channels() const { return dim / (patch_frames * patch_size * patch_size); }
 };
@@ -48,7 +49,8 @@ class MagiVaeEncoder final : public FrameEncoder {
   MagiVaeEncoder(const MagiVaeConfig& config, const WeightMap& weights, at::ScalarType dtype,
                  at::Device device, const std::string& what);
   ~MagiVaeEncoder() override;
-  // A multiple of 4 frames, or one frame: an image, which becomes one latent frame. The posterior's mode.
+  // Takes a multiple of 4 frames, or one frame: an image, which becomes one latent frame. Returns the
+  // mode of the posterior.
   at::Tensor encode(const at::Tensor& frames) const override;
 
  private:

@@ -38,7 +38,7 @@ Pictures Pictures::black() const {
 }
 
 void Pictures::for_rows(const std::function<void(int64_t index, int64_t row)>& work) const {
-  constexpr int64_t fewest_pixels = 512;  // worth a thread
+  constexpr int64_t fewest_pixels = 512;  // that are worth a thread
   const int64_t rows = height();
   at::parallel_for(0, count() * rows, std::max<int64_t>(1, fewest_pixels / width()),
                    [&](int64_t begin, int64_t end) {
@@ -49,7 +49,7 @@ void Pictures::for_rows(const std::function<void(int64_t index, int64_t row)>& w
 PictureConvolution::PictureConvolution(const at::Tensor& weight, const at::Tensor& bias, int64_t inputs,
                                        at::ScalarType type)
     : tap_rows_(weight.size(2)), tap_columns_(weight.size(3)), inputs_(inputs) {
-  // As the numbers are met: tap row, input, tap column, channel.
+  // In the order in which run() reads the numbers: tap row, input, tap column, channel.
   const int64_t out = weight.size(0), channels = weight.size(1) / inputs;
   const at::Tensor matrix = weight.to(at::kCPU, type)
                                 .view({out, inputs, channels, tap_rows_, tap_columns_})

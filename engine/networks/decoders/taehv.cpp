@@ -15,9 +15,9 @@ at::Tensor run(const Conv& conv, const at::Tensor& x) {
   return at::conv2d(x, conv.weight, conv.bias, 1, conv.weight.size(2) / 2);
 }
 
-// [n, in, h, w] -> [n * factor, out, 2h, 2w], with a ReLU behind it if asked for.
+// [n, in, h, w] -> [n * factor, out, 2h, 2w]. relu: negative results become 0.
 at::Tensor run(const Grow& grow, const at::Tensor& x, bool relu) {
-  // Padded by one on each side, position p of the result has seen coarse rows p - 1 and p.
+  // x is padded by one on each side, so position p of the result is made of coarse rows p - 1 and p.
   const at::Tensor y = at::conv2d(x, grow.weight, {}, 1, 1)
                            .permute({0, 2, 3, 1})
                            .contiguous()
@@ -25,7 +25,7 @@ at::Tensor run(const Grow& grow, const at::Tensor& x, bool relu) {
   return place_phases(y, relu).permute({0, 3, 1, 2});
 }
 
-// By LibTorch's operators, for any device and type.
+// Runs the layers with LibTorch's operators, on any device and in any type.
 class TorchRunner final : public Runner {
  public:
   TorchRunner(const Config& config, Layers layers, at::ScalarType compute, at::Device device)
@@ -47,8 +47,8 @@ class TorchRunner final : public Runner {
   }
 
  private:
-  // The frame before each frame: the remembered one (zeros at the start of a stream), then all but the
-  // newest.
+  // A memory block sees each frame and the one before it. Before the first stands the remembered one, or
+  // zeros at the start of a stream.
   at::Tensor remember(const MemBlock& block, const at::Tensor& x, at::Tensor& last) const {
     if (!last.defined()) last = at::zeros_like(x.narrow(0, 0, 1));
     const at::Tensor past = at::cat({last, x.narrow(0, 0, x.size(0) - 1)});
@@ -58,8 +58,8 @@ class TorchRunner final : public Runner {
     return run(block.third, y).add_(x).relu_();
   }
 
-  // The last stage's growth and the output convolution, frame by frame: they are most of the work, and a
-  // frame's part of it is small.
+  // The last stage's growth and the output convolution, frame by frame. They are most of the work, and one
+  // frame at a time needs little memory.
   at::Tensor finish(const at::Tensor& x) const {
     const Grow& grow = layers_.stages.back().grow;
     const int64_t scale = 2 * config_.patch_size;

@@ -17,7 +17,7 @@ struct EncoderConv {
   }
 };
 
-// Three convolutions over a frame and the one before it, plus the frame.
+// A memory block: three convolutions over a frame and the one before it, and the frame is added.
 struct MemoryBlock {
   std::array<EncoderConv, 3> convs;
   at::Tensor operator()(const at::Tensor& x) const {  // [T, C, H, W]
@@ -27,7 +27,7 @@ struct MemoryBlock {
   }
 };
 
-// Halves the picture, and folds two frames into one where the level has `pool` of twice the channels.
+// Halves the picture. Where `pool` takes twice the channels, two frames become one.
 struct Level {
   int64_t frames = 1;
   EncoderConv pool, half;
@@ -79,7 +79,7 @@ TaehvEncoder::TaehvEncoder(const TaehvEncoderConfig& config, const WeightMap& we
   net_->device = device;
   net_->levels.resize(config.time_downscale.size());
   conv(net_->in, name(""), 3 * config.patch_size * config.patch_size, width, 3, true);
-  index = 2;  // an activation lies between
+  index = 2;  // index 1 is an activation
   for (size_t i = 0; i < net_->levels.size(); ++i) {
     Level& level = net_->levels[i];
     level.frames = config.time_downscale[i] ? 2 : 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The encoder half of TAEHV, the tiny autoencoder for video latents (taehv*.pth): convolutions whose blocks
-// also see the frame before, and pooling that folds neighbouring frames.
+// The encoder of TAEHV, the tiny autoencoder for video latents (taehv*.pth). Its blocks see each frame and
+// the one before it; its pooling makes one frame of two neighbours.
 #pragma once
 
 #include <memory>
@@ -15,20 +15,20 @@ namespace flowcache {
 
 struct TaehvEncoderConfig {
   int64_t latent_channels = 16, patch_size = 1, width = 64;
-  std::vector<bool> time_downscale = {true, true, false};  // after each halving of the picture
+  std::vector<bool> time_downscale = {true, true, false};  // does each level halve the frames, too?
 
-  // Throws FC_ERROR_MODEL for values that cannot be.
+  // Throws FC_ERROR_MODEL for impossible values.
   static TaehvEncoderConfig from_json(const nlohmann::json& config);
 };
 
 class TaehvEncoder final : public FrameEncoder {
  public:
-  // Ignores the decoder's keys.
+  // Ignores the decoder's keys. Throws FC_ERROR_MODEL with all keys that do not fit; `what` names the file.
   TaehvEncoder(const TaehvEncoderConfig& config, const WeightMap& weights, at::ScalarType dtype,
                at::Device device, const std::string& what);
   ~TaehvEncoder() override;
 
-  // A clip that does not fill its last group of frames is extended by its last frame, as the reference does.
+  // If the clip does not fill its last group of frames, its last frame is repeated, as in the reference.
   at::Tensor encode(const at::Tensor& frames) const override;
 
  private:

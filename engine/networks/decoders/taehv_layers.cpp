@@ -34,7 +34,7 @@ Config Config::from_json(const nlohmann::json& json) {
 
 namespace {
 
-// Names and shapes of the layers, in the order of the checkpoint's nn.Sequential.
+// Reads the layers one after the other, in the order of the checkpoint's nn.Sequential.
 class Reader {
  public:
   Reader(const WeightMap& weights, at::ScalarType compute, at::Device device)
@@ -44,7 +44,7 @@ class Reader {
   Conv conv(const std::string& inner, int64_t in, int64_t out, int64_t size) {
     return {place(want(inner + ".weight", {out, in, size, size})), place(want(inner + ".bias", {out}))};
   }
-  // A weight without a bias, to be worked on.
+  // A weight without a bias, before it is folded.
   at::Tensor fp32(const std::string& inner, int64_t in, int64_t out, int64_t size) {
     const at::Tensor t = want(inner + ".weight", {out, in, size, size});
     return t.defined() ? t.to(at::kFloat) : t;
@@ -54,11 +54,11 @@ class Reader {
     const at::Tensor t = weight.to(device_, compute_, false, true);
     return t.dim() == 4 ? t.contiguous(at::MemoryFormat::ChannelsLast) : t;
   }
-  // Throws for all keys at once.
+  // Throws FC_ERROR_MODEL with all keys that do not fit.
   void check() const { check_weights(weights_, wanted_, "taehv decoder"); }
 
  private:
-  // Undefined if it is not there or has another shape: check() will name it.
+  // Undefined if the key is missing or has another shape; check() names it later.
   at::Tensor want(const std::string& inner, const std::vector<int64_t>& shape) {
     wanted_.push_back({"decoder." + std::to_string(index_) + inner, shape});
     const auto found = weights_.find(wanted_.back().name);
@@ -73,9 +73,10 @@ class Reader {
 
 Grow fold(const at::Tensor& frames, const at::Tensor& conv, int64_t factor) {
   const int64_t out = conv.size(0), in = frames.size(1);
-  // [factor, out, in, 3, 3]: the 1x1 first, then the 3x3.
+  // [factor, out, in, 3, 3]: the 1x1 convolution followed by the 3x3.
   const at::Tensor both = at::einsum("ocyx,fci->foiyx", {conv, frames.view({factor, -1, in})});
-  // Fine row 2i sees coarse rows i - 1 (one tap) and i (two); fine row 2i + 1 sees i (two) and i + 1 (one).
+  // Of three taps, fine row 2i has one on coarse row i - 1 and two on row i; fine row 2i + 1 has two on row i
+  // and one on row i + 1.
   const auto taps = [](const at::Tensor& w, int64_t dim, int phase) {
     const at::Tensor a = w.select(dim, 0), b = w.select(dim, 1), c = w.select(dim, 2);
     return phase == 0 ? at::stack({a, b + c}, dim) : at::stack({a + b, c}, dim);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The layers of a TAEHV decoder as its checkpoint gives them, for those who run them: taehv.cpp by LibTorch's
-// operators, taehv_pictures.cpp by the CPU's kernels.
+// The layers of a TAEHV decoder, as read from its checkpoint. Two runners share them: taehv.cpp runs them
+// with LibTorch's operators, taehv_pictures.cpp with this project's CPU kernels.
 #pragma once
 
 #include <array>
@@ -27,16 +27,16 @@ struct Conv {
   at::Tensor weight, bias;
 };
 
-// A residual block over a frame and the one before it.
+// A memory block: a residual block over a frame and the one before it.
 struct MemBlock {
   Conv first, second, third;
 };
 
-// Twice the rows and columns, `factor` times the frames, another width: the checkpoint's nearest upsampling,
-// 1x1 convolution to `factor` frames and 3x3 convolution in one. All three are linear, so they fold: of the
-// nine taps on the fine grid, those that fall on the same coarse pixel add up, and each of a coarse pixel's
-// four fine ones ("phases") is a 2x2 convolution of the coarse grid. Four ninths of the work, and nothing is
-// upsampled.
+// Growth to twice the rows and columns, `factor` times the frames and another width. The checkpoint has three
+// layers for this: nearest upsampling, a 1x1 convolution to `factor` frames, and a 3x3 convolution. All three
+// are linear, so they are folded into one. Of the nine taps on the fine grid, those that fall on the same
+// coarse pixel are added up. Each of the four fine pixels of a coarse one (its "phases") then is a 2x2
+// convolution of the coarse grid. That is four ninths of the work, and nothing is upsampled.
 struct Grow {
   at::Tensor weight;  // [factor * 4 * out, in, 2, 2]: frame, phase row, phase column, channel
   int64_t factor = 1, out = 0;
@@ -52,10 +52,12 @@ struct Layers {
   std::vector<Stage> stages;
 };
 
-// Of type `compute` on `device`, channels last. Throws FC_ERROR_MODEL with every key that does not fit.
+// Reads the layers as type `compute`, on `device`, channels last. Throws FC_ERROR_MODEL with every key that
+// does not fit.
 Layers read_layers(const Config& config, const WeightMap& weights, at::ScalarType compute, at::Device device);
 
-// The last frame that each memory block saw: of one kind or of the other; undefined before the first.
+// The last frame that each memory block saw, in the form of the runner that is used. Undefined before a
+// stream's first frame.
 class State final : public DecoderState {
  public:
   std::vector<at::Tensor> last;  // [1, C, h, w]
@@ -63,7 +65,7 @@ class State final : public DecoderState {
   int64_t to_trim = 0;
 };
 
-// What runs the layers of one model. Immutable.
+// Runs the layers of one model. Immutable; any thread.
 class Runner {
  public:
   virtual ~Runner() = default;

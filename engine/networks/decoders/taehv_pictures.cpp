@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A TAEHV decoder on the CPU's kernels: nothing is padded, joined or moved between two convolutions. The
-// frame before a frame is read where it lies, the phases of a finer grid are written to their places, and
-// sums and ReLUs are part of the convolutions.
+// Runs a TAEHV decoder with this project's CPU kernels. Between two convolutions nothing is padded, joined or
+// moved: a convolution reads the frame before where it lies, writes the phases of a finer grid to their
+// places, and includes sums and ReLUs.
 #include "base/process_end.h"
 #include "networks/decoders/taehv_layers.h"
 #include "networks/row_ranges.h"
@@ -20,7 +20,7 @@ struct PictureMemBlock {
         second(block.second.weight, block.second.bias, 1, type),
         third(block.third.weight, block.third.bias, 1, type) {}
 
-  // `last`: the frame before the first one; becomes the newest.
+  // last: the frame before the first one; afterwards the newest.
   Pictures run(const Pictures& x, Pictures& last) const {
     if (!last.defined()) last = x.black();
     const Pictures a = like(x), b = like(x), out = like(x);
@@ -55,8 +55,7 @@ struct PictureMemBlock {
   }
 };
 
-// Each phase of the finer grid is a convolution of its own, which writes every second pixel of every second
-// row.
+// Each phase of the finer grid has a convolution, which writes every second pixel of every second row.
 struct PictureGrow {
   std::vector<PictureConvolution> phases;  // [factor][row][column]
   int64_t factor = 1, out = 0;
@@ -65,7 +64,7 @@ struct PictureGrow {
     for (const at::Tensor& phase : grow.weight.split(out)) phases.emplace_back(phase, at::Tensor(), 1, type);
   }
 
-  // Of picture `index` only; on the calling thread.
+  // Grows picture `index` only; on the calling thread.
   void run(const Pictures& x, int64_t index, int64_t row, Activation activation, const Pictures& fine,
            int64_t first_fine) const {
     for (int64_t f = 0; f < factor; ++f)
@@ -138,8 +137,8 @@ class PictureRunner final : public Runner {
     return out;
   }
 
-  // The last growth and the output convolution frame by frame, a thread each, so that only a few frames of
-  // the finest grid exist at once.
+  // The last growth and the output convolution, frame by frame with one thread for each frame. So only a few
+  // frames of the finest grid exist at the same time.
   at::Tensor finish(const Pictures& x) const {
     const PictureGrow& grow = stages_.back().grow;
     const int64_t scale = 2 * config_.patch_size;

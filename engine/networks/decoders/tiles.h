@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A network that is too large for a whole clip, run on overlapping tiles of it.
+// Runs a network that is too large for a whole clip on overlapping tiles of it.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -9,17 +9,17 @@
 
 namespace flowcache {
 
-// Sizes in cells of the input; an output cell covers `scale` of its own pixels per input cell (or 1/scale).
+// Sizes of a tile in cells of the input, that is latent pixels for a decoder and pixels for an encoder.
 struct Tiling {
   int64_t size = 32, overlap = 8, frames = 3;
-  // Tiles blend with neighbours that are blended already (as MAGI-1's encoder does) or as they came out (its
-  // decoder).
+  // True: tiles are blended with neighbours that have been blended themselves, as MAGI-1's encoder does.
+  // False: with neighbours as the network gave them, as its decoder does.
   bool blend_in_place = false;
 };
 
 namespace tiles {
 
-// Fades `tile` in over the last `extent` rows (dim) of its neighbour.
+// Returns `tile` with its first `extent` rows of dimension `dim` faded in over the last ones of `before`.
 inline at::Tensor blend(const at::Tensor& before, const at::Tensor& tile, int64_t extent, int64_t dim) {
   extent = std::min({extent, before.size(dim), tile.size(dim)});
   std::vector<int64_t> shape(static_cast<size_t>(tile.dim()), 1);
@@ -32,8 +32,8 @@ inline at::Tensor blend(const at::Tensor& before, const at::Tensor& tile, int64_
 
 }  // namespace tiles
 
-// input [C, T, H, W] in cells; run(tile) -> [C', t', h', w'] with h' / h = w' / w = out_per_in. Returns the
-// whole clip.
+// input [C, T, H, W]. Calls run() for tiles [C, t, h, w] of it; run() returns [C', t', h', w'], where h' is h
+// and w' is w times out_per_in. Returns the tiles blended and joined to the whole clip.
 template <typename Run>
 at::Tensor run_tiled(const at::Tensor& input, const Tiling& tiling, double out_per_in, const Run& run) {
   const int64_t stride = tiling.size - tiling.overlap;

@@ -9,7 +9,7 @@ namespace {
 
 constexpr double eps = 1e-5;
 
-// Per head, without learned scale; the deviation is floored by adding, not under the root.
+// Normalises each head, without a learned scale. eps is added to the deviation, not under the root.
 at::Tensor normalise_head(const at::Tensor& x) {
   const at::Tensor wide = x.to(at::kFloat);
   const at::Tensor centred = wide - wide.mean(-1, true);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The transformer inside MAGI-1's VAE: pre-norm blocks whose attention normalises q, k and v instead of its
-// input.
+// The vision transformer in MAGI-1's VAE. Its attention normalises queries, keys and values, and not its
+// input; the feed-forward normalises its input.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -16,11 +16,14 @@ class Vit3d {
  public:
   struct Shape {
     int64_t dim, depth, heads, ffn;
-    int64_t grid_frames, grid_size;  // of the position table
+    int64_t grid_frames, grid_size;  // frames, and rows and columns, of the position table
   };
+  // Declares its tensors, whose keys begin with `prefix`. Must stay at its address
+  // until parameters are loaded.
   Vit3d(const Shape& shape, Parameters& parameters, const std::string& prefix);
 
-  // cells [T, H, W, dim] -> the same after position, blocks and norm. The class token lives only inside.
+  // cells [T, H, W, dim] -> the same shape: positions are added, then come the blocks and a norm. The class
+  // token is neither given nor returned.
   at::Tensor forward(const at::Tensor& cells) const;
 
  private:

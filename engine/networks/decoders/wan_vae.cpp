@@ -12,7 +12,7 @@ namespace {
 
 using namespace wan_vae;
 
-// Of the latent channels of the published VAE.
+// Mean and deviation of the published VAE's latent channels.
 const std::vector<double> published_mean = {-0.7571, -0.7089, -0.9113, 0.1075,  -0.1745, 0.9653,
                                             -0.1517, 1.5508,  0.4134,  -0.0715, 0.5517,  -0.3632,
                                             -0.1922, -0.9497, 0.2503,  -0.2921};
@@ -121,10 +121,10 @@ WanVaeConfig WanVaeConfig::from_json(const nlohmann::json& json) {
   return config;
 }
 
-// One half of the VAE with its weights.
+// The encoder or the decoder, with its weights.
 struct WanVaeHalf {
   using Build = Layers (*)(const WanVaeConfig&, Builder&);
-  // others: key prefixes of the half that is not built here.
+  // others: prefixes of the keys of the other half, which is not built.
   WanVaeHalf(const WanVaeConfig& c, Build build, const WeightMap& weights,
              const std::vector<std::string>& others, at::ScalarType type, at::Device device,
              const std::string& what)
@@ -161,7 +161,7 @@ at::Tensor WanVaeDecoder::decode_unclamped(const at::Tensor& latents, DecoderSta
   Memory& memory = static_cast<WanVaeState&>(state).memory;
   const at::Tensor z = latents.to(net_->mean.device()).transpose(0, 1) * net_->std + net_->mean;
   std::vector<at::Tensor> frames;
-  // One latent frame at a time: the widest layer's activations are what limits memory.
+  // One latent frame at a time, because the activations of the widest layer take the most memory.
   for (int64_t i = 0; i < z.size(1); ++i) {
     const at::Tensor x = z.narrow(1, i, 1).unsqueeze(0).to(net_->dtype);
     frames.push_back(run(net_->layers, x, memory).squeeze(0).transpose(0, 1).to(at::kFloat));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The Wan 2.1 video VAE: causal 3D convolutions, so that a clip can be decoded latent frame by latent frame
-// and encoded four frames at a time. Keys as in Wan2.1_VAE.pth. The first latent frame is one frame, each
-// later one four.
+// The video VAE of Wan 2.1 (arXiv 2503.20314). Its 3D convolutions see no later frame, so a clip can be
+// decoded one latent frame at a time and encoded four frames at a time. The first latent frame becomes one
+// frame, each later one four. Keys as in Wan2.1_VAE.pth.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -19,7 +19,7 @@ struct WanVaeConfig {
   std::vector<int64_t> dim_mult = {1, 2, 4, 4};
   int res_blocks = 2;
   std::vector<bool> temporal_downsample = {false, true, true};
-  std::vector<double> mean, std;  // of each latent channel; a transformer works on (z - mean) / std
+  std::vector<double> mean, std;  // of each latent channel; the transformer sees (z - mean) / std
 
   // Reads a config.json of the project; absent fields take the published values. Throws FC_ERROR_MODEL.
   static WanVaeConfig from_json(const nlohmann::json& config);
@@ -39,7 +39,7 @@ class WanVaeDecoder final : public Decoder {
   int64_t time_scale() const override;
   int64_t space_scale() const override;
 
-  // decode() before it clamps and scales: [n, 3, H, W] fp32, nominally -1..1.
+  // What decode() returns, before it is clamped and scaled to 0..1: [n, 3, H, W] fp32, roughly in -1..1.
   at::Tensor decode_unclamped(const at::Tensor& latents, DecoderState& state) const;
 
  private:
@@ -53,7 +53,8 @@ class WanVaeEncoder final : public FrameEncoder {
                 const std::string& what);
   ~WanVaeEncoder() override;
 
-  // n must be 1 + a multiple of the time scale, H and W multiples of the space scale. The posterior's mean.
+  // n must be 1 + a multiple of the time scale; H and W must be multiples of the space scale. Returns the
+  // mean of the posterior.
   at::Tensor encode(const at::Tensor& frames) const override;
 
  private:

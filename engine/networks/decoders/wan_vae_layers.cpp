@@ -8,7 +8,7 @@
 namespace flowcache::wan_vae {
 namespace {
 
-// [1, C, T, H, W] <-> [T, C, H, W], for what the reference does image by image.
+// [1, C, T, H, W] <-> [T, C, H, W], for layers that the reference runs image by image.
 at::Tensor to_images(const at::Tensor& x) {
   return x.squeeze(0).transpose(0, 1);
 }
@@ -78,7 +78,7 @@ class Upsample final : public Layer {
                                            std::array<int64_t, 3>{3, 1, 1});
   }
   at::Tensor forward(at::Tensor x, Memory& memory) const override {
-    // The first frame stays one, and the convolution does not remember it either.
+    // The first frame is not doubled, and the convolution does not remember it.
     if (time_ && !memory.first) {
       const int64_t c = x.size(1), t = x.size(2), h = x.size(3), w = x.size(4);
       x = time_->forward(x, memory)

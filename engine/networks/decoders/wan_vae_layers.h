@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The layers that the Wan VAE's encoder and decoder are made of. Everything is [1, C, T, H, W].
+// The layers of the Wan VAE's encoder and decoder. All tensors are [1, C, T, H, W].
 #pragma once
 
 #include <ATen/ATen.h>
@@ -13,13 +13,13 @@
 
 namespace flowcache::wan_vae {
 
-// What the causal layers remember of a clip: one entry a layer, in the order of construction.
+// What the causal layers remember of a clip: one entry for each layer, in the order of construction.
 struct Memory {
-  bool first = true;  // nothing of the clip has passed yet
+  bool first = true;  // no frame of the clip has passed yet
   std::vector<at::Tensor> past;
 };
 
-// Hands out places in Memory::past while a network is built.
+// Gives each layer its place in Memory::past while a network is built.
 struct Builder {
   Parameters& parameters;
   size_t layers_with_memory = 0;
@@ -32,8 +32,9 @@ class Layer {
 };
 using Layers = std::vector<std::unique_ptr<Layer>>;
 
-// 3D convolution that sees no later frame: the last kernel-1 frames of what passed before (zeros at the
-// start) come first. `kernel` {time, height, width}; height and width are padded to keep their size.
+// A 3D convolution that sees no later frame. In front of its input it puts the last kernel[0] - 1 frames of
+// what passed before, or zeros at the start of a clip. kernel: {time, height, width}; rows and columns are
+// padded so that the picture keeps its size.
 class CausalConv final : public Layer {
  public:
   CausalConv(Builder& builder, const std::string& name, int64_t in, int64_t out,
@@ -46,8 +47,8 @@ class CausalConv final : public Layer {
   size_t place_ = 0;
 };
 
-// x / |x| over channels, times sqrt(C) gamma. `axes`: trailing dimensions of gamma in the checkpoint (3, or 2
-// where the reference works on images).
+// x / |x| over the channels, times sqrt(C) gamma. axes: how many dimensions follow the channels of gamma in
+// the checkpoint: 3, or 2 where the reference works on single images.
 class ChannelNorm {
  public:
   ChannelNorm(Builder& builder, const std::string& name, int64_t channels, int axes);
@@ -61,9 +62,10 @@ class ChannelNorm {
 std::unique_ptr<Layer> residual_block(Builder& builder, const std::string& name, int64_t in, int64_t out);
 // Single-head self-attention within each frame.
 std::unique_ptr<Layer> frame_attention(Builder& builder, const std::string& name, int64_t channels);
-// Twice as high and wide, half the channels; twice as many frames too with `time`, but for the clip's first.
+// Twice as high and wide, with half the channels. time: twice as many frames too, except
+// for the clip's first.
 std::unique_ptr<Layer> upsample(Builder& builder, const std::string& name, int64_t channels, bool time);
-// Half as high and wide; half as many frames too with `time`, but for the clip's first.
+// Half as high and wide. time: half as many frames too, except for the clip's first.
 std::unique_ptr<Layer> downsample(Builder& builder, const std::string& name, int64_t channels, bool time);
 // ChannelNorm, SiLU, 3x3x3 convolution.
 std::unique_ptr<Layer> output_head(Builder& builder, const std::string& name, int64_t in, int64_t out);

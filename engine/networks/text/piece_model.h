@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The SentencePiece library behind an interface, in a module that is opened with RTLD_DEEPBIND. Linked beside
-// LibTorch it would define FLAGS_minloglevel a second time, as an object of 32 bytes where LibTorch's is an
-// int: the loader makes one of the two, and what lies behind the int is overwritten, such as the switch that
-// has failed allocations end the process.
+// The SentencePiece library behind an interface, in a module of its own that is opened with RTLD_DEEPBIND.
+//
+// Why it is not simply linked: SentencePiece and LibTorch both define the symbol FLAGS_minloglevel, the one
+// as an object of 32 bytes, the other as an int. In one process the loader would give both the same address,
+// and SentencePiece would overwrite what lies behind LibTorch's int. One of the values there decides
+// whether a failed allocation ends the process.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +18,7 @@ class PieceModel {
  public:
   struct Piece {
     int id = 0;
-    size_t end = 0;  // of what it stands for in the text, bytes
+    size_t end = 0;  // byte in the text at which what it stands for ends
   };
   virtual ~PieceModel() = default;
   // "", or why the file is no SentencePiece model.

@@ -18,7 +18,7 @@ struct Replacement {
   const char32_t* to;
 };
 
-// Letters that Unicode kept for round trips with older character sets.
+// Ligatures and other letters that Unicode has only so that older character sets can be converted back.
 constexpr Replacement ligatures[] = {
     {U'Ĳ', U"IJ"},  {U'ĳ', U"ij"},  {U'ŉ', U"ʼn"}, {U'Ǆ', U"DŽ"}, {U'ǅ', U"Dž"}, {U'ǆ', U"dž"},
     {U'Ǉ', U"LJ"},  {U'ǈ', U"Lj"},  {U'ǉ', U"lj"}, {U'Ǌ', U"NJ"}, {U'ǋ', U"Nj"}, {U'ǌ', U"nj"},
@@ -40,8 +40,8 @@ std::optional<uint8_t> windows_1252_byte(char32_t c) {
   return std::nullopt;
 }
 
-// UTF-8 that was read as Windows-1252 is valid UTF-8 again when written back; ordinary Latin text hardly ever
-// is.
+// UTF-8 that was read as Windows-1252 becomes valid UTF-8 when it is written as Windows-1252 again. Ordinary
+// Latin text hardly ever does, which tells the two apart.
 std::u32string undo_mojibake(const std::u32string& text) {
   std::string bytes;
   bool beyond_ascii = false;
@@ -68,7 +68,7 @@ size_t skip_escape(const std::u32string& text, size_t at) {
   return end < text.size() && ((text[end] | 32) >= U'a' && (text[end] | 32) <= U'z') ? end + 1 : at;
 }
 
-// A combining voice mark joins the kana before it, as NFC would.
+// Joins a combining voice mark with the kana before it, as NFC does.
 void append_composed(std::u32string& out, char32_t c) {
   if ((c == 0x3099 || c == 0x309A) && !out.empty()) {
     const char32_t base = out.back();
@@ -100,7 +100,7 @@ void append_plain(std::u32string& out, char32_t c) {
   append_composed(out, c);
 }
 
-// What a numeric reference stands for; HTML maps 0x80..0x9F as Windows-1252 did.
+// The character that a numeric reference stands for. HTML reads 0x80..0x9F as Windows-1252.
 std::u32string numeric_reference(uint64_t code) {
   if (code >= 0x80 && code < 0xA0) {
     const char32_t mapped = windows_1252_high[code - 0x80];
@@ -116,7 +116,7 @@ bool is_digit(char c, bool hex) {
 }
 
 struct Reference {
-  size_t length;  // bytes that it took, 0: none
+  size_t length;  // bytes of the reference; 0: there is none
   std::string text;
 };
 
@@ -161,7 +161,7 @@ std::string html_unescape(std::string_view text) {
 }
 
 std::string repair_text(std::string_view utf8) {
-  // A literal "<" means that the entities may be meant as they stand.
+  // Where there is a literal "<", the text may be HTML whose entities are meant as they stand.
   const std::string unescaped =
       utf8.find('<') == std::string_view::npos ? html_unescape(utf8) : std::string(utf8);
   const std::u32string text = undo_mojibake(decode_utf8_lossy(unescaped));

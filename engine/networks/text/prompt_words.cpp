@@ -14,12 +14,13 @@ bool ascii_digit(char32_t c) {
 
 bool separates(char32_t c) {
   if (c < 0x80) return !ascii_digit(c) && !(c >= U'a' && c <= U'z') && !(c >= U'A' && c <= U'Z');
+  // Punctuation, joiners and spaces of Latin and of all scripts; from 0x3000 on those of East Asia, marks
+  // that choose a variant, and code points that are no characters.
   constexpr std::pair<char32_t, char32_t> ranges[] = {
-      {0x80, 0xA9},     {0xAB, 0xB4},     {0xB6, 0xB9},     {0xBB, 0xBF},     {0xD7, 0xD7},
-      {0xF7, 0xF7},     {0x2000, 0x206F},  // Latin and general punctuation, joiners, spaces
-      {0x3000, 0x3004}, {0x3008, 0x3020}, {0xFE00, 0xFE0F}, {0xFE30, 0xFE4F}, {0xFEFF, 0xFF0F},
-      {0xFF1A, 0xFF20}, {0xFF3B, 0xFF40}, {0xFF5B, 0xFF65}, {0xFFF9, 0xFFFF},  // East Asian, and no
-                                                                               // characters
+      {0x80, 0xA9},     {0xAB, 0xB4},     {0xB6, 0xB9},     {0xBB, 0xBF},
+      {0xD7, 0xD7},     {0xF7, 0xF7},     {0x2000, 0x206F}, {0x3000, 0x3004},
+      {0x3008, 0x3020}, {0xFE00, 0xFE0F}, {0xFE30, 0xFE4F}, {0xFEFF, 0xFF0F},
+      {0xFF1A, 0xFF20}, {0xFF3B, 0xFF40}, {0xFF5B, 0xFF65}, {0xFFF9, 0xFFFF},
   };
   return is_space(c) || std::any_of(std::begin(ranges), std::end(ranges),
                                     [c](const auto& range) { return c >= range.first && c <= range.second; });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The words of a prompt, of any script.
+// The words of a prompt, in any script.
 #pragma once
 
 #include <string>
@@ -8,8 +8,9 @@
 
 namespace flowcache {
 
-// Runs of letters (with their accents) and other signs that mean something, such as emoji; digits are words
-// of their own. White space, punctuation and what is invisible separate. Lower-cased as to_lower() can.
+// A word is a run of letters (with their accents) and of other signs with a meaning, such as emoji. Runs of
+// digits are words of their own. White space, punctuation and invisible characters separate words. Words are
+// lower-cased by to_lower().
 std::vector<std::string> prompt_words(std::string_view utf8);
 
 // Appends `word` if it is not there yet.

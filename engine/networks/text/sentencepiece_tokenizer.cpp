@@ -12,7 +12,8 @@
 namespace flowcache {
 namespace {
 
-// Beside the file that this code is in, or from a test's folder in the folder of the engine.
+// The module lies beside the library that contains this code. For a test program it is in
+// the engine's build folder.
 std::unique_ptr<PieceModel> open_module() {
   Dl_info info{};
   if (dladdr(reinterpret_cast<void*>(&open_module), &info) == 0 || !info.dli_fname) info.dli_fname = "./";

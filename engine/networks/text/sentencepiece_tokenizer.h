@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The tokenizer of UMT5 and T5: a SentencePiece model file (`spiece.model`), read by the SentencePiece
-// library, which is opened for the first of them (piece_model.h).
+// The tokenizer of UMT5 and T5. It reads a SentencePiece model file (`spiece.model`) with the SentencePiece
+// library, which is opened when the first tokenizer is made (piece_model.h).
 #pragma once
 
 #include <cstdint>
@@ -21,16 +21,16 @@ class SentencePieceTokenizer {
   explicit SentencePieceTokenizer(const std::filesystem::path& file);
   ~SentencePieceTokenizer();
 
-  // Pieces of `text` (valid UTF-8), cut to max_length - 1 of them, then the end of sequence: 1..max_length
-  // ids, no padding. Cleaning is the caller's business (prompt_cleaning.h).
+  // The ids of the first max_length - 1 pieces of `text` (valid UTF-8) and the end of sequence: 1..max_length
+  // ids, without padding. The caller cleans the text before (prompt_cleaning.h).
   std::vector<int64_t> encode(std::string_view text, int64_t max_length) const;
 
-  // How many bytes of `text`, from its start, encode() looks at before it has max_length ids.
+  // How many bytes of `text`, from its start, the ids of encode() stand for.
   size_t fits(std::string_view text, int64_t max_length) const;
   // Is any piece of `text` in the vocabulary?
   bool knows(std::string_view text) const;
 
-  int64_t pad_id() const;  // 0 where the model names none
+  int64_t pad_id() const;  // 0 if the model names none
   int64_t vocabulary() const;
 
  private:

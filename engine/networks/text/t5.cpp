@@ -10,7 +10,7 @@
 namespace flowcache {
 namespace {
 
-// Key names of one project. "%" stands for the block's number.
+// The key names of one project. "%" stands for the number of a block.
 struct Names {
   const char *embedding, *norm_attention, *q, *k, *v, *o, *positions, *norm_ffn, *gate, *up, *down,
       *final_norm;
@@ -49,7 +49,7 @@ std::string layer_key(std::string pattern, int layer) {
   return pattern.replace(pattern.find('%'), 1, std::to_string(layer));
 }
 
-// The embedding again under a second name, as the library that wrote the checkpoint ties them.
+// A second name of the embedding: the library that wrote the checkpoint stores it twice.
 constexpr const char* tied_embedding = "encoder.embed_tokens.weight";
 
 int64_t positive(const nlohmann::json& config, const char* field) {
@@ -120,7 +120,7 @@ int64_t t5_bucket(int64_t relative, int64_t buckets, int64_t max_distance) {
   const int64_t side = relative > 0 ? half : 0, distance = std::abs(relative);
   if (distance < exact) return side + distance;
   const double ratio = static_cast<double>(max_distance) / static_cast<double>(exact);
-  // In float, as the checkpoints were trained: a bucket's border moves by one where the logarithm rounds.
+  // In fp32, as the checkpoints were trained: how the logarithm rounds decides about a bucket's border.
   const float steps = std::log(static_cast<float>(distance) / static_cast<float>(exact)) /
                       static_cast<float>(std::log(ratio)) * static_cast<float>(half - exact);
   return side + std::min(exact + static_cast<int64_t>(steps), half - 1);
@@ -167,7 +167,7 @@ at::Tensor T5Encoder::attend(const Block& block, const at::Tensor& x, const at::
   const auto split = [&](const at::Tensor& weight) {
     return at::linear(x, weight).view({n, config_.heads, config_.head_dim}).transpose(0, 1);
   };
-  // T5 does not scale the logits: its initialisation did.
+  // T5 does not scale the logits; its weights were initialised for that.
   const at::Tensor logits = at::matmul(split(block.q), split(block.k).transpose(1, 2)) + bias;
   const at::Tensor weights = at::softmax(logits.to(at::kFloat), -1).to(dtype_);
   return at::linear(at::matmul(weights, split(block.v)).transpose(0, 1).reshape({n, -1}), block.o);

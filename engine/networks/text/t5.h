@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The encoder stack of T5 (arXiv 1910.10683) in its v1.1 form, which two text encoders share: UMT5-XXL (Wan,
-// SkyReels) and T5-v1.1-XXL (MAGI-1). They differ in the names of their weights and in where relative
-// positions live.
+// The encoder of T5 (arXiv 1910.10683) in its v1.1 form. Two text encoders are made of it: UMT5-XXL (Wan,
+// SkyReels-V2) and T5-v1.1-XXL (MAGI-1). They differ in the names of their weights, and in whether each block
+// has a table of relative positions or all share the first block's.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -14,7 +14,7 @@
 
 namespace flowcache {
 
-// Which public checkpoint's key names to read.
+// Whose key names the weights have.
 enum class T5Naming {
   wan,          // models_t5_umt5-xxl-enc: blocks.N.attn.q.weight, a position table in every block
   huggingface,  // T5EncoderModel: encoder.block.N.layer.0.SelfAttention.q.weight, block 0's table serves all
@@ -34,21 +34,22 @@ struct T5Config {
   std::vector<WeightSpec> weights() const;
 };
 
-// Bucket of a relative position (key index - query index): half the buckets for each sign, exact for small
-// distances, logarithmic up to max_distance, all further ones in the last.
+// The bucket of a relative position (key index - query index), 0..buckets-1. Half of the buckets are for each
+// sign. Small distances have a bucket each, larger ones share buckets on a logarithmic scale up to
+// max_distance, and all that lie further are in the last.
 int64_t t5_bucket(int64_t relative, int64_t buckets, int64_t max_distance);
 
-// Thread-safe: const, no state but the weights.
+// Immutable; any thread.
 class T5Encoder {
  public:
-  // Copies the weights to `device` as `dtype`; norms are computed in fp32 whatever the type. Throws
-  // FC_ERROR_MODEL with every missing, unexpected or misshaped key; `what` names the file in the message.
+  // Copies the weights to `device` as `dtype`. Norms are always computed in fp32. Throws FC_ERROR_MODEL with
+  // every missing, unexpected or misshaped key; `what` names the file in the message.
   T5Encoder(const T5Config& config, const WeightMap& weights, at::ScalarType dtype, at::Device device,
             const std::string& what);
 
-  // ids int64 [n], mask int64 or bool [n] (non-zero: a real token). Returns [n, dim] fp32 on the weights'
-  // device, a row for every position; rows where the mask is 0 mean nothing. Throws FC_ERROR_ARGUMENT for an
-  // id outside the table.
+  // ids [n] int64; mask [n] int64 or bool, not zero for a real token. Returns [n, dim] fp32 on the weights'
+  // device, one row for each position; rows where the mask is 0 have no meaning. Throws FC_ERROR_ARGUMENT for
+  // an id outside the table.
   at::Tensor encode(const at::Tensor& ids, const at::Tensor& mask) const;
 
   const T5Config& config() const { return config_; }

@@ -24,7 +24,7 @@ Fields text_fields(const ModelPackage& package) {
   return Fields(package.text, model_json(package), "text");
 }
 
-// A file that the section names must lie in the model's folder.
+// The path of the file that a field names. Throws FC_ERROR_MODEL if it does not lie in the model's folder.
 std::filesystem::path file_in(const ModelPackage& package, const char* field, const std::string& fallback) {
   const std::string name = text_fields(package).string(field, 255, fallback);
   if (std::filesystem::path(name).filename() != name)
@@ -42,7 +42,8 @@ at::Tensor read_special_tokens(const ModelPackage& package, int64_t dim) {
     throw Error(FC_ERROR_MODEL, file.string() + " needs other_tokens [at least " +
                                     std::to_string(duration_row + longest_duration + 1) + ", " +
                                     std::to_string(dim) + "]: convert special_tokens.npz of the checkpoint");
-  // Duration first, then quality. A stream never ends, so the longest duration is always true.
+  // First the token for the duration, then the one for the quality. A stream never ends, so the longest
+  // duration is always right.
   return at::stack({found->second[duration_row + longest_duration], found->second[quality_row]})
       .to(at::kFloat);
 }
@@ -77,7 +78,7 @@ at::Tensor T5TextEncoder::run(const std::string& cleaned) const {
   if (!encoder_)
     encoder_ = std::make_unique<T5Encoder>(config_, read_section(package_, package_.text), dtype_, device_,
                                            "text encoder of " + model_json(package_));
-  // Padding would be masked out and cut off again; without it nothing is computed for it.
+  // Without padding: it would be masked out and cut off again, so computing it would be wasted.
   const std::vector<int64_t> ids = tokenizer_.encode(cleaned, max_length_);
   const at::Tensor index = at::tensor(ids, at::kLong);
   at::Tensor features = encoder_->encode(index, at::ones_like(index)).to(at::kCPU);
@@ -86,7 +87,8 @@ at::Tensor T5TextEncoder::run(const std::string& cleaned) const {
   return features.narrow(0, 0, std::min(features.size(0), max_length_)).contiguous();
 }
 
-// Words that the cleaning takes out, that come too late or that the tokenizer has no piece for.
+// Words that the cleaning removes, that stand behind the last token that fits, or that the tokenizer
+// has no piece for.
 std::vector<std::string> T5TextEncoder::without_effect(std::string_view prompt,
                                                        const std::string& cleaned) const {
   const auto kept = prompt_words(std::string_view(cleaned).substr(0, tokenizer_.fits(cleaned, max_length_)));

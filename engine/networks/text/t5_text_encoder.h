@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Prompts through UMT5-XXL (Wan, SkyReels-V2) or T5-v1.1-XXL (MAGI-1): cleaned, tokenized, encoded.
+// Prompts for UMT5-XXL (Wan, SkyReels-V2) and T5-v1.1-XXL (MAGI-1): cleaned, tokenized, encoded.
 #pragma once
 
 #include <functional>
@@ -17,21 +17,21 @@
 
 namespace flowcache {
 
-// model.json's "text": kind "umt5" or "t5", file or files, config (the encoder's config.json), and
-//   tokenizer       name of the spiece.model in the folder; default "spiece.model"
+// model.json's "text" has kind "umt5" or "t5", file or files, config (the encoder's config.json), and these
+// optional fields:
+//   tokenizer       the SentencePiece file in the model's folder; default "spiece.model"
 //   max_length      tokens, the end of sequence included; default 512 for umt5, 800 for t5
 //   device          "model" (default: where the transformer is) or "cpu"
-//   precision       "bf16" (default on a GPU) or "fp32"
-//   unload          true: weights are dropped after each prompt that is new, and read again for the next
-//   special_tokens  t5: a safetensors file with MAGI-1's `other_tokens`; the tokens for an endless, high-quality
-//                   video then come before the caption, as the published scripts have it
+//   precision       "bf16" (default on a GPU) or "fp32" (default on a CPU)
+//   unload          true: weights are dropped after each new prompt and read again for the next one
+//   special_tokens  t5 only: a safetensors file with MAGI-1's `other_tokens`. The tokens for an endless video
+//                   of high quality then stand before the caption, as in the published scripts
 //
-// Thread-safe; prompts are encoded one at a time, and the last 64 are remembered.
+// Thread-safe. Prompts are encoded one at a time, and the features of the last 64 are remembered.
 class T5TextEncoder final : public TextEncoder {
  public:
-  // Checks every key; weights are copied to their device when the first prompt comes. Throws FC_ERROR_MODEL,
-  // FC_ERROR_NOT_FOUND.
-  // clean: what the model's family does to a prompt before it is tokenized.
+  // Checks every key. Weights are copied to their device only when the first prompt comes. clean: what the
+  // model's family does to a prompt before it is tokenized. Throws FC_ERROR_MODEL, FC_ERROR_NOT_FOUND.
   using Cleaner = std::function<std::string(std::string_view)>;
   T5TextEncoder(const ModelPackage& package, at::Device device, Cleaner clean);
 

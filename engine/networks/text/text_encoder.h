@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Prompt to features.
+// From a prompt to the features that a transformer is conditioned on.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -11,17 +11,19 @@
 namespace flowcache {
 
 struct TextFeatures {
-  at::Tensor embedding;              // [n, text_dim] fp32, n >= 1
-  std::vector<std::string> unknown;  // words of the prompt that have no effect: not known, or behind the last that fits
+  at::Tensor embedding;  // [n, text_dim] fp32, n >= 1
+  // Words of the prompt that have no effect: the model does not know them, or they stand behind the
+  // last one that fits.
+  std::vector<std::string> unknown;
 };
 
 // Thread-safe.
 class TextEncoder {
  public:
   virtual ~TextEncoder() = default;
-  // `prompt` is valid UTF-8; "" gives the unconditional features.
+  // prompt: valid UTF-8. "" gives the unconditional features.
   virtual TextFeatures encode(std::string_view prompt) const = 0;
-  // The words it knows, for messages; empty where the vocabulary is open.
+  // The words that it knows, for messages; empty if the vocabulary is open.
   virtual std::vector<std::string> vocabulary() const { return {}; }
 };
 

@@ -10,7 +10,7 @@
 namespace flowcache {
 namespace {
 
-// One letter inserted, deleted or replaced turns one into the other.
+// True if inserting, deleting or replacing one letter makes one word of the other.
 bool one_edit_apart(std::string_view a, std::string_view b) {
   if (a.size() > b.size()) std::swap(a, b);
   if (b.size() - a.size() > 1 || a == b) return false;
