@@ -358,7 +358,8 @@ fc_status fc_chunk_write(const fc_chunk* chunk, uint32_t frame, const fc_planes*
       throw Error(FC_ERROR_ARGUMENT, "frame " + std::to_string(frame) + " does not exist: the chunk has " +
                                          std::to_string(c.frames.size(0)));
     flowcache::ensure_threads();
-    flowcache::color_convert(c.frames[frame], p);
+    const bool on_host = p.memory != FC_MEMORY_CUDA || !c.frames.is_cuda();
+    flowcache::color_convert(on_host ? c.host.of(c.frames)[frame] : c.frames[frame], p);
   });
 }
 

@@ -3,10 +3,12 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <mutex>
 #include <thread>
@@ -15,6 +17,7 @@
 #include "base/error.h"
 #include "base/headroom.h"
 #include "base/log.h"
+#include "base/resources.h"
 #include "stream/cpu_report.h"
 
 // In LibTorch where it was built with MKL. Returns what held for this thread; 0: the process's number.
@@ -24,6 +27,18 @@ namespace flowcache {
 
 namespace {
 
+// LibTorch needs a driver that knows its CUDA version, and says so too late and in other words.
+std::string driver_problem() {
+  constexpr int needed = 13000;  // of the wheel that tools/setup.sh installs: 13.0
+  using Function = int (*)(int*);
+  const auto version_of = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, "cuDriverGetVersion"));
+  int version = 0;
+  if (!version_of || version_of(&version) != 0 || version >= needed) return "";
+  return "the NVIDIA driver is too old: it knows CUDA " + std::to_string(version / 1000) + "." +
+         std::to_string(version % 1000 / 10) + ", LibTorch needs 13.0 (driver R580 or newer): renew the driver, or "
+         "install a LibTorch for that version";
+}
+
 // Opens the driver, then LibTorch's CUDA half, which registers itself. The handles stay open for the
 // process's life.
 std::string open_cuda() {
@@ -31,7 +46,10 @@ std::string open_cuda() {
   if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL))
     return std::string("an NVIDIA driver answers, but LibTorch was installed without its CUDA libraries: ") +
            dlerror();
-  if (!at::hasCUDA()) return "LibTorch's CUDA half was loaded but did not register";
+  if (const std::string problem = driver_problem(); !problem.empty()) return problem;
+  if (!at::hasCUDA())
+    return "LibTorch had done arithmetic in this process before the engine was opened, and then it takes no CUDA any "
+           "more: open the engine first";
   if (at::detail::getCUDAHooks().deviceCount() == 0) return "the NVIDIA driver reports no device";
   return "";
 }
@@ -86,6 +104,26 @@ void wait_for(at::Device device) {
   if (device.is_cpu()) return;
   const c10::impl::VirtualGuardImpl gpu(device.type());
   gpu.synchronizeStream(gpu.getStream(device));
+}
+
+uint64_t free_memory(at::Device device) {
+  if (device.is_cpu()) return free_host_memory();
+  if (!device.is_cuda()) return UINT64_MAX;
+  at::globalContext().lazyInitDevice(device.type());
+  c10::DeviceAllocator& allocator = *c10::getDeviceAllocator(device.type());
+  const auto stats = allocator.getDeviceStats(device.index());
+  constexpr size_t all = 0;  // of the statistics' kinds of pools
+  const int64_t unused = stats.reserved_bytes[all].current - stats.allocated_bytes[all].current;
+  return allocator.getMemoryInfo(device.index()).first + static_cast<uint64_t>(std::max<int64_t>(0, unused));
+}
+
+void give_back_memory(at::Device device) noexcept {
+  if (!device.is_cuda()) return;
+  try {
+    c10::getDeviceAllocator(device.type())->emptyCache();
+  } catch (const std::exception& error) {
+    log(FC_LOG_WARNING, std::string("GPU memory that is not used any more was not given back: ") + error.what());
+  }
 }
 
 void warn_of_spinning_threads(at::Device device) {

@@ -47,6 +47,11 @@ void ensure_threads();
 // without it is that of giving the orders.
 void wait_for(at::Device device);
 
+// Bytes that may still be taken: what the host leaves this process, or what the GPU has free and LibTorch keeps unused.
+uint64_t free_memory(at::Device device);
+// What LibTorch keeps unused on the GPU goes back to it. Nothing on the CPU.
+void give_back_memory(at::Device device) noexcept;
+
 // Logs a warning if LibTorch's OpenMP threads spin at barriers: beside a video encoder that makes chunks
 // several times slower. libgomp reads OMP_WAIT_POLICY when it is loaded, so only the program can choose,
 // before it loads the engine.

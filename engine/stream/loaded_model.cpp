@@ -23,8 +23,15 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   allowed_isa();  // a bad limit is told at once, on a GPU too: some kernels always run on the CPU
   const unsigned threads = checked_threads(options.threads);
   const ArithmeticThreads arithmetic(threads);
+  // LibTorch decides at its first convolution, for the life of the process, whether there is CUDA. So its CUDA half is
+  // opened before any arithmetic wherever a driver answers, also for a model on the CPU.
+  why_no_cuda();
   report("read", 0.0);
-  auto model = std::make_shared<LoadedModel>();
+  const std::shared_ptr<LoadedModel> model(new LoadedModel, [](LoadedModel* last) {
+    const at::Device device = last->device;
+    delete last;
+    give_back_memory(device);
+  });
   model->package = read_model(options.model);
   model->device = choose_device(options.device);
   const Precision precision = choose_precision(options.precision, model->device);
@@ -74,8 +81,7 @@ int64_t LoadedModel::tokens_per_chunk(const PictureSize& size) const {
 }
 
 uint64_t LoadedModel::memory_available() const {
-  const uint64_t free =
-      device.is_cpu() ? free_host_memory() : UINT64_MAX;  // a GPU's allocator says so itself
+  const uint64_t free = free_memory(device);
   return memory_limit == 0 ? free : std::min(free, memory_limit);
 }
 

@@ -203,9 +203,10 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   parts_.policy->end_chunk(chunk.index);
   parts_.guidance.end_chunk(chunk.index);
 
-  auto result = std::make_shared<Chunk>();
+  auto result = std::make_shared<Chunk>(host_wish_);
   const Stopwatch watch;
   result->frames = decode(chunk);
+  if (*host_wish_) result->host.of(result->frames);
   const double decode_seconds = watch.seconds();
   result->latent = chunk.latent;
   result->index = chunk.index;

@@ -91,6 +91,7 @@ class Stream {
   std::unique_ptr<Conditions> conditions_;
   std::unique_ptr<DecoderState> decoder_state_;
   SeamFade seam_fade_;
+  std::shared_ptr<HostWish> host_wish_ = std::make_shared<HostWish>(false);
   bool forgets_on_cut_ = false;  // a cut to another prompt begins without history
   std::string ended_;            // why the stream cannot go on; "" while it can
   ComputedHook watch_;

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <span>
 
+#include "networks/upload.h"
+
 namespace flowcache {
 namespace {
 
@@ -37,18 +39,19 @@ void move_in_place(char* rows, std::span<const int64_t> slots, int64_t used, int
 }
 
 void gather(at::Tensor buffer, const at::Tensor& slots, int64_t used, int64_t tail, at::Tensor& scratch) {
+  const int64_t heads = buffer.size(1), count = slots.size(-1) + tail;
   const at::Tensor end = at::arange(used, used + tail, slots.options());
-  const int64_t count = slots.size(-1) + tail;
-  if (!scratch.defined() || scratch.size(0) < count)
-    scratch = at::empty({buffer.size(2), buffer.size(3)}, buffer.options());
-  for (int64_t head = 0; head < buffer.size(1); ++head) {
-    const at::Tensor kept = slots.dim() == 2 ? slots[head] : slots;
-    const at::Tensor index = at::cat({kept, end}).to(buffer.device());
-    for (int64_t plane = 0; plane < buffer.size(0); ++plane) {
-      at::Tensor rows = buffer[plane][head], moved = scratch.narrow(0, 0, count);
-      at::index_select_out(moved, rows, 0, index);
-      rows.narrow(0, 0, count).copy_(moved);
-    }
+  const at::Tensor kept = slots.dim() == 2 ? slots : slots.unsqueeze(0).expand({heads, slots.size(0)});
+  // One index for all heads, uploaded once.
+  const at::Tensor index = upload(at::cat({kept, end.unsqueeze(0).expand({heads, tail})}, 1), buffer.device())
+                               .unsqueeze(-1)
+                               .expand({heads, count, buffer.size(3)});
+  if (!scratch.defined()) scratch = at::empty({heads, buffer.size(2), buffer.size(3)}, buffer.options());
+  at::Tensor moved = scratch.narrow(1, 0, count);
+  for (int64_t plane = 0; plane < buffer.size(0); ++plane) {
+    at::Tensor rows = buffer[plane];
+    at::gather_out(moved, rows, 1, index);
+    rows.narrow(1, 0, count).copy_(moved);
   }
 }
 

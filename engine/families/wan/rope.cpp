@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "families/wan/wan.h"
+#include "networks/upload.h"
 
 namespace flowcache {
 namespace {
@@ -50,16 +53,23 @@ RopeTable rope_table(const Grid& grid, int64_t first_frame, int64_t head_dim, at
   const int64_t pairs = head_dim / 2, third = pairs / 3, f = grid.frames, h = grid.height, w = grid.width;
   const at::Tensor time = angles(first_frame, f, pairs - 2 * third), row = angles(0, h, third, spatial_scale),
                    column = angles(0, w, third, spatial_scale);
-  // The axes are few values; only after cos and sin are they spread over the tokens.
-  const auto spread = [&](at::Tensor (*function)(const at::Tensor&)) {
-    const auto part = [&](const at::Tensor& angle, at::IntArrayRef shape) {
-      const at::Tensor value = function(angle).to(device, at::kFloat);
-      return value.view({shape[0], shape[1], shape[2], angle.size(1)}).expand({f, h, w, angle.size(1)});
-    };
-    return at::cat({part(time, {f, 1, 1}), part(row, {1, h, 1}), part(column, {1, 1, w})}, -1)
-        .view({grid.tokens(), pairs});
+  // The axes are few values: they go to the device in one piece, and only there are they spread over the tokens.
+  const at::Tensor axes[] = {at::cos(time), at::cos(row), at::cos(column), at::sin(time), at::sin(row), at::sin(column)};
+  std::vector<at::Tensor> flat;
+  for (const at::Tensor& one : axes) flat.push_back(one.to(at::kFloat).flatten());
+  const at::Tensor all = upload(at::cat(flat), device);
+  int64_t begin = 0;
+  const auto part = [&](const at::Tensor& axis, at::IntArrayRef shape) {
+    const at::Tensor value = all.narrow(0, begin, axis.numel());
+    begin += axis.numel();
+    return value.view({shape[0], shape[1], shape[2], axis.size(1)}).expand({f, h, w, axis.size(1)});
   };
-  return {spread(at::cos), spread(at::sin)};
+  const auto spread = [&] {
+    const at::Tensor t = part(time, {f, 1, 1}), r = part(row, {1, h, 1}), c = part(column, {1, 1, w});
+    return at::cat({t, r, c}, -1).view({grid.tokens(), pairs});
+  };
+  at::Tensor cos = spread(), sin = spread();
+  return {std::move(cos), std::move(sin)};
 }
 
 }  // namespace flowcache

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "families/wan/block.h"
 #include "networks/row_ranges.h"
+#include "networks/upload.h"
 
 namespace flowcache {
 namespace {
@@ -79,7 +80,7 @@ Embedded Wan::embed(const at::Tensor& latent, std::span<const double> timesteps,
                                  .permute({1, 2, 4, 0, 3, 5})
                                  .reshape({out.grid.tokens(), config_.patch_in()});
   out.tokens = weights_.patch(patches);
-  const at::Tensor wave = sinusoid(timesteps, config_.freq_dim).to(device_);
+  const at::Tensor wave = upload(sinusoid(timesteps, config_.freq_dim), device_);
   out.time = weights_.time_out(at::silu(weights_.time_in(wave)));
   out.modulation = weights_.time_projection(at::silu(out.time)).view({groups, 6, config_.dim});
   return out;

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <ATen/Context.h>
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "fixture.h"
+
+namespace fake_gpu_test {
+
+FakeGpuCounts counts() {
+  FakeGpuCounts now{};
+  reinterpret_cast<decltype(&fake_gpu_counts)>(dlsym(RTLD_DEFAULT, "fake_gpu_counts"))(&now);
+  return now;
+}
+
+void restart_peak() {
+  reinterpret_cast<decltype(&fake_gpu_restart_peak)>(dlsym(RTLD_DEFAULT, "fake_gpu_restart_peak"))();
+}
+
+Engine open_engine(const Asked& asked, fc_status* status) {
+  fc_engine_config config = fc_engine_config_init();
+  config.model = asked.model.c_str();
+  config.device = asked.device.c_str();
+  config.precision = asked.precision.c_str();
+  config.memory_limit = asked.memory_limit;
+  config.width = asked.width;
+  config.height = asked.height;
+  fc_engine* engine = nullptr;
+  const fc_status result = fc_engine_open(&config, nullptr, nullptr, &engine);
+  if (status)
+    *status = result;
+  else
+    EXPECT_EQ(result, FC_OK) << fc_last_error();
+  return Engine(engine);
+}
+
+Stream open_stream(const Engine& engine, const Asked& asked, fc_status* status) {
+  fc_stream_config config = fc_stream_config_init();
+  config.prompt = "orange fire";
+  config.cache = asked.cache.c_str();
+  config.kv_cache = asked.kv.empty() ? nullptr : asked.kv.c_str();
+  config.guidance_scale = asked.guidance;
+  config.steps = asked.steps;
+  config.lag = asked.lag;
+  config.kv_budget = asked.kv_budget;
+  config.width = asked.width;
+  config.height = asked.height;
+  fc_stream* stream = nullptr;
+  const fc_status result = fc_stream_open(engine.get(), &config, &stream);
+  if (status)
+    *status = result;
+  else
+    EXPECT_EQ(result, FC_OK) << asked.cache << ": " << fc_last_error();
+  return Stream(stream);
+}
+
+Chunk next(const Stream& stream) {
+  fc_chunk* chunk = nullptr;
+  EXPECT_EQ(fc_stream_next(stream.get(), &chunk), FC_OK) << fc_last_error();
+  return Chunk(chunk);
+}
+
+Template::Template(const std::string& name) {
+  static std::atomic<int> number{0};
+  folder_ = std::filesystem::temp_directory_path() /
+            ("flowcache-fake-gpu-" + std::to_string(getpid()) + "-" + std::to_string(number++));
+  std::filesystem::create_directory(folder_);
+  std::filesystem::copy_file(FLOWCACHE_SOURCE_DIR "/models/templates/" + name + ".json",
+                             folder_ / "model.json");
+}
+
+Template::~Template() {
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+FakeGpuCounts between(const FakeGpuCounts& begin, const FakeGpuCounts& end) {
+  FakeGpuCounts d = end;
+  d.launches -= begin.launches;
+  d.syncs -= begin.syncs;
+  d.to_device -= begin.to_device;
+  d.to_host -= begin.to_host;
+  d.on_device -= begin.on_device;
+  d.to_host_bytes -= begin.to_host_bytes;
+  d.mallocs -= begin.mallocs;
+  return d;
+}
+
+}  // namespace fake_gpu_test
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  if (!dlsym(RTLD_DEFAULT, "fake_gpu_counts")) {
+    std::fprintf(stderr,
+                 "the stand-in for NVIDIA's libraries is not preloaded: run meson test --suite fake-gpu\n");
+    return 77;
+  }
+  at::globalContext().setUserEnabledCuDNN(false);  // its plans cannot be made without a GPU
+  at::globalContext().setSDPUseCuDNN(false);
+  return RUN_ALL_TESTS();
+}
