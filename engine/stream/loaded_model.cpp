@@ -20,7 +20,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
     if (progress && !progress(stage, fraction)) throw Error(FC_CANCELLED, "loading was cancelled");
   };
   const c10::InferenceMode inference;
-  allowed_isa();  // a bad limit is told at once, on a GPU too: some kernels always run on the CPU
+  allowed_isa();  // throws for an unknown limit; also with a GPU, because some kernels always run on the CPU
   const unsigned threads = checked_threads(options.threads);
   const ArithmeticThreads arithmetic(threads);
   report("read", 0.0);
@@ -60,7 +60,7 @@ std::vector<MemoryNeed> LoadedModel::memory_needs(int64_t width, int64_t height)
     const WeightSizes sizes = weight_sizes(package);
     plan.transformer_bytes = sizes.transformer;
     plan.decoder_bytes = sizes.decoder;
-    plan.text_bytes = 0;  // a stand-in is loaded
+    plan.text_bytes = 0;  // random weights come with a small stand-in for the text encoder
   }
   return flowcache::memory_needs(at_size(package, width, height), plan);
 }
@@ -74,8 +74,8 @@ int64_t LoadedModel::tokens_per_chunk(const PictureSize& size) const {
 }
 
 uint64_t LoadedModel::memory_available() const {
-  const uint64_t free =
-      device.is_cpu() ? free_host_memory() : UINT64_MAX;  // a GPU's allocator says so itself
+  const uint64_t free = device.is_cpu() ? free_host_memory()
+                                        : UINT64_MAX;  // the GPU's allocator reports a lack of memory itself
   return memory_limit == 0 ? free : std::min(free, memory_limit);
 }
 
