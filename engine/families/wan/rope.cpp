@@ -8,8 +8,8 @@ namespace {
 
 constexpr double base = 10000.0;
 
-// Angles of positions first, first + 1, …, times `scale`, for `pairs` frequencies: [positions, pairs] in
-// double.
+// The angles of the positions first, first + 1, …, times `scale`, for `pairs` frequencies: [positions, pairs]
+// in double.
 at::Tensor angles(int64_t first, int64_t positions, int64_t pairs, double scale = 1) {
   at::Tensor out = at::empty({positions, pairs}, at::kDouble);
   double* to = out.mutable_data_ptr<double>();
@@ -50,7 +50,7 @@ RopeTable rope_table(const Grid& grid, int64_t first_frame, int64_t head_dim, at
   const int64_t pairs = head_dim / 2, third = pairs / 3, f = grid.frames, h = grid.height, w = grid.width;
   const at::Tensor time = angles(first_frame, f, pairs - 2 * third), row = angles(0, h, third, spatial_scale),
                    column = angles(0, w, third, spatial_scale);
-  // The axes are few values; only after cos and sin are they spread over the tokens.
+  // Each axis has few values, so cos and sin are computed first and then repeated for all tokens.
   const auto spread = [&](at::Tensor (*function)(const at::Tensor&)) {
     const auto part = [&](const at::Tensor& angle, at::IntArrayRef shape) {
       const at::Tensor value = function(angle).to(device, at::kFloat);
