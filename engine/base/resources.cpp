@@ -77,8 +77,8 @@ unsigned affinity_cpus() {
 // Bytes of page cache, and of the kernel's data about files, that `group` is charged for.
 uint64_t reclaimable(const fs::path& group, int version) {
   const fs::path file = group / "memory.stat";
-  const std::string below =
-      version == 1 ? "total_" : "";  // in version 2 every entry includes the groups below
+  // In version 2 every entry includes the groups below.
+  const std::string below = version == 1 ? "total_" : "";
   uint64_t bytes = 0;
   for (const char* entry : {"inactive_file", "active_file", "slab_reclaimable"})
     bytes += entry_in(file, below + entry).value_or(0);

@@ -22,8 +22,7 @@ struct Chunk {
   double seconds = 0;
   // How many computed steps the deadline has cost this chunk, including those given up while it was made.
   int governor_level = 0;
-  double flops =
-      0;  // operations of the blocks that ran for it, with the clean pass; 0 if the family names none
+  double flops = 0;  // operations of the blocks that ran for it, with the clean pass; 0: not known
 };
 
 }  // namespace flowcache

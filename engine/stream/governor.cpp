@@ -8,8 +8,7 @@ namespace flowcache {
 
 namespace {
 
-constexpr double room =
-    0.9;  // the number rises only if the chunk then takes at most this share of the deadline
+constexpr double room = 0.9;  // after a rise a chunk may take at most this share of the deadline
 constexpr double rising = 0.5, falling = 0.2;
 constexpr int first_patience = 3, most_patience = 48;
 

@@ -3,10 +3,10 @@
 //
 // The whole chunks of the prefix run once, before chunk 0, so that their keys and values are history. The
 // frames that remain replace the first frames of chunk 0 at every step. How the network sees the prefix
-// depends on the family: MAGI-1       clean, with the empty caption; the latent itself is then changed by the
-// steps, as published SkyReels-V2  with a little noise, and the timestep of that noise for these frames; the
-// latent keeps the frames Wan, causal  clean, and only whole chunks: the model was trained with one timestep
-// for a chunk
+// depends on the family:
+//   MAGI-1       clean, with the empty caption; the steps then change the latent itself, as published
+//   SkyReels-V2  with a little noise and the timestep of that noise; the latent keeps these frames
+//   Wan, causal  clean, and only whole chunks: the model was trained with one timestep for a chunk
 #pragma once
 
 #include <ATen/ATen.h>

@@ -19,12 +19,11 @@ namespace flowcache {
 // The features that a policy can look at. The stream produces only those that the policy asks for.
 enum class Tap : unsigned {
   none = 0,
-  modulation = 1,  // e0 [groups, 6, dim] fp32: depends on the timestep only
-  tokens = 2,      // embedded latent [L, dim], before the first block
-  latent = 4,      // x [C, F, h, w] fp32, before the step
-  velocity = 8,    // network output [C, F, h, w], given to computed() only
-  first_blocks =
-      16,  // [L, dim], what the first blocks changed; they then run on every step, for all branches
+  modulation = 1,     // e0 [groups, 6, dim] fp32: depends on the timestep only
+  tokens = 2,         // embedded latent [L, dim], before the first block
+  latent = 4,         // x [C, F, h, w] fp32, before the step
+  velocity = 8,       // network output [C, F, h, w], given to computed() only
+  first_blocks = 16,  // what the first blocks changed [L, dim]; they then run on every step, for all branches
 };
 constexpr Tap operator|(Tap a, Tap b) {
   return static_cast<Tap>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
@@ -68,8 +67,8 @@ enum class Action { compute, reuse };
 
 struct Decision {
   Action action = Action::compute;
-  bool forced =
-      false;  // a rule decided (warm-up, last step, must_compute, unsafe distance), not the distance
+  // A rule decided (warm-up, last step, must_compute, unsafe distance), not the distance.
+  bool forced = false;
   double distance = 0;     // what this step added to the sum, after any polynomial; 0 if not measured
   double accumulated = 0;  // the sum after the decision
   bool tail = false;       // a reuse applies the tail residual instead of kind(); only if keeps_tail()

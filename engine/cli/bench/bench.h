@@ -54,8 +54,7 @@ std::vector<BenchResult> run_bench(fc_engine* engine, const BenchPlan& plan,
 
 // The figures of a case over all prompts and chunks.
 struct BenchSummary {
-  double speedup =
-      1;  // time of sampling and decoding: the reference's divided by the case's, in the same run
+  double speedup = 1;  // time of sampling and decoding in the same run: the reference's divided by the case's
   double realtime = 0;                                // playing time / time to make it
   double deadline = 0;                                // share of chunks that took at most their playing time
   double p50 = 0, p95 = 0, p99 = 0, first_chunk = 0;  // seconds for a chunk
