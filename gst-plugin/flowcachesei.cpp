@@ -3,9 +3,9 @@
  * SECTION:element-flowcachesei
  * @title: flowcachesei
  *
- * Writes what flowcachesrc says about its frames into H.264, H.265 or AV1, as messages that players skip. Put it
- * after an encoder: it writes each buffer's GstVideoSEIUserDataUnregisteredMeta into the bitstream, which the
- * encoders of GStreamer 1.22 do not do.
+ * Writes what flowcachesrc says about its frames into H.264, H.265 or AV1, as messages that players skip. Put
+ * it after an encoder: it writes each buffer's GstVideoSEIUserDataUnregisteredMeta into the bitstream, which
+ * the encoders of GStreamer 1.22 do not do.
  *
  * ## Example launch line
  * |[
