@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// C on one side, C++ on the other: engines, streams and chunks.
+// The C API of engines, streams and chunks.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -46,8 +46,8 @@ Handle& checked(Handle* handle, const char* what) {
   return *handle;
 }
 
-// Lets go of what a caller gave back. While the process ends it stays: LibTorch, which it is made of, is
-// going.
+// Destroys what a caller gave back. While the process ends nothing is destroyed, because LibTorch, which the
+// handle uses, is being destroyed itself.
 template <class Handle>
 void destroy(Handle* handle) {
   if (const flowcache::Stay stay; stay) delete handle;
@@ -60,7 +60,7 @@ double not_negative(double value, const char* name) {
   return value;
 }
 
-// Fields of a fc_stream_config as StreamConfig has them, where what is negative is the default.
+// Fields of fc_stream_config in the form of StreamConfig, in which a negative value means the default.
 double threshold_of(double field) {
   if (field == FC_NEVER) return 0;
   return std::isnan(field) || field == 0 ? -1 : not_negative(field, "cache_threshold");
@@ -112,7 +112,7 @@ std::string model_folder(const char* model) {
       "the model that ships was not found: pass a folder, or set FLOWCACHE_MODEL to one with a model.json");
 }
 
-// [n, 3, H, W] fp32 in 0..1; undefined for none.
+// The prefix as [n, 3, H, W] fp32 in 0..1; undefined if there is none.
 at::Tensor prefix_of(const fc_stream_config& c) {
   if (!c.prefix) return {};
   if (c.prefix_frames < 1 || c.prefix_frames > 4096 || c.prefix_width < 1 || c.prefix_width > 8192 ||
@@ -260,7 +260,8 @@ fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* change, ui
 
 const char* fc_stream_unknown_words(fc_stream* stream) {
   if (!stream) return "";
-  // A copy for this thread: another's fc_stream_prompt() changes the stream's own.
+  // A copy that belongs to this thread, because fc_stream_prompt() on another thread changes the stream's
+  // words.
   thread_local std::string words;
   try {
     const std::lock_guard lock(stream->mutex);
@@ -293,7 +294,7 @@ fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk) {
     checked(chunk, "chunk") = nullptr;
     auto made = std::make_unique<fc_chunk>();
     made->chunk = checked(stream, "stream").stream->next();
-    flowcache::wait_for_device(made->chunk->frames);  // any thread may look at them now
+    flowcache::wait_for_device(made->chunk->frames);  // from here on any thread may read the frames
     *chunk = made.release();
   });
 }

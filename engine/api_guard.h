@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The line that no exception crosses: what api*.cpp share.
+// What api*.cpp share. No exception leaves these functions.
 #pragma once
 
 #include <c10/core/InferenceMode.h>
@@ -17,21 +17,21 @@
 
 namespace flowcache {
 
-// The calling thread's last error sentence.
+// Stores or returns the calling thread's last error message.
 fc_status remember(fc_status status, std::string_view message) noexcept;
 const char* remembered() noexcept;
 
-// Has this thread been here before, or is there room for what its first call needs?
+// True if this thread has called before, or if there is memory for what its first call needs.
 bool may_enter() noexcept;
 
-// Runs `body` and turns whatever it throws into a status and a sentence.
+// Runs `body`. Turns whatever it throws into a status and a message.
 template <class Body>
 fc_status guarded(Body&& body) noexcept {
   const Stay stay;
   if (!stay) return remember(FC_ENDED, process_ends);
   if (!may_enter()) return remember(FC_ERROR_MEMORY, out_of_memory);
   try {
-    // The tensors of models and streams are made in this mode, and may be changed in it only.
+    // The tensors of models and streams are made in this mode and can be changed only in this mode.
     const c10::InferenceMode inference;
     body();
     return FC_OK;
@@ -42,7 +42,7 @@ fc_status guarded(Body&& body) noexcept {
   } catch (const c10::Error& error) {
     const std::string_view said = error.what_without_backtrace();
     if (said.find("can't allocate memory") == said.npos) return remember(FC_ERROR_INTERNAL, said);
-    return remember(FC_ERROR_MEMORY, out_of_memory);  // the CPU's allocator has no type of its own
+    return remember(FC_ERROR_MEMORY, out_of_memory);  // the CPU's allocator throws no type of its own
   } catch (const std::bad_alloc&) {
     return remember(FC_ERROR_MEMORY, out_of_memory);
   } catch (const std::exception& error) {
@@ -52,7 +52,8 @@ fc_status guarded(Body&& body) noexcept {
   }
 }
 
-// Copies a caller's struct of `size` bytes, older or newer than ours, into ours; the rest is zero.
+// Copies a caller's struct, which has from->size bytes and may be older or newer than ours, into ours.
+// Missing fields are zero.
 template <class Struct>
 Struct read_struct(const Struct* from, const char* what) {
   if (!from) throw Error(FC_ERROR_ARGUMENT, std::string(what) + " is NULL");
@@ -64,7 +65,7 @@ Struct read_struct(const Struct* from, const char* what) {
   return copy;
 }
 
-// Writes ours into a caller's struct, as far as theirs goes.
+// Copies our struct into a caller's, as many bytes as theirs has.
 template <class Struct>
 void write_struct(Struct* to, Struct ours, const char* what) {
   if (!to) throw Error(FC_ERROR_ARGUMENT, std::string(what) + " is NULL");

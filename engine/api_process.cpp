@@ -13,9 +13,9 @@ namespace flowcache {
 
 namespace {
 
-// A key of the threads library and no thread_local: that would need memory when a thread fails for the first
-// time, and the C library ends the process if it gets none; and it would be gone when the program's exit
-// handlers run.
+// A key of the threads library instead of a thread_local. A thread_local needs memory when a thread fails for
+// the first time, and the C library ends the process if there is none. It would also be gone when the
+// program's exit handlers run.
 pthread_key_t error_key() {
   static const pthread_key_t key = [] {
     pthread_key_t made{};
@@ -72,7 +72,7 @@ std::string options_text(const std::vector<OptionSpec>& options) {
   return text.str();
 }
 
-// What fc_policy_describe() hands out, with strings that live as long as the process.
+// An entry of fc_policy_describe(). Its strings live as long as the process.
 struct Description {
   fc_policy_kind kind;
   std::string name, summary, paper, options;

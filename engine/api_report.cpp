@@ -41,7 +41,7 @@ json words(const ModelPackage& package) {
   return known;
 }
 
-// From the configs alone where a file is missing.
+// The memory that the model needs. If a file is missing, its size is computed from the configs.
 json memory(const ModelPackage& package, const std::string& device, const std::string& precision) {
   const bool gpu = device == "gpu" || choose_device(device).is_cuda();
   const Precision chosen = choose_precision(precision, gpu ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Between libflowcache and its own command-line tool: what `flowcache inspect` prints beyond
-// fc_model_describe(). Not installed, and not part of the stable API.
+// An interface between libflowcache and its command-line tool, for what `flowcache inspect` prints beyond
+// fc_model_describe(). It is not installed and not part of the stable API.
 #pragma once
 
 #include "flowcache.h"
@@ -9,14 +9,14 @@
 extern "C" {
 #endif
 
-// A JSON object about a model, of which no weights are read and no file but model.json needs to be there:
+// Returns a JSON object about a model. No weights are read, and no file but model.json must exist.
 //   folder, license
 //   files   [{section, name, source, present, bytes}]   everything that model.json names
-//   words   [text]                                      the vocabulary, if it is a closed one
-//   memory  [{what, bytes, on_host}]                    the preflight: the model and one stream as model.json
-//   has it
-// device, precision: as in fc_engine_config, and "gpu" for a GPU that need not be there. The text belongs to
-// the calling thread until its next call. Errors: as fc_model_describe(), FC_ERROR_DEVICE.
+//   words   [text]                                      the vocabulary, if the model has a fixed one
+//   memory  [{what, bytes, on_host}]                    needs of the model and one stream of its own settings
+// device, precision: as in fc_engine_config; "gpu" is a GPU that need not exist. The text belongs to the
+// calling thread and is valid until its next call. Errors: those of fc_model_describe(), and
+// FC_ERROR_DEVICE.
 FC_API fc_status fc_model_report(const char* model, const char* device, const char* precision,
                                  const char** json);
 

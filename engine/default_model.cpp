@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// fc_default_model(): where the model that ships is.
+// fc_default_model(): finds the model that is shipped with the library.
 #include <dlfcn.h>
 
 #include <filesystem>
@@ -10,7 +10,7 @@
 
 namespace {
 
-// The folder that this library was loaded from.
+// The folder that contains this library.
 std::filesystem::path library_folder() {
   Dl_info info{};
   std::error_code ignored;
@@ -23,7 +23,7 @@ std::filesystem::path library_folder() {
 extern "C" FC_API const char* fc_default_model(void) {
   try {
     static const std::string& found =
-        *new const std::string(flowcache::shipped_model(library_folder()));  // valid until the very end
+        *new const std::string(flowcache::shipped_model(library_folder()));  // never destroyed
     return found.empty() ? nullptr : found.c_str();
   } catch (...) {
     return nullptr;

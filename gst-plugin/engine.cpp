@@ -93,14 +93,14 @@ void bridge_log(void*, fc_log_level level, const char* message) {
   GST_CAT_LEVEL_LOG(flowcache_engine_debug, to, nullptr, "%s", message);
 }
 
-/// The engine's arithmetic threads would spin while they wait for each other, and take the cores from the
-/// encoder downstream; a few microseconds of it are faster than sleeping at once. OpenMP reads this once,
-/// when it is loaded, which the engine is about to do.
+/// Without this the engine's arithmetic threads would spin for long while they wait for each other, and take
+/// the cores from the encoder downstream. They still spin for a few microseconds, which is faster than
+/// sleeping at once. OpenMP reads the variable when it is loaded, which happens when the engine is opened.
 void sleep_at_barriers() {
   if (g_getenv("OMP_WAIT_POLICY") == nullptr) g_setenv("GOMP_SPINCOUNT", "1000", FALSE);
 }
 
-/// nullptr and a reason if this file is not an engine that fits.
+/// Opens the engine in this file. On failure returns nullptr, and `reason` says why.
 std::unique_ptr<EngineLibrary> open_at(const std::string& path, std::string* reason) {
   if (g_path_is_absolute(path.c_str()) && !g_file_test(path.c_str(), G_FILE_TEST_EXISTS)) {
     *reason = "no such file";
@@ -188,7 +188,7 @@ struct Entry {
   bool loading = false;
 };
 
-// Never destroyed: while exit handlers run, workers still come and wait here.
+// Never destroyed, because workers may still wait here while exit handlers run.
 std::mutex& pool_mutex = *new std::mutex;
 std::condition_variable& pool_changed = *new std::condition_variable;
 
@@ -204,7 +204,7 @@ struct ProgressCall {
   }
 };
 
-/// Marks the entry as loading for as long as it lives, also when the engine throws.
+/// Marks an entry as loading while it exists. The mark also goes if the engine throws.
 class LoadingMark {
  public:
   explicit LoadingMark(const EngineKey& key) : key_(key) {}
@@ -243,7 +243,7 @@ LoadResult load_engine(const EngineKey& key, fc_picture_size picture, const Load
   while (true) {
     if (auto engine = pool()[key].engine.lock()) return {engine, FC_OK, {}};
     if (!pool()[key].loading) break;
-    // Another element loads it. Ask now and then whether this one still wants it.
+    // Another element loads this model. Ask regularly whether the caller still wants it.
     pool_changed.wait_for(lock, std::chrono::milliseconds(20));
     lock.unlock();
     const bool go_on = progress("shared", 0.0);

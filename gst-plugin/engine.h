@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The engine: libflowcache, opened when it is first needed, and the models that the process has loaded. A
-// scan of the plugin opens nothing, and a missing engine is a message instead of a plugin that GStreamer
-// refuses.
+// The engine: libflowcache, which is opened when it is first needed, and the models that the process has
+// loaded. A scan of the plugin does not open it. If it is missing, the element posts a message; GStreamer
+// does not refuse the plugin.
 #pragma once
 
 #include <gst/gst.h>
@@ -22,7 +22,7 @@ GST_DEBUG_CATEGORY_EXTERN(flowcache_engine_debug);
 
 namespace flowcache::gst {
 
-/// Registers the categories; again and again is fine.
+/// Registers the debug categories. May be called several times.
 void init_log();
 
 /// The functions of flowcache.h that the element uses. Never closed: LibTorch cannot be unloaded.
@@ -54,26 +54,26 @@ struct EngineLibrary {
   decltype(&fc_chunk_write) chunk_write;
   decltype(&fc_chunk_unref) chunk_unref;
 
-  /// The library at the first place of the search order that has one; opened once per path and process. Any
-  /// thread. Order: $FLOWCACHE_ENGINE alone if set; else beside the plugin, ../engine (a build folder), ..
-  /// (an installed libdir), then the loader's own search. nullptr on failure; `error` then lists every place
-  /// tried and why it was not used.
+  /// Opens the library at the first place that has one, once for each path and process. The places are
+  /// $FLOWCACHE_ENGINE alone if it is set; else the plugin's folder, ../engine (a build folder), .. (an
+  /// installed libdir), and then what the loader searches. On failure returns nullptr, and `error` lists
+  /// every place and why it was not used. Any thread.
   static const EngineLibrary* open(std::string* error);
-  /// Is there a file at one of these places, the loader's own left out? Opens nothing.
+  /// True if a file exists at one of these places, without the loader's own. Opens nothing.
   static bool is_installed();
-  /// The folder of that file, without links; empty if there is none. Opens nothing.
+  /// The folder of that file, with symbolic links resolved; empty if there is no file. Opens nothing.
   static std::string folder();
-  /// These places, for whoever watches them.
+  /// These places, for code that watches them for changes.
   static std::vector<std::string> places();
 };
 
-/// Whether a description has the size and the rate that everything here counts on.
+/// True if a description has a picture size and a frame rate.
 bool is_complete(const fc_model_info& model);
 
-/// The calling thread's last engine error as valid UTF-8.
+/// The calling thread's last error message of the engine, as valid UTF-8.
 std::string last_error_of(const EngineLibrary& library);
 
-/// What makes two elements' engines the same.
+/// Elements with equal keys share an engine.
 struct EngineKey {
   const EngineLibrary* library = nullptr;
   EngineSettings settings;
@@ -81,7 +81,7 @@ struct EngineKey {
   auto operator<=>(const EngineKey&) const = default;
 };
 
-/// Unloads the model when the last element and the last frame let go.
+/// A loaded model. It is unloaded when the last element and the last frame that use it are gone.
 class LoadedEngine {
  public:
   LoadedEngine(const EngineKey& key, fc_engine* engine) : key_(key), engine_(engine) {}
@@ -103,11 +103,12 @@ struct LoadResult {
   std::string error;
 };
 
-/// Called on the loading thread with a stage's name and the part that is done, 0..1; false cancels.
+/// Called on the loading thread with a stage's name and the share that is done, 0..1. Returning false
+/// cancels.
 using LoadProgress = std::function<bool(const char* stage, double fraction)>;
 
-/// Blocks until the model is loaded, by this call or by another thread's that is at it already. picture: the
-/// size that memory is planned for if it is loaded now; zeros: the model's own. Any thread.
+/// Blocks until the model is loaded, by this call or by another thread that is already loading it. picture:
+/// the size that memory is checked for if it is loaded now; zeros: the model's own. Any thread.
 LoadResult load_engine(const EngineKey& key, fc_picture_size picture, const LoadProgress& progress);
 
 /// How many models the process holds, for tests and `stats`.

@@ -3,9 +3,9 @@
  * SECTION:element-flowcachesei
  * @title: flowcachesei
  *
- * Puts what flowcachesrc says about its frames into H.264, H.265 or AV1, as messages that players skip: behind an
- * encoder it writes each buffer's GstVideoSEIUserDataUnregisteredMeta into the bitstream, which the encoders of
- * GStreamer 1.22 do not.
+ * Writes what flowcachesrc says about its frames into H.264, H.265 or AV1, as messages that players skip. Put
+ * it after an encoder: it writes each buffer's GstVideoSEIUserDataUnregisteredMeta into the bitstream, which
+ * the encoders of GStreamer 1.22 do not do.
  *
  * ## Example launch line
  * |[
@@ -69,7 +69,7 @@ gboolean sei_set_caps(GstBaseTransform* transform, GstCaps* in, GstCaps*) {
   return TRUE;
 }
 
-/// Those of the buffer's messages that are not in its bytes yet, as units. place: where they belong.
+/// The units for those messages of the buffer that are not in its bytes yet. place: offset where they belong.
 std::vector<uint8_t> messages_of(GstBuffer* buffer, std::span<const uint8_t> bytes, size_t place,
                                  UnitFormat format) {
   std::vector<uint8_t> all;
@@ -90,8 +90,9 @@ gboolean drop_if_sei(GstBuffer*, GstMeta** meta, gpointer) {
   return TRUE;
 }
 
-/// A buffer with its messages in the bytes and no longer beside them: a parser behind it finds them there,
-/// and another inserter has nothing to insert. Null if there are none, or there is no place for them.
+/// Returns a buffer whose messages are in its bytes and no longer in metas. So a parser after it finds them
+/// in the bytes, and another inserter has nothing to insert. Returns null if there are no messages or no
+/// place for them.
 GstBuffer* with_messages(GstBuffer* in, UnitFormat format) {
   GstMapInfo map;
   if (gst_buffer_get_n_meta(in, GST_VIDEO_SEI_USER_DATA_UNREGISTERED_META_API_TYPE) == 0 ||

@@ -43,7 +43,7 @@ SourceState& state_of(gpointer source) {
   return *FLOWCACHE_SRC(source)->state;
 }
 
-/// Runs a vmethod's body; no exception may leave it, as GLib cannot unwind.
+/// Runs the body of a vmethod. Exceptions must not leave it, because GLib cannot unwind.
 template <typename Result, typename Body>
 Result guarded(gpointer source, Result on_exception, Body body) noexcept {
   try {
@@ -56,7 +56,7 @@ Result guarded(gpointer source, Result on_exception, Body body) noexcept {
   return on_exception;
 }
 
-/// Opens the engine's library and reads what the model is; the weights come later, on the worker's thread.
+/// Opens the engine's library and reads the model's description. The weights are loaded later, by the worker.
 bool prepare(GstFlowCacheSrc* source) {
   SourceState& state = state_of(source);
   Settings settings;
@@ -119,7 +119,7 @@ bool prepare(GstFlowCacheSrc* source) {
 }
 
 void forget(SourceState& state) {
-  std::shared_ptr<LoadedEngine> engine;  // unloaded without the lock
+  std::shared_ptr<LoadedEngine> engine;  // destroyed after the lock is released
   std::lock_guard lock(state.mutex);
   engine = std::move(state.engine);
   state.model = {};
@@ -129,7 +129,7 @@ void forget(SourceState& state) {
 
 gboolean start_stream(GstFlowCacheSrc* source) {
   SourceState& state = state_of(source);
-  if (!prepare(source)) return FALSE;  // once more: properties may have changed since READY
+  if (!prepare(source)) return FALSE;  // again, because properties may have changed since READY
   std::shared_ptr<LoadedEngine> unwanted;
   std::shared_ptr<FrameWorker> worker;
   std::vector<PromptChange> early_prompts;
@@ -174,7 +174,7 @@ gboolean start_stream(GstFlowCacheSrc* source) {
   for (const std::string& remark : remarks) {
     GST_ELEMENT_WARNING(source, RESOURCE, SETTINGS, ("%s", remark.c_str()), ("property script-location"));
   }
-  unwanted.reset();  // before the new model is loaded, so that both need not fit
+  unwanted.reset();  // before the new model is loaded, so that memory need not hold both
   state.statistics.reset();
   state.reanchor = false;
   state.last = {};
@@ -230,12 +230,12 @@ gboolean unlock_stop(GstBaseSrc* base) {
   return TRUE;
 }
 
-/// The element waits for the clock by itself (Waiter says why), so the base class has nothing to wait for.
+/// The element waits for the clock itself (see Waiter), so the base class must not wait.
 void get_times(GstBaseSrc*, GstBuffer*, GstClockTime* begin, GstClockTime* end) {
   *begin = *end = GST_CLOCK_TIME_NONE;
 }
 
-/// Elements that look for a CUDA context later than in READY then share the engine's.
+/// Publishes the engine's CUDA context. Elements that look for one after READY then share it.
 void publish_context(GstElement* element) {
   SourceState& state = state_of(element);
   std::string device;
@@ -246,7 +246,7 @@ void publish_context(GstElement* element) {
   state.cuda.open(element, device);
 }
 
-/// What was set while a stream ran holds from the next one on.
+/// Applies an is-live that was set while a stream ran; it holds from the next stream on.
 void apply_live(GstElement* element) {
   SourceState& state = state_of(element);
   bool live = true;

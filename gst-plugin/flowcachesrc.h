@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The element: a C struct for GObject that points to its C++ state, which says what thread or lock each part
-// belongs to.
+// The element: a C struct for GObject that points to its C++ state. The state says for each member which
+// thread or lock it belongs to.
 #pragma once
 
 #include <gst/base/gstpushsrc.h>
@@ -46,14 +46,14 @@ namespace flowcache::gst {
 
 class WorkerMessages;
 
-/// How far a stream has got: for the query of its duration.
+/// The position of a stream, for queries of its duration.
 struct Progress {
-  GstClockTime elapsed = 0;            ///< of the stream, up to the frame that comes next
-  guint64 content_frame = 0;           ///< index in the video of that frame
-  guint64 buffers = 0;                 ///< pushed
-  guint64 most_buffers = G_MAXUINT64;  ///< that will be pushed: num-buffers at the start
-  guint parts = 1;                     ///< buffers of a frame
-  guint parts_left = 0;                ///< of the frame before
+  GstClockTime elapsed = 0;            ///< stream time of the next frame
+  guint64 content_frame = 0;           ///< index of the next frame in the video
+  guint64 buffers = 0;                 ///< buffers pushed so far
+  guint64 most_buffers = G_MAXUINT64;  ///< buffers that will be pushed: num-buffers at the start
+  guint parts = 1;                     ///< buffers for each frame
+  guint parts_left = 0;                ///< buffers of the last frame that are still to come
 };
 
 /// Lock order: GstBaseSrc's live and stream locks, then `mutex`, then the locks inside worker, waiter and
@@ -64,29 +64,29 @@ struct SourceState {
   // ---- under `mutex`
   Settings settings;
   std::shared_ptr<FrameWorker> worker;   ///< from start() to stop()
-  std::shared_ptr<LoadedEngine> engine;  ///< kept over READY, so that a restart need not load again
-  std::deque<PromptReceipt> receipts;    ///< received, not yet seen at the pad
+  std::shared_ptr<LoadedEngine> engine;  ///< kept in READY, so that a restart need not load it again
+  std::deque<PromptReceipt> receipts;    ///< prompts that were received and are not shown yet
   LatencyEstimator latency;
   QosGovernor qos;
   SpeedWatch speed;
-  bool qos_warned = false;                  ///< said that the cache policy has no deadline
-  guint64 end_frame = G_MAXUINT64;          ///< the first frame of the video that is not shown any more
-  Progress progress;                        ///< of the stream that runs
-  std::vector<PromptChange> early_prompts;  ///< for a time, given before there was a worker
+  bool qos_warned = false;                  ///< the warning that the cache policy has no deadline was posted
+  guint64 end_frame = G_MAXUINT64;          ///< first frame of the video that is not shown
+  Progress progress;                        ///< position of the running stream
+  std::vector<PromptChange> early_prompts;  ///< prompts for a later time, given before there was a worker
   const EngineLibrary* library = nullptr;   ///< from NULL->READY on
-  fc_model_info model{};  ///< valid if model.width > 0; once caps are set its size is theirs
-  Script script;          ///< of `script-location`, read with the model
-  KeyPrompts keys;        ///< of `key-prompts`, likewise
+  fc_model_info model{};  ///< valid if model.width > 0; has the negotiated size once caps are set
+  Script script;          ///< of `script-location`; read together with the model's description
+  KeyPrompts keys;        ///< of `key-prompts`; read at the same time
 
   // ---- thread-safe by themselves
   Statistics statistics;
   Waiter waiter;
-  Waiter prompt_room;  ///< where texts of the pad `prompt` wait for room
+  Waiter prompt_room;  ///< threads of the pad `prompt` wait here while too many prompts wait
   GlOutput gl;
   CudaOutput cuda;
-  std::atomic<MemoryPath> memory_path{MemoryPath::System};  ///< of the last frame
-  std::atomic<bool> reanchor{false};  ///< a flush asked for a new start of the time grid
-  /// Running time stands still here while the pipeline does; NONE while it plays.
+  std::atomic<MemoryPath> memory_path{MemoryPath::System};  ///< how the last frame was written
+  std::atomic<bool> reanchor{false};                        ///< after a flush: the time grid must start again
+  /// The running time at which the pipeline stopped playing; NONE while it plays.
   std::atomic<GstClockTime> stopped_at{0};
 
   // ---- written before the worker starts, by the state-changing thread
@@ -95,16 +95,16 @@ struct SourceState {
   // ---- streaming thread only (and start(), before it runs)
   GstVideoInfo info;
   MemoryKind memory = MemoryKind::System;  ///< of the negotiated caps
-  bool engine_writes_cuda = true;          ///< until it has refused
-  bool textures_from_cuda = true;          ///< until it has turned out that they cannot be
+  bool engine_writes_cuda = true;          ///< false after the engine has refused to write CUDA memory
+  bool textures_from_cuda = true;          ///< false after CUDA could not write textures
   Timeline timeline;
-  Frame last;                      ///< the frame pushed last, for `underrun=repeat`
-  bool repeating = false;          ///< it was pushed again, as no other was ready
-  bool discont = false;            ///< the next buffer is flagged DISCONT
-  GstClockTime segment_start = 0;  ///< timestamp of the frame that the stream began with
-  bool black = false;              ///< the frame pushed last was a black one
-  bool gaps_begun = false;         ///< downstream was told that nothing comes yet
-  guint64 first_frame = 0;         ///< that is shown, after a seek; those before it are only made for it
+  Frame last;                      ///< the last frame pushed, for `underrun=repeat`
+  bool repeating = false;          ///< the last frame was pushed again, because no other was ready
+  bool discont = false;            ///< the next buffer gets the flag DISCONT
+  GstClockTime segment_start = 0;  ///< timestamp of the stream's first frame
+  bool black = false;              ///< the last frame pushed was a black one
+  bool gaps_begun = false;         ///< GAP events have been sent
+  guint64 first_frame = 0;         ///< first frame shown after a seek; those before it are made but not shown
   GstClockTime stats_due = GST_CLOCK_TIME_NONE;
 };
 
@@ -115,7 +115,7 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec);
 
 // ---- negotiation.cpp
 void install_pad_template(GstElementClass* element_class);
-/// What a model of this description gives, at every size; owned by the caller.
+/// Caps of all sizes and rates that a model with this description can give. Owned by the caller.
 GstCaps* caps_of(const fc_model_info& model);
 GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter);
 GstCaps* fixate(GstBaseSrc* base, GstCaps* caps);
@@ -127,25 +127,25 @@ gboolean decide_allocation(GstBaseSrc* base, GstQuery* query);
 GstFlowReturn create(GstPushSrc* push, GstBuffer** buffer);
 
 // ---- queries.cpp
-/// Only streams that are not live have positions to go to.
+/// Only streams that are not live can be seeked in.
 gboolean is_seekable(GstBaseSrc* base);
 gboolean do_seek(GstBaseSrc* base, GstSegment* segment);
 gboolean query(GstBaseSrc* base, GstQuery* query);
 gboolean send_event(GstElement* element, GstEvent* event);
 gboolean event(GstBaseSrc* base, GstEvent* event);
-/// The jitter budget in force: the property, or what was measured.
+/// The current jitter budget: the property, or the measured value.
 GstClockTime jitter_budget(SourceState& state);
-/// What LATENCY says: the frame itself and the jitter budget. Only once the model is known.
+/// The latency that LATENCY queries get: one frame and the jitter budget. Only if the model is known.
 GstClockTime reported_latency(SourceState& state);
 
 // ---- surroundings.cpp
-/// GstURIHandler for the element: flowcache:?prompt=orange%20fire&seed=3&is-live=false. A parameter is a
-/// property of this element, or num-buffers, as text; one that a URI does not name stays as it is. A URI sets
-/// all of its parameters or none, and only in NULL and READY. The URI of an element names the properties that
-/// are not at their default, so that the stream's id depends on what it shows.
+/// Installs the GstURIHandler: flowcache:?prompt=orange%20fire&seed=3&is-live=false. A parameter is a
+/// property of the element, or num-buffers, as text. Properties that a URI does not name stay as they are. A
+/// URI sets all of its parameters or none, and only in NULL and READY. The element's own URI names the
+/// properties that are not at their default, so that the id of a stream depends on what it shows.
 void install_uri_handler(gpointer interface, gpointer data);
 
-/// Of GstPushSrc: for the overrides that chain up.
+/// The class of GstPushSrc, for overrides that call their parent's version.
 GstBaseSrcClass* parent_class();
 
 }  // namespace flowcache::gst

@@ -101,7 +101,7 @@ void QosGovernor::reset(uint64_t frame_ns, uint32_t frames_per_chunk, uint32_t c
 }
 
 bool QosGovernor::frame_shown(int64_t late_ns) {
-  // Less than half a frame late is nothing that anybody sees.
+  // Nobody sees a delay of less than half a frame.
   const bool late = late_ns > static_cast<int64_t>(frame_ns_ / 2);
   late_ = late ? late_ + 1 : 0;
   early_ = late_ns <= 0 ? early_ + 1 : 0;

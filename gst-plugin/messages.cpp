@@ -132,7 +132,7 @@ void WorkerMessages::post_progress(GstElement* element, GstProgressType type, co
   gst_element_post_message(element, message);
 }
 
-/// STREAM_STATUS, on the thread that it is about, as those of GstTask.
+/// Posts STREAM_STATUS on the thread that it is about, as GstTask does.
 void WorkerMessages::post_thread(GstStreamStatusType type) {
   GstMessage* message = gst_message_new_stream_status(GST_OBJECT(source_), type, element_of(source_));
   GValue thread = G_VALUE_INIT;
@@ -152,7 +152,7 @@ void WorkerMessages::thread_left() {
 }
 
 void WorkerMessages::load_progress(const char* stage, double fraction) {
-  // A line per tenth or stage: enough to watch, not enough to flood the bus.
+  // One message for each tenth and stage: enough to watch, and the bus is not flooded.
   const int percent = static_cast<int>(CLAMP(fraction, 0.0, 1.0) * 10) * 10;
   if (percent == last_percent_ && stage == last_stage_) return;
   last_percent_ = percent;
@@ -233,11 +233,10 @@ void WorkerMessages::post_too_slow(double playing_seconds, double seconds, const
   GST_ELEMENT_WARNING(
       source_, RESOURCE, BUSY,
       ("This machine is too slow for the stream: a chunk plays for %.0f ms and takes %.0f ms%s. Frames come "
-       "late "
-       "until it has less to do: %ssmaller picture, give it more threads, or take a smaller model.",
+       "late until it has less to do: %ssmaller picture, give it more threads, or take a smaller model.",
        playing_seconds * 1e3, least * 1e3, governed ? " even at the least quality" : "",
        governed ? "ask for a " : "unset `cache`, so that it computes what there is time for, ask for a "),
-      ("a picture is smaller with a capsfilter behind flowcachesrc, such as video/x-raw,width=…,height=…"));
+      ("a picture is smaller with a capsfilter after flowcachesrc, such as video/x-raw,width=…,height=…"));
 }
 
 void WorkerMessages::ended(const std::string& sentence) {
@@ -257,7 +256,7 @@ uint64_t WorkerMessages::now() {
   return clock.clock() == nullptr ? 0 : clock.running_time();
 }
 
-/// The oldest frame is shown when it is due. If it is later than the budget allows, or none has been shown
+/// The oldest frame is shown when it is due. If it is later than the budget allows, or if none has been shown
 /// yet, it is shown now at the earliest.
 uint64_t WorkerMessages::frames_until(uint64_t time, uint64_t due) {
   const bool live = gst_base_src_is_live(GST_BASE_SRC(source_));
@@ -272,7 +271,7 @@ void WorkerMessages::ring_changed() {
 }
 
 void register_meta() {
-  // Tagged as being about the picture's content, so that queues, converters and scalers carry it on.
+  // The tag says that the meta describes the picture's content, so queues, converters and scalers keep it.
   static const char* tags[] = {"video", nullptr};
   gst_meta_register_custom("FlowCacheMeta", tags, nullptr, nullptr, nullptr);
 }
@@ -313,7 +312,7 @@ void add_sei(GstBuffer* buffer, const Frame& frame) {
       static_cast<guint64>(chunk.chunk), frame.index, chunk.frames, chunk.steps_computed, chunk.steps_reused,
       threshold, static_cast<guint64>(chunk.kv_bytes), static_cast<guint64>(chunk.kv_budget),
       static_cast<guint64>(chunk.prompt_ticket), static_cast<guint64>(chunk.seed));
-  // The meta copies both.
+  // The meta copies the UUID and the text.
   guint8 uuid[sizeof kSeiUuid];
   std::copy(std::begin(kSeiUuid), std::end(kSeiUuid), uuid);
   gst_buffer_add_video_sei_user_data_unregistered_meta(buffer, uuid, reinterpret_cast<guint8*>(json),
@@ -338,9 +337,9 @@ void post_chunk(GstElement* element, const fc_chunk_info& chunk, GstClockTime pt
 
 namespace {
 
-/// The base class keeps the event and sends it behind the segment, before the next buffer.
-/// gst_element_send_event() would take the state lock, and so wait for a state change that waits for this
-/// thread.
+/// The base class keeps the event and sends it after the segment, before the next buffer.
+/// gst_element_send_event() would take the state lock, and might so wait for a state change that waits for
+/// this thread.
 void send_with_next_buffer(GstElement* element, GstEvent* event) {
   GST_ELEMENT_CLASS(parent_class())->send_event(element, event);
 }
@@ -355,7 +354,7 @@ void request_keyframe(GstElement* element, GstClockTime pts) {
 
 void send_tags(GstElement* element, const std::string& prompt) {
   GstTagList* tags = gst_tag_list_new(GST_TAG_APPLICATION_NAME, "gst-flowcache", nullptr);
-  // An empty string is no valid tag.
+  // A tag must not be an empty string.
   if (!prompt.empty())
     gst_tag_list_add(tags, GST_TAG_MERGE_APPEND, GST_TAG_TITLE, prompt.c_str(), GST_TAG_DESCRIPTION,
                      prompt.c_str(), nullptr);

@@ -1,35 +1,37 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What the element says: on the bus (errors, warnings, PROGRESS, and element messages), with the frames
-// (metas), and in events at a change of prompt.
+// What the element tells others: messages on the bus (errors, warnings, PROGRESS, element messages), metas of
+// frames, and events at a change of prompt.
 #pragma once
 
 #include "flowcachesrc.h"
 
 namespace flowcache::gst {
 
-/// An ERROR whose domain and code fit the engine's status; the sentence is the user's text. Any thread.
+/// Posts an ERROR whose domain and code fit the engine's status. `sentence` is the text for the user. Any
+/// thread.
 void post_engine_error(GstElement* element, fc_status status, const std::string& sentence);
-/// A WARNING: a change while playing was refused, the stream goes on as it was. Any thread.
+/// Posts a WARNING: a change while playing was refused, and the stream continues as it was. Any thread.
 void post_change_refused(GstElement* element, const char* what, const std::string& sentence);
 
 enum class PromptStage { Received, Applied, Replaced };
-/// Element message `flowcache-prompt`: state (received | applied | replaced), ticket, prompt, unknown-words;
-/// when applied also chunk and pts (running time of the first frame). A prompt that was replaced before the
-/// model had it has ticket 0 and unknown-words "". Any thread.
+/// Posts the element message `flowcache-prompt`: state (received | applied | replaced), ticket, prompt,
+/// unknown-words; if applied, also chunk and pts (running time of the first frame). A prompt that was
+/// replaced before the engine got it has ticket 0 and unknown-words "". Any thread.
 void post_prompt(GstElement* element, PromptStage stage, const PromptReceipt& receipt, guint64 chunk = 0,
                  GstClockTime pts = GST_CLOCK_TIME_NONE);
 
-/// Structure `flowcache-stats`; owned by the caller. Any thread.
+/// Makes the structure `flowcache-stats`; owned by the caller. Any thread.
 GstStructure* make_stats(SourceState& state);
 
-/// A QOS message of a live source for one underrun. processed and dropped count frames. Streaming thread.
+/// Posts a QOS message of a live source for one underrun; processed and dropped count frames. Streaming
+/// thread.
 void post_underrun(GstElement* element, GstClockTime pts, GstClockTime duration, GstClockTime late,
                    const StatisticsSnapshot& counts);
 
-/// Turns what the worker tells into messages. Lives as long as the worker.
+/// Turns the worker's reports into messages. It exists as long as the worker.
 class WorkerMessages : public FrameWorkerListener {
  public:
-  /// model, timestamp_offset: of the stream that the worker makes.
+  /// model, timestamp_offset: those of the worker's stream.
   WorkerMessages(GstFlowCacheSrc* source, const fc_model_info& model, GstClockTimeDiff timestamp_offset)
       : source_(source), model_(model), timestamp_offset_(timestamp_offset) {}
 
@@ -46,12 +48,12 @@ class WorkerMessages : public FrameWorkerListener {
   void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) override;
   void ended(const std::string& sentence) override;
   void failed(fc_status status, const std::string& sentence, bool loading) override;
-  /// Running time, so that it compares with timestamps.
+  /// Running time, so that it can be compared with timestamps.
   uint64_t now() override;
   uint64_t frames_until(uint64_t time, uint64_t due) override;
   void ring_changed() override;
 
-  /// PROGRESS of code "load"; percent < 0: the type's own.
+  /// Posts PROGRESS with the code "load". percent < 0: the type's own number.
   static void post_progress(GstElement* element, GstProgressType type, const std::string& text,
                             int percent = -1);
 
@@ -59,40 +61,40 @@ class WorkerMessages : public FrameWorkerListener {
   void post_thread(GstStreamStatusType type);
   void post_too_slow(double playing_seconds, double seconds, const fc_stream_stats& stats);
 
-  GstFlowCacheSrc* const source_;  // not owned: the worker is joined before the element goes
+  GstFlowCacheSrc* const source_;  // not owned; the worker is joined before the element is destroyed
   const fc_model_info model_;
   const GstClockTimeDiff timestamp_offset_;
   int last_percent_ = -1;
   std::string last_stage_;
 };
 
-/// Registers `FlowCacheMeta`. Once, before any buffer is annotated.
+/// Registers `FlowCacheMeta`. Call it once, before any buffer is annotated.
 void register_meta();
 
 /// Adds `FlowCacheMeta` (chunk, frame, frames, steps-computed, steps-reused, cache-threshold, kv-bytes,
 /// kv-budget, prompt-ticket, seed), and a GstReferenceTimestampMeta of caps `timestamp/x-flowcache-intent`
-/// with the running time at which the chunk was begun: a prompt that came later is not in it. The buffer must
-/// be writable.
+/// with the running time at which the chunk was begun; later prompts are not in it. The buffer must be
+/// writable.
 void annotate(GstBuffer* buffer, const Frame& frame);
 
 /// Adds a GstReferenceTimestampMeta of caps `timestamp/x-unix`: nanoseconds since 1970 (UTC) at which the
 /// frame is due. The buffer must be writable.
 void add_wall_time(GstBuffer* buffer, GstClockTime unix_time);
 
-/// What marks the user data as FlowCacheMeta: 5f3a9c1e-86d2-4b07-9c4f-f10ccac8e5e1.
+/// The UUID that marks user data as FlowCacheMeta: 5f3a9c1e-86d2-4b07-9c4f-f10ccac8e5e1.
 inline constexpr guint8 kSeiUuid[16] = {0x5f, 0x3a, 0x9c, 0x1e, 0x86, 0xd2, 0x4b, 0x07,
                                         0x9c, 0x4f, 0xf1, 0x0c, 0xca, 0xc8, 0xe5, 0xe1};
-/// The fields of `FlowCacheMeta` as JSON in a GstVideoSEIUserDataUnregisteredMeta, which encoders or
+/// Adds the fields of `FlowCacheMeta` as JSON in a GstVideoSEIUserDataUnregisteredMeta, which encoders or
 /// flowcachesei write into the bitstream. The buffer must be writable.
 void add_sei(GstBuffer* buffer, const Frame& frame);
 
-/// Element message `flowcache-chunk`: what was done to make a chunk; `decisions` has a letter per step, C or
-/// R.
+/// Posts the element message `flowcache-chunk`: how a chunk was made. `decisions` has one letter for each
+/// step, C (computed) or R (reused).
 void post_chunk(GstElement* element, const fc_chunk_info& chunk, GstClockTime pts);
 
-/// A cut makes a keyframe worth its bytes: asks the encoder for one before the next buffer. From create().
+/// Asks the encoder for a keyframe at the next buffer, for a cut. Called from create().
 void request_keyframe(GstElement* element, GstClockTime pts);
-/// Tags of the stream: the prompt as title and description, before the next buffer. From create().
+/// Sends tags with the prompt as title and description, before the next buffer. Called from create().
 void send_tags(GstElement* element, const std::string& prompt);
 
 }  // namespace flowcache::gst

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Caps come from the model's description, so they are known before its weights are loaded: a live source
-// negotiates in PAUSED. The rate is the model's own or, if downstream wants it, a whole multiple: each frame
-// then goes out as often. The size is what downstream asks for of those that the model draws, the native one
-// if it does not mind, and stays until READY: the worker begins with it. Converting is other elements' work.
+// Caps come from the model's description, so they are known before its weights are loaded, and a live source
+// can negotiate in PAUSED. The frame rate is the model's own or, if downstream asks for it, a whole multiple
+// of it; then each frame is pushed several times. The size is the one that downstream asks for, among those
+// that the model draws, else the native one. It holds until READY, because the worker begins with it.
+// Conversion is left to other elements.
 #include <string>
 #include <vector>
 
@@ -12,7 +13,8 @@
 namespace flowcache::gst {
 namespace {
 
-/// What the engine writes, best first for what follows: encoders take NV12 as it is.
+/// The formats that the engine writes, best first for the elements that usually follow: encoders take NV12 as
+/// it is.
 struct OutputFormat {
   const char* format;
   const char* colorimetry;
@@ -38,7 +40,7 @@ GstStaticPadTemplate kTemplate = GST_STATIC_PAD_TEMPLATE(
 #endif
                     ));
 
-/// Makes this pool, which it takes, the first of the query. False without one.
+/// Takes the pool and makes it the first one of the query. Returns false if `pool` is null.
 bool use_pool(GstQuery* query, GstBufferPool* pool, guint size, guint least, guint most, bool replace) {
   if (pool == nullptr) return false;
   if (replace) {
@@ -50,7 +52,7 @@ bool use_pool(GstQuery* query, GstBufferPool* pool, guint size, guint least, gui
   return true;
 }
 
-/// A number where there is no choice, else a range.
+/// Sets a number if only one is possible, else a range.
 void set_side(GstStructure* s, const char* field, uint32_t native, uint32_t least, uint32_t most,
               uint32_t step) {
   if (least >= most || step == 0) {
@@ -66,7 +68,7 @@ void set_side(GstStructure* s, const char* field, uint32_t native, uint32_t leas
 
 constexpr int kMostFps = 120;
 
-/// The model's rate, then its multiples up to kMostFps.
+/// Sets the model's rate and its multiples up to kMostFps.
 void set_rates(GstStructure* s, const fc_model_info& model) {
   GValue rates = G_VALUE_INIT, rate = G_VALUE_INIT;
   gst_value_list_init(&rates, 0);
@@ -80,7 +82,7 @@ void set_rates(GstStructure* s, const fc_model_info& model) {
   g_value_unset(&rate);
 }
 
-/// How many times each frame goes out at the rate of these caps.
+/// How many times each frame is pushed at the rate of these caps.
 guint times_of(const GstVideoInfo& info, const fc_model_info& model) {
   const guint64 times =
       gst_util_uint64_scale(static_cast<guint64>(GST_VIDEO_INFO_FPS_N(&info)), model.fps_d,
@@ -103,7 +105,7 @@ std::string in_words(const GValue* value) {
   return text == nullptr ? "?" : text;
 }
 
-/// What of a range in steps comes nearest to a number outside of it; else nothing.
+/// For a number outside of a range with steps: the value of the range that is nearest to it; else nothing.
 std::string nearest(const GValue* range, const GValue* number) {
   if (!GST_VALUE_HOLDS_INT_RANGE(range) || !G_VALUE_HOLDS_INT(number)) return "";
   const int least = gst_value_get_int_range_min(range), most = gst_value_get_int_range_max(range);
@@ -114,7 +116,8 @@ std::string nearest(const GValue* range, const GValue* number) {
   return " (nearest: " + std::to_string(below) + (between ? " and " + std::to_string(above) : "") + ")";
 }
 
-/// The fields of `ours` that `theirs` has too and cannot agree on, as "width: the model gives 320, …".
+/// The fields of `ours` whose values have nothing in common with `theirs`, as "width: the model gives 320,
+/// …".
 std::vector<std::string> disagreements(const GstStructure* ours, const GstStructure* theirs) {
   std::vector<std::string> found;
   for (gint i = 0; i < gst_structure_n_fields(ours); ++i) {
@@ -128,7 +131,7 @@ std::vector<std::string> disagreements(const GstStructure* ours, const GstStruct
   return found;
 }
 
-/// Why two sides cannot agree: which fields stand in the way, from the pair of structures that comes closest.
+/// Why two sides cannot agree: the fields in conflict, for the pair of structures that is closest.
 std::string explain_mismatch(const GstCaps* ours, const GstCaps* theirs) {
   if (gst_caps_is_empty(theirs)) return "downstream accepts nothing at all";
   std::vector<std::string> best;
@@ -197,7 +200,7 @@ void install_pad_template(GstElementClass* element_class) {
 
 namespace {
 
-/// The caps that this model has on this machine.
+/// Caps of this model in all kinds of memory that this machine has.
 GstCaps* caps_in_all_memories(const fc_model_info& model) {
   GstCaps* system = caps_of(model);
   GstCaps* caps = gst_caps_new_empty();
@@ -216,7 +219,7 @@ GstCaps* caps_in_all_memories(const fc_model_info& model) {
   return caps;
 }
 
-/// The pad's template, without what needs a driver if none answers.
+/// The caps of the pad's template. If no driver answers, those that need one are left out.
 GstCaps* template_caps(GstBaseSrc* base) {
   GstCaps* all = gst_pad_get_pad_template_caps(GST_BASE_SRC_PAD(base));
   if (CudaOutput::driver_answers()) return all;
@@ -242,8 +245,9 @@ GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter) {
   return filtered;
 }
 
-/// The first format is the best that both sides know. Of several sizes and rates the native one, or the
-/// nearest to it; where one side is given, the other keeps the native shape.
+/// Takes the first format, which is the best that both sides know. Of several sizes and rates it takes the
+/// native one or the nearest to it. If downstream fixes one side of the picture, the other keeps the native
+/// shape.
 GstCaps* fixate(GstBaseSrc* base, GstCaps* caps) {
   SourceState& state = *FLOWCACHE_SRC(base)->state;
   int width = 0, height = 0, fps_n = 0, fps_d = 1;
@@ -270,7 +274,7 @@ GstCaps* fixate(GstBaseSrc* base, GstCaps* caps) {
 
 namespace {
 
-/// The first caps of a run settle the size, and the worker begins.
+/// The first caps of a run fix the size; then the worker begins.
 void begin_with(SourceState& state, uint32_t width, uint32_t height) {
   std::shared_ptr<FrameWorker> worker;
   {
@@ -303,8 +307,8 @@ gboolean set_caps(GstBaseSrc* base, GstCaps* caps) {
   return TRUE;
 }
 
-/// CUDA memory, else textures, if downstream asks for them by name and this machine has them; else system
-/// memory, also if anything goes.
+/// Chooses CUDA memory, else textures, if downstream asks for them by name and this machine has them; else
+/// system memory. If downstream accepts anything, it is system memory, too.
 gboolean negotiate(GstBaseSrc* base) {
   GstPad* pad = GST_BASE_SRC_PAD(base);
   SourceState& state = *FLOWCACHE_SRC(base)->state;
@@ -321,7 +325,7 @@ gboolean negotiate(GstBaseSrc* base) {
   gst_caps_unref(wanted);
   gst_caps_unref(ours);
   GstCaps* common = gst_pad_peer_query_caps(pad, offer);
-  // Downstream may answer in its own order; the first of the offer that is in it wins.
+  // Downstream may answer in an order of its own. The order of our offer counts.
   GstCaps* ordered = gst_caps_intersect_full(offer, common, GST_CAPS_INTERSECT_FIRST);
   gst_caps_unref(offer);
   gst_caps_unref(common);
@@ -360,7 +364,7 @@ gboolean decide_allocation(GstBaseSrc* base, GstQuery* query) {
   }
   GST_DEBUG_OBJECT(base, "pool %" GST_PTR_FORMAT ", %s", pool, offered ? "downstream offered one" : "own");
   if (!use_pool(query, pool, size, least, most, offered)) return FALSE;
-  // The base class would put an allocator of system memory into the others.
+  // For other memory the base class would set an allocator of system memory.
   return memory != MemoryKind::System || parent_class()->decide_allocation(base, query);
 }
 

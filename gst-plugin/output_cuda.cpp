@@ -3,7 +3,7 @@
 
 #ifdef FLOWCACHE_CUDA
 #include <dlfcn.h>
-// GStreamer 1.24 gathers these in one header, but still has the single ones.
+// GStreamer 1.24 has one header for all of these, but the single ones still exist.
 #include <gst/cuda/cuda-gst.h>
 #include <gst/cuda/gstcudabufferpool.h>
 #include <gst/cuda/gstcudacontext.h>
@@ -25,7 +25,7 @@ namespace {
 
 // ---- contexts
 
-/// Makes a context current for as long as it lives.
+/// Makes a context current while it exists.
 class CurrentContext {
  public:
   explicit CurrentContext(GstCudaContext* context) : pushed_(gst_cuda_context_push(context)) {}
@@ -39,7 +39,7 @@ class CurrentContext {
   bool pushed_;
 };
 
-/// Functions of the driver that libgstcuda does not load; null where an old driver lacks them.
+/// Functions of the driver that libgstcuda does not load; null if an old driver does not have them.
 struct DriverCalls {
   CUresult (*retain)(CUcontext*, CUdevice) = nullptr;
   CUresult (*release)(CUdevice) = nullptr;
@@ -60,7 +60,7 @@ const DriverCalls& driver_calls() {
   return calls;
 }
 
-/// device: one more than its number, as GLib takes null for no data.
+/// device: its number plus one, because GLib takes null for no data.
 void release_primary(gpointer device) {
   driver_calls().release(GPOINTER_TO_INT(device) - 1);
 }
@@ -75,8 +75,8 @@ int cuda_device_number(const std::string& device) {
   return number;
 }
 
-/// Bytes of a context's device that are in use, by whoever, and that it has. False if the driver does not
-/// say.
+/// Bytes on the device of a context: in use by all processes, and in total. Returns false if the driver does
+/// not say.
 bool device_memory_of(GstCudaContext* context, guint64* used, guint64* total) {
   const CurrentContext current(context);
   size_t free = 0, all = 0;
@@ -87,7 +87,7 @@ bool device_memory_of(GstCudaContext* context, guint64* used, guint64* total) {
 }
 
 /// The primary context of a device, which LibTorch uses. Owned by the caller; null if the device is missing
-/// or the driver old. It is released when the last memory has let go of the GstCudaContext.
+/// or the driver is too old. It is released when the last memory has released the GstCudaContext.
 GstCudaContext* wrap_primary_context(int number) {
   const DriverCalls& calls = driver_calls();
   CUdevice device = 0;
@@ -118,7 +118,7 @@ GstCudaContext* context_of(GstBuffer* buffer) {
   return gst_is_cuda_memory(memory) ? GST_CUDA_MEMORY_CAST(memory)->context : nullptr;
 }
 
-/// A frame that is mapped for as long as this lives.
+/// Maps a frame while it exists.
 class Mapped {
  public:
   Mapped(GstBuffer* buffer, const GstVideoInfo& info, int flags)
@@ -148,7 +148,7 @@ fc_status write_mapped(GstBuffer* buffer, const GstVideoInfo& info, int flags, f
   return writer(planes_of(mapped.frame(), memory), error);
 }
 
-/// Unified addressing lets the driver copy between contexts of a device. Returns when it is done.
+/// Copies between contexts of one device, which unified addressing allows. Returns when the copy is done.
 bool copy_planes(GstVideoFrame* from, GstVideoFrame* to, GstCudaContext* context) {
   const CurrentContext current(context);
   for (guint plane = 0; plane < GST_VIDEO_FRAME_N_PLANES(to); ++plane) {
@@ -177,7 +177,7 @@ struct CudaOutput::Handles {
 
   // ---- streaming thread only
   PoolPtr staging_pool;
-  GstBuffer* staging = nullptr;  ///< in the primary context, if frames go to another one
+  GstBuffer* staging = nullptr;  ///< in the primary context; used if frames go to another one
 
   void drop_staging() {
     gst_clear_buffer(&staging);
@@ -186,7 +186,7 @@ struct CudaOutput::Handles {
   }
   bool stage(const GstVideoInfo& info);
 
-  /// The driver's own handle of the engine's context; null without one.
+  /// The driver's handle of the engine's context; null if there is none.
   gpointer primary_handle() const {
     GstCudaContext* context = primary.ref();
     const gpointer handle = context == nullptr ? nullptr : gst_cuda_context_get_handle(context);
@@ -214,7 +214,7 @@ CudaOutput::~CudaOutput() {
 }
 
 bool CudaOutput::driver_answers() {
-  // Every other call of libgstcuda aborts the process if this one has failed.
+  // If this call has failed, every other call of libgstcuda aborts the process.
   static const bool answers = [] {
     int devices = 0;
     if (!gst_cuda_load_library() || CuInit(0) != CUDA_SUCCESS) return false;
@@ -274,7 +274,7 @@ fc_status CudaOutput::write(GstElement* element, GstBuffer* buffer, const GstVid
     *path = MemoryPath::CudaUpload;
     const fc_status status = write_mapped(buffer, info, GST_MAP_WRITE, FC_MEMORY_HOST, writer, error);
     if (status != FC_OK) return status;
-    // Uploads now, on this thread, and not when downstream first looks.
+    // Uploads now and on this thread, instead of when downstream first reads the frame.
     return Mapped(buffer, info, GST_MAP_READ | GST_MAP_CUDA).ok() ? FC_OK : cannot_map(error);
   }
   GstCudaContext* theirs = context_of(buffer);
@@ -334,7 +334,7 @@ void CudaOutput::release() {
 
 void CudaOutput::set_context(GstElement* element, GstContext* context) {
   if (!driver_answers()) return;
-  GstCudaContext* now = handles_->context.ref();  // which is not replaced
+  GstCudaContext* now = handles_->context.ref();  // an existing context is not replaced
   gst_cuda_handle_set_context(element, context, -1, &now);
   if (now != nullptr) handles_->context.put(now);
 }

@@ -32,7 +32,7 @@ bool names_memory(const GstCaps* caps, MemoryKind kind) {
 
 GstCaps* caps_in_memory(const GstStructure* structure, MemoryKind kind) {
   GstStructure* s = gst_structure_copy(structure);
-  // GstGLMemory of other targets cannot be uploaded to.
+  // GstGLMemory with another target cannot be uploaded to.
   if (kind == MemoryKind::Gl) gst_structure_set(s, "texture-target", G_TYPE_STRING, "2D", nullptr);
   GstCaps* caps = gst_caps_new_full(s, nullptr);
   if (kind != MemoryKind::System) {
@@ -139,7 +139,7 @@ fc_status write_host(const Output& out, const Frame& frame, GstBuffer* buffer, s
   return status;
 }
 
-/// Without the host if the model and OpenGL are on one device.
+/// Without a copy in host memory if the model and OpenGL are on the same device.
 fc_status write_gl(const Output& out, const Frame& frame, GstBuffer* buffer, std::string* error) {
   SourceState& state = out.state;
   if (!state.textures_from_cuda || !state.engine_writes_cuda || !engine_is_on_cuda(out.worker))
@@ -179,7 +179,7 @@ bool write_black(const SourceState& state, GstBuffer* buffer) {
   if (!gst_video_frame_map(&video, &state.info, buffer, GST_MAP_WRITE)) return false;
   const bool rgb = GST_VIDEO_INFO_IS_RGB(&state.info);
   for (guint component = 0; component < GST_VIDEO_FRAME_N_COMPONENTS(&video); ++component) {
-    // Red, green, blue and alpha at full range; luma and chroma at video's.
+    // RGB has full range; luma and chroma have the range of video.
     const guint8 black = rgb ? (component == 3 ? 255 : 0) : (component == 0 ? 16 : 128);
     auto* row = static_cast<guint8*>(GST_VIDEO_FRAME_COMP_DATA(&video, component));
     const gint step = GST_VIDEO_FRAME_COMP_PSTRIDE(&video, component);

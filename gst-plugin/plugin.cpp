@@ -10,8 +10,8 @@ GST_ELEMENT_REGISTER_DECLARE(flowcachesrc)
 GST_ELEMENT_REGISTER_DECLARE(flowcachesei)
 GST_DEVICE_PROVIDER_REGISTER_DECLARE(flowcachedeviceprovider)
 
-// From GStreamer 1.24 on gst-inspect-1.0 shows what hinders a plugin. The engine is looked for, not opened:
-// the scan of the registry shall not wait for it.
+// From GStreamer 1.24 on, gst-inspect-1.0 shows why a plugin cannot work. The engine is only looked for and
+// not opened, so that the scan of the registry does not wait for it.
 static void add_status([[maybe_unused]] GstPlugin* plugin) {
 #if GST_CHECK_VERSION(1, 24, 0)
   if (!flowcache::gst::EngineLibrary::is_installed())
@@ -21,7 +21,8 @@ static void add_status([[maybe_unused]] GstPlugin* plugin) {
 #endif
 }
 
-// What the registry remembers depends on where the engine is.
+// The registry entry depends on where the engine is, so GStreamer scans again when the engine is installed or
+// removed.
 static void depend_on_engine(GstPlugin* plugin) {
   std::vector<std::string> folders;
   for (const std::string& place : flowcache::gst::EngineLibrary::places()) {

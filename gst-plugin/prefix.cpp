@@ -15,7 +15,7 @@ namespace flowcache::gst {
 
 namespace {
 
-/// The error that ended the pipeline, as the end of a sentence.
+/// The error that ended the pipeline, as the end of a message.
 std::string problem_of(GstMessage* message, const char* unknown) {
   GError* error = nullptr;
   gst_message_parse_error(message, &error, nullptr);
@@ -28,7 +28,7 @@ std::string problem_of(GstMessage* message, const char* unknown) {
 
 // ---- reading a file
 
-/// A pipeline that runs a file's content into a sink, owned. Its elements are looked up by name.
+/// A pipeline that sends a file's content into a sink; owned. Its elements are found by name.
 class FileReader {
  public:
   FileReader() = default;
@@ -37,12 +37,12 @@ class FileReader {
   FileReader& operator=(const FileReader&) = delete;
 
   /// launch: a gst-launch line with a filesrc named "file" and a fakesink named "sink". `handoff` is called
-  /// with `user` for every buffer, on the streaming thread, as GstFakeSink's signal. Empty, or what is
-  /// missing.
+  /// with `user` for every buffer, on the streaming thread, as for the signal of GstFakeSink. Returns "", or
+  /// what is missing.
   std::string open(const std::string& launch, const std::string& path, GCallback handoff, gpointer user);
   GstElement* pipeline() const { return pipeline_; }
-  /// Blocks to the end of the file; asks `go_on` many times a second. Nothing runs any more when it returns.
-  /// Empty, or why it did not get there: `unknown` if the file is of another type.
+  /// Blocks until the end of the file. Calls `go_on` many times a second. When it returns, nothing runs any
+  /// more. Returns "", or why the end was not reached: `unknown` if the file has another type.
   std::string run(const char* unknown, GstClockTime patience, const std::function<bool()>& go_on);
 
  private:
@@ -97,7 +97,7 @@ std::string FileReader::run(const char* unknown, GstClockTime patience, const st
   }
   if (message != nullptr) gst_message_unref(message);
   gst_object_unref(bus);
-  // Joins the streaming threads, so that nobody calls the handoff any more.
+  // Waits for the streaming threads, so that the handoff is not called any more.
   gst_element_set_state(pipeline_, GST_STATE_NULL);
   return problem;
 }
@@ -106,7 +106,7 @@ std::string FileReader::run(const char* unknown, GstClockTime patience, const st
 
 using Bytes = std::vector<uint8_t>;
 
-constexpr uint32_t kMostBytes = 1 << 20;  // an EXIF block has at most 64 KiB in JPEG, a thumbnail included
+constexpr uint32_t kMostBytes = 1 << 20;  // in JPEG an EXIF block has at most 64 KiB, with its thumbnail
 constexpr std::string_view kExifMark("Exif\0\0", 6);
 
 uint32_t big_endian(const uint8_t* bytes, int count) {
@@ -115,7 +115,7 @@ uint32_t big_endian(const uint8_t* bytes, int count) {
   return value;
 }
 
-/// The next bytes of a file; fewer at its end.
+/// Reads the next bytes of a file; fewer at its end.
 Bytes take(std::istream& in, uint32_t count) {
   Bytes bytes(std::min(count, kMostBytes));
   in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
@@ -129,7 +129,7 @@ Bytes without_mark(Bytes block) {
   return block;
 }
 
-/// JPEG: a segment APP1 that is marked as EXIF, in front of the picture's own segments.
+/// JPEG: a segment APP1 that is marked as EXIF, before the picture's own segments.
 Bytes block_of_jpeg(std::istream& in) {
   in.seekg(2);
   while (true) {
@@ -155,7 +155,7 @@ Bytes block_of_png(std::istream& in) {
     if (head.size() < 8) return {};
     const uint32_t length = big_endian(head.data(), 4);
     if (std::memcmp(&head[4], "eXIf", 4) == 0) return without_mark(take(in, length));
-    in.seekg(std::streamoff{length} + 4, std::ios::cur);  // and its checksum
+    in.seekg(std::streamoff{length} + 4, std::ios::cur);  // the data and its checksum
   }
 }
 
@@ -172,7 +172,7 @@ Bytes block_of_webp(std::istream& in) {
   }
 }
 
-/// The TIFF structure that EXIF is.
+/// The EXIF block, which is a TIFF structure.
 Bytes exif_block(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   const Bytes start = take(in, 12);
@@ -210,7 +210,7 @@ struct Taker {
   GstVideoInfo info;
   bool too_many = false;
 
-  /// GstFakeSink's signal "handoff".
+  /// Handles GstFakeSink's signal "handoff".
   static void take(GstElement*, GstBuffer* buffer, GstPad*, Taker* taker) {
     GstVideoFrame video;
     if (taker->frames->count >= kMaxPrefixFrames) taker->too_many = true;
@@ -226,7 +226,7 @@ struct Taker {
   }
 };
 
-/// Pad probe on RGBA: puts black behind what is transparent, before neighbouring pixels are mixed.
+/// A pad probe on RGBA: puts transparent pixels on black, before they are mixed with their neighbours.
 GstPadProbeReturn put_on_black(GstPad* pad, GstPadProbeInfo* info, gpointer) {
   GstBuffer* buffer = gst_buffer_make_writable(GST_PAD_PROBE_INFO_BUFFER(info));
   GST_PAD_PROBE_INFO_DATA(info) = buffer;
@@ -247,11 +247,12 @@ GstPadProbeReturn put_on_black(GstPad* pad, GstPadProbeInfo* info, gpointer) {
   return GST_PAD_PROBE_OK;
 }
 
-/// Elements that decode a file, in the order in which they are tried: pictures that decodebin does not know,
-/// such as BMP, GdkPixbuf may.
+/// Elements that decode a file, in the order in which they are tried. GdkPixbuf knows some pictures that
+/// decodebin does not, such as BMP.
 constexpr const char* kDecoders[] = {"decodebin", "gdkpixbufdec"};
 
-/// How to turn the picture: as its EXIF block says, which most decoders do not tell, else as they do tell.
+/// How the picture must be turned: as its EXIF block says, which most decoders do not report; else as the
+/// decoder says.
 GstVideoOrientationMethod direction_of(const std::string& path) {
   return exif_orientation(path).value_or(GST_VIDEO_ORIENTATION_AUTO);
 }
@@ -286,7 +287,7 @@ std::string read_with(const char* decoder, const std::string& path, Taker* taker
 std::string read_frames(const std::string& path, Taker* taker, const std::function<bool()>& go_on) {
   const std::string cannot = file_problem(path, kMaxBytes);
   if (!cannot.empty()) return cannot;
-  std::string problem;  // of the first way
+  std::string problem;  // what the first decoder said
   for (const char* decoder : kDecoders) {
     const std::string own = read_with(decoder, path, taker, go_on);
     if (own.empty()) return {};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// An image or a video that the stream goes on from, as GStreamer's own elements decode it.
+// Reads an image or a video that the stream continues, with GStreamer's own elements.
 #pragma once
 
 #include <gst/gst.h>
@@ -13,16 +13,16 @@
 
 namespace flowcache::gst {
 
-inline constexpr uint32_t kMaxPrefixFrames = 4096;  ///< of fc_stream_config
+inline constexpr uint32_t kMaxPrefixFrames = 4096;  ///< limit of fc_stream_config
 
-/// All frames of a file, one for one whatever its frame rate: turned upright, on black where they are
-/// transparent, scaled to this size. Blocks; asks `go_on` many times a second. On failure no frames, and
-/// `error` names the file, what is wrong and the remedy. Any thread.
+/// Reads all frames of a file, each once, whatever its frame rate. Frames are turned upright, put on black
+/// where they are transparent, and scaled to this size. Blocks; calls `go_on` many times a second. On failure
+/// there are no frames, and `error` names the file, what is wrong and the remedy. Any thread.
 PrefixFrames load_prefix(const std::string& path, uint32_t width, uint32_t height,
                          const std::function<bool()>& go_on, std::string* error);
 
-/// How the EXIF block of a JPEG, PNG or WebP file says that the picture is to be turned, which its decoder
-/// does not do. Nothing for other files, for those that do not say it, and for damaged ones.
+/// How the EXIF block of a JPEG, PNG or WebP file says that the picture must be turned; decoders do not do
+/// that. Nothing for other files, for files that do not say it, and for damaged ones.
 std::optional<GstVideoOrientationMethod> exif_orientation(const std::string& path);
 
 }  // namespace flowcache::gst

@@ -47,8 +47,8 @@ bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend
   {
     std::lock_guard lock(state.mutex);
     worker = state.worker;
-    // Before PAUSED a bad prompt is kept and stops the pipeline with an error; while it plays, the old one
-    // stays, as it does for one that is to come later.
+    // Before PAUSED a bad prompt is stored, and stops the pipeline with an error later. While the stream
+    // plays, or if the prompt is for a later time, a bad one is refused, and the old one stays.
     refused = problem && (worker || !at_once);
     if (!refused && (worker || at_once)) state.settings.prompt = text;
     if (!refused && !worker && !at_once) state.early_prompts.push_back(change);
@@ -81,10 +81,10 @@ void handle_qos(GstFlowCacheSrc* source, GstClockTimeDiff late) {
   SourceState& state = *source->state;
   {
     std::lock_guard lock(state.mutex);
-    if (!state.settings.qos) return;  // sinks send one for every frame
+    if (!state.settings.qos) return;  // first, because sinks send an event for every frame
   }
   const StatisticsSnapshot now = state.statistics.snapshot();
-  if (now.stream.chunks == 0) return;  // it is not known yet whether there is a deadline
+  if (now.stream.chunks == 0) return;  // only after the first chunk it is known whether there is a deadline
   const bool governed = now.stream.deadline_seconds > 0;
   std::shared_ptr<FrameWorker> worker;
   double deadline = 0;
@@ -93,7 +93,7 @@ void handle_qos(GstFlowCacheSrc* source, GstClockTimeDiff late) {
     std::lock_guard lock(state.mutex);
     if (!state.worker) return;
     if (governed && state.qos.frame_shown(late)) worker = state.worker;
-    // At its easiest the engine's own choice is the same, and follows it if it changes.
+    // While it is not tightened, the deadline is left to the engine, which may change it.
     deadline = state.qos.tightened() ? state.qos.deadline() : 0;
     warn = !governed && !std::exchange(state.qos_warned, true);
   }
@@ -210,7 +210,7 @@ void install_signals(GObjectClass* object_class) {
 
 namespace {
 
-constexpr size_t kMostWaiting = 64;  ///< prompts whose time has not come
+constexpr size_t kMostWaiting = 64;  ///< largest number of prompts that wait for their time
 
 GstStaticPadTemplate kPromptPad =
     GST_STATIC_PAD_TEMPLATE("prompt", GST_PAD_SINK, GST_PAD_REQUEST,
@@ -220,7 +220,7 @@ SourceState& state_of(GstObject* element) {
   return *FLOWCACHE_SRC(element)->state;
 }
 
-/// The buffer's text on one line.
+/// The buffer's text in one line.
 std::string text_of(GstPad* pad, GstBuffer* buffer) {
   GstMapInfo map;
   if (!gst_buffer_map(buffer, &map, GST_MAP_READ)) return {};
@@ -234,7 +234,7 @@ std::string text_of(GstPad* pad, GstBuffer* buffer) {
   return markup ? plain_text(text) : folded(text);
 }
 
-/// The timestamp of frames that are shown at this running time.
+/// The timestamp of the frames that are shown at this running time.
 GstClockTime frame_time(GstBaseSrc* source, GstClockTime running_time) {
   GST_OBJECT_LOCK(source);
   const guint64 position =
@@ -243,7 +243,8 @@ GstClockTime frame_time(GstBaseSrc* source, GstClockTime running_time) {
   return GST_CLOCK_TIME_IS_VALID(position) ? position : running_time;
 }
 
-/// When a buffer's prompt begins; NONE: at once. Nothing if the buffer is outside of its segment.
+/// The running time at which a buffer's prompt begins; NONE: at once. Nothing if the buffer is outside of its
+/// segment.
 std::optional<GstClockTime> begin_of(GstPad* pad, GstBaseSrc* source, GstBuffer* buffer) {
   GstEvent* event = gst_pad_get_sticky_event(pad, GST_EVENT_SEGMENT, 0);
   if (event == nullptr) return GST_CLOCK_TIME_NONE;
@@ -297,7 +298,7 @@ GstFlowReturn chain_text(GstPad* pad, GstObject* parent, GstBuffer* buffer) noex
   return flow;
 }
 
-/// No event goes on downstream: the end or a flush of the text is not one of the video.
+/// Events of the text do not go downstream, because the end or a flush of the text is not one of the video.
 gboolean take_text_event(GstPad*, GstObject* parent, GstEvent* event) {
   SourceState& state = state_of(parent);
   if (GST_EVENT_TYPE(event) == GST_EVENT_FLUSH_START) state.prompt_room.interrupt();

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The element's properties: their values, the one table that says everything else about them, and how they
-// reach the engine. A new property is a member of one of these structs and an entry in properties_table.cpp;
-// what gst-inspect-1.0 and REFERENCE.md say, setting, getting, the URI and the engine's configuration follow
-// from those.
+// The element's properties: their values, and a table that says everything else about them. A new property is
+// a member of one of these structs and an entry in properties_table.cpp. From these follow gst-inspect-1.0,
+// REFERENCE.md, setting and getting, the URI, and the engine's configuration.
 #pragma once
 
 #include <gst/gst.h>
@@ -17,28 +16,28 @@
 
 namespace flowcache::gst {
 
-/// What to do in a slot of the time grid for which no frame is ready in time.
+/// What to do if no frame is ready for a slot of the time grid.
 enum class Underrun { Repeat, Skip, Stall };
 
-/// Keys and values of finished chunks: as fc_stream_config.clean_context.
+/// How history gets the keys and values of finished chunks: as fc_stream_config.clean_context.
 enum class CleanContext { Model = 0, Off = 1, On = 2 };
 
 inline constexpr const char* kDefaultPrompt = "slow green aurora over mountains";
 inline constexpr const char* kAutomatic = "auto";
-inline constexpr double kModelDefault = -1.0;  ///< of properties that are numbers
+inline constexpr double kModelDefault = -1.0;  ///< for properties that are numbers
 inline constexpr size_t kMaxPromptBytes = 8192;
 
-/// Properties that choose the engine: elements whose values are equal share one.
+/// Properties that choose the engine. Elements with equal values share one.
 struct EngineSettings {
   std::string model;  ///< folder; "": the one that ships
   std::string device = kAutomatic, precision = kAutomatic;
-  guint threads = 0, slice_tokens = 0;  ///< 0, here and below: the engine's default
+  guint threads = 0, slice_tokens = 0;  ///< here and below, 0 means the engine's default
   guint64 memory_limit = 0;             ///< bytes
 
   auto operator<=>(const EngineSettings&) const = default;
 };
 
-/// Properties that the engine reads when a stream is opened.
+/// Properties that the engine reads when it opens a stream.
 struct StreamSettings {
   std::string prompt = kDefaultPrompt;
   std::string negative_prompt, cache, kv_cache;  ///< "": the model's default
@@ -54,23 +53,23 @@ struct Settings : EngineSettings, StreamSettings {
   bool end_with_script = false, live = true, placeholder = false, qos = false, report_chunks = false,
        sei = false;
   guint blend_chunks = 0, chunks_ahead = 2;
-  GstClockTime latency = GST_CLOCK_TIME_NONE;  ///< NONE: measured
+  GstClockTime latency = GST_CLOCK_TIME_NONE;  ///< NONE: the measured value
   GstClockTime stats_interval = 0;
   GstClockTimeDiff timestamp_offset = 0;
-  GstClockTimeDiff max_lateness = 0;  ///< on top of the reported latency; -1: no limit
+  GstClockTimeDiff max_lateness = 0;  ///< beyond the reported latency; -1: no limit
   Underrun underrun = Underrun::Repeat;
 };
 
 /// What setting a property does besides storing the value.
 enum class Handling {
-  Store,           ///< nothing: it is read where it is needed
-  Model,           ///< READY: the caps are those of the new model
-  Prompt,          ///< as `set-prompt`
+  Store,           ///< nothing; code reads the value when it needs it
+  Model,           ///< in READY the caps become those of the new model
+  Prompt,          ///< the same as `set-prompt`
   NegativePrompt,  ///< the worker takes it before its next chunk
-  Tune,            ///< likewise; -1 or a number from 0 on
-  Live,            ///< GstBaseSrc follows, if no stream runs
-  Qos,             ///< the deadline is the governor's or the engine's
-  Statistics       ///< read only: made when it is asked for
+  Tune,            ///< the worker takes it before its next chunk; -1, or a number from 0 on
+  Live,            ///< GstBaseSrc gets it, if no stream runs
+  Qos,             ///< switches between the deadline of QosGovernor and that of the engine
+  Statistics       ///< read only; made when it is read
 };
 
 template <typename T>
@@ -86,24 +85,24 @@ struct Property {
   GParamSpec* (*spec)(const Property& property) = nullptr;
   void (*read)(const Settings& settings, GValue* value) = nullptr;
   void (*write)(Settings& settings, const GValue* value) = nullptr;
-  /// Writes the one field of the engine's configuration that this property is about, if there is one.
+  /// Write the one field of the engine's configuration that belongs to this property; null if there is none.
   void (*to_engine)(const EngineSettings& settings, fc_engine_config* config) = nullptr;
   void (*to_stream)(const StreamSettings& settings, fc_stream_config* config) = nullptr;
   Handling handling = Handling::Store;
 };
 
-/// The table, in the order of REFERENCE.md. A property's number for GObject is its place, from 1.
+/// The table, in the order of REFERENCE.md. GObject's number of a property is its place, counted from 1.
 std::span<const Property> properties();
 
 /// The engine's configuration. Its texts belong to the settings.
 fc_engine_config engine_config(const EngineSettings& settings);
 fc_stream_config stream_config(const StreamSettings& settings);
 
-/// Why nobody can read this file, before anybody tries: the end of a sentence, "is no regular file."; else
-/// empty.
+/// Checks that this file can be read, before anything tries to. Returns the end of a message, such as "is no
+/// regular file.", or "" if it can.
 std::string file_problem(const std::string& path, goffset most_bytes);
 
-/// Why the engine would refuse this prompt, with the remedy; nothing if it would not.
+/// Why the engine would refuse this prompt, with the remedy; nothing if it accepts it.
 std::optional<std::string> prompt_problem(const std::string& prompt);
 
 }  // namespace flowcache::gst

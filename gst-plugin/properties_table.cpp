@@ -15,7 +15,7 @@ constexpr auto kReady = static_cast<GParamFlags>(kReadWrite | GST_PARAM_MUTABLE_
 constexpr auto kPlaying = static_cast<GParamFlags>(kReadWrite | GST_PARAM_MUTABLE_PLAYING);
 constexpr auto kControllable = static_cast<GParamFlags>(kPlaying | GST_PARAM_CONTROLLABLE);
 
-// ---- what an entry is made of
+// ---- how an entry is made
 
 template <typename Pointer>
 struct MemberOf;
@@ -29,8 +29,7 @@ using ValueOf = typename MemberOf<decltype(member)>::Value;
 template <auto member>
 using OwnerOf = typename MemberOf<decltype(member)>::Owner;
 
-/// The property's value where nobody has set it. Never destroyed: properties may be read while the process
-/// ends.
+/// The default of the property. Never destroyed, because properties may be read while the process ends.
 template <auto member>
 const ValueOf<member>& default_of() {
   static const Settings& untouched = *new Settings;
@@ -59,7 +58,7 @@ void read(const Settings& settings, GValue* value) {
   }
 }
 
-/// A text that is unset or empty is the default.
+/// Writes a text. One that is unset or empty means the default.
 template <auto member>
 void write(Settings& settings, const GValue* value) {
   using T = ValueOf<member>;
@@ -82,7 +81,8 @@ void write(Settings& settings, const GValue* value) {
   }
 }
 
-/// A property's -1 is the engine's 0, "take the default", and a threshold of 0 its FC_NEVER.
+/// Converts a threshold: the property's -1 becomes the engine's 0 (the default), the property's 0 becomes
+/// FC_NEVER.
 double engine_threshold(double value) {
   if (value < 0) return 0;
   return value == 0 ? FC_NEVER : value;
@@ -91,8 +91,8 @@ double engine_guidance(double value) {
   return value < 0 ? 0 : value;
 }
 
-/// Writes a field of the engine's configuration: an empty text is NULL, an enum its number, a number itself
-/// unless `convert` says otherwise.
+/// Writes a field of the engine's configuration: an empty text as NULL, an enum as its number, a number
+/// unchanged unless `convert` is given.
 template <auto member, auto field, auto convert>
 void hand_over(const OwnerOf<member>& settings, OwnerOf<field>* config) {
   using T = ValueOf<member>;
@@ -108,8 +108,8 @@ void hand_over(const OwnerOf<member>& settings, OwnerOf<field>* config) {
   }
 }
 
-/// An entry without its words. member: the value; field: of fc_engine_config or fc_stream_config, if the
-/// engine takes the value when it, or a stream, is opened.
+/// An entry without its texts. member: the value. field: the field of fc_engine_config or fc_stream_config
+/// that the engine reads when it, or a stream, is opened; none for other properties.
 template <auto member, auto field, auto convert>
 constexpr Property entry(GParamSpec* (*spec)(const Property&)) {
   Property made{};
@@ -169,7 +169,7 @@ constexpr Property choice() {
   });
 }
 
-/// What is read only: get_property() makes it.
+/// An entry that is read only; get_property() makes its value.
 constexpr Property structure() {
   Property made{};
   made.spec = [](const Property& p) {

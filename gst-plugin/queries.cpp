@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Queries and events from outside, and positions in streams that are not live.
+// Queries and upstream events, and positions in streams that are not live.
 #include "engine.h"
 #include "prompts.h"
 #include "streaming.h"
@@ -7,7 +7,7 @@
 namespace flowcache::gst {
 namespace {
 
-/// There is no maximum: a generator that is held up loses nothing.
+/// There is no maximum, because a generator that must wait loses nothing.
 bool answer_latency(SourceState& state, GstQuery* query) {
   {
     std::lock_guard lock(state.mutex);
@@ -17,8 +17,8 @@ bool answer_latency(SourceState& state, GstQuery* query) {
   return true;
 }
 
-/// Only with num-buffers or a script that ends it: otherwise the video has no end. What is shown late or
-/// again makes a live stream longer.
+/// Only with num-buffers, or with a script that ends the stream; otherwise the video has no end. In a live
+/// stream, frames that are late or repeated make the duration longer.
 bool answer_duration(GstBaseSrc* base, SourceState& state, GstQuery* query) {
   GstFormat format;
   gst_query_parse_duration(query, &format, nullptr);
@@ -56,8 +56,8 @@ bool answer_convert(GstBaseSrc* base, GstQuery* query) {
   return true;
 }
 
-/// Asked before the base class handles a seek: in READY it would keep it for later, and it would flush before
-/// it fails.
+/// Decides before the base class handles the seek. In READY the base class would keep the seek for later, and
+/// in other states it would flush before it fails.
 bool can_seek(GstBaseSrc* base, GstEvent* seek) {
   gdouble rate = 0;
   gst_event_parse_seek(seek, &rate, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
@@ -80,7 +80,8 @@ GstClockTime reported_latency(SourceState& state) {
   const GstClockTime budget = jitter_budget(state);
   std::lock_guard lock(state.mutex);
   const GstClockTime frame = gst_util_uint64_scale(GST_SECOND, state.model.fps_d, state.model.fps_n);
-  // A budget near the end of the scale must not wrap around and must not become "none", which is no minimum.
+  // A very large budget must not overflow, and the sum must not be GST_CLOCK_TIME_NONE, which means no
+  // minimum.
   const GstClockTime most = GST_CLOCK_TIME_NONE - 1;
   return budget > most - frame ? most : frame + budget;
 }
@@ -114,7 +115,7 @@ gboolean send_event(GstElement* element, GstEvent* event) {
       gst_event_unref(event);
       return FALSE;
     case GST_EVENT_FLUSH_STOP: {
-      // What was flushed away is gone for good: the stream starts over, and so does the time grid.
+      // Flushed frames are lost, so the stream starts over, and so does the time grid.
       state.reanchor = true;
       std::shared_ptr<FrameWorker> worker;
       {
@@ -154,8 +155,8 @@ gboolean event(GstBaseSrc* base, GstEvent* event) {
 
 namespace {
 
-/// Every frame depends on those before it. To go back the video is made again from the start; on the way to a
-/// frame ahead the others are made and not shown.
+/// Every frame depends on those before it. To go back, the video is made again from its start. To go forward,
+/// the frames in between are made and not shown.
 void go_to_frame(GstFlowCacheSrc* source, guint64 frame) {
   Turn turn(source);
   SourceState& state = turn.state;
@@ -181,8 +182,8 @@ gboolean is_seekable(GstBaseSrc* base) {
   return !gst_base_src_is_live(base);
 }
 
-/// Called with the stream's lock held, so that no create() runs; also for the segment that a stream begins
-/// with.
+/// Called with the stream's lock held, so create() does not run at the same time. Also called for the segment
+/// that a stream begins with.
 gboolean do_seek(GstBaseSrc* base, GstSegment* segment) {
   GstFlowCacheSrc* source = FLOWCACHE_SRC(base);
   if (segment->rate <= 0) return FALSE;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Prints REFERENCE.md: what the element says about itself, so that the page cannot go stale unnoticed (a test
-// compares them). Renew it with `meson devenv -C build build/gst-plugin/flowcachesrc-reference >
+// Prints REFERENCE.md from what the element says about itself. A test compares both, so that the page stays
+// up to date. Renew it with `meson devenv -C build build/gst-plugin/flowcachesrc-reference >
 // gst-plugin/REFERENCE.md`.
 #include <gst/gst.h>
 
@@ -94,7 +94,7 @@ void print_signals(GstElement* element) {
       "have not shown yet stay asked for. `request-stats` posts `flowcache-stats` at once.\n");
 }
 
-/// What a field of the statistics means; every field has a line here.
+/// What each field of the statistics means. A missing field is an error.
 const std::map<std::string, const char*>& meanings() {
   static const std::map<std::string, const char*> texts = {
       {"fps", "frames a second that left the pad lately, repeated ones included"},
@@ -151,7 +151,7 @@ gboolean print_field(GQuark field, const GValue* value, gpointer complete) {
   return TRUE;
 }
 
-/// False if a field has no meaning.
+/// Returns false if a field has no entry in meanings().
 bool print_statistics(GstElement* element) {
   std::printf(
       "\n## Fields of `stats` and of the message `flowcache-stats`\n\n"

@@ -10,10 +10,10 @@
 namespace flowcache::gst {
 namespace {
 
-constexpr GstClockTime kGap = 100 * GST_MSECOND;  ///< how often downstream hears that nothing comes yet
+constexpr GstClockTime kGap = 100 * GST_MSECOND;  ///< time between GAP events
 
-/// The running time now; 0 without a clock. It has a meaning only while the pipeline plays, so the end of a
-/// pause is waited for. Nothing if interrupted.
+/// The running time now; 0 without a clock. It has a meaning only while the pipeline plays, so this waits for
+/// the end of a pause. Nothing if interrupted.
 std::optional<GstClockTime> running_time(const Turn& turn) {
   const Waiter& waiter = turn.state.waiter;
   while (true) {
@@ -33,8 +33,8 @@ void report_underrun(Turn& turn, guint64 skipped, GstClockTime stamp, GstClockTi
                 turn.state.statistics.snapshot());
 }
 
-/// Nothing stays due before this running time: slots are left out, or with `stall` the grid moves. Returns
-/// how many slots were left out.
+/// Makes sure that nothing is due before this running time: slots are left out, or with `stall` the grid
+/// moves. Returns how many slots were left out.
 guint64 move_grid(Turn& turn, GstClockTime now) {
   SourceState& state = turn.state;
   guint64 skipped = 0;
@@ -48,8 +48,8 @@ guint64 move_grid(Turn& turn, GstClockTime now) {
   return skipped;
 }
 
-/// Tells downstream that nothing came from `begin` on for this long. A segment must go before the first gap;
-/// the base class would send one only with the first buffer.
+/// Sends a GAP event from `begin` on, of this length. A segment must come before the first gap, but the base
+/// class sends it only with the first buffer.
 void send_gap(Turn& turn, GstClockTime begin, GstClockTime length) {
   GstPad* pad = GST_BASE_SRC_PAD(turn.source);
   if (!std::exchange(turn.state.gaps_begun, true)) {
@@ -65,7 +65,7 @@ void send_gap(Turn& turn, GstClockTime begin, GstClockTime length) {
 Wait wait_until(Turn& turn, const std::function<bool()>& ready, GstClockTime running_time) {
   while (true) {
     const guint64 pauses =
-        turn.state.waiter.pauses();  // before the clock is looked at, which a pause changes
+        turn.state.waiter.pauses();  // read before the clock, because a pause changes the clock
     const PipelineClock clock(GST_ELEMENT(turn.source));
     const bool timed = turn.live && clock.clock() != nullptr && GST_CLOCK_TIME_IS_VALID(running_time);
     const GstClockTime deadline = timed ? clock.time_at(running_time) : GST_CLOCK_TIME_NONE;
@@ -139,7 +139,7 @@ Wait handle_underrun(Turn& turn, bool* repeated) {
     return Wait::Ready;
   }
   if (turn.setting(&Settings::underrun) == Underrun::Repeat && state.last.chunk) {
-    if (turn.frames_waiting()) return Wait::Ready;  // it came in the last moment
+    if (turn.frames_waiting()) return Wait::Ready;  // a frame came at the last moment
     *repeated = true;
     state.statistics.underrun(0);
     return Wait::Ready;

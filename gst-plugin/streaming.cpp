@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The streaming thread: takes the next frame from the ring, writes it into a buffer of the negotiated pool,
-// and holds it until its time on the pipeline's clock.
+// The streaming thread. It takes the next frame from the ring, writes it into a buffer of the negotiated
+// pool, and waits for the frame's time on the pipeline's clock.
 #include "streaming.h"
 
 #include <utility>
@@ -12,7 +12,7 @@
 namespace flowcache::gst {
 namespace {
 
-/// Waits for a frame as long as the current slot may be late.
+/// Waits for a frame, as long as the current slot may be late.
 Wait wait_for_frame(Turn& turn) {
   const GstClockTime due = turn.state.timeline.pts(), budget = jitter_budget(turn.state);
   const GstClockTime deadline = budget < GST_CLOCK_TIME_NONE - due ? due + budget : GST_CLOCK_TIME_NONE;
@@ -20,14 +20,15 @@ Wait wait_for_frame(Turn& turn) {
       turn, [&] { return turn.frames_waiting(); }, deadline);
 }
 
-/// What goes out next.
+/// What the next buffer shows.
 struct Shown {
-  Frame frame;            ///< without a chunk: black
-  bool again = false;     ///< another part of the slot that the buffer before was in
-  bool repeated = false;  ///< an older frame or black, as none came in time for this slot
+  Frame frame;            ///< without a chunk: a black frame
+  bool again = false;     ///< one more part of the same slot as the last buffer
+  bool repeated = false;  ///< an older frame or black, because no frame came in time for this slot
 };
 
-/// The frame for a new slot. Blocks until there is one, or until the underrun policy finds another way.
+/// Chooses the frame for a new slot. Blocks until there is one, or until the underrun policy decides
+/// otherwise.
 GstFlowReturn next_frame(Turn& turn, Frame* frame, bool* repeated) {
   SourceState& state = turn.state;
   while (true) {
@@ -50,13 +51,13 @@ GstFlowReturn next_frame(Turn& turn, Frame* frame, bool* repeated) {
     if (waited == Wait::TimeReached) waited = handle_underrun(turn, repeated);
     if (waited == Wait::Flushing) return GST_FLOW_FLUSHING;
     if (*repeated) {
-      *frame = state.last;  // none at all if it is a black one
+      *frame = state.last;  // has no chunk if the last frame was black
       return GST_FLOW_OK;
     }
   }
 }
 
-/// A buffer of the negotiated pool with the frame written into it.
+/// Makes a buffer of the negotiated pool with the frame written into it.
 GstFlowReturn make_buffer(Turn& turn, const Frame& frame, GstBuffer** buffer) {
   GstBaseSrc* base = GST_BASE_SRC(turn.source);
   const auto size = static_cast<guint>(turn.state.info.size);
@@ -83,8 +84,8 @@ void stamp(SourceState& state, GstBuffer* buffer, bool repeated) {
   state.discont = false;
 }
 
-/// Takes the receipts that this chunk settles, in the order of their tickets: that of its own prompt, and
-/// those of prompts that should have shown by now.
+/// Takes the receipts that this chunk settles, in the order of their tickets: those of its own prompt, and
+/// those of prompts that should have been shown by now.
 std::deque<PromptReceipt> settled_receipts(SourceState& state, const fc_chunk_info& chunk) {
   std::deque<PromptReceipt> settled, pending;
   std::lock_guard lock(state.mutex);
@@ -96,7 +97,7 @@ std::deque<PromptReceipt> settled_receipts(SourceState& state, const fc_chunk_in
   return settled;
 }
 
-/// Posts what became of the prompts, at the first frame of a chunk.
+/// Posts at the first frame of a chunk what happened to the prompts.
 void report_prompt(Turn& turn, const Frame& frame) {
   if (frame.index != 0) return;
   const fc_chunk_info& chunk = frame.chunk->info();
@@ -112,7 +113,7 @@ void report_prompt(Turn& turn, const Frame& frame) {
   if (cut) request_keyframe(GST_ELEMENT(turn.source), pts);
 }
 
-/// Posts what was done for a chunk at its first frame.
+/// Posts at the first frame of a chunk how it was made.
 void report_chunk(Turn& turn, const Frame& frame) {
   if (frame.index != 0 || !turn.setting(&Settings::report_chunks)) return;
   post_chunk(GST_ELEMENT(turn.source), frame.chunk->info(), turn.state.timeline.stamp());
@@ -135,7 +136,7 @@ bool script_is_over(const Turn& turn, const Frame& frame) {
   return number_of(frame) >= turn.state.end_frame;
 }
 
-/// Counts a frame that goes out now and posts the messages about it.
+/// Counts a frame that is pushed now, and posts the messages about it.
 void account_for(Turn& turn, const Shown& shown) {
   const auto& [frame, again, repeated] = shown;
   SourceState& state = turn.state;
@@ -144,9 +145,8 @@ void account_for(Turn& turn, const Shown& shown) {
   if (!frame.chunk) {
     state.black = true;
   } else if (again) {
-    // Counted and reported with its first part.
-  } else if (repeated &&
-             !std::exchange(state.repeating, true)) {  // one message for all that follow each other
+    // The frame was counted and reported with its first part.
+  } else if (repeated && !std::exchange(state.repeating, true)) {  // one message for all repeats in a row
     post_underrun(GST_ELEMENT(turn.source), stamp, state.timeline.frame_duration(), jitter_budget(state),
                   state.statistics.snapshot());
   } else if (!repeated) {
@@ -159,7 +159,7 @@ void account_for(Turn& turn, const Shown& shown) {
                  state.timeline.number(), GST_TIME_ARGS(stamp), repeated ? ", repeated" : "");
 }
 
-/// On to the next part, and from a frame of its own to the next frame.
+/// Goes on to the next part. After a frame's last part, goes on to the next frame.
 void advance(Turn& turn, const Shown& shown) {
   const auto& [frame, again, repeated] = shown;
   SourceState& state = turn.state;
@@ -179,7 +179,7 @@ void advance(Turn& turn, const Shown& shown) {
   ++state.progress.buffers;
 }
 
-/// Chooses a frame for the current part. Blocks until there is one.
+/// Chooses the frame for the current part. Blocks until there is one.
 GstFlowReturn choose(Turn& turn, Shown* shown) {
   const SourceState& state = turn.state;
   if (state.timeline.part() > 0) {
@@ -200,7 +200,7 @@ GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
   if (catch_up(turn) == Late::Flushing) return GST_FLOW_FLUSHING;
   gst_object_sync_values(GST_OBJECT(source), stream_time(state));
 
-  // A black frame has its place on the time grid, so that the grid must begin before there is a frame.
+  // A black frame needs a place on the time grid, so the grid must begin before there is a real frame.
   if (shows_black(turn) && !turn.frames_waiting() && !anchor(turn)) return GST_FLOW_FLUSHING;
   Shown shown;
   GstFlowReturn flow = choose(turn, &shown);
@@ -216,7 +216,7 @@ GstFlowReturn create_frame(GstFlowCacheSrc* source, GstBuffer** buffer) {
     gst_clear_buffer(buffer);
     return GST_FLOW_FLUSHING;
   }
-  if (late == Late::GridMoved) {  // the slot that this was one more part of is over
+  if (late == Late::GridMoved) {  // the slot to which this part belonged is over
     gst_clear_buffer(buffer);
     return create_frame(source, buffer);
   }

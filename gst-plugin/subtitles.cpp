@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kArrow = "-->";
 
-/// Reads a line from the left.
+/// Reads a line from left to right.
 struct Scanner {
   std::string_view rest;
 
@@ -24,7 +24,7 @@ struct Scanner {
     rest.remove_prefix(wanted.size());
     return true;
   }
-  /// A number of at most `digits` digits.
+  /// Reads a number of at most `digits` digits.
   std::optional<guint64> number(size_t digits) {
     guint64 value = 0;
     size_t taken = 0;
@@ -40,10 +40,10 @@ struct Scanner {
 
 struct Time {
   GstClockTime at = 0;
-  bool certain = false;  ///< has hours or a fraction, so that it is no text like "12:30 at the station"
+  bool certain = false;  ///< has hours or a fraction, so it cannot be a text such as "12:30 at the station"
 };
 
-/// [hours:]minutes:seconds[,fraction]
+/// Reads [hours:]minutes:seconds[,fraction].
 std::optional<Time> take_time(Scanner& scan) {
   const auto first = scan.number(5);
   if (!first || !scan.take(":")) return std::nullopt;
@@ -70,7 +70,7 @@ std::optional<Time> take_time(Scanner& scan) {
   return time;
 }
 
-/// Whether this line can only be meant as the times of a cue.
+/// True if this line can only be meant as the times of a cue.
 bool speaks_of_time(std::string_view line) {
   if (line.find(kArrow) != std::string_view::npos) return true;
   Scanner scan{line};
@@ -79,7 +79,7 @@ bool speaks_of_time(std::string_view line) {
   return time && time->certain;
 }
 
-/// Start and end, and perhaps settings, which are about a place on the screen.
+/// Reads start and end. Settings may follow; they are about the place on the screen.
 bool parse_times(std::string_view line, SubtitleCue* cue) {
   Scanner scan{line};
   scan.skip_blanks();
@@ -122,7 +122,7 @@ std::vector<std::string_view> lines_of(std::string_view text) {
   return lines;
 }
 
-/// Goes through the lines once. A line with times begins a cue.
+/// Reads the lines once, from the first to the last. A line with times begins a cue.
 class Parser {
  public:
   Parser(std::vector<std::string_view> lines, std::vector<SubtitleCue>* cues)
@@ -141,7 +141,7 @@ class Parser {
   }
 
  private:
-  /// The cue whose times are in this line.
+  /// Begins the cue whose times are in this line.
   std::string begin(size_t at) {
     SubtitleCue cue;
     cue.line = at + 1;
@@ -153,7 +153,7 @@ class Parser {
 
   void add_text(size_t at) { cues_->back().text += std::string(lines_[at]) + "\n"; }
 
-  /// A cue's text goes on up to the number of the next, or its times: blank lines may be in it, or missing.
+  /// SRT. A cue's text ends before the next cue's number or times. Blank lines may be in it, or missing.
   std::string sub_rip(size_t at) {
     const size_t first = at;
     while (at < lines_.size()) {
@@ -180,8 +180,8 @@ class Parser {
     return to > from ? to - 1 : from;
   }
 
-  /// Where the text of [from, times) ends: before the number of the cue whose times follow. A number alone
-  /// right behind the times before, with a blank line behind it, is a text.
+  /// Returns where the text of [from, times) ends: before the number of the cue whose times follow. A number
+  /// that is alone directly after the times, with a blank line after it, is text.
   size_t without_number(size_t from, size_t times) const {
     if (times == lines_.size() || from == times) return times;
     const size_t last = last_text(from, times);
@@ -190,7 +190,8 @@ class Parser {
     return last + 1 == times || behind_blank ? last : times;
   }
 
-  /// Blocks between blank lines: comments and styles, and cues with or without a name above their times.
+  /// WebVTT. Blocks between blank lines: comments, styles, and cues, with or without a name above their
+  /// times.
   std::string web_vtt(size_t at) {
     while (at < lines_.size() && !is_blank(lines_[at]) && !speaks_of_time(lines_[at])) ++at;  // the header
     while (at < lines_.size()) {
@@ -243,7 +244,7 @@ std::string decode_entities(const std::string& text) {
   return plain;
 }
 
-/// Length of the tag at the front of the text; 0 if there is none.
+/// The length of the tag at the start of the text; 0 if there is none.
 size_t tag_length(std::string_view text) {
   if (text.size() < 3) return 0;
   const char next = text[1];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// How others find the element: by its URI, and as a device (`gst-device-monitor-1.0 Source/Video` lists one
-// for each model that is installed).
+// How other programs find the element: by its URI, and as a device. `gst-device-monitor-1.0 Source/Video`
+// lists a device for each installed model.
 #include <exception>
 #include <memory>
 #include <string>
@@ -18,7 +18,7 @@ namespace {
 
 constexpr const char* kProtocol = "flowcache";
 
-/// A property's value for as long as this lives.
+/// Holds a property's value while it exists.
 class Value {
  public:
   explicit Value(const GParamSpec* spec) { g_value_init(&value_, spec->value_type); }
@@ -49,7 +49,7 @@ std::vector<GParamSpec*> parameters(GObject* object) {
   return found;
 }
 
-/// False if the text is no value of this property, or one outside its range.
+/// Returns false if the text is not a value of this property or is outside its range.
 bool parse(const char* text, GParamSpec* spec, GValue* value) {
   if (G_IS_PARAM_SPEC_STRING(spec)) {
     g_value_set_string(value, text);
@@ -58,7 +58,8 @@ bool parse(const char* text, GParamSpec* spec, GValue* value) {
   return gst_value_deserialize(value, text) && !g_param_value_validate(spec, value);
 }
 
-/// One parameter of a URI; nothing, with an error, if the element has none of that name and value.
+/// Reads one parameter of a URI. If the element has no property of that name and value, returns null and sets
+/// `error`.
 std::unique_ptr<Value> value_for(GParamSpec* spec, const char* name, const char* text, GError** error) {
   if (spec == nullptr || !is_parameter(spec)) {
     g_set_error(error, GST_URI_ERROR, GST_URI_ERROR_BAD_REFERENCE,
@@ -70,7 +71,8 @@ std::unique_ptr<Value> value_for(GParamSpec* spec, const char* name, const char*
   auto value = std::make_unique<Value>(spec);
   if (text != nullptr && parse(text, spec, value->get())) return value;
   g_set_error(error, GST_URI_ERROR, GST_URI_ERROR_BAD_REFERENCE,
-              "\"%s\" is no %s: see gst-inspect-1.0 flowcachesrc", text == nullptr ? "" : text, name);
+              "\"%s\" is not a valid %s: see gst-inspect-1.0 flowcachesrc", text == nullptr ? "" : text,
+              name);
   return nullptr;
 }
 
@@ -89,7 +91,7 @@ bool read_parameters(GObject* object, const GstUri* uri, std::vector<Assignment>
   return good;
 }
 
-/// Whether a URI names a host or a path.
+/// True if a URI names a host or a path.
 bool has_place(const GstUri* uri) {
   GList* path = gst_uri_get_path_segments(uri);
   const bool place = gst_uri_get_host(uri) != nullptr || path != nullptr;
@@ -181,7 +183,8 @@ static GstElement* device_create_element(GstDevice* device, const gchar* name) {
   return element;
 }
 
-/// Another model in an element that is there, in NULL or READY. False for other elements, and while it plays.
+/// Sets another model in an existing element, in NULL or READY. Returns false for other elements and in other
+/// states.
 static gboolean device_reconfigure_element(GstDevice* device, GstElement* element) {
   if (!FLOWCACHE_IS_SRC(element) || GST_STATE(element) > GST_STATE_READY) return FALSE;
   g_object_set(element, "model", FLOWCACHE_DEVICE(device)->model, nullptr);
@@ -201,7 +204,7 @@ static void gst_flow_cache_device_class_init(GstFlowCacheDeviceClass* klass) {
 
 static void gst_flow_cache_device_init(GstFlowCacheDevice*) {}
 
-// ---- the provider: looks at the folder that holds the model that ships
+// ---- the provider: looks into the folder that contains the model that ships
 
 #define FLOWCACHE_TYPE_DEVICE_PROVIDER (gst_flow_cache_device_provider_get_type())
 GType gst_flow_cache_device_provider_get_type(void);
@@ -218,8 +221,8 @@ GST_DEVICE_PROVIDER_REGISTER_DEFINE(flowcachedeviceprovider, "flowcachedevicepro
 
 namespace {
 
-/// The model that ships, and its neighbours that have a model.json. Programs that look for cameras come here
-/// too: the engine is not opened.
+/// The folder of the model that ships, and the folders beside it that have a model.json. The engine is not
+/// opened, because programs that only look for cameras call this, too.
 std::vector<std::string> model_folders() {
   std::vector<std::string> folders;
   const std::string ships = flowcache::shipped_model(flowcache::gst::EngineLibrary::folder());
@@ -242,7 +245,7 @@ fc_picture_size size_of(const flowcache::Pixels& pixels) {
   return {static_cast<uint32_t>(pixels.width), static_cast<uint32_t>(pixels.height)};
 }
 
-/// As much of a description as caps need.
+/// The part of a model's description that caps need.
 fc_model_info picture_of(const flowcache::ModelCard& card, const flowcache::PictureSizes& sizes) {
   fc_model_info model{};
   model.size = sizeof model;
@@ -256,7 +259,7 @@ fc_model_info picture_of(const flowcache::ModelCard& card, const flowcache::Pict
   return model;
 }
 
-/// A device for a model that can be described; nullptr for others.
+/// A device for a model that can be described; nullptr for any other.
 GstDevice* make_device(const std::string& folder) {
   flowcache::ModelCard card;
   flowcache::PictureSizes sizes;

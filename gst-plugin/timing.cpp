@@ -28,7 +28,7 @@ GstClockTime PipelineClock::time_at(GstClockTime running_time) const {
 
 namespace {
 
-/// How much an offset takes away; also right for the smallest number.
+/// How much a negative offset takes away; also right for the smallest number.
 GstClockTime taken_by(GstClockTimeDiff offset) {
   return offset < 0 ? -static_cast<GstClockTime>(offset) : 0;
 }
@@ -124,7 +124,7 @@ struct Waiter::Shared {
   }
 };
 
-/// The clock's callback may still run after the wait has ended, so it owns what it touches.
+/// The clock's callback may still run after the wait has ended, so it owns the data that it uses.
 struct Waiter::Alarm {
   std::shared_ptr<Shared> shared;
   bool rang = false;
@@ -156,7 +156,7 @@ Waiter::Result Waiter::wait(const std::function<bool()>& ready, GstClock* clock,
     id = gst_clock_new_single_shot_id(clock, deadline);
     const GstClockReturn set =
         gst_clock_id_wait_async(id, Alarm::ring, new std::shared_ptr<Alarm>(alarm), Alarm::drop);
-    if (set != GST_CLOCK_OK) alarm->rang = true;  // a clock that cannot ring must not stop the stream
+    if (set != GST_CLOCK_OK) alarm->rang = true;  // if the clock has no alarm, the stream must still go on
   }
 
   Result result = Result::Ready;
@@ -192,7 +192,7 @@ std::optional<guint64> Waiter::wait_while_paused() {
 }
 
 void Waiter::notify() {
-  // The empty critical section orders this against a waiter that has just looked and is about to sleep.
+  // Taking the lock makes sure that a waiter is not between its look at the predicate and its sleep.
   { std::lock_guard lock(shared_->mutex); }
   shared_->changed.notify_all();
 }

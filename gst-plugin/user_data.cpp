@@ -18,7 +18,7 @@ void append_leb128(std::vector<uint8_t>& bytes, size_t value) {
   bytes.push_back(static_cast<uint8_t>(value));
 }
 
-/// Moves `at` behind the number. Nothing if it does not end.
+/// Reads a number and moves `at` past it. Returns nothing if the number has no end.
 std::optional<size_t> read_leb128(std::span<const uint8_t> bytes, size_t& at) {
   size_t value = 0;
   for (int i = 0; i < 8 && at < bytes.size(); ++i) {
@@ -44,7 +44,8 @@ std::optional<size_t> first_frame_obu(std::span<const uint8_t> unit) {
     const uint8_t head = unit[at++], type = head >> 3 & 15;
     if (type == kFrame || type == kFrameHeader) return begin;
     if ((head & kHasExtension) != 0) ++at;
-    if ((head & kHasSize) == 0) return std::nullopt;  // it is the last one, and no frame
+    if ((head & kHasSize) == 0)
+      return std::nullopt;  // such a unit is the last one, and this one is not a frame
     const auto size = read_leb128(unit, at);
     if (!size || at > unit.size() || *size > unit.size() - at) return std::nullopt;
     at += *size;
@@ -56,7 +57,8 @@ std::optional<size_t> first_frame_obu(std::span<const uint8_t> unit) {
 
 constexpr uint8_t kUserDataUnregistered = 5;
 
-/// Three bytes that look like a start code must not appear inside a NAL unit.
+/// Appends the payload. Three bytes that look like a start code must not appear inside a NAL unit, so they
+/// are escaped.
 void append_escaped(std::vector<uint8_t>& nal, std::span<const uint8_t> payload) {
   int zeros = 0;
   for (const uint8_t byte : payload) {
@@ -115,7 +117,7 @@ bool contains(std::span<const uint8_t> bytes, std::span<const uint8_t> part) {
 bool has_user_data(std::span<const uint8_t> bytes, std::span<const uint8_t> uuid,
                    std::span<const uint8_t> data, UnitFormat format) {
   if (format.codec == Codec::Av1) return contains(bytes, joined(uuid, data));
-  // The byte in front of it, a size, is not 0, so that it is escaped the same way wherever it stands.
+  // The byte before it is a size and not 0, so it is escaped in the same way at any place.
   std::vector<uint8_t> escaped;
   append_escaped(escaped, joined(uuid, data));
   return contains(bytes, escaped);

@@ -11,7 +11,7 @@
 namespace flowcache::gst {
 namespace {
 
-constexpr std::chrono::milliseconds kBurst{100};  ///< between two keystrokes of somebody who types
+constexpr std::chrono::milliseconds kBurst{100};  ///< longest time between two keystrokes while typing
 
 }  // namespace
 
@@ -72,7 +72,7 @@ void FrameWorker::forget_stream_prompts() {
   });
 }
 
-/// `ask` changes what is asked for.
+/// Calls `ask`, which adds to the requested changes, under the lock, and wakes the worker.
 template <typename Ask>
 void FrameWorker::post(Ask ask) {
   {
@@ -113,7 +113,7 @@ void FrameWorker::set_deadline(double seconds) {
 }
 
 void FrameWorker::reset(std::optional<uint64_t> seed) {
-  std::deque<std::shared_ptr<const Chunk>> dropped;  // destroyed without the lock
+  std::deque<std::shared_ptr<const Chunk>> dropped;  // destroyed after the lock is released
   post([&](Changes& changes) {
     seed_ = seed.value_or(seed_);
     changes.reset = seed_;
@@ -140,7 +140,7 @@ void FrameWorker::set_due(uint64_t due) {
 }
 
 void FrameWorker::advance(const Frame& frame, uint64_t due) {
-  std::shared_ptr<const Chunk> done;  // destroyed without the lock
+  std::shared_ptr<const Chunk> done;  // destroyed after the lock is released
   {
     std::lock_guard lock(mutex_);
     due_ = due;
@@ -206,10 +206,10 @@ void FrameWorker::fail(fc_status status, const std::string& sentence) {
   {
     std::lock_guard lock(mutex_);
     loading = loading_;
-    tell = !stopping_;  // later nobody wants to hear about it
+    tell = !stopping_;  // nobody listens after that
   }
-  // First the sentence, then the state: a streaming thread that saw the state first would return an error
-  // that says less, and be first on the bus.
+  // The message comes first, then the state. If a streaming thread saw the state first, it would return an
+  // error that says less, and that one would be on the bus first.
   if (tell) listener_->failed(status, sentence, loading);
   set_state(RingState::Failed);
 }
@@ -300,8 +300,8 @@ bool FrameWorker::wanted() const {
   return ring_.size() < capacity_ && made_ < options_.chunks && state_ == RingState::Empty;
 }
 
-/// Sleeps until there is something to do. Changed texts go to the engine before the next chunk, or, if no
-/// chunk is wanted, when nobody has typed for a while.
+/// Sleeps until there is work. Changed texts go to the engine before the next chunk or, if no chunk is
+/// wanted, when nobody has typed for a while.
 void FrameWorker::wait_for_work(std::unique_lock<std::mutex>& lock) {
   while (!stopping_ && !changes_.urgent() && !wanted()) {
     const auto quiet_at = quiet_at_;
@@ -331,7 +331,7 @@ void FrameWorker::make_chunks(fc_stream* stream) {
   }
 }
 
-/// False if there is none and never will be.
+/// Makes the next chunk. Returns false if there is none and never will be.
 bool FrameWorker::make_chunk(fc_stream* stream, uint64_t generation) {
   follow_script(stream);
   follow_times(stream);

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Turns published .pth, .pt and .npz files into safetensors, and renames the keys of safetensors. Weights only: a file is
-never allowed to run code.
+"""Converts published .pth, .pt and .npz files into safetensors, and renames the keys of safetensors. Reads weights only:
+a file can never run code.
 
   convert.py INPUT OUTPUT [--key generator_ema] [--strip model.] [--dtype bf16]
 
-What FSDP, checkpointing and compiling put around a module goes from the names, wherever it stands (WRAPPERS).
+Wrappers that FSDP, checkpointing and compiling put around a module are removed from the names, at any place (WRAPPERS).
 
 A .pth is a zip with a pickle that describes tensors and a file for each of their storages. Unpickling can call any
 function that the pickle names, so this reads the pickle with an unpickler that knows exactly what a state dict needs
@@ -40,7 +40,7 @@ UNSIGNED = {1: numpy.uint8, 2: numpy.uint16, 4: numpy.uint32, 8: numpy.uint64}
 
 
 class Refused(Exception):
-    """The file is not what it should be; the message is for people."""
+    """The file does not have the expected content. The message is shown to users."""
 
 
 class StorageType:
@@ -121,7 +121,7 @@ def read_pth(path):
             return WeightsUnpickler(io.BytesIO(archive.read(names[0])), read_storage).load()
         except (Refused, MemoryError):
             raise
-        except Exception as error:  # a broken pickle can raise nearly anything
+        except Exception as error:  # a broken pickle may raise nearly anything
             raise Refused(f"its pickle is damaged: {error}")
 
 
@@ -163,7 +163,7 @@ def read_safetensors(path):
 
 
 def read(path):
-    """What a file holds, by its first bytes rather than its name."""
+    """The kind of a file, by its first bytes and not by its name."""
     with open(path, "rb") as file:
         start = file.read(9)
     if start.startswith(b"PK"):
@@ -177,7 +177,7 @@ def read(path):
 
 
 def state_dict(content, key):
-    """The dictionary of tensors inside what the file holds."""
+    """The dictionary of tensors in the file's content."""
     if key:
         if not isinstance(content, dict) or key not in content:
             known = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
@@ -197,7 +197,7 @@ def unwrapped(name):
 
 
 def renamed(tensors, strip):
-    """Tensors by their names out of their wrappers and without the prefix."""
+    """Tensors by their names, without wrappers and without the prefix."""
     result, strip = {}, unwrapped(strip)
     for name, tensor in tensors.items():
         if name.rsplit(".", 1)[-1] == "_flat_param":
@@ -212,7 +212,7 @@ def renamed(tensors, strip):
 
 
 def as_dtype(tensor, dtype):
-    """fp32 -> bf16 to nearest even; anything else stays as it is."""
+    """fp32 -> bf16, to nearest even; other types are returned unchanged."""
     data = numpy.ascontiguousarray(tensor.elements)
     if dtype == "bf16" and tensor.dtype == "F32":
         bits = data.view(numpy.uint32)
@@ -239,7 +239,7 @@ def write_safetensors(tensors, path, dtype):
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     folder = os.path.dirname(os.path.abspath(path))
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".convert-")  # whole or not at all
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".convert-")  # the output is complete or does not exist
     try:
         with os.fdopen(descriptor, "wb") as out:
             out.write(struct.pack("<Q", len(text)) + text)

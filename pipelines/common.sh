@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # the arrays are for the scripts that source this file
-# Shared by the scripts beside it: the options they have in common, and the way they run a pipeline.
+# Shared by the scripts in this folder: their common options, and how they run a pipeline.
 #
 #   source common.sh
 #   parse_arguments "$@"      reads the options, fills the array arguments; needs usage()
 #   prepare                   builds what is missing, asks for the model's frame rate, fills the array source
 #   run_pipeline NAME WORD…   prints the pipeline and runs it
-#   send_pipeline NAME WORD…  the same for a receiver that may go away: the generator goes on without it
+#   send_pipeline NAME WORD…  the same for a receiver that may disappear: the generator continues without it
 
 # shellcheck source=tools/setup.sh
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../tools/setup.sh"
 
 flowcache_environment
-export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000} # threads that wait longer leave the cores to the encoder
+export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000} # threads that wait longer give their cores to the encoder
 prompt="slow green aurora over mountains" seed=1 seconds="" dry_run=0
 arguments=() source=() encoder=() sound=() retry=30 rate_n=0 rate_d=1
 
-# A queue that drops its oldest frames when the other side is slow, so that delay never builds up.
+# A queue that drops its oldest frames if the other side is slow, so that no delay builds up.
 live_queue=(queue max-size-buffers=8 max-size-bytes=0 max-size-time=0 leaky=downstream)
 
 common_options() {
@@ -36,7 +36,8 @@ retry_options() {
 TEXT
 }
 
-# own_option OPTION VALUE: scripts that have options of their own replace this function. It returns 0 if it took the option.
+# own_option OPTION VALUE: scripts with options of their own replace this function. It returns 0 if it has
+# used the option.
 own_option() { return 1; }
 
 parse_arguments() {
@@ -62,8 +63,8 @@ parse_arguments() {
   [[ -z $seconds || $seconds =~ ^[0-9]{1,6}$ && $seconds -gt 0 ]] || die "--seconds $seconds is not a whole number from 1 to 999999"
 }
 
-# prepare: builds what is missing, asks for the model's frame rate and fills the array source. Called once, when all arguments have
-# been checked.
+# prepare: builds what is missing, asks for the model's frame rate and fills the array source. Call it once,
+# after all arguments have been checked.
 prepare() {
   local answer
   set_up apps/ask/flowcache-ask
@@ -73,10 +74,10 @@ prepare() {
   if [[ -n $seconds ]]; then source+=("num-buffers=$(frames_in "$seconds")"); fi
 }
 
-# ask WORD…: apps/ask/main.cpp says what can be asked.
+# ask WORD…: asks flowcache-ask; apps/ask/main.cpp says what it answers.
 ask() { "$BUILD/apps/ask/flowcache-ask" "$@"; }
 
-# frames_in SECONDS: how many frames of the model that is: rounded, at least one.
+# frames_in SECONDS: prints how many of the model's frames that is, rounded, at least one.
 frames_in() {
   local frames=$(((2 * $1 * rate_n + rate_d) / (2 * rate_d)))
   echo $((frames > 0 ? frames : 1))
@@ -88,12 +89,13 @@ quoted() {
   printf '"%s"' "${text//\"/\\\"}"
 }
 
-# in_brackets ADDRESS: prints it as it is written before a port: IPv6 in brackets, all others unchanged.
+# in_brackets ADDRESS: prints it as it is written before a port: IPv6 in brackets, others unchanged.
 in_brackets() {
   if [[ $1 == *:* ]]; then printf '[%s]' "$1"; else printf '%s' "$1"; fi
 }
 
-# bind_option OPTION VALUE: reads --bind ADDRESS into bind, without brackets. For the own_option of a script that listens.
+# bind_option OPTION VALUE: reads --bind ADDRESS into bind, without brackets. Use it in own_option of scripts
+# that listen.
 bind_option() {
   [[ $1 == --bind ]] || return 1
   bind=$2
@@ -102,7 +104,8 @@ bind_option() {
     die "--bind '$2' is not an address, such as 127.0.0.1, ::1 or 0.0.0.0"
 }
 
-# read_address TEXT: reads HOST:PORT, [HOST]:PORT (IPv6) or :PORT into host, without brackets, and port. Fails if TEXT is none of them.
+# read_address TEXT: reads HOST:PORT, [HOST]:PORT (IPv6) or :PORT into host (without brackets) and port. Fails
+# for any other text.
 read_address() {
   local form='^(\[([0-9a-fA-F:.]+)\]|[^]/?@:[:space:][]*):([0-9]{1,5})$'
   [[ $1 =~ $form ]] || return 1
@@ -110,10 +113,11 @@ read_address() {
   [[ $port -ge 1 && $port -le 65535 ]]
 }
 
-# --exists would compare versions with the core, and not every plugin numbers itself as GStreamer does.
+# --exists would compare a plugin's version with GStreamer's, but some plugins have numbers of their own.
 has_element() { gst-inspect-1.0 "$1" >/dev/null 2>&1; }
 
-# ask_encoder ARRAY NAME NUMBER…: fills the array with an encoder and its settings, which are in apps/output/encoders.cpp.
+# ask_encoder ARRAY NAME NUMBER…: fills the array with an encoder and its settings, from
+# apps/output/encoders.cpp.
 ask_encoder() {
   local -n into=$1
   local answer
@@ -121,8 +125,8 @@ ask_encoder() {
   read -ra into <<<"$answer"
 }
 
-# set_encoder KBIT_PER_SECOND SECONDS: fills the array encoder with H.264 for a live stream, with key frames so far apart. A viewer
-# that joins waits that long for a picture.
+# set_encoder KBIT_PER_SECOND SECONDS: fills the array encoder with H.264 for a live stream, with this many
+# seconds between key frames. A viewer who joins waits at most that long for a picture.
 set_encoder() { ask_encoder encoder h264 "$1" "$(frames_in "$2")"; }
 
 # set_sound WAVE VOLUME ENCODER [KBIT_PER_SECOND]: fills the array sound with an encoded live sound that ends with the video.
@@ -134,14 +138,15 @@ set_sound() {
   sound+=(! "audio/x-raw,rate=48000" ! audioconvert ! "${encoded[@]}")
 }
 
-# retry_option OPTION VALUE: reads --retry. For the own_option of a script whose receiver may go away.
+# retry_option OPTION VALUE: reads --retry. Use it in own_option of scripts whose receiver may disappear.
 retry_option() {
   [[ $1 == --retry ]] || return 1
   [[ $2 =~ ^[0-9]{1,6}$ ]] || die "--retry '$2' is not a whole number from 0 to 999999"
   retry=$2
 }
 
-# set_up TARGET…: builds what all pipelines need, and these targets of ninja. Tests set FLOWCACHE_READY: everything is built.
+# set_up TARGET…: builds what all pipelines need, and these targets of ninja. Tests set FLOWCACHE_READY, which
+# means that everything is built.
 set_up() {
   if [[ -z ${FLOWCACHE_READY:-} ]]; then
     flowcache_setup gst-plugin/libgstflowcache.so libflowcache "$@"
@@ -162,9 +167,10 @@ print_pipeline() {
   printf '\n'
 }
 
-# run_pipeline WHAT WORD…: prints the pipeline, runs it unless there is --dry-run, and prints a sentence if it failed. A signal to
-# the script ends the pipeline in order, so that files are finished. setsid keeps the terminal's own signal from gst-launch-1.0: a
-# second one would end it at once. setpriv makes it stop when the script is killed.
+# run_pipeline WHAT WORD…: prints the pipeline, runs it unless --dry-run is given, and prints a message if it
+# fails. A signal to the script ends the pipeline in order, so that files are complete. setsid keeps the
+# terminal's own signal away from gst-launch-1.0, which would end at once after a second one. setpriv stops it
+# if the script is killed.
 run_pipeline() {
   local what=$1 log status=0 child stopping=0 tee_fd tee_pid
   shift
@@ -191,8 +197,9 @@ run_pipeline() {
   return "$status"
 }
 
-# send_pipeline WHAT WORD…: the words are an output with a sink named "sink". In it @video and @audio stand for the tracks of the
-# generator. flowcache-send (apps/send/main.cpp) runs generator and output as two pipelines, so that the output can be made anew.
+# send_pipeline WHAT WORD…: the words are an output with a sink named "sink", in which @video and @audio are
+# the tracks of the generator. flowcache-send (apps/send/main.cpp) runs generator and output as two pipelines,
+# so that the output can be made again.
 send_pipeline() {
   local what=$1 word whole=() output=() generator=()
   local video_chain=("${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse config-interval=-1)

@@ -29,7 +29,7 @@ if [[ -d $out || ! -w $(dirname -- "$out") ]]; then die "$out cannot be written:
 if [[ -n $audio && $audio != noise && ! -r $audio ]]; then die "--audio $audio: no such file"; fi
 
 prepare
-set_encoder 2000 2 # a key frame every two seconds makes the file seekable
+set_encoder 2000 2 # with a key frame every two seconds a player can seek in the file
 pipeline=(mp4mux name=mux ! filesink "location=$(quoted "$out")"
   "${source[@]}" ! queue ! videoconvert ! "${encoder[@]}" ! h264parse ! mux.)
 case $audio in

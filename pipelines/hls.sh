@@ -30,11 +30,11 @@ if [[ $dry_run -eq 0 ]]; then
 <video src="live.m3u8" autoplay muted playsinline controls></video>
 HTML
 fi
-# A segment begins with a key frame, so key frames are as far apart as segments are long.
+# A segment begins with a key frame, so the distance of key frames is the length of a segment.
 segment_seconds=2
 prepare
 set_encoder 2000 $segment_seconds
-# The name of the segments is a pattern of printf's, in which the folder's own percent signs are doubled.
+# The name of the segments is a printf pattern, so percent signs in the folder's name are doubled.
 run_pipeline "$folder" "${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse \
   ! hlssink2 target-duration=$segment_seconds playlist-length=5 max-files=6 "location=$(quoted "${folder//%/%%}/segment-%05d.ts")" \
   "playlist-location=$(quoted "$folder/live.m3u8")"

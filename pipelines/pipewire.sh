@@ -27,6 +27,7 @@ if [[ $dry_run -eq 0 ]]; then
     die "no PipeWire answers at $runtime/${PIPEWIRE_REMOTE:-pipewire-0}" "is it running, and is this its session?"
 fi
 prepare
-# drop-allocation=true: with buffers of its own pool in the stream, PipeWire 0.3.65's sink crashes when a reader links.
+# drop-allocation=true: if the stream has buffers of the sink's own pool, the sink of PipeWire 0.3.65 crashes
+# when a reader connects.
 run_pipeline "PipeWire node $name" "${source[@]}" ! "${live_queue[@]}" ! videoconvert ! video/x-raw,format=RGBx \
   ! identity drop-allocation=true ! pipewiresink mode=provide "stream-properties=\"props,media.class=Video/Source,media.role=Camera,node.name=$name,node.description=$name\""

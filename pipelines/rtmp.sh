@@ -19,7 +19,7 @@ TEXT
 volume=0.05
 own_option() { retry_option "$@"; }
 
-# --silent takes no value, so it is taken out before the others are read.
+# --silent has no value, so it is removed before the other options are read.
 words=()
 for word in "$@"; do
   if [[ $word == --silent ]]; then volume=0; else words+=("$word"); fi
@@ -29,9 +29,9 @@ parse_arguments "${words[@]}"
 url=${arguments[0]}
 [[ $url =~ ^rtmps?://[^/]+/.+ ]] || die "$url is not rtmp://HOST[:PORT]/APPLICATION/KEY"
 
-#   key frames two seconds apart   what RTMP servers cut their segments by
-#   latency=200000000              the muxer waits so long for a track that is late
-#   streamable=true                no index at the end, which a live stream never has
+#   key frames two seconds apart   RTMP servers cut their segments there
+#   latency=200000000              how long the muxer waits for a track that is late
+#   streamable=true                no index at the end, because a live stream has no end
 prepare
 set_encoder 2500 2
 set_sound pink-noise "$volume" aac 96

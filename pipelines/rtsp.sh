@@ -25,9 +25,10 @@ parse_arguments "$@"
 port=${arguments[0]:-8554}
 [[ $port =~ ^[0-9]{1,5}$ && $port -le 65535 ]] || die "$port is not a port from 0 (a free one) to 65535"
 
-#   key frames a second apart   a viewer that joins sees a picture within a second
-#   config-interval=-1          each key frame comes with what a decoder needs to begin. The parser adds it, once a picture. The
-#                               payloader would add it before each slice, and players take that for the start of another picture
+#   key frames a second apart   a viewer who joins sees a picture within a second
+#   config-interval=-1          each key frame comes with the data that a decoder needs to begin. The parser adds it once for
+#                               each picture. The payloader would add it before each slice, and players would take that for
+#                               the start of another picture
 prepare
 set_encoder 2000 1
 set_sound pink-noise 0.05 opus
@@ -39,7 +40,7 @@ if [[ $dry_run -eq 1 ]]; then
   echo "apps/rtsp/flowcache-rtsp $bind $port /live '${description//\'/\'\\\'\'}'"
   exit
 fi
-# Built only where gst-rtsp-server is.
+# Built only if gst-rtsp-server is installed.
 ninja -C "$BUILD" -t query apps/rtsp/flowcache-rtsp >/dev/null 2>&1 ||
   die "gst-rtsp-server is missing: install libgstrtspserver-1.0-dev, then run: meson setup --reconfigure $BUILD"
 set_up apps/rtsp/flowcache-rtsp

@@ -52,11 +52,11 @@ for name in mode latency passphrase pbkeylen; do
     die "$url has $name= in it: with a HOST it calls, without one it listens; --latency and --passphrase set the rest"
 done
 if [[ -n $host ]]; then
-  # auto-reconnect=false: a receiver that is gone is an error, and --retry decides.
+  # auto-reconnect=false: if the receiver disappears, that is an error, and --retry decides what happens.
   sink=(srtsink name=sink "uri=$(quoted "srt://$(in_brackets "$host"):$port?mode=caller${query:+&$query}")" auto-reconnect=false)
 else
-  # wait-for-connection=false: the stream goes on whether or not somebody listens.
-  # The mode is in the address: set as a property, it would leave the port a random one.
+  # wait-for-connection=false: the stream runs even if nobody listens.
+  # The mode is part of the address, because with the property the port would be a random one.
   sink=(srtsink name=sink "uri=$(quoted "srt://$(in_brackets "$bind"):$port?mode=listener${query:+&$query}")" wait-for-connection=false)
 fi
 #   key frames a second apart   a receiver that joins sees a picture within a second

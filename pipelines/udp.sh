@@ -23,8 +23,8 @@ target=${arguments[0]:-127.0.0.1:5004}
 if ! read_address "$target" || [[ -z $host ]]; then
   die "$target is not HOST:PORT or, of IPv6, [HOST]:PORT with a port from 1 to 65535"
 fi
-# alignment=7: seven TS packets fill one datagram of an Ethernet frame. A key frame a second: a receiver that joins sees a
-# picture within a second.
+# alignment=7: seven TS packets fill one datagram of an Ethernet frame. With a key frame every second, a
+# receiver that joins sees a picture within a second.
 prepare
 set_encoder 2000 1
 run_pipeline "$target" "${source[@]}" ! "${live_queue[@]}" ! videoconvert ! "${encoder[@]}" ! h264parse config-interval=-1 \

@@ -28,6 +28,6 @@ if [[ $dry_run -eq 0 ]]; then
   [[ -w $device ]] || die "$device cannot be written by $(id -un): its group, often \"video\", may"
 fi
 prepare
-# YUY2 is what most programs expect of a camera.
+# Most programs expect YUY2 from a camera.
 run_pipeline "$device" "${source[@]}" ! "${live_queue[@]}" ! videoconvert ! video/x-raw,format=YUY2 \
   ! v4l2sink "device=$(quoted "$device")"

@@ -16,7 +16,7 @@ TEXT
 }
 
 clock=()
-# --clock takes no value, so it is taken out before the others are read.
+# --clock has no value, so it is removed before the other options are read.
 words=()
 for word in "$@"; do
   if [[ $word == --clock ]]; then clock=(timeoverlay !); else words+=("$word"); fi

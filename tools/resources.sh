@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# What this process may use, as engine/resources.h counts it: by affinity and control groups, not what the machine has.
+# Processors and memory that this process may use, by affinity and control groups, counted as in
+# engine/base/resources.h.
 
-# group_folders CONTROLLER: the folders of this process's control group and of those above it, a line each.
+# group_folders CONTROLLER: prints the folders of this process's control group and of those above it, one a
+# line.
 group_folders() {
   local controllers group mount
   while IFS=: read -r _ controllers group; do
@@ -19,7 +21,7 @@ group_folders() {
   done </proc/self/cgroup
 }
 
-# allowed_cpus: processors of the affinity, or of the tightest quota, rounded up.
+# allowed_cpus: prints the number of processors of the affinity, or of the smallest quota, rounded up.
 allowed_cpus() {
   local least folder quota period
   least=$(nproc)
@@ -35,7 +37,8 @@ allowed_cpus() {
   echo "$least"
 }
 
-# free_memory_kb: what is available, or what the tightest group leaves; its page cache counts as free.
+# free_memory_kb: prints the available memory, or what the smallest group leaves. A group's page cache counts
+# as free.
 free_memory_kb() {
   local least folder limit used cache free
   least=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)

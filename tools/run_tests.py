@@ -21,7 +21,7 @@ GOLDEN = re.compile(r"^(passed|FAILED|unsupported) +(\S+)", re.M)
 
 
 def gtest_cases(text):
-    """Case name -> passed, failed or skipped. A case that began and has no end took the program down with it."""
+    """Case name -> passed, failed or skipped. A case that began and did not end has crashed the program."""
     verdicts = {"      OK": "passed", " FAILED ": "failed", " SKIPPED": "skipped"}
     cases = {}
     for mark, name in GTEST.findall(text):
@@ -41,7 +41,7 @@ def tap_cases(text):
 
 
 def tap_remarks(text):
-    """What failed TAP cases said, which Meson keeps to itself: their lines and the remarks that follow each, as text."""
+    """The lines of failed TAP cases and the remarks after each, as text. Meson does not print them."""
     said, failed = [], False
     for line in text.splitlines():
         failed = line.startswith("not ok") or (failed and line.startswith("#"))
@@ -88,7 +88,7 @@ def select(tests, pattern):
 
 
 def lower_levels(build):
-    """The set-ups that stand for lesser processors than this one; what `native` is needs no other."""
+    """The set-ups for processors with fewer instructions than this one. `native` is the same as no set-up."""
     program = build / "tests/cpu-levels"
     if not program.exists():
         return []
@@ -97,7 +97,7 @@ def lower_levels(build):
 
 
 def run(build, tests, names, setup, env):
-    """Runs `tests` in a set-up, "" for none, all of the build if `names` is empty; case -> verdict."""
+    """Runs `tests` in a set-up ("" for none; all tests of the build if `names` is empty). Returns case -> verdict."""
     log = build / "meson-logs" / (f"testlog-{setup}.json" if setup else "testlog.json")
     log.unlink(missing_ok=True)
     print(f"== {setup or 'native'}", flush=True)
@@ -115,7 +115,7 @@ def run(build, tests, names, setup, env):
         if not found and "GTEST_FILTER" not in env:
             found = {"nothing in it ran": "failed"}
         cases.update({f"{name}{where}: {case}": verdict for case, verdict in found.items()})
-    # What has no record never ran.
+    # A test without a record did not run.
     cases.update({f"{name}{where}: did not run": "failed" for name in by_name})
     return cases
 
@@ -126,7 +126,8 @@ def main():
     tests = json.loads((build / "meson-info/intro-tests.json").read_text())
     chosen, gtest_filter = select(tests, pattern)
     env = dict(os.environ)
-    # LibTorch's threads spin while they wait; with tests side by side on few cores that takes many times as long.
+    # LibTorch's threads spin while they wait. With several tests at the same time on few cores that takes
+    # many times as long.
     env.setdefault("GOMP_SPINCOUNT", "1000")
     if gtest_filter:
         env["GTEST_FILTER"] = gtest_filter

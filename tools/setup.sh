@@ -2,11 +2,11 @@
 # shellcheck shell=bash
 # Set-up shared by demo.sh, test.sh and pipelines/*.sh: source it, then call flowcache_setup [ninja target…].
 #
-# Installs what is missing (system packages, LibTorch in deps/), configures build/ and compiles. Every step looks first
-# and does nothing when there is nothing to do, so a second call needs neither the network nor root. Nothing outside
-# the checkout is touched but system packages. An interrupted call leaves nothing that the next one cannot use.
+# Installs what is missing (system packages, LibTorch in deps/), configures build/ and compiles. Every step
+# first checks whether there is something to do, so a second call needs neither the network nor root. Outside
+# the checkout only system packages are changed. After an interruption the next call continues.
 
-# By its own name: called through a symbolic link it is the same checkout, with the same build/.
+# The real path: if called through a symbolic link, it is the same checkout with the same build/.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BUILD=$ROOT/build
 DEPS=$ROOT/deps
@@ -16,10 +16,10 @@ readonly ROOT BUILD DEPS LIBTORCH
 source "$ROOT/tools/resources.sh"
 
 TORCH_WHEEL=torch==2.11.0
-# What libtorch_cpu.so names as needed even where no GPU is used.
+# Libraries that libtorch_cpu.so needs even if no GPU is used.
 TORCH_CPU_NEEDS=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 
-# command:package, for tools that may also come from elsewhere than apt.
+# command:package, for tools that may have been installed without apt.
 FLOWCACHE_TOOLS=(g++:g++ meson:meson ninja:ninja-build ccache:ccache pkg-config:pkg-config gst-launch-1.0:gstreamer1.0-tools)
 FLOWCACHE_PACKAGES=(
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
@@ -41,7 +41,8 @@ as_root() {
   if [[ $EUID -eq 0 ]]; then "$@"; else sudo "$@"; fi
 }
 
-# missing_packages NAME…: one package a line, of the tools, the libraries and the arguments.
+# missing_packages NAME…: prints one package a line: of the tools, the libraries and the arguments, those that
+# are missing.
 missing_packages() {
   local pair package installed
   installed=$(dpkg-query -W -f=' ${Package} ${db:Status-Status}\n' "${FLOWCACHE_PACKAGES[@]}" "$@" 2>/dev/null || true)
@@ -53,7 +54,7 @@ missing_packages() {
   done
 }
 
-# install_packages NAME…: with apt, or a message with the command that would.
+# install_packages NAME…: installs them with apt, or prints the command that would.
 install_packages() {
   local command="apt-get install -y --no-install-recommends $*"
   if ! command -v apt-get >/dev/null; then
@@ -81,8 +82,8 @@ setup_packages() {
   if [[ ${#missing[@]} -gt 0 ]]; then install_packages "${missing[@]}"; fi
 }
 
-# unpack_packages FOLDER NAME…: the packages' files into deps/FOLDER. For a server that a test starts: installed, Debian would
-# run it at once and at every boot. Failing is no harm: the test then skips.
+# unpack_packages FOLDER NAME…: unpacks the packages' files into deps/FOLDER. For servers that a test starts,
+# because Debian would run an installed server at once and at every boot. If it fails, the test is skipped.
 unpack_packages() {
   local folder=$DEPS/$1 fresh=$DEPS/$1.partial package
   shift
@@ -97,7 +98,7 @@ unpack_packages() {
   mv "$fresh/root" "$folder" && rm -rf "$fresh"
 }
 
-# Not a Debian: check what can be checked and say what is missing.
+# For systems that are not Debian: checks what can be checked and says what is missing.
 setup_without_dpkg() {
   local pair module missing=()
   for pair in "${FLOWCACHE_TOOLS[@]}"; do
@@ -120,7 +121,7 @@ libtorch_complete() { [[ -f $LIBTORCH/torch/lib/libtorch_cpu.so && -f $LIBTORCH/
   -f $LIBTORCH/nvidia/cu13/lib/libcudart.so.13 ]]; }
 libtorch_has_cuda() { compgen -G "$LIBTORCH/nvidia/*/lib/libcublas.so*" >/dev/null; }
 
-# python_with_pip: prints a Python that has pip, or fails.
+# python_with_pip: prints the name of a Python that has pip, or fails.
 python_with_pip() {
   local python
   for python in python3 /usr/bin/python3; do
@@ -144,7 +145,8 @@ setup_libtorch() {
   install_libtorch "$need_mb" "$what" "${wheels[@]}"
 }
 
-# install_libtorch NEED_MB WHAT PIP_ARGUMENT…: into a temporary name, renamed when complete.
+# install_libtorch NEED_MB WHAT PIP_ARGUMENT…: installs under a temporary name, which is changed when all is
+# complete.
 install_libtorch() {
   local need_mb=$1 what=$2 python free_mb fresh=$DEPS/libtorch.partial
   shift 2
@@ -174,7 +176,8 @@ install_libtorch() {
   mv "$fresh" "$LIBTORCH"
 }
 
-# A build folder of another checkout (a copied tree) or one that was interrupted before it was configured is made anew.
+# A build folder is made again if it belongs to another checkout (a copied tree) or was not completely
+# configured.
 setup_configure() {
   local info=$BUILD/meson-info/meson-info.json
   if [[ -f $BUILD/build.ninja && -f $BUILD/meson-private/coredata.dat ]] &&
@@ -183,7 +186,8 @@ setup_configure() {
   fi
   step "configuring build/"
   rm -rf "$BUILD"
-  # Eight files compile as one: most of what a small file costs is LibTorch's headers. `meson setup` by hand has each by itself.
+  # Eight files are compiled as one, because LibTorch's headers take most of the time of a small file. With
+  # `meson setup` by hand each file is compiled by itself.
   if ! meson setup "$BUILD" "$ROOT" -Dunity=on -Dunity_size=8 >"$DEPS/meson.log" 2>&1; then
     cat "$DEPS/meson.log" >&2
     rm -rf "$BUILD"
@@ -191,7 +195,7 @@ setup_configure() {
   fi
 }
 
-# One compiler needs up to 1.5 GB with Torch's headers: no more of them than fit.
+# With Torch's headers a compiler needs up to 1.5 GB, so only as many run at once as fit.
 build_jobs() {
   local cores memory_kb jobs
   cores=$(allowed_cpus)
@@ -215,7 +219,7 @@ setup_build() {
   fi
 }
 
-# Where the output is no terminal: a line of ninja's every ten seconds instead of one a file.
+# If the output is not a terminal: prints a line of ninja's every ten seconds instead of one for each file.
 thin_out() {
   local line next=0
   while IFS= read -r line; do
@@ -226,14 +230,15 @@ thin_out() {
   done
 }
 
-# Under sudo the files belong to whoever called sudo, so that the next call works without it.
+# Under sudo the files are given to the user who called sudo, so that the next call works without sudo.
 give_back() {
   if [[ $EUID -eq 0 && -n ${SUDO_UID:-} && $SUDO_UID -ne 0 ]]; then
     chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$@" 2>/dev/null || true
   fi
 }
 
-# flowcache_setup [--packages "NAME…"] [NINJA_TARGET…]: everything, in order. No target: all of them.
+# flowcache_setup [--packages "NAME…"] [NINJA_TARGET…]: does all of this, in order. Without targets it builds
+# all of them.
 flowcache_setup() {
   local extra=()
   if [[ ${1:-} == --packages ]]; then

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The one exception type of the engine. It stops at api.cpp, where it becomes an fc_status and a sentence.
+// The exception type of the engine. api*.cpp catch it and turn it into an fc_status and a message.
 #pragma once
 
 #include <stdexcept>
@@ -9,7 +9,7 @@
 
 namespace flowcache {
 
-// `message` is shown to people as it is: it names the value, the limit and the remedy.
+// `message` is shown to users unchanged. It names the value, the limit and the remedy.
 class Error : public std::runtime_error {
  public:
   Error(fc_status status, const std::string& message) : std::runtime_error(message), status_(status) {}

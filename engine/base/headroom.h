@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// LibTorch, oneDNN and the C library end the process where some of their allocations are refused: in parallel
-// sections, and for the thread-locals of a thread that comes for the first time. So there must be room before
-// they are called.
+// LibTorch, oneDNN and the C library end the process if the system refuses them memory at some places: in
+// parallel sections, and for the thread-locals of a new thread. So the engine checks that there is memory
+// before it calls them.
 #pragma once
 
 namespace flowcache {
 
-// Would the system give 64 MB more? Takes microseconds and keeps nothing.
+// True if the system would give 64 MB more. Takes microseconds and allocates nothing that stays.
 bool has_headroom() noexcept;
 
 inline constexpr const char* out_of_memory =

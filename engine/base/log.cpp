@@ -7,7 +7,7 @@ namespace flowcache {
 
 namespace {
 
-std::mutex log_mutex;  // guards the two below; not held while calling out
+std::mutex log_mutex;  // guards the next two variables; released before the log function is called
 fc_log_function log_function = nullptr;
 void* log_user = nullptr;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The engine's log: goes where fc_set_log_function() says, and nowhere by itself.
+// The engine's log. Messages go to the function that fc_set_log_function() was given; without one they are
+// dropped.
 #pragma once
 
 #include <string>

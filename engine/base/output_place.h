@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Whether a file can be written, asked before the work that it is for. Header only: the library and the tool
-// use it.
+// Checks before long work that its result can be written. Header only, because the library and the
+// command-line tool both use it.
 #pragma once
 
 #include <unistd.h>
@@ -12,8 +12,8 @@
 
 namespace flowcache {
 
-// "", or why `file` cannot be created or written over: the folder is missing, it is a folder itself, no
-// permission. Touches nothing.
+// Returns "" if `file` can be created or overwritten, else the reason: its folder is missing, it is a folder,
+// or permission is missing. Changes nothing on disk.
 inline std::string output_problem(const std::string& file) {
   std::error_code ignored;
   if (file.empty()) return "the name is empty";

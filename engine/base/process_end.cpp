@@ -17,43 +17,44 @@
 namespace flowcache {
 namespace {
 
-// Longer than a layer of the largest model takes; a callback that waits for the thread that ends must not
-// hang it.
+// Longer than a layer of the largest model takes. There must be a limit, because a callback may wait for the
+// very thread that ends the process.
 constexpr std::chrono::seconds patience{10};
 
 struct Gate {
-  std::mutex mutex;  // guards what follows
+  std::mutex mutex;  // guards the members below
   std::condition_variable left;
   int inside = 0;
-  std::atomic<bool> closed{false};  // read without the mutex, too
+  std::atomic<bool> closed{false};  // may also be read without the mutex
   std::atomic<uint64_t> moments{0};
 };
 
 thread_local int own_stays = 0;
 
 Gate& gate() {
-  static Gate& one = *new Gate;  // never destroyed: threads may come until the very end
+  static Gate& one = *new Gate;  // never destroyed, because threads may use it until the process is gone
   return one;
 }
 
 void close_gate() {
   Gate& g = gate();
   std::unique_lock lock(g.mutex);
-  if (g.closed.exchange(true)) return;  // registered more than once
-  // exit() may have been called from a callback, in which case this very thread is inside.
+  if (g.closed.exchange(true)) return;  // the handler is registered several times and works once
+  // A callback may have called exit(). Then this thread itself is inside, so its own calls are not waited
+  // for.
   g.left.wait_for(lock, patience, [&] { return g.inside == own_stays; });
 }
 
-// Handlers run from the last registered to the first, and LibTorch registers its own when it first needs what
-// they take apart, which is early for the most part. So ours is registered time and again: at each of the
-// first moments, and at the 512th, 1024th, 2048th, ….
+// Exit handlers run from the last registered to the first. LibTorch registers its own when it first needs
+// what they destroy, which is mostly early. Ours must run before them, so it is registered again and again:
+// at each of the first calls, and at the 512th, 1024th, 2048th, ….
 void come_first(Gate& g) {
   constexpr uint64_t first = 256;
   const uint64_t moment = ++g.moments;
   if (moment <= first || std::has_single_bit(moment)) std::atexit(close_gate);
 }
 
-// A child has none of the other threads, so it must not wait for them.
+// After fork() the child has none of the other threads, so it must not wait for them.
 void survive_forks() {
   pthread_atfork([] { gate().mutex.lock(); }, [] { gate().mutex.unlock(); },
                  [] {
@@ -62,8 +63,9 @@ void survive_forks() {
                  });
 }
 
-// An exception that passes through the C library, such as one thrown under std::call_once(), has it open
-// libgcc for itself, and end the process if it cannot for want of memory. A backtrace makes it do so now.
+// When an exception passes through the C library (for example one thrown under std::call_once()), the C
+// library opens libgcc, and ends the process if memory for it is missing. A backtrace makes it open libgcc
+// now.
 void prepare_for_exceptions() {
   void* frame = nullptr;
   backtrace(&frame, 1);

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The first number of a file; nothing for "max", -1 or a file that is not there.
+// The first number in a file; nothing if the file holds "max" or -1 or does not exist.
 std::optional<uint64_t> number_in(const fs::path& file) {
   std::ifstream in(file);
   int64_t value = 0;
@@ -26,7 +26,7 @@ std::optional<uint64_t> number_in(const fs::path& file) {
   return static_cast<uint64_t>(value);
 }
 
-// The number after `key` in a file of lines "key number …".
+// The number after `key`, in a file with lines of the form "key number …".
 std::optional<uint64_t> entry_in(const fs::path& file, const std::string& key) {
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) {
@@ -38,9 +38,9 @@ std::optional<uint64_t> entry_in(const fs::path& file, const std::string& key) {
   return std::nullopt;
 }
 
-// Calls `visit` with the folder of this process's group of `controller` and of each group above it, and with
-// the version. Inside a container the path that the kernel tells may be the host's: what exists of it is
-// visited.
+// Calls `visit` for this process's control group of `controller` and for each group above it, with the folder
+// and the version (1 or 2). In a container the kernel may give the host's path; then only those folders of it
+// that exist are visited.
 void for_groups(const fs::path& root, const std::string& controller,
                 const std::function<void(const fs::path& folder, int version)>& visit) {
   const fs::path mounts = root / "sys/fs/cgroup";
@@ -52,8 +52,8 @@ void for_groups(const fs::path& root, const std::string& controller,
     const bool v2 = controllers.empty();
     if (!v2 && ("," + controllers + ",").find("," + controller + ",") == std::string::npos) continue;
     std::error_code ignored;
-    fs::path mount =
-        v2 ? mounts / "unified" : mounts / controller;  // beside version 1, version 2 is mounted here
+    fs::path mount = v2 ? mounts / "unified"
+                        : mounts / controller;  // where version 2 is mounted if version 1 is in use, too
     if (!fs::exists(mount, ignored)) mount = v2 ? mounts : mounts / controllers;
     fs::path group = fs::path(line.substr(second + 1)).lexically_normal().relative_path();
     for (;; group = group.parent_path()) {
@@ -65,7 +65,7 @@ void for_groups(const fs::path& root, const std::string& controller,
 
 unsigned affinity_cpus() {
   for (size_t most = CPU_SETSIZE; most <= size_t{1} << 20;
-       most *= 2) {  // the kernel refuses a set too small for it
+       most *= 2) {  // the kernel refuses a set that is too small
     std::vector<cpu_set_t> set(most / CPU_SETSIZE);
     const size_t bytes = set.size() * sizeof(cpu_set_t);
     if (sched_getaffinity(0, bytes, set.data()) == 0)
@@ -74,10 +74,11 @@ unsigned affinity_cpus() {
   return std::thread::hardware_concurrency();
 }
 
-// Page cache, and what the kernel keeps of files' names, that `group` is charged for.
+// Bytes of page cache, and of the kernel's data about files, that `group` is charged for.
 uint64_t reclaimable(const fs::path& group, int version) {
   const fs::path file = group / "memory.stat";
-  const std::string below = version == 1 ? "total_" : "";  // version 2 counts the groups below in every entry
+  // In version 2 every entry includes the groups below.
+  const std::string below = version == 1 ? "total_" : "";
   uint64_t bytes = 0;
   for (const char* entry : {"inactive_file", "active_file", "slab_reclaimable"})
     bytes += entry_in(file, below + entry).value_or(0);
@@ -116,7 +117,7 @@ uint64_t free_host_memory(const fs::path& root) {
     const auto used = number_in(group / (version == 2 ? "memory.current" : "memory.usage_in_bytes"));
     if (!used) return;
     const uint64_t kept = *used - std::min(*used, reclaimable(group, version));
-    // A process above memory.high is slowed down until it stands still.
+    // A process above memory.high is slowed down so much that it hardly runs.
     for (const char* file :
          version == 2 ? std::vector{"memory.max", "memory.high"} : std::vector{"memory.limit_in_bytes"})
       if (const auto limit = number_in(group / file))

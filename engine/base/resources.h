@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What the operating system lets this process use: processors and memory, by its affinity and its control
-// groups.
+// Processors and memory that this process may use, by its affinity and its control groups.
 #pragma once
 
 #include <cstdint>
@@ -10,22 +9,23 @@
 
 namespace flowcache {
 
-// All of them read the kernel's files under `root` at every call ("/" but in tests). Control groups of
-// version 1 and 2, the process's own and all above it. Any thread; no errors: a file that is not there is no
-// limit.
+// Every call reads the kernel's files under `root`, which is "/" except in tests. Control groups of versions
+// 1 and 2 count, the process's own group and all above it. A missing file means no limit. Any thread; no
+// errors but those named.
 
-// Processors that the calling thread may keep busy, at least 1: those of its affinity (taskset, CPUAffinity=,
-// cpusets), or fewer where a control group's quota of processor time is less, rounded up.
+// Number of processors that the calling thread may keep busy, at least 1: those of its affinity (taskset,
+// CPUAffinity=, cpusets), or fewer if the quota of a control group is lower (rounded up).
 unsigned allowed_cpus(const std::filesystem::path& root = "/");
 
-// Processors of the quota alone: 1.5 where 150 ms may be used in every 100. Nothing without a quota.
+// The quota alone, in processors: 1.5 if 150 ms may be used in every 100 ms. Nothing if there is no quota.
 std::optional<double> cpu_quota(const std::filesystem::path& root = "/");
 
-// Bytes that this process may still take: the least of MemAvailable and what its control groups leave. Page
-// cache that a group is charged for counts as free: the kernel gives it back when memory is asked for.
+// Bytes that this process may still allocate: MemAvailable, or less if its control groups leave less. Page
+// cache that a group is charged for counts as free, because the kernel gives it back when memory is needed.
 uint64_t free_host_memory(const std::filesystem::path& root = "/");
 
-// threads, or allowed_cpus() for 0. FC_ERROR_ARGUMENT for more than those.
+// Returns `threads`, or allowed_cpus() for 0. Throws FC_ERROR_ARGUMENT if `threads` is larger than
+// allowed_cpus().
 unsigned checked_threads(uint32_t threads, const std::filesystem::path& root = "/");
 
 }  // namespace flowcache

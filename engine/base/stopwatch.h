@@ -5,7 +5,7 @@
 
 namespace flowcache {
 
-// Seconds of wall time since it was made.
+// Seconds of wall time since the object was made.
 class Stopwatch {
  public:
   double seconds() const {

@@ -4,7 +4,8 @@
 namespace flowcache {
 namespace {
 
-// Reads one character at `at` and moves on; nullopt (and one byte further) if it is malformed.
+// Reads one character at `at` and moves `at` past it. If it is malformed, moves `at` by one byte and returns
+// nullopt.
 std::optional<char32_t> next(std::string_view bytes, size_t& at) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(bytes[i]); };
   const uint8_t first = byte(at);
@@ -80,7 +81,7 @@ char32_t to_lower(char32_t c) {
   if (c < 0x80) return c;
   if (c >= 0xC0 && c <= 0xDE && c != 0xD7) return c + 32;
   if (c == 0x178) return 0xFF;
-  // Pairs of neighbours: capital even in these ranges, odd in the others.
+  // Pairs of a capital and a small letter. The capital is even in these ranges and odd in the next ones.
   if ((c >= 0x100 && c <= 0x137 && c != 0x130) || (c >= 0x14A && c <= 0x177) || (c >= 0x460 && c <= 0x481) ||
       (c >= 0x48A && c <= 0x4BF) || (c >= 0x4D0 && c <= 0x52F) || (c >= 0x1E00 && c <= 0x1E95) ||
       (c >= 0x1EA0 && c <= 0x1EFF))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// UTF-8 to code points and back, and the few classes of characters that prompt cleaning asks for.
+// UTF-8 to code points and back, and the classes of characters that the cleaning of prompts needs.
 #pragma once
 
 #include <cstdint>
@@ -9,20 +9,20 @@
 
 namespace flowcache {
 
-// nullopt for anything that is not well-formed UTF-8 (overlong forms, surrogates, stray bytes).
+// Returns nullopt if `bytes` is not well-formed UTF-8 (overlong forms, surrogates, stray bytes).
 std::optional<std::u32string> decode_utf8(std::string_view bytes);
-// Where such a byte or a NUL is; nullopt for well-formed text.
+// The place of the first malformed byte or NUL; nullopt if there is none.
 std::optional<size_t> first_bad_byte(std::string_view bytes);
-// As decode_utf8(), with U+FFFD for each bad byte.
+// As decode_utf8(), but with U+FFFD in place of each malformed byte.
 std::u32string decode_utf8_lossy(std::string_view bytes);
 std::string encode_utf8(std::u32string_view text);
 
-// White space as Python's \s sees it.
+// True for white space in the sense of Python's \s.
 bool is_space(char32_t c);
-// Simple lower-casing of Latin, Greek and Cyrillic; others stay.
+// Lower case of Latin, Greek and Cyrillic letters, one to one; other characters are returned unchanged.
 char32_t to_lower(char32_t c);
 
-// What Windows-1252 has at 0x80..0x9F; its five holes keep the control character's own number.
+// The characters of Windows-1252 at 0x80..0x9F. Five of them are not assigned and keep their own number.
 inline constexpr char32_t windows_1252_high[32] = {
     0x20AC, 0x81,   0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160,
     0x2039, 0x0152, 0x8D,   0x017D, 0x8F,   0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022,

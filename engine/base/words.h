@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Values as words of a message.
+// Texts of values, for messages.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@ namespace flowcache {
 
 // "0.262 MB" below 1 MB, "12.3 MB" below 100 MB, "863 MB" above; 1 MB is a million bytes.
 std::string megabytes(uint64_t bytes);
-// As short as printf's %g, whatever the locale: "0.25", "1e-06".
+// As printf's %g in the C locale: "0.25", "1e-06".
 std::string number(double value);
 // "16 x 3 x 60 x 104"; sizes: any range of integers.
 template <typename Sizes>

@@ -12,7 +12,7 @@
 namespace flowcache {
 namespace {
 
-int parity_admitted = 0;  // how many ParityOptions live
+int parity_admitted = 0;  // the number of ParityOptions objects that exist
 
 std::string join(const std::vector<std::string>& words) {
   std::string all;
@@ -30,7 +30,7 @@ std::string range_of(const OptionSpec& option) {
   throw Error(FC_ERROR_ARGUMENT, message);
 }
 
-// A text around the first separator in it.
+// The text before the first `at`, and the text after it.
 std::pair<std::string, std::string> split(std::string_view text, char at) {
   const size_t where = text.find(at);
   if (where == std::string_view::npos) return {std::string(text), ""};
@@ -64,7 +64,8 @@ void set_option(Options& options, const OptionSpec& spec, const std::string& val
     options.words[spec.name] = value;
     return;
   }
-  // Streams of the classic locale read a number alike everywhere; strtod follows the program's locale.
+  // A stream with the classic locale reads numbers the same way everywhere; strtod() follows the program's
+  // locale.
   std::istringstream text(value);
   text.imbue(std::locale::classic());
   double parsed = 0;

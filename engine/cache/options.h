@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The grammar of policies' options: "name=value,name=value".
+// The options of policies and their text form: "name=value,name=value".
 #pragma once
 
 #include <map>
@@ -9,19 +9,21 @@
 
 namespace flowcache {
 
-// An option is a number with a range, one of a list of words, or any text (without a comma).
+// One option of a policy. Its value is a number within a range, one word of a list, or any text without a
+// comma.
 struct OptionSpec {
   std::string name;
   std::string help;
-  double value = 0, min = 0, max = 0;  // numbers
-  std::vector<std::string> words;      // non-empty: a word; the first is the default
-  bool whole = false;                  // numbers: no fraction
-  bool text = false;                   // any text, by default none; kept with the words
-  bool parity = false;  // there to compare with a reference's faults only: unknown without ParityOptions
+  double value = 0, min = 0, max = 0;  // for numbers: default, least and largest value
+  std::vector<std::string> words;      // not empty: the value is one of these words; the first is the default
+  bool whole = false;                  // for numbers: whole numbers only
+  bool text = false;                   // the value is any text, "" by default; stored in Options::words
+  bool parity = false;  // reproduces a fault of a reference code; unknown without ParityOptions
 };
 
-// While one lives, options with `parity`, and words that begin with "parity_", are known in this process. For tests and
-// golden cases that compare with public code, faults included. Not thread-safe.
+// While an object of this class exists, options with `parity`, and words that begin with "parity_", are known
+// in this process. For tests and golden cases that compare with published code, including its faults. Not
+// thread-safe.
 class ParityOptions {
  public:
   ParityOptions();
@@ -29,12 +31,12 @@ class ParityOptions {
   ParityOptions(const ParityOptions&) = delete;
   ParityOptions& operator=(const ParityOptions&) = delete;
 };
-// Is the option one that users see?
+// True if users can give this option.
 bool is_public(const OptionSpec& option);
-// The words that users see.
+// The words that users can give.
 std::vector<std::string> public_words(const OptionSpec& option);
 
-// A whole number min..max, and a switch that is 0 or 1.
+// An option for whole numbers from min to max, and one for a switch that is 0 or 1.
 OptionSpec count_option(std::string name, std::string help, double value, double min = 0, double max = 1000);
 OptionSpec switch_option(std::string name, std::string help, bool value);
 
@@ -49,8 +51,9 @@ struct Options {
   bool operator==(const Options&) const = default;
 };
 
-// "name=value,name=value" against these options; what is not given has its default. where: begins the sentence of an
-// error. Throws FC_ERROR_ARGUMENT: unknown option, given twice, value out of range (names both and the range).
+// Reads "name=value,name=value". An option that the text does not name has its default. `where` begins the
+// message of an error. Throws FC_ERROR_ARGUMENT for an unknown option, one that is given twice, or a value
+// out of range; the message names the option, the value and the range.
 Options parse_options(const std::vector<OptionSpec>& known, const std::string& text,
                       const std::string& where);
 

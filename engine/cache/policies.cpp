@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The policies that there are, in the order in which they are listed to users, and other names for them.
+// All policies, in the order in which they are listed to users, and other names for them.
 #include "cache/registry.h"
 
 namespace flowcache {
 
-// Each policy's file defines its entry as a function of this name in namespace reuse, guidance or kv.
+// The file of a policy defines a function of the name given here, in namespace reuse, guidance or kv.
 #define FLOWCACHE_REUSE_POLICIES(EACH) \
   EACH(flowcache)                      \
   EACH(none)                           \

@@ -11,7 +11,8 @@ namespace {
 
 constexpr std::string_view offload_name = "offload";
 
-// A spec cut at the pluses that join: those followed by a name, unlike that of 1e+3. At least one part.
+// Splits a spec at each plus that a letter follows. The plus in a number such as 1e+3 is not one. Returns at
+// least one part.
 std::vector<std::string_view> parts_of(std::string_view spec) {
   std::vector<std::string_view> parts;
   size_t from = 0;
@@ -36,7 +37,8 @@ const PolicyEntry<Policy>* find_policy(std::span<const PolicyEntry<Policy>> entr
   return found == entries.end() ? nullptr : &*found;
 }
 
-// other: how a policy of this name is asked for that is of another kind; "" if there is none.
+// other: a hint for the message, if the name is a policy of another kind; else "". others: further names to
+// list.
 template <class Choice, class Policy>
 Choice choose(std::span<const PolicyEntry<Policy>> entries, std::string_view part, const std::string& kind,
               const std::string& other, const std::string& others = "") {
@@ -55,7 +57,8 @@ const PolicyAlias* find_alias(std::span<const PolicyAlias> aliases, std::string_
   return found == aliases.end() ? nullptr : &*found;
 }
 
-// The options of `spec` go to the first policy that the other name stands for, its pluses to the end.
+// The options of `spec` go to the first policy that its name stands for; its parts after a plus go to the
+// end.
 std::string resolve(std::span<const PolicyAlias> aliases, std::string_view spec) {
   const PolicyAlias* alias = find_alias(aliases, spec);
   if (!alias) return std::string(spec);

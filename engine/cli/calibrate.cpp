@@ -51,11 +51,11 @@ int run(const CalibrateArguments& a) {
 Command add_calibrate(CLI::App& app) {
   auto a = std::make_shared<CalibrateArguments>();
   auto* command = app.add_subcommand(
-      "calibrate", "Measure how a model's velocities shrink from step to step, which MagCache wants to know");
+      "calibrate", "Measure how a model's velocities change from step to step, for the policy magcache");
   a->engine.add_options(*command);
   command->add_option("-o,--out", a->out, "File to write; default: magcache.json beside the weights");
   command->add_option("--prompt", a->prompts, "Prompts; may be given several times")->capture_default_str();
-  command->add_option("--chunks", a->chunks, "Chunks a prompt")
+  command->add_option("--chunks", a->chunks, "Chunks per prompt")
       ->check(CLI::Range(2, 1000))
       ->capture_default_str();
   command->add_option("--steps", a->steps, "Steps per chunk; 0: the model's")->check(CLI::Range(0, 1000));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The subcommands of the flowcache tool. Each adds itself to the parser and returns what to run if it was
-// chosen. They know the engine through flowcache.h only.
+// The subcommands of the flowcache tool. Each one adds itself to the parser and returns the function that
+// runs if it is chosen. They use the engine only through flowcache.h.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -14,7 +14,7 @@
 
 namespace flowcache::cli {
 
-// Exit status of the process.
+// Returns the exit status of the process.
 using Command = std::function<int()>;
 
 Command add_inspect(CLI::App& app);
@@ -29,12 +29,12 @@ inline void check(fc_status status) {
   if (status != FC_OK) throw std::runtime_error(fc_last_error());
 }
 
-// "kernels avx2, LibTorch AVX2, oneDNN all": the instructions in force on the CPU.
+// For example "kernels avx2, LibTorch AVX2, oneDNN all": the instructions that are used on the CPU.
 inline std::string instructions_of(const fc_cpu_info& cpu) {
   return std::string("kernels ") + cpu.kernels + ", LibTorch " + cpu.libtorch + ", oneDNN " + cpu.onednn;
 }
 
-// Throws unless `file` can be written. Before the work that it is for; `remedy` ends the sentence.
+// Throws unless `file` can be written. Call it before long work. `remedy` is the end of the message.
 inline void check_output(const std::string& file, const std::string& remedy) {
   if (const std::string problem = output_problem(file); !problem.empty())
     throw std::runtime_error("cannot write " + file + ": " + problem + remedy);

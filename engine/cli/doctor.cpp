@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// flowcache doctor: what works on this machine, what does not, and what to do about it.
+// flowcache doctor: checks what works on this machine and says what to do about the rest.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -32,7 +32,7 @@ std::string folder_of(void* symbol) {
   return std::filesystem::canonical(info.dli_fname, ignored).string();
 }
 
-// The file of a loaded library, from the process's own map; "" if it is not loaded.
+// The file of a loaded library, from /proc/self/maps; "" if it is not loaded.
 std::string loaded_file(const std::string& name) {
   std::ifstream maps("/proc/self/maps");
   for (std::string line; std::getline(maps, line);)
@@ -120,7 +120,7 @@ int examine() {
 
 Command add_doctor(CLI::App& app) {
   app.add_subcommand("doctor",
-                     "Check driver, LibTorch, model and plugin: what works, what does not, what to do");
+                     "Check driver, LibTorch, model and plugin: what works, and what to do about the rest");
   return examine;
 }
 

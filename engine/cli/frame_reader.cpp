@@ -48,7 +48,7 @@ void append(const fs::path& file, Frames& frames) {
   image.format = PNG_FORMAT_RGB;
   const size_t start = frames.rgb.size();
   frames.rgb.resize(start + PNG_IMAGE_SIZE(image));
-  const png_color black{};  // behind what is transparent
+  const png_color black{};  // shows through transparent pixels
   if (!png_image_finish_read(&image, &black, frames.rgb.data() + start, 0, nullptr)) fail(image.message);
   ++frames.count;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Frames from disk: a PNG file, or a folder of them.
+// Reads frames from disk: a PNG file, or a folder of PNG files.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,9 @@ struct Frames {
   uint32_t count = 0, width = 0, height = 0;
 };
 
-// FILE.png, or every *.png of a folder in the order of their names. Throws std::runtime_error: nothing there,
-// no PNG, more than 4096 frames, more than 8192 pixels a side, or frames of different sizes.
+// Reads FILE.png, or every *.png of a folder in the order of their names. Throws std::runtime_error if there
+// is none, for a file that is no PNG, for more than 4096 frames or 8192 pixels a side, and for frames of
+// different sizes.
 Frames read_frames(const std::string& path);
 
 }  // namespace flowcache::cli

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// flowcache generate: prompt -> frames on disk, no GStreamer.
+// flowcache generate: writes the video of a prompt to disk, without GStreamer.
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -23,7 +23,7 @@ struct GenerateArguments {
   std::string prefix;
 };
 
-fc_stream* interruptible = nullptr;  // for the signal handler only
+fc_stream* interruptible = nullptr;  // used only by the signal handler
 volatile std::sig_atomic_t interrupted = 0;
 void interrupt(int) {
   interrupted = 1;
@@ -71,7 +71,8 @@ OwnedStream open_stream(fc_engine* engine, const GenerateArguments& a, const Fra
   fc_stream* stream = nullptr;
   check(fc_stream_open(engine, &config, &stream));
   if (const char* unknown = fc_stream_unknown_words(stream); *unknown)
-    std::fprintf(stderr, "warning: the model does not know these words, or takes in no more: %s\n", unknown);
+    std::fprintf(stderr, "warning: the model does not know these words, or has no room for them: %s\n",
+                 unknown);
   return OwnedStream(stream);
 }
 
@@ -132,9 +133,9 @@ Command add_generate(CLI::App& app) {
   command->add_option("--cache", a->cache,
                       "Reuse policy, name or name:option=value,… (see `flowcache policies`)");
   command
-      ->add_option(
-          "--cache-threshold", a->threshold,
-          "Distance up to which a step is reused; 0: the policy's or the model's (--cache none computes all)")
+      ->add_option("--cache-threshold", a->threshold,
+                   "Limit of the distance up to which a step is reused; 0: the policy's or the model's "
+                   "(--cache none computes all)")
       ->check(CLI::Range(0.0, 10.0));
   command->add_option("--kv-cache", a->kv_cache, "KV policy, as --cache");
   command
@@ -148,8 +149,8 @@ Command add_generate(CLI::App& app) {
                    "Classifier-free guidance, up to 50; 1: off; 0: the model's")
       ->check(CLI::Range(0.0, 50.0));
   command->add_option("--prefix", a->prefix,
-                      "Go on from FILE.png, or from the PNG files of a folder in their order");
-  command->add_option("--negative-prompt", a->negative, "What guidance leads away from");
+                      "Continue FILE.png, or the PNG files of a folder in the order of their names");
+  command->add_option("--negative-prompt", a->negative, "What guidance keeps away from");
   return [a] { return run(*a); };
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Handles of the C API that give themselves back, and the options that choose an engine.
+// Handles of the C API that free themselves, and the options that choose an engine.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -20,13 +20,13 @@ using OwnedEngine = std::unique_ptr<fc_engine, GiveBack>;
 using OwnedStream = std::unique_ptr<fc_stream, GiveBack>;
 using OwnedChunk = std::unique_ptr<fc_chunk, GiveBack>;
 
-// "384x224"; throws CLI::ValidationError for anything else.
+// Reads "384x224". Throws CLI::ValidationError for anything else.
 inline fc_picture_size parse_size(const std::string& text) {
   fc_picture_size size{};
   char rest = 0;
   if (std::sscanf(text.c_str(), "%5ux%5u%c", &size.width, &size.height, &rest) != 2 || size.width == 0 ||
       size.height == 0)
-    throw CLI::ValidationError("--size", "\"" + text + "\" is no size such as 384x224");
+    throw CLI::ValidationError("--size", "\"" + text + "\" is not a size such as 384x224");
   return size;
 }
 
@@ -34,23 +34,24 @@ struct EngineChoice {
   std::string model;  // "": the model that ships
   std::string device = "auto", precision = "auto";
   uint32_t threads = 0, slice_tokens = 0;
-  fc_picture_size size{};  // zeros: native
+  fc_picture_size size{};  // zeros: the model's own
 
   void add_options(CLI::App& command) {
     command.add_option("-m,--model", model, "Folder with model.json; default: the model that ships");
     command.add_option("--device", device, "auto, cpu, cuda, cuda:N")->capture_default_str();
     command.add_option("--precision", precision, "auto, fp32, bf16, fp8")->capture_default_str();
-    command.add_option("--threads", threads, "CPU threads; 0: as many as this process may keep busy")->capture_default_str();
+    command.add_option("--threads", threads, "CPU threads; 0: as many as this process may keep busy")
+        ->capture_default_str();
     command
         .add_option("--slice-tokens", slice_tokens,
-                    "Most tokens a block takes at once, to save memory; 0: all")
+                    "Largest number of tokens that a block processes at once, to save memory; 0: all")
         ->capture_default_str();
     command.add_option_function<std::string>(
         "--size", [this](const std::string& text) { size = parse_size(text); },
         "Width and height of the picture, such as 384x224; default: the model's own");
   }
 
-  // Throws std::runtime_error with the engine's sentence.
+  // Throws std::runtime_error with the engine's message.
   OwnedEngine open(fc_progress_function progress = nullptr) const {
     fc_engine_config config{};
     config.size = sizeof config;

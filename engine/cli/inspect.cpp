@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// flowcache inspect: what a model is, which of its files are missing, and what it will take, without loading
+// flowcache inspect: describes a model, its missing files and the memory that it will take, without loading
 // it.
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -71,7 +71,7 @@ void print_memory(const json& needs, const std::string& where) {
                 need.at("on_host").get<bool>() ? " on the CPU" : "");
 }
 
-// How many are missing.
+// Prints the files. Returns how many are missing.
 size_t print_files(const json& files) {
   double bytes = 0;
   size_t missing = 0;
@@ -97,7 +97,7 @@ int run(const InspectArguments& a) {
   const bool random = model.starts_with("random:");
   fc_model_info info{};
   info.size = sizeof info;
-  // Of a checkpoint whose files are still missing, model.json says as much as this.
+  // If files are still missing, model.json alone is enough for this description, as for random weights.
   check(fc_model_describe(random ? model.c_str() : ("random:" + model).c_str(), &info));
   const char* text = nullptr;
   check(fc_model_report(model.c_str(), a.device.c_str(), a.precision.c_str(), &text));
@@ -125,12 +125,13 @@ int run(const InspectArguments& a) {
 
 Command add_inspect(CLI::App& app) {
   auto a = std::make_shared<InspectArguments>();
-  auto* command = app.add_subcommand(
-      "inspect", "Say what a model is, which files are missing, and what memory it will take");
+  auto* command =
+      app.add_subcommand("inspect", "Describe a model, its missing files, and the memory that it will take");
   command->add_option("model", a->model, "Folder with model.json; default: the model that ships");
   command
-      ->add_option("--device", a->device,
-                   "What to plan memory for: auto, cpu, cuda, or gpu for one that is not here")
+      ->add_option(
+          "--device", a->device,
+          "Device to plan memory for: auto, cpu, cuda, or gpu for one that this machine does not have")
       ->capture_default_str();
   command->add_option("--precision", a->precision, "auto, fp32, bf16, fp8")->capture_default_str();
   command->add_flag("--load", a->load, "Also load the weights and check every key");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// flowcache: the engine without GStreamer.
+// flowcache: the engine as a command-line tool, without GStreamer.
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -9,7 +9,7 @@
 
 namespace {
 
-// Warnings and errors; more if `verbose` points to true.
+// Prints warnings and errors, and all other messages if `verbose` points to true.
 void print_log(void* verbose, fc_log_level level, const char* message) {
   if (level > FC_LOG_WARNING && !*static_cast<const bool*>(verbose)) return;
   static const char* const names[] = {"", "error", "warning", "info", "debug"};

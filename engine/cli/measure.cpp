@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// flowcache measure: how long a step and a chunk take and what memory is taken, with weights or without.
+// flowcache measure: measures the time of a step and of a chunk, and the memory, with a model's weights or
+// without.
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -25,7 +26,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Resident memory of this process in bytes: "VmRSS" now, "VmHWM" at most.
+// Memory of this process in bytes. "VmRSS": now; "VmHWM": the most so far.
 double resident(const char* field) {
   std::ifstream status("/proc/self/status");
   double kib = 0;
@@ -41,7 +42,7 @@ fc_stream_stats stats_of(fc_stream* stream) {
   return stats;
 }
 
-// Seconds until the first step is done; the stream stops there.
+// Seconds until the first step is done. The stream stops there.
 double first_step(fc_stream* stream) {
   const auto start = Clock::now();
   double seconds = 0;
@@ -60,7 +61,8 @@ double first_step(fc_stream* stream) {
   const OwnedChunk whole(chunk);
   watch.request_stop();
   watch.join();
-  if (status != FC_CANCELLED) check(status);  // a chunk of one step is whole before anybody can stop it
+  if (status != FC_CANCELLED)
+    check(status);  // a chunk of a single step is finished before it can be cancelled
   return seconds > 0 ? seconds : seconds_since(start);
 }
 
@@ -73,7 +75,7 @@ void measure_chunks(fc_stream* stream, uint32_t chunks) {
     const fc_stream_stats stats = stats_of(stream);
     std::printf("chunk %u             %.3f s, of which decoding %.3f s%s\n", i, seconds_since(start),
                 stats.last_decode_seconds,
-                i == 0 ? "; without its first step, and with the steps of those behind it" : "");
+                i == 0 ? "; without its first step, and with steps of the chunks after it" : "");
   }
 }
 
@@ -110,12 +112,12 @@ int run(MeasureArguments a) {
 
 Command add_measure(CLI::App& app) {
   auto a = std::make_shared<MeasureArguments>();
-  auto* command = app.add_subcommand("measure", "Time and memory of one step and of whole chunks");
+  auto* command = app.add_subcommand("measure", "Measure time and memory of one step and of whole chunks");
   a->engine.add_options(*command);
   command->add_flag("--random-weights", a->random,
-                    "Fill the shapes that model.json describes at random; no file but model.json is read");
+                    "Use random weights of the shapes in model.json; no other file is read");
   command->add_flag("--step-only", a->step_only, "Stop after one step");
-  command->add_option("--chunks", a->chunks, "How many chunks to measure")
+  command->add_option("--chunks", a->chunks, "Number of chunks to measure")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   command->add_option("--cache", a->cache, "Reuse policy")->capture_default_str();

@@ -77,7 +77,7 @@ const auto& choose(const T& table, const std::string& name, const ModelPackage& 
                                   "\"; this build knows " + known);
 }
 
-// The transformer's weights, with what its "loras": [{file, scale}] add.
+// The transformer's weights, with the LoRAs of "loras": [{file, scale}] merged.
 WeightMap with_loras(const ModelPackage& package) {
   WeightMap weights = read_section(package, package.transformer);
   const std::string file = (package.folder / "model.json").string();
@@ -94,7 +94,7 @@ json config_of(const json& section) {
   return section.value("config", json::object());
 }
 
-// The list of keys that do not fit would be longer than any screen, and say less.
+// Refuses weights of another family. A list of all keys that do not fit would be too long to be of use.
 void check_family(const ModelPackage& package, const WeightMap& weights) {
   const std::string file = (package.folder / "model.json").string();
   const std::string own = family_of(package).telling_key();

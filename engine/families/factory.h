@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// From a package on disk to networks on a device. A new family or kind is one line in factory.cpp.
+// Builds networks on a device from a package on disk. A new kind of decoder or text encoder is one line in
+// factory.cpp.
 #pragma once
 
 #include <memory>
@@ -13,19 +14,19 @@
 
 namespace flowcache {
 
-// Each reads the section's weights and builds what "family" or "kind" names. FC_ERROR_MODEL for an unknown
-// one (the message lists those that exist), for a config that is out of range, and for weights that do not
-// fit; NOT_FOUND for a missing file. A package of random weights reads no file.
+// Each function reads the weights of its section and builds what "family" or "kind" names. Throws
+// FC_ERROR_MODEL for an unknown name (the message lists the known ones), for a config that is out of range
+// and for weights that do not fit; FC_ERROR_NOT_FOUND for a missing file. A package of random weights reads
+// no file.
 std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, Precision precision,
                                               at::Device device);
 std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarType compute, at::Device device);
-// The other half of the decoder's files.
+// The encoder that belongs to the decoder; its weights are in the decoder's files.
 std::unique_ptr<FrameEncoder> make_frame_encoder(const ModelPackage& package, at::ScalarType compute,
                                                  at::Device device);
 std::unique_ptr<TextEncoder> make_text_encoder(const ModelPackage& package, at::Device device);
 
-// What the sections' weights take as 16-bit floats, from their configs alone. A list of words counts as
-// nothing.
+// Bytes of the sections' weights as 16-bit floats, from their configs alone. A list of words counts as 0.
 struct WeightSizes {
   int64_t transformer = 0, text = 0, decoder = 0;
 };

@@ -7,7 +7,7 @@
 
 namespace flowcache {
 
-// The name in model.json, and the function that the family's folder defines.
+// For each family its name in model.json, and the function that its folder defines.
 #define FLOWCACHE_FAMILIES(EACH)    \
   EACH("magi", magi_family)         \
   EACH("skyreels", skyreels_family) \
@@ -29,7 +29,7 @@ struct Named {
 constexpr Named families[] = {FLOWCACHE_FAMILIES(ENTRY)};
 #undef ENTRY
 
-// Words of a message.
+// The names of the families for which the condition holds, for messages.
 template <typename Condition>
 std::string names_where(Condition condition) {
   std::string names;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A model family: all that the engine asks where models differ. "family" of model.json names it. A new family is a
-// folder with an object of this class, and a line in families.cpp (docs/add-a-family.md).
+// A model family answers every question on which models differ. "family" in model.json names it. A new family
+// is a folder with an object of this class, and a line in families.cpp (docs/add-a-family.md).
 #pragma once
 
 #include <memory>
@@ -15,12 +15,12 @@
 
 namespace flowcache {
 
-// How a family takes frames that a video goes on from (stream/initial_frames.h).
+// How a family uses the frames that a video continues (stream/initial_frames.h).
 struct InitialFramesRule {
-  bool part_of_chunk = false;  // they need not fill whole chunks: the rest lies over the start of chunk 0
+  bool part_of_chunk = false;  // frames that fill no whole chunk are allowed; they replace those of chunk 0
   bool own_timesteps =
-      false;         // each latent frame has a timestep; the latent keeps the given frames to the end
-  double noise = 0;  // timestep of the given frames, of 1000: so much noise is mixed into them
+      false;         // each latent frame has its own timestep, and the latent keeps the given frames
+  double noise = 0;  // timestep of the given frames, 0..1000; that much noise is mixed into them
 };
 
 // Constant and thread-safe.
@@ -28,34 +28,38 @@ class Family {
  public:
   virtual ~Family() = default;
 
-  // config: the checkpoint's config.json; weights: its keys. Throws FC_ERROR_MODEL: a field out of range, a variant
-  // that is not built, and all keys that do not fit.
+  // config: the checkpoint's config.json. weights: its tensors by key. Throws FC_ERROR_MODEL for a field that
+  // is out of range, a variant that is not supported, and keys that do not fit; the message lists all of
+  // these.
   virtual std::unique_ptr<Transformer> make_transformer(const nlohmann::json& config, WeightMap weights,
                                                         Precision precision, at::Device device) const = 0;
-  // A key of every checkpoint of this family and of no other architecture.
+  // A key that every checkpoint of this family has and no other architecture has.
   virtual const char* telling_key() const = 0;
 
-  // The prompt as the family's text encoder was trained on it.
+  // The prompt in the form that the family's text encoder was trained on.
   virtual std::string clean_prompt(std::string_view prompt) const;
-  // Fields that model.json's "sampler" may have for this family beside those that all have.
+  // Further fields that "sampler" in model.json may have for this family.
   virtual std::vector<std::string> sampler_fields() const { return {}; }
-  // How many sets of keys and values a guidance branch keeps. config: as above.
+  // The number of sets of keys and values that a guidance branch keeps. config: as above.
   virtual int key_value_sets(const nlohmann::json& /*config*/) const { return 1; }
-  // Throws FC_ERROR_ARGUMENT for a guidance_scale that the family cannot take.
+  // Throws FC_ERROR_ARGUMENT for a guidance_scale that the family cannot use.
   virtual void check_guidance(double /*scale*/) const {}
   virtual InitialFramesRule initial_frames(const ModelPackage&) const { return {}; }
 };
 
-// Throws FC_ERROR_MODEL for a name that no family has; the message lists those that exist.
+// The family that the package names. Throws FC_ERROR_MODEL for an unknown name; the message lists the known
+// ones.
 const Family& family_of(const ModelPackage& package);
 
-// Whose checkpoints have keys like these: words of a message ("skyreels, wan"), and the key that tells; empty if none has.
+// The families whose checkpoints have keys like these, as text for messages ("skyreels, wan"), and the key
+// that shows it. Both are empty if there is none.
 struct KeyMatch {
   std::string families, key;
 };
 KeyMatch families_with_keys(const WeightMap& weights);
 
-// read_package() that also knows the families' own fields. Same errors, and FC_ERROR_MODEL as family_of().
+// As read_package(), but also knows the fields of the families. Throws the same errors, and FC_ERROR_MODEL as
+// family_of().
 ModelPackage read_model(const std::filesystem::path& given);
 
 }  // namespace flowcache

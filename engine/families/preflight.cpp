@@ -63,8 +63,8 @@ std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPl
   const uint64_t chunk = kv_bytes_per_chunk(package, plan.kv_bytes) * plan.branches;
   const uint64_t history = Fields(package.cache, file, "cache").integer("history_chunks", 1, 100000, 1);
   const uint64_t tokens = tokens_per_chunk(package, config), dim = config.integer("dim", 1, 65536);
-  // Published checkpoints store two bytes a weight; as fp32 they double. What a forward pass holds at once is
-  // about ten rows of the hidden width and two of the feed-forward width a token.
+  // Published checkpoints store two bytes for each weight; as fp32 they double. A forward pass holds at once
+  // about ten rows of the hidden width and two of the feed-forward width for each token.
   const uint64_t working = 4 * tokens * (10 * dim + 2 * config.integer("ffn_dim", 1, 1 << 20, 4 * dim));
   const uint64_t pixels = static_cast<uint64_t>(package.width) * package.height;
   const auto weights = [&](int64_t known, const nlohmann::json& section) {

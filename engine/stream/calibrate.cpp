@@ -11,7 +11,7 @@ namespace flowcache {
 
 namespace {
 
-// The ratios of every chunk that a stream computes, [chunk][step].
+// Records the ratios of every chunk that a stream computes, [chunk][step].
 class Recorder {
  public:
   void operator()(const ChunkStep& step, const at::Tensor& velocity) {
@@ -59,11 +59,10 @@ Calibration calibrate(const std::shared_ptr<const LoadedModel>& model, const Str
                       const std::vector<std::string>& prompts, int chunks,
                       const std::function<bool(double)>& progress) {
   if (prompts.empty() || chunks < 2)
-    throw Error(FC_ERROR_ARGUMENT,
-                "calibration with " + std::to_string(prompts.size()) + " prompts of " +
-                    std::to_string(chunks) +
-                    " chunks: at least one prompt and two chunks are needed, the first having no "
-                    "history");
+    throw Error(
+        FC_ERROR_ARGUMENT,
+        "calibration with " + std::to_string(prompts.size()) + " prompts of " + std::to_string(chunks) +
+            " chunks: give at least one prompt and two chunks, because the first chunk has no history");
   std::vector<std::vector<double>> first, later;
   for (size_t p = 0; p < prompts.size(); ++p) {
     StreamConfig own = config;

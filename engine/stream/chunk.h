@@ -30,24 +30,24 @@ class HostFrames {
   mutable at::Tensor copy_;
 };
 
-// Immutable once made.
+// Immutable after Stream::next() has returned it.
 struct Chunk {
   explicit Chunk(std::shared_ptr<HostWish> wish = nullptr) : host(std::move(wish)) {}
 
   at::Tensor frames;  // [n, 3, H, W] fp32 in 0..1, on the stream's device
   // Of a model on a GPU: all frames in host memory, in one copy, as soon as somebody has wanted one of them there.
   HostFrames host;
-  at::Tensor latent;  // [C, F, h, w] fp32, what was decoded
+  at::Tensor latent;  // [C, F, h, w] fp32; `frames` was decoded from it
   int64_t index = 0;
   uint64_t seed = 0;
   uint64_t prompt_ticket = 0;
-  std::vector<uint8_t> decisions;  // one a step: 1 computed, 0 reused
+  std::vector<uint8_t> decisions;  // one for each step: 1 computed, 0 reused
   double threshold = 0;
   uint64_t kv_bytes = 0, kv_budget = 0;
   double seconds = 0;
-  int governor_level =
-      0;  // computed steps that the deadline has cost this chunk, those given up on the way included
-  double flops = 0;  // of the blocks that ran for it, clean pass included; 0 where the family does not tell
+  // How many computed steps the deadline has cost this chunk, including those given up while it was made.
+  int governor_level = 0;
+  double flops = 0;  // operations of the blocks that ran for it, with the clean pass; 0: not known
 };
 
 }  // namespace flowcache

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What a chunk is conditioned on: the prompt of its time, and with guidance what it is led away from.
+// The conditions of a chunk: its prompt, and with guidance the negative prompt.
 #pragma once
 
 #include <memory>
@@ -16,23 +16,24 @@ using ConditionPair = PerBranch<std::shared_ptr<const Condition>>;
 
 struct ChunkConditions {
   ConditionPair conditions;  // the second is null without guidance
-  uint64_t ticket = 0;       // of the prompt
-  bool changed = false;      // another prompt or negative prompt than the chunk before, or on the way to one
-  bool cut = false;          // begins another prompt without a transition
+  uint64_t ticket = 0;       // the prompt's ticket
+  bool changed = false;  // prompt or negative prompt differ from the chunk before, or a blend is under way
+  bool cut = false;      // a new prompt begins here, without a blend
 };
 
 class Conditions {
  public:
-  // model: outlives this. Throws FC_ERROR_ARGUMENT for prompts that are none.
+  // `model` outlives this. Throws FC_ERROR_ARGUMENT as check_prompt() does.
   Conditions(const LoadedModel& model, const std::string& prompt, const std::string& negative, bool guided);
 
   Prompts& prompts() { return prompts_; }  // any thread
-  // From the next chunk on. Only with guidance. Throws FC_ERROR_ARGUMENT. Any thread.
+  // Holds from the next chunk on. Only with guidance. Throws FC_ERROR_ARGUMENT as check_prompt() does. Any
+  // thread.
   void set_negative(const std::string& text);
 
-  // Of a chunk that begins.
+  // The conditions of a chunk that begins.
   ChunkConditions take(int64_t chunk);
-  // As they stand now, for trying the network out.
+  // The conditions in force now, for the rehearsal.
   ConditionPair current() const { return {model_.transformer->condition(prompts_.features()), negative_}; }
   void restart();
 
@@ -41,7 +42,7 @@ class Conditions {
   Prompts prompts_;
   std::shared_ptr<const Condition> positive_, negative_;
   std::mutex mutex_;
-  at::Tensor new_negative_;  // features given since the last chunk began; guarded by mutex_
+  at::Tensor new_negative_;  // features that wait for the next chunk; guarded by mutex_
 };
 
 }  // namespace flowcache

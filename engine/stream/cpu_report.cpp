@@ -16,7 +16,7 @@ namespace {
 
 const char* onednn_limit() {
   const char* value = std::getenv("ONEDNN_MAX_CPU_ISA");
-  if (!value) value = std::getenv("DNNL_MAX_CPU_ISA");  // its older name
+  if (!value) value = std::getenv("DNNL_MAX_CPU_ISA");  // the older name of the variable
   return value ? value : "";
 }
 

@@ -8,7 +8,7 @@
 namespace flowcache {
 namespace {
 
-// The rest is for whatever works beside the engine: an encoder, a viewer.
+// The rest of the time is for other programs, such as an encoder or a player.
 constexpr double share_of_playing_time = 0.8;
 
 }  // namespace
@@ -48,8 +48,8 @@ void DeadlineKeeper::rehearsed(double step_seconds, double other_seconds) {
   rehearsed_ = true;
 }
 
-// With several chunks in flight their number of steps stays as it was when each began, since the time of one is spread
-// over several calls.
+// If several chunks are in flight, the time of one is spread over several calls. Then each chunk keeps the
+// number of steps that it began with.
 void DeadlineKeeper::step_computed(const StepInfo& info, double step_seconds, double spent) {
   network_seconds_ += step_seconds;
   ++network_steps_;
@@ -90,7 +90,7 @@ void DeadlineKeeper::restart() {
   report_.level = 0;
 }
 
-// The chunks that begin from now on.
+// Applies the governor's number to the chunks that begin from now on.
 void DeadlineKeeper::follow() {
   policy_.allow(governor_->allowed());
   pace_ = governor_->step_seconds();

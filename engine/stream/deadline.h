@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A deadline for each chunk, for the policies that one steers: by the number of steps that they compute, or by the
-// threshold ε of one that decides by distances.
+// Keeps a deadline for each chunk, with policies that can be steered: by the number of steps that they
+// compute, or, if they decide by distances, by their threshold ε.
 #pragma once
 
 #include <atomic>
@@ -15,44 +15,47 @@
 namespace flowcache {
 
 struct DeadlineReport {
-  int level = 0;             // computed steps that the deadline has cost; 0: full quality
-  int steps_allowed = 0;     // of the chunks that begin now; 0: not steered by their number
-  double least_seconds = 0;  // expected of a chunk of the fewest computed steps; 0: as above
+  int level = 0;             // number of computed steps that the deadline costs a chunk; 0: full quality
+  int steps_allowed = 0;     // computed steps of the chunks that begin now; 0: the number is not steered
+  double least_seconds = 0;  // expected time of a chunk with the fewest computed steps; 0: as above
 };
 
-// The calls not marked "any thread" come from the driving one. Where nothing is steered they do nothing.
+// Calls come from the driving thread, except those marked "any thread". If nothing is steered, they do
+// nothing.
 class DeadlineKeeper {
  public:
   struct Setup {
-    int steps = 1;               // of a chunk
-    bool one_chunk = true;       // no others in flight beside it
-    double playing_seconds = 0;  // how long a chunk is watched
+    int steps = 1;               // steps of a chunk
+    bool one_chunk = true;       // only one chunk is in flight at a time
+    double playing_seconds = 0;  // how long the frames of a chunk are shown
     bool steers_threshold = false;
     double threshold = 0;
   };
-  // policy: outlives this.
+  // `policy` outlives this.
   DeadlineKeeper(ReusePolicy& policy, const Setup& setup);
 
   bool steers_steps() const { return governor_ != nullptr; }
   bool steers_threshold() const { return threshold_governor_ != nullptr; }
 
-  // 0: most of the time that a chunk plays. Throws FC_ERROR_ARGUMENT if nothing is steered, and for nonsense. Any thread.
+  // Sets the deadline. 0: most of the time that a chunk is shown. Throws FC_ERROR_ARGUMENT if nothing is
+  // steered, or if `seconds` is outside 0..3600. Any thread.
   void set(double seconds);
   double seconds() const { return seconds_; }  // any thread
   DeadlineReport report() const;               // any thread
 
-  // What a computed step and the rest of a chunk take, timed before the first chunk: asked for once.
+  // True until rehearsed() has been called with the times of a computed step and of the rest of a chunk,
+  // measured before the first chunk.
   bool wants_rehearsal() const { return governor_ && !rehearsed_; }
   void rehearsed(double step_seconds, double other_seconds);
 
-  // After a computed step, of a chunk that has taken `spent` seconds: one that has become too slow on the way gives up
-  // steps to come.
+  // A step was computed, in a chunk that has taken `spent` seconds so far. If the chunk has become too slow,
+  // it gives up computed steps.
   void step_computed(const StepInfo& info, double step_seconds, double spent);
-  // After a chunk that computed so many steps and took so many seconds.
+  // A chunk was finished that computed this many steps and took this many seconds.
   void chunk_finished(int computed, double seconds);
   // ε from now on. Only if steers_threshold().
   double threshold() const { return threshold_governor_->threshold(); }
-  // Steps that the deadline has cost a chunk that computed so many.
+  // How many computed steps the deadline has cost a chunk that computed this many.
   int level_of(int computed) const;
   // A new stream begins on the same machine.
   void restart();
@@ -69,7 +72,7 @@ class DeadlineKeeper {
   bool rehearsed_ = false;
   double network_seconds_ = 0;  // spent in computed steps since the last chunk was finished
   int network_steps_ = 0;
-  double pace_ = 0;  // what a computed step of the chunk at work is expected to take; 0: not known yet
+  double pace_ = 0;  // expected time of a computed step of the current chunk; 0: not yet known
   std::atomic<double> seconds_{0};
   mutable std::mutex mutex_;
   DeadlineReport report_;  // guarded by mutex_

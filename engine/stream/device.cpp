@@ -20,7 +20,8 @@
 #include "base/resources.h"
 #include "stream/cpu_report.h"
 
-// In LibTorch where it was built with MKL. Returns what held for this thread; 0: the process's number.
+// Part of LibTorch if that was built with MKL. Returns the old number of this thread; 0 stands for the
+// process's number.
 extern "C" int MKL_Set_Num_Threads_Local(int count) __attribute__((weak));
 
 namespace flowcache {
@@ -39,8 +40,8 @@ std::string driver_problem() {
          "install a LibTorch for that version";
 }
 
-// Opens the driver, then LibTorch's CUDA half, which registers itself. The handles stay open for the
-// process's life.
+// Loads the NVIDIA driver, then LibTorch's CUDA library, which registers itself. Both stay loaded. Returns
+// the reason if that fails, else "".
 std::string open_cuda() {
   if (!dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL)) return std::string("no NVIDIA driver: ") + dlerror();
   if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL))
@@ -137,13 +138,13 @@ void warn_of_spinning_threads(at::Device device) {
 
 namespace {
 
-// libgomp ends the process where the system refuses it a thread, so they are tried first; once for each
-// calling thread, as each has threads of its own.
+// libgomp ends the process if the system refuses a thread. So this first creates as many threads, to see
+// whether it can. It does so for each calling thread, because each has arithmetic threads of its own.
 void try_threads(int count) {
   thread_local int granted = 1;
   if (count <= granted) return;
   std::vector<std::thread> tried;
-  std::mutex hold;  // all of them at once
+  std::mutex hold;  // keeps all of them alive at the same time
   std::unique_lock lock(hold);
   std::string refusal;
   try {
@@ -160,8 +161,9 @@ void try_threads(int count) {
   granted = count;
 }
 
-// The thread's number of the program's own. LibTorch sets it when a thread first needs it, and knows that
-// twice, in itself and in what its headers put here: both must have happened before the number is changed.
+// The number of arithmetic threads that this thread has from the program. LibTorch initialises it when a
+// thread first needs it, once in the library and once in the code that its headers compile into this file.
+// Both must happen before the number is changed.
 int own_threads() {
   at::internal::lazy_init_num_threads();
   return at::get_num_threads();
@@ -173,7 +175,7 @@ void ensure_threads() {
   try_threads(own_threads());
 }
 
-// Not at::set_num_threads(), which changes more than this thread's number.
+// at::set_num_threads() is not used, because it changes more than this thread's number.
 ArithmeticThreads::ArithmeticThreads(unsigned threads) {
   if (!has_headroom()) throw Error(FC_ERROR_MEMORY, out_of_memory);
   before_ = own_threads();

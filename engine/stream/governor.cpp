@@ -8,7 +8,7 @@ namespace flowcache {
 
 namespace {
 
-constexpr double room = 0.9;  // a rise must fit into this share of the deadline
+constexpr double room = 0.9;  // after a rise a chunk may take at most this share of the deadline
 constexpr double rising = 0.5, falling = 0.2;
 constexpr int first_patience = 3, most_patience = 48;
 
@@ -37,7 +37,8 @@ void Governor::expect(double step_seconds, double other_seconds) {
   restart();
 }
 
-// The most steps, floor to ceiling, of which a chunk of so many seconds is expected to have time.
+// The largest number of computed steps, floor to ceiling, for which a chunk is expected to take at most
+// `seconds`.
 int Governor::within(double seconds) const {
   const double affordable = step_seconds_ > 0 ? (seconds - other_seconds_) / step_seconds_ : ceiling_;
   return static_cast<int>(std::clamp(std::floor(affordable), double(floor_), double(ceiling_)));
@@ -58,7 +59,7 @@ void Governor::observe(double step_seconds, double other_seconds) {
   const int wanted = within(deadline_);
   if (wanted < allowed_) {
     if (risen_ && since_rise_ <= 2 * patience_) patience_ = std::min(most_patience, 2 * patience_);
-    risen_ = false;  // further falls belong to the same slow spell
+    risen_ = false;  // further falls belong to the same slow period
     allowed_ = wanted;
     calm_ = 0;
     return;

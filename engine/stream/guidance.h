@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Classifier-free guidance as branches of a step: which of them run, and how their velocities become one.
+// Classifier-free guidance. A step has one or two branches; this decides which of them run, and makes one
+// velocity of their velocities.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -25,25 +26,27 @@ struct Branches {
 // Driving thread only.
 class Guidance {
  public:
-  // branches: 1 without guidance, else 2. policy: null, or leaves branches out.
+  // branches: 1 without guidance, else 2. policy: chooses branches to leave out; null: none.
   Guidance(int branches, std::unique_ptr<GuidancePolicy> policy)
       : branches_(static_cast<size_t>(branches)), policy_(std::move(policy)) {}
 
   size_t branches() const { return branches_; }
-  // The scale of all steps from now on: constant within a tick.
+  // The guidance scale from now on. It does not change within a tick.
   void use_scale(double scale) { scale_ = scale; }
-  // Does the branch count in the guided velocity?
+  // True if the branch has a part in the guided velocity.
   bool contributes(size_t branch) const;
-  // The first branch that does.
+  // The first branch that contributes.
   size_t first_contributing() const { return contributes(0) ? 0 : 1; }
 
-  // The branches that run on a computed step. One without a share in the sum is left out, exactly; one that the policy
-  // can rebuild, approximately. Where keys and values become history (`writes_history`) every branch runs, and where a
-  // residual of each branch is kept (`keeps_branches`), all that contribute.
+  // The branches that run on a computed step. A branch that does not contribute is left out, which changes
+  // nothing. A branch that the policy can rebuild is left out, too, which is an approximation. If the step's
+  // keys and values become history (`writes_history`), all branches run. If a residual of each branch is kept
+  // (`keeps_branches`), all that contribute run.
   Branches needed(const StepInfo& info, bool writes_history, bool keeps_branches);
-  // u + scale (c - u) of the velocities [C, F, h, w] of the branches that contribute.
+  // u + scale (c - u), from the velocities [C, F, h, w] of the branches that contribute.
   at::Tensor mixed(const PerBranch<at::Tensor>& velocity) const;
-  // The same of a computed step on which `ran` ran; tells the policy, or asks it for the branch that was left out.
+  // The guided velocity of a computed step on which the branches `ran` ran. If both ran, the policy gets
+  // their velocities; if one was left out, the policy rebuilds it.
   at::Tensor guided(const StepInfo& info, Branches ran, PerBranch<at::Tensor> velocity);
 
   void end_chunk(int64_t chunk);

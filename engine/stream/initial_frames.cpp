@@ -27,7 +27,7 @@ InitialFrames::InitialFrames(const LoadedModel& model, const PictureSize& size, 
   if (!rule_.part_of_chunk && left_over() != 0)
     throw Error(FC_ERROR_ARGUMENT, "the prefix has " + std::to_string(latents.size(1)) +
                                        " latent frames; this model wants whole chunks of " +
-                                       std::to_string(chunk_frames_) + ": cut or lengthen the clip");
+                                       std::to_string(chunk_frames_) + ": shorten or lengthen the clip");
 }
 
 std::unique_ptr<InitialFrames> InitialFrames::encode(const LoadedModel& model, const PictureSize& size,
@@ -40,7 +40,7 @@ std::unique_ptr<InitialFrames> InitialFrames::encode(const LoadedModel& model, c
     throw Error(FC_ERROR_ARGUMENT, "the prefix is " + std::to_string(frames.size(3)) + "x" +
                                        std::to_string(frames.size(2)) + ", the video is " +
                                        size.pixels.text() + ": scale the prefix to that size");
-  // Used once, so its weights do not stay.
+  // The encoder is used only here, so its weights are not kept.
   const auto encoder = make_frame_encoder(package, model.compute, model.device);
   return std::make_unique<InitialFrames>(model, size,
                                          encoder->encode(frames.to(model.device)).transpose(0, 1), seed);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A chunk in flight: its latent, its condition and what the reuse policy may apply again.
+// A chunk in flight: its latent, its conditions, and the residuals that reused steps apply.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -23,16 +23,16 @@ struct LiveChunk {
   std::unique_ptr<SamplerState> sampler;
   ConditionPair conditions;
   uint64_t prompt_ticket = 0;
-  at::Tensor estimate;         // x0 as predicted at the step that the KV policy compares, [C, F, h, w]
-  PerBranch<at::Tensor> tail;  // newest tail residual, if the policy wants it beside its own kind
+  at::Tensor estimate;  // estimate of the clean latent at the step that the KV policy names, [C, F, h, w]
+  PerBranch<at::Tensor> tail;  // newest tail residual, if ReusePolicy::keeps_tail()
   double flops = 0;
-  Stopwatch watch;                 // since it was ready for its first step
-  bool is_cut = false;             // begins another prompt without a transition
-  bool must_compute = true;        // R1 at first, R5 later, or nothing to reuse
-  std::vector<uint8_t> decisions;  // one a step done
+  Stopwatch watch;                 // started when the chunk was ready for its first step
+  bool is_cut = false;             // a new prompt begins here, without a blend
+  bool must_compute = true;        // the next step is computed: R1, R5, or there is nothing to reuse
+  std::vector<uint8_t> decisions;  // one for each finished step: 1 computed, 0 reused
 
-  // The last computed residuals of the policy's kind, as many as it wants kept. Token residuals: of each
-  // branch; attention outputs: of each branch and layer, in `attention`; the others: branch 0 only.
+  // The last computed residuals of the policy's kind, at most residuals_kept(). Token residuals are kept for
+  // each branch, attention outputs for each branch and layer (in `attention`), all others in branch 0.
   PerBranch<Residuals> residuals;
   PerBranch<std::vector<Residuals>> attention;
 

@@ -20,7 +20,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
     if (progress && !progress(stage, fraction)) throw Error(FC_CANCELLED, "loading was cancelled");
   };
   const c10::InferenceMode inference;
-  allowed_isa();  // a bad limit is told at once, on a GPU too: some kernels always run on the CPU
+  allowed_isa();  // throws for an unknown limit; also with a GPU, because some kernels always run on the CPU
   const unsigned threads = checked_threads(options.threads);
   const ArithmeticThreads arithmetic(threads);
   // LibTorch decides at its first convolution, for the life of the process, whether there is CUDA. So its CUDA half is
@@ -67,7 +67,7 @@ std::vector<MemoryNeed> LoadedModel::memory_needs(int64_t width, int64_t height)
     const WeightSizes sizes = weight_sizes(package);
     plan.transformer_bytes = sizes.transformer;
     plan.decoder_bytes = sizes.decoder;
-    plan.text_bytes = 0;  // a stand-in is loaded
+    plan.text_bytes = 0;  // random weights come with a small stand-in for the text encoder
   }
   return flowcache::memory_needs(at_size(package, width, height), plan);
 }

@@ -16,11 +16,11 @@ class HostLane final : public CopyLane {
       : device_(device), impl_(device.type()), side_(impl_.getStreamFromGlobalPool(device)) {}
 
   at::Tensor away(const at::Tensor& source) override {
-    mark(current()).block(side_);  // the source is whole
+    mark(current()).block(side_);  // waits until `source` has been computed
     const c10::StreamGuard on_side(side_);
     at::Tensor stored = at::empty_like(source, source.options().device(at::kCPU).pinned_memory(true));
     stored.copy_(source, /*non_blocking=*/true);
-    source.record_stream(side_);  // its memory is not given to others before the copy is done
+    source.record_stream(side_);  // its memory is not used for anything else before the copy is done
     return stored;
   }
 

@@ -16,15 +16,15 @@ namespace flowcache {
 
 namespace {
 
-// The model's own default holds only for the policy that the model names.
+// The default ε. The model's own value is used only with the policy that the model names.
 double default_threshold(const nlohmann::json& cache, const ReuseChoice& choice) {
   const std::string own = cache.value("reuse", "none");
   const bool same = policy_name(resolve_reuse(own)) == choice.entry->name;
   return same && cache.contains("threshold") ? cache.at("threshold").get<double>() : choice.entry->threshold;
 }
 
-// What a stream runs with that names no policy. One that is played as it is made is governed, as far as the
-// sampler lets steps be left out.
+// The policy of a stream whose settings name none. A live stream is governed, if the sampler allows steps to
+// be reused.
 std::string default_policy(const ModelPackage& package, const Sampler& sampler, bool live) {
   const std::string own = package.cache.value("reuse", "none");
   if (!live) return own;
@@ -34,14 +34,14 @@ std::string default_policy(const ModelPackage& package, const Sampler& sampler, 
   return package.cache.value("live", governed);
 }
 
-// What the names in the configuration mean.
+// The policies that a stream's settings name.
 struct Choice {
   ReuseChoice reuse;
   KvChoice kv;
-  bool offloads = false;  // what chunks keep waits in host memory
+  bool offloads = false;  // residuals wait in host memory
 };
 
-// Says what a policy's other name stands for.
+// Logs what another name of a policy stands for.
 void report_alias(const char* what, const std::string& given, const std::string& meant) {
   if (given != meant) log(FC_LOG_INFO, std::string(what) + "=" + given + " is " + meant);
 }
@@ -54,8 +54,8 @@ Choice choose(const std::string& cache, const std::string& kv_cache, StreamParts
     if (choice.reuse.options != choose_reuse("auto:by=" + by).options)
       throw Error(FC_ERROR_ARGUMENT,
                   "cache " + cache + ": with by=" + by +
-                      " the deadline steers a threshold, and auto's other options are of the "
-                      "number of steps: leave them out, or take by=steps");
+                      " the deadline steers a threshold, and auto's other options apply to the "
+                      "number of steps: leave them out, or use by=steps");
     choice.reuse = choose_reuse(by);
     parts.steers_threshold = true;
   }
@@ -64,7 +64,7 @@ Choice choose(const std::string& cache, const std::string& kv_cache, StreamParts
   return choice;
 }
 
-// Combinations that make no sense, each refused with its reason.
+// Refuses combinations that cannot work, with the reason.
 void check_composition(const StreamParts& parts, const Choice& choice, const GuidancePolicy* guidance,
                        int branches) {
   const ReusePolicy& policy = *parts.policy;
@@ -75,16 +75,16 @@ void check_composition(const StreamParts& parts, const Choice& choice, const Gui
     throw Error(FC_ERROR_ARGUMENT, name + ": " + std::to_string(always) +
                                        " blocks that always run leave nothing of a model of " +
                                        std::to_string(layers) +
-                                       " to reuse: lower first_blocks or last_blocks");
+                                       " blocks to reuse: lower first_blocks or last_blocks");
   if (guidance && branches == 1)
-    throw Error(FC_ERROR_ARGUMENT, "cache " + name +
-                                       ": the policy behind the plus saves guidance, and there is none: set "
-                                       "guidance_scale to another value than 1");
+    throw Error(FC_ERROR_ARGUMENT, name +
+                                       ": the policy after the plus leaves out guidance branches, but this "
+                                       "stream has no guidance: set guidance_scale to another value than 1");
   if (guidance && parts.residual->of_each_branch())
     throw Error(FC_ERROR_ARGUMENT,
                 name +
                     " reuses the tokens of each guidance branch, so it cannot be combined with a "
-                    "policy that leaves a branch out: take one that reuses velocities");
+                    "policy that leaves a branch out: use one that reuses velocities");
   if (choice.offloads && !parts.residual->worth_moving())
     throw Error(FC_ERROR_ARGUMENT,
                 name +
@@ -94,7 +94,7 @@ void check_composition(const StreamParts& parts, const Choice& choice, const Gui
     throw Error(FC_ERROR_ARGUMENT,
                 name +
                     " extrapolates from step to step, but this sampler draws fresh noise between them: "
-                    "take xchunk, or hold what is reused: order=0,correct=0; attention: weight=0");
+                    "use xchunk, or do not extrapolate: order=0,correct=0; attention: weight=0");
   if (policy.corrects() && !parts.sampler->steps_linearly())
     throw Error(FC_ERROR_ARGUMENT,
                 name +
@@ -102,7 +102,7 @@ void check_composition(const StreamParts& parts, const Choice& choice, const Gui
                     "add correct=0");
 }
 
-// The weights are already there; what a stream adds must still fit.
+// Checks that the KV buffers fit into the memory that is left beside the weights.
 void check_buffer(const LoadedModel& model, const KvGeometry& geometry, int64_t budget_tokens,
                   uint64_t branches) {
   check_memory({{"keys and values of finished chunks (kv_budget)", branches * geometry.bytes(budget_tokens)},
@@ -111,7 +111,7 @@ void check_buffer(const LoadedModel& model, const KvGeometry& geometry, int64_t 
                model.memory_available(), model.device.str());
 }
 
-// One cache a branch.
+// One KV cache for each branch.
 std::vector<std::unique_ptr<KvStore>> make_caches(const StreamParts& parts, const StreamConfig& config,
                                                   const KvChoice& choice, int branches) {
   const LoadedModel& model = *parts.model;
@@ -168,15 +168,15 @@ int64_t StreamParts::first_frame(int64_t chunk) const {
 
 StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfig& config) {
   const ModelPackage& package = model->package;
-  check_prompt(config.prompt);  // before anything that takes long
+  check_prompt(config.prompt);  // first, because the rest takes long
   StreamParts parts;
   parts.model = std::move(model);
   parts.seed = config.seed;
   parts.size = picture_size(package, config.width, config.height);
   parts.sampler = make_sampler(package.sampler, config.steps);
+  // A given ε belongs to the model's own policy, so it rules out the policy for live streams.
   const std::string cache = config.cache.empty()
-                                ? default_policy(package, *parts.sampler,
-                                                 config.live && config.threshold < 0)  // ε is of the own one
+                                ? default_policy(package, *parts.sampler, config.live && config.threshold < 0)
                                 : config.cache;
   const std::string meant = resolve_reuse(cache),
                     kv = resolve_kv(config.kv_cache.empty() ? package.cache.value("kv", "window")

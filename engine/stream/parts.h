@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What one stream works with, put together from what was asked for and what the model says.
+// The parts that a stream works with, made from its settings and its model.
 #pragma once
 
 #include <functional>
@@ -26,31 +26,31 @@ struct StreamParts {
   Schedule schedule{1, 1};
   std::unique_ptr<ReusePolicy> policy;
   std::unique_ptr<Residual> residual;  // of the policy's kind
-  std::unique_ptr<Residual> tail;      // null, or what a decision with `tail` applies
-  std::unique_ptr<CopyLane> lane;      // null: what chunks keep stays in the network's memory
+  std::unique_ptr<Residual> tail;      // applied by decisions with `tail`; null if the policy makes none
+  std::unique_ptr<CopyLane> lane;      // null: residuals stay in the device's memory
   Guidance guidance{1, nullptr};
-  std::vector<std::unique_ptr<KvStore>> kv;       // one a branch
+  std::vector<std::unique_ptr<KvStore>> kv;       // one for each branch
   std::unique_ptr<InitialFrames> initial_frames;  // null: the video begins with chunk 0
   uint64_t seed = 0;
-  bool clean_context = false;  // a finished chunk runs once more, clean, for its history
+  bool clean_context = false;  // a finished chunk runs once more, clean, to write its history
   bool steers_threshold = false;
-  double threshold = 0, default_threshold = 0;  // ε to begin with, and where nothing else was asked for
-  double scale = 1, default_scale = 1;          // of guidance, likewise
-  // For policies that reuse across chunks: what each step left, [step][branch].
+  double threshold = 0, default_threshold = 0;  // ε at the start, and if none is set
+  double scale = 1, default_scale = 1;          // guidance scale at the start, and if none is set
+  // For policies that reuse across chunks: the residual of each step, [step][branch].
   std::vector<PerBranch<Residuals>> across;
-  // For tests: the noise of a chunk's draw, [C, F, h, w], instead of the seed's.
+  // For tests: gives the noise [C, F, h, w] of a chunk's draw, instead of the seed.
   std::function<at::Tensor(int64_t chunk, int64_t draw)> noise;
 
-  // Of a chunk's latent: [C, F, h, w].
+  // The shape of a chunk's latent: [C, F, h, w].
   std::vector<int64_t> latent_shape() const;
-  // Absolute latent frame that a chunk begins with.
+  // The number of the chunk's first latent frame in the video, the prefix included.
   int64_t first_frame(int64_t chunk) const;
-  // Do the step's keys and values become history (rule R1)?
+  // True if the keys and values of this step become history (rule R1).
   bool writes_history(int step) const { return !clean_context && step + 1 == schedule.steps(); }
 };
 
-// Fills every default and checks every range. Throws FC_ERROR_ARGUMENT, FC_ERROR_NOT_FOUND, FC_ERROR_MEMORY (the KV
-// buffer would not fit: figures).
+// Fills in all defaults and checks all ranges. Throws FC_ERROR_ARGUMENT, FC_ERROR_NOT_FOUND, and
+// FC_ERROR_MEMORY, with figures, if the KV buffer would not fit.
 StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfig& config);
 
 }  // namespace flowcache

@@ -57,7 +57,8 @@ ChunkPrompt Prompts::take(int64_t chunk) {
   result.ticket = current_.ticket;
   result.features = current_.features;
   if (blend_from_.defined()) {
-    // The first chunk of a blend over n already moves by 1/(n+1), so that the receipt is visible.
+    // In a blend over n chunks the first one already has 1/(n+1) of the new prompt, so that the change is
+    // seen.
     const double weight =
         static_cast<double>(chunk - current_.at_chunk + 1) / (static_cast<double>(current_.blend_chunks) + 1);
     result.changed = true;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Which prompt holds from which chunk on, and the ticket that proves it.
+// Which prompt holds for which chunks. Each prompt has a ticket, which its chunks carry as a proof.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -18,30 +18,31 @@ constexpr size_t max_prompt_bytes = 8192;
 // Throws FC_ERROR_ARGUMENT unless `text` is valid UTF-8 of at most max_prompt_bytes without NUL.
 void check_prompt(const std::string& text);
 
-// The condition of one chunk: text features, already interpolated during a blend.
+// The prompt of one chunk as text features; during a blend they are interpolated.
 struct ChunkPrompt {
   at::Tensor features;  // [n, text_dim]
   uint64_t ticket = 0;
-  bool changed = false;  // differs from the chunk before: conditions must be rebuilt
+  bool changed = false;  // differs from the chunk before, so conditions must be made again
   bool cut = false;      // a new prompt begins here, without a blend
 };
 
-// Thread-safe: prompts come from any thread while one thread asks for chunks in ascending order.
+// Thread-safe. Prompts may come from any thread, while one thread asks for chunks in ascending order.
 class Prompts {
  public:
-  // `encoder` outlives this object.
+  // `encoder` outlives this.
   Prompts(const TextEncoder& encoder, const std::string& first);
 
-  // Queues `text` from chunk `at_chunk` on (at least the next one asked for), blended in over `blend_chunks`.
-  // Returns its ticket, > 0. Replaces a queued change for the same chunk.
+  // Queues `text` for the chunks from `at_chunk` on, but not before the next one that take() is asked for. It
+  // is blended in over `blend_chunks` chunks. Replaces a queued prompt for the same chunk. Returns the
+  // ticket, > 0. Throws FC_ERROR_ARGUMENT as check_prompt() does.
   uint64_t change(const std::string& text, uint64_t at_chunk, uint32_t blend_chunks);
-  // The prompt of `chunk`. Called once a chunk, ascending.
+  // The prompt of `chunk`. Called once for each chunk, in ascending order.
   ChunkPrompt take(int64_t chunk);
-  // Of the prompt in force, blended or not: [n, text_dim].
+  // The features of the newest prompt in force, without a blend: [n, text_dim].
   at::Tensor features() const;
-  // Forgets queued changes; the prompt in force stays, and holds from chunk 0 on.
+  // Drops queued prompts. The prompt in force holds from chunk 0 on.
   void restart();
-  // Of the last prompt given.
+  // The words of the newest prompt that the encoder does not know.
   std::vector<std::string> unknown_words() const;
 
  private:
@@ -54,9 +55,9 @@ class Prompts {
 
   const TextEncoder& encoder_;
   mutable std::mutex mutex_;    // guards everything below; never held while encoding
-  Change current_;              // in force
-  at::Tensor blend_from_;       // features when the current blend began; undefined outside a blend
-  std::vector<Change> queued_;  // by chunk
+  Change current_;              // the prompt in force
+  at::Tensor blend_from_;       // features at the start of the current blend; undefined without a blend
+  std::vector<Change> queued_;  // in ascending order of their chunks
   int64_t next_chunk_ = 0;
   uint64_t last_ticket_ = 0;
   std::vector<std::string> unknown_;

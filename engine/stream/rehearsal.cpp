@@ -24,7 +24,7 @@ double steady_seconds_of(at::Device device, double enough, const Work& work) {
   return first > enough ? first : std::min(first, seconds_of(device, work));
 }
 
-// Empties the caches of a stream that has not begun, however the rehearsal ends.
+// Empties the KV caches of a stream that has not begun, when the rehearsal ends or throws.
 class EmptyAtTheEnd {
  public:
   explicit EmptyAtTheEnd(StreamParts& parts) : parts_(parts) {}
@@ -38,7 +38,7 @@ class EmptyAtTheEnd {
   StreamParts& parts_;
 };
 
-// Of the newest chunk in flight, behind a history as full as it becomes.
+// Times a step of the newest chunk in flight, with a history as full as it can be.
 double rehearse_step(StreamParts& parts, const ConditionPair& conditions, const at::Tensor& latent,
                      double enough, const std::function<void()>& go_on) {
   int64_t next = 0;

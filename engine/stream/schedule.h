@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Who steps when. One rule for every model: a chunk starts `lag` ticks after the one before it and takes N
-// steps.
+// Which chunk runs which step when. One rule for every model: a chunk starts `lag` ticks after the one before
+// it and takes N steps.
 //
 //   Self-Forcing   lag = N      one chunk in flight
 //   MAGI-1         lag = N/4    a window of four
 //   SkyReels-V2    lag = ar_step
 //
-// Chunk c runs its step s at tick c·lag + s. There is no last chunk.
+// Chunk c runs its step s in tick c·lag + s. There is no last chunk.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +22,12 @@ struct ScheduledStep {
 
 class Schedule {
  public:
-  // steps >= 1, 1 <= lag <= steps; throws FC_ERROR_ARGUMENT.
+  // steps: 1..1000; lag: 1..steps. Throws FC_ERROR_ARGUMENT.
   Schedule(int steps, int lag);
 
-  // The steps of a tick (>= 0), oldest chunk first. Never empty.
+  // The steps of tick number `tick` >= 0, oldest chunk first. Never empty.
   std::vector<ScheduledStep> tick(int64_t tick) const;
-  // Most chunks in flight at once: ceil(steps / lag).
+  // Largest number of chunks in flight: ceil(steps / lag).
   int chunks_in_flight() const;
   int steps() const { return steps_; }
   int lag() const { return lag_; }

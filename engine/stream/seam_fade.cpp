@@ -4,12 +4,12 @@
 namespace flowcache {
 namespace {
 
-constexpr int64_t around = 15;      // pixels: side of the square that counts as "there"
-constexpr double natural = 1.5;     // a jump up to so many times the motion is motion
-constexpr double invisible = 1e-3;  // a quarter of a 255th
+constexpr int64_t around = 15;      // pixels: side of the square over which jump and motion are averaged
+constexpr double natural = 1.5;     // a jump of up to this many times the motion counts as motion
+constexpr double invisible = 1e-3;  // differences far below this cannot be seen: it is a quarter of 1/255
 
-// Mean absolute value over channels and the pixels around: [3, H, W] -> [1, H, W]. Columns first, then rows:
-// a fourth of the work of whole squares.
+// The mean absolute value over the channels and a square around each pixel: [3, H, W] -> [1, H, W]. Columns
+// are averaged first, then rows, which takes a fourth of the work of whole squares.
 at::Tensor amount(const at::Tensor& change) {
   at::Tensor mean = change.abs().mean(0, /*keepdim=*/true);
   for (const int64_t rows : {around, int64_t{1}}) {
@@ -20,8 +20,8 @@ at::Tensor amount(const at::Tensor& change) {
   return mean;
 }
 
-// Mean absolute change from frame to frame, [n, 3, H, W] -> [3, H, W]. Frame by frame, as two of them fit a
-// core's cache and a chunk does not.
+// The mean absolute change from frame to frame, [n, 3, H, W] -> [3, H, W]. It goes frame by frame, because
+// two frames fit into a core's cache and a chunk does not.
 at::Tensor mean_change(const at::Tensor& frames) {
   at::Tensor sum = at::zeros_like(frames[0]);
   for (int64_t i = 1; i < frames.size(0); ++i) sum += (frames[i] - frames[i - 1]).abs_();
@@ -33,14 +33,14 @@ at::Tensor mean_change(const at::Tensor& frames) {
 void SeamFade::apply(at::Tensor& frames, bool cut) {
   const int64_t count = frames.size(0);
   if (frames_ == 0 || count == 0) return;
-  // The chunk's own motion, without what is added: the fade must not pass for movement.
+  // The chunk's own motion, taken before the fade is added, so that the fade does not count as motion.
   const at::Tensor motion = count > 1 ? amount(mean_change(frames)) : at::Tensor();
   if (last_.defined() && !cut) {
     const at::Tensor jump = frames[0] - last_;
     const at::Tensor share = (1 - natural * motion_ / (amount(jump) + invisible)).clamp(0, 1);
     const int64_t faded = std::min(frames_, count);
-    // Towards the last frame itself, not by the jump: what has moved on since leaves no mark where it came
-    // from.
+    // Frames are mixed with the last frame shown. Adding the jump to them instead would leave a ghost where
+    // something has moved away.
     const at::Tensor left = 1 - at::arange(1, faded + 1, frames.options()).view({faded, 1, 1, 1}) /
                                     static_cast<double>(faded + 1);
     frames.narrow(0, 0, faded).lerp_(last_, left * share);

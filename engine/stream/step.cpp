@@ -12,13 +12,14 @@ Embedded embedded_chunk(const StreamParts& parts, const LiveChunk& chunk, double
   return parts.model->transformer->embed(chunk.latent, std::span(&timestep, 1), first);
 }
 
-// Floating-point operations of one block on one branch.
+// Floating-point operations of one block for one branch.
 struct BlockFlops {
-  double all = 0, attention = 0;  // attention: what recalling its output saves
+  double all = 0, attention = 0;  // attention: what is saved when its output is recalled
 };
 
-// Matrices and self-attention; the text's share is left out. The last block of a clean pass counts whole, though a
-// family may leave most of it out. chunks: in flight, up to this one.
+// Counts matrices and self-attention, but not attention over the text. In a clean pass the last block counts
+// in full, though a family may leave out most of it. chunks: number of chunks in flight, from the oldest to
+// this one.
 BlockFlops block_flops(const StreamParts& parts, size_t branch, int64_t chunks) {
   const TransformerShape& shape = parts.model->transformer->shape();
   if (shape.block_weights == 0) return {};
@@ -96,7 +97,7 @@ void StepRunner::run_clean(LiveChunk& chunk) const {
     run_blocks(clean, branch, clean.embedded.tokens, 0, parts_.model->transformer->shape().layers);
 }
 
-// While the step before it runs. Attention outputs come layer by layer.
+// Called while the step before this one runs. Attention outputs are fetched layer by layer instead.
 void StepRunner::fetch(const Step& step) const {
   if (!parts_.lane || !step.reuses() || step.decision.tail) return;
   auto& kept = parts_.policy->across_chunks() ? parts_.across[step.index] : step.chunk->residuals;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One step of one chunk in flight: what the policy is asked, and computing or reusing.
+// One step of one chunk in flight: fills in the question for the policy, and computes or reuses.
 #pragma once
 
 #include <functional>
@@ -14,44 +14,47 @@ struct Step {
   int index = 0;
   ChunkStep question;
   Decision decision;
-  Embedded embedded;                   // filled when something needs it
-  PerBranch<at::Tensor> first_tokens;  // behind the policy's first blocks, if it looks at them
+  Embedded embedded;  // empty until embed()
+  PerBranch<at::Tensor>
+      first_tokens;  // tokens after the policy's first blocks; undefined if it looks at none
 
   bool reuses() const { return decision.action == Action::reuse; }
 };
 
-// Told every computed step and its guided velocity [C, F, h, w], on the driving thread.
+// Called after every computed step with its guided velocity [C, F, h, w], on the driving thread.
 using ComputedHook = std::function<void(const ChunkStep&, const at::Tensor& velocity)>;
 
-// Runs steps with a stream's parts. Cheap to make; keeps no state of its own.
+// Runs steps with the parts of a stream. Cheap to make; it has no state of its own.
 class StepRunner {
  public:
-  // oldest: index of the oldest chunk in flight. hook: may be null. Both objects outlive this.
+  // oldest: number of the oldest chunk in flight. hook: may be null. `parts` and `hook` outlive this.
   StepRunner(StreamParts& parts, int64_t oldest, const ComputedHook* hook = nullptr)
       : parts_(parts), oldest_(oldest), hook_(hook) {}
 
-  // Fills the question with all that the policy looks at.
+  // Fills in the question, with all features that the policy looks at.
   void ask(Step& step) const;
   // Runs the network. Returns the guided velocity [C, F, h, w].
   at::Tensor compute(Step& step) const;
-  // After compute(): keeps what later steps reuse, and moves the latent.
+  // Called after compute(): keeps what later steps reuse, and moves the latent.
   void advance(Step& step, const at::Tensor& velocity) const;
-  // Moves the latent by what was kept instead.
+  // Moves the latent by the residual; the network does not run, or only in part.
   void reuse(Step& step) const;
-  // Runs a finished chunk once more, clean, for its keys and values.
+  // Runs a finished chunk once more, clean, to write its keys and values.
   void run_clean(LiveChunk& chunk) const;
-  // What this step will want begins to come, if it waits elsewhere.
+  // If the step's residual is in host memory, begins to copy it back.
   void fetch(const Step& step) const;
 
-  // ---- for residuals
+  // ---- used by residuals
   StreamParts& parts() const { return parts_; }
-  // The guided velocity of all that has to run: everything, or on a step that reuses attention the rest.
+  // Runs the network and returns the guided velocity. On a step that reuses attention, everything else runs.
   at::Tensor run_network(Step& step) const;
-  // Fills step.embedded.
+  // Fills in step.embedded, if it is empty.
   void embed(Step& step) const;
-  // The tokens that reuse begins with: behind the first blocks that always run, else the embedded ones.
+  // The tokens that the reused part begins with: after the first blocks if they always run, else the embedded
+  // ones.
   const at::Tensor& begin_tokens(const Step& step, size_t branch) const;
-  // Blocks [first, last) on one branch; leaves the chunk's keys and values of those layers in its slots.
+  // Runs blocks [first, last) on one branch. The chunk's keys and values of these layers are in its slots
+  // afterwards.
   at::Tensor run_blocks(const Step& step, size_t branch, const at::Tensor& tokens, int first, int last,
                         AttentionPass* attention = nullptr) const;
   // Moves the latent by a velocity [C, F, h, w].

@@ -22,7 +22,7 @@ DeadlineKeeper::Setup deadline_setup(const StreamParts& parts) {
           .threshold = parts.threshold};
 }
 
-// Mean squared difference between a chunk's estimate and its final latent, per token [tokens].
+// The mean squared difference between a chunk's estimate and its final latent, for each token: [tokens].
 at::Tensor token_change(const LiveChunk& chunk, const TransformerShape& shape) {
   if (!chunk.estimate.defined()) return {};
   const at::Tensor error = (chunk.latent - chunk.estimate).square().mean(0);  // [F, h, w]
@@ -125,7 +125,8 @@ void Stream::begin_tick() {
   tick_open_ = true;
 }
 
-// Kept velocities hold the old guidance, and what was kept across chunks is of the branches that contributed.
+// The kept velocities were made with the old scale, and across chunks only the branches that contributed were
+// kept.
 void Stream::use_changed_guidance() {
   if (!scale_changed_.exchange(false)) return;
   parts_.across.assign(parts_.across.size(), {});
@@ -139,7 +140,8 @@ void Stream::use_changed_guidance() {
 void Stream::admit(int64_t index) {
   auto chunk = std::make_unique<LiveChunk>();
   chunk->index = index;
-  // A chunk that others in flight attend must have written its keys and values.
+  // If other chunks in flight attend this one, its keys and values must be written, so its first step is
+  // computed.
   chunk->must_compute = !parts_.policy->across_chunks() || parts_.schedule.chunks_in_flight() > 1;
   chunk->sampler = parts_.sampler->begin_chunk();
   chunk->latent = runner().noise(*chunk);
@@ -152,7 +154,7 @@ void Stream::admit(int64_t index) {
     for (const auto& kv : parts_.kv) dropped |= kv->forget_history();
     if (dropped) context_changed();
   }
-  if (own.changed) forget_across(index);  // R7: it was computed under others
+  if (own.changed) forget_across(index);  // R7: it was computed under other conditions
   if (parts_.initial_frames && index == 0)
     parts_.initial_frames->fill_history(parts_.kv, std::span(chunk->conditions).first(parts_.kv.size()),
                                         *decoder_state_);
@@ -170,7 +172,7 @@ void Stream::run(size_t index) {
   } else {
     const Stopwatch watch;
     const at::Tensor velocity = runner.compute(step);
-    if (deadline_->steers_steps()) wait_for(parts_.model->device);  // it steers by these seconds
+    if (deadline_->steers_steps()) wait_for(parts_.model->device);  // the measured time must include the work
     deadline_->step_computed(step.question.info, watch.seconds(),
                              std::min(call_watch_.seconds(), chunk.watch.seconds()));
     runner.advance(step, velocity);
@@ -181,8 +183,9 @@ void Stream::run(size_t index) {
   stats_.forced_computes += !step.reuses() && step.decision.forced;
 }
 
-// Before a step of the tick runs: what the next one wants, and what the chunk's own next step finds there if
-// it reuses across chunks, which is known a tick ahead.
+// Called before a step of the tick runs. Begins to copy back the residual of the next step in the tick. With
+// a policy that reuses across chunks, the one for the chunk's own next step, too, because it is known a tick
+// earlier.
 void Stream::fetch_ahead(size_t index) {
   if (!parts_.lane) return;
   if (index + 1 < steps_.size()) runner().fetch(steps_[index + 1]);
@@ -198,7 +201,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
                                     " contains values that are not finite: the weights are damaged or do not "
                                     "fit this precision; try precision=fp32");
   if (parts_.clean_context) runner().run_clean(chunk);
-  const uint64_t held = reuse_bytes();  // the most of this chunk's time: it goes now
+  const uint64_t held = reuse_bytes();  // now it is largest; most of it is freed below
   const bool dropped = move_to_history(chunk);
   parts_.policy->end_chunk(chunk.index);
   parts_.guidance.end_chunk(chunk.index);
@@ -216,7 +219,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   result->threshold = threshold_;
   result->flops = chunk.flops;
   result->governor_level = deadline_->level_of(count_computed(result->decisions));
-  live_.pop_front();  // `chunk` ends here
+  live_.pop_front();  // destroys `chunk`
   if (dropped) context_changed();
 
   const std::lock_guard lock(stats_mutex_);
@@ -230,7 +233,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   return result;
 }
 
-// [frames, 3, H, W]. The chunk's latent becomes the one that is shown.
+// Returns [frames, 3, H, W]. Sets the chunk's latent to the one that was decoded.
 at::Tensor Stream::decode(LiveChunk& chunk) {
   InitialFrames* const initial = parts_.initial_frames.get();
   if (initial) chunk.latent = initial->finished(chunk.index, chunk.latent);
@@ -238,11 +241,11 @@ at::Tensor Stream::decode(LiveChunk& chunk) {
       parts_.model->decoder->decode(chunk.latent.transpose(0, 1).contiguous(), *decoder_state_);
   if (initial) frames = initial->shown(chunk.index, frames);
   seam_fade_.apply(frames, chunk.is_cut);
-  wait_for(parts_.model->device);  // a deadline is kept by these seconds
+  wait_for(parts_.model->device);  // the time of decoding is measured for the deadline
   return frames;
 }
 
-// True if something of the history had to go.
+// Returns true if tokens of the history were dropped.
 bool Stream::move_to_history(const LiveChunk& chunk) {
   bool dropped = false;
   try {
@@ -250,12 +253,12 @@ bool Stream::move_to_history(const LiveChunk& chunk) {
     for (const auto& kv : parts_.kv) dropped |= kv->finish(chunk.index, change);
   } catch (const Error& error) {
     if (error.status() != FC_ENDED) throw;
-    ended_ = error.what();  // this chunk is whole; the next call says why there is no other
+    ended_ = error.what();  // this chunk is complete; the next call throws the reason why there is no other
   }
   return dropped;
 }
 
-// R5: what the chunks in flight attend is no longer what they were computed with.
+// R5: the chunks in flight attend another context than the one they were computed with.
 void Stream::context_changed() {
   for (const auto& other : live_) {
     parts_.policy->context_changed(other->index);
@@ -272,7 +275,7 @@ void Stream::forget_across(int64_t chunk) {
   parts_.policy->residuals_dropped(chunk);
 }
 
-// What policies and chunks in flight hold for steps to come.
+// Bytes that policies and chunks in flight keep for later steps.
 uint64_t Stream::reuse_bytes() const {
   uint64_t bytes = parts_.policy->state_bytes() + parts_.guidance.state_bytes();
   for (const auto& chunk : live_) bytes += chunk->residual_bytes();

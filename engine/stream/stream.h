@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One endless video: owns the chunks in flight; a tick advances all of them by one step. docs/architecture.md walks
-// through it.
+// One endless video. It owns the chunks in flight; a tick advances each of them by one step.
+// docs/architecture.md describes the sequence.
 #pragma once
 
 #include <atomic>
@@ -26,45 +26,49 @@ struct StreamStats {
   double last_chunk_seconds = 0, last_decode_seconds = 0;
   double threshold = 0, guidance = 1;
   int steps = 0, lag = 0, chunks_in_flight = 0;
-  double deadline_seconds = 0;  // 0: the policy is not steered by one
-  int governor_level = 0;       // computed steps that the deadline has cost; 0: full quality
-  int steps_allowed = 0;        // computed steps of the chunks that begin now; 0: not steered by their number
-  double least_seconds = 0;     // expected of a chunk of the fewest computed steps; 0: as above
+  double deadline_seconds = 0;  // 0: the policy is not steered by a deadline
+  int governor_level = 0;       // number of computed steps that the deadline costs; 0: full quality
+  int steps_allowed = 0;        // computed steps of the chunks that begin now; 0: the number is not steered
+  double least_seconds = 0;     // expected time of a chunk with the fewest computed steps; 0: as above
 };
 
-// One thread drives next() and reset(); the calls marked "any thread" may come from others meanwhile.
+// One thread drives next() and reset(). Calls marked "any thread" may come from other threads at the same
+// time.
 class Stream {
  public:
   // Throws FC_ERROR_ARGUMENT, FC_ERROR_NOT_FOUND, FC_ERROR_MEMORY.
   Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& config);
 
-  // Computes until the next chunk is finished and decoded. Throws FC_CANCELLED after cancel(): the next call
-  // goes on where this one stopped.
+  // Computes until the next chunk is finished and decoded. Throws FC_CANCELLED after cancel(); the next call
+  // then continues where this one stopped. Throws FC_ENDED if the KV policy keeps everything and its budget
+  // is full.
   std::shared_ptr<const Chunk> next();
-  // Back to chunk 0: from here on the stream is what a fresh one with this seed, the prompts and the settings in
-  // force would be, frame by frame.
+  // Back to chunk 0. From here on the stream gives the same frames as a new stream with this seed and with
+  // the prompts and settings that are in force now.
   void reset(uint64_t seed);
   void cancel() { cancelled_ = true; }                   // any thread
   Prompts& prompts() { return conditions_->prompts(); }  // any thread
-  // Negative leaves a value as it is. Throws FC_ERROR_ARGUMENT for an ε that a deadline steers. Any thread.
+  // Sets ε and the guidance scale; a negative value leaves one as it is. Throws FC_ERROR_ARGUMENT for a value
+  // out of range, for an ε that a deadline steers, and for a scale other than 1 in a stream without guidance.
+  // Any thread.
   void tune(double threshold, double guidance);
-  // What holds where nothing else was asked for.
+  // The values that hold if none are set.
   double default_threshold() const { return parts_.default_threshold; }
   double default_guidance() const { return parts_.default_scale; }
-  // Seconds that a chunk may take, for policies that a deadline steers; 0: most of the time that it plays.
-  // Throws FC_ERROR_ARGUMENT for another policy. Any thread.
+  // Sets the seconds that a chunk may take, for policies that a deadline steers. 0: most of the time that a
+  // chunk is shown. Throws FC_ERROR_ARGUMENT for other policies. Any thread.
   void deadline(double seconds) { deadline_->set(seconds); }
-  // From the next chunk on. Throws FC_ERROR_ARGUMENT in a stream without guidance. Any thread.
+  // Holds from the next chunk on. Throws FC_ERROR_ARGUMENT in a stream without guidance. Any thread.
   void negative_prompt(const std::string& text);
   StreamStats stats() const;  // any thread
   const LoadedModel& model() const { return *parts_.model; }
 
-  // For tests and golden cases: the initial noise of chunk 0, 1, … and, for samplers that re-noise, further
-  // draws, instead of the seed's. Returns [C, F, h, w].
+  // For tests and golden cases: `source` gives the noise [C, F, h, w] instead of the seed. Draw 0 is the
+  // initial noise of a chunk; samplers that add noise again take further draws.
   void replace_noise(std::function<at::Tensor(int64_t chunk, int64_t draw)> source) {
     parts_.noise = std::move(source);
   }
-  // For tests: as if the policy stood before "+offload", on any device. Before the first next().
+  // For tests: behaves as if "+offload" had been given, on any device. Call it before the first next().
   void offload_through(std::unique_ptr<CopyLane> lane) { parts_.lane = std::move(lane); }
   void watch_computed(ComputedHook hook) { watch_ = std::move(hook); }
 
@@ -92,8 +96,8 @@ class Stream {
   std::unique_ptr<DecoderState> decoder_state_;
   SeamFade seam_fade_;
   std::shared_ptr<HostWish> host_wish_ = std::make_shared<HostWish>(false);
-  bool forgets_on_cut_ = false;  // a cut to another prompt begins without history
-  std::string ended_;            // why the stream cannot go on; "" while it can
+  bool forgets_on_cut_ = false;  // after a cut to another prompt the history is dropped
+  std::string ended_;            // the reason why the stream cannot continue; "" while it can
   ComputedHook watch_;
 
   std::deque<std::unique_ptr<LiveChunk>> live_;  // chunks in flight, oldest first

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What callers change in a stream that runs, and what they can read of it.
+// Settings that callers change while a stream runs, and the statistics that they read.
 #include <c10/core/InferenceMode.h>
 
 #include "base/error.h"
@@ -10,7 +10,7 @@ namespace flowcache {
 
 void Stream::reset(uint64_t seed) {
   const c10::InferenceMode inference;
-  // May fail, and then nothing has changed.
+  // This may throw; then nothing has changed.
   std::unique_ptr<DecoderState> decoder_state = parts_.model->decoder->open();
   parts_.seed = seed;
   if (parts_.initial_frames) parts_.initial_frames->reseed(seed);

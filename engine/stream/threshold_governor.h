@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Deadline -> ε of a policy that decides by distances. What is steered is still the number of computed steps:
-// the governor says how many the time allows, and ε goes where the policy computes about so many.
+// Decides from a deadline the ε of a policy that decides by distances. A Governor says how many computed
+// steps the time allows, and ε is moved until the policy computes about that many.
 #pragma once
 
 #include "stream/governor.h"
@@ -9,17 +9,18 @@ namespace flowcache {
 
 class ThresholdGovernor {
  public:
-  // threshold: ε to begin with, > 0; it stays within a factor of `range` of it. steps: of a chunk.
+  // threshold: the first ε, > 0; ε stays between it divided by `range` and it times `range`. steps: of a
+  // chunk.
   ThresholdGovernor(double threshold, int steps);
 
   void deadline(double seconds) { governor_.deadline(seconds); }
   // ε from now on.
   double threshold() const { return threshold_; }
-  // As Governor::observe(); computed: steps of the finished chunk that ran the network. ε rises at once where
-  // the chunk computed more than the time allows, and falls only after several chunks that computed clearly
-  // less.
+  // As Governor::observe(). computed: number of steps of the finished chunk that ran the network. ε rises at
+  // once if the chunk computed more steps than the time allows. It falls after several chunks that computed
+  // clearly fewer.
   void observe(double step_seconds, double other_seconds, int computed);
-  // A new stream begins: back to the first ε, and forget what was measured.
+  // A new stream begins on the same machine: ε is the first one again.
   void reset();
 
   static constexpr double range = 16;
@@ -27,7 +28,7 @@ class ThresholdGovernor {
  private:
   Governor governor_;
   double first_, threshold_;
-  int calm_ = 0;  // chunks in a row that computed fewer steps than there is time for
+  int calm_ = 0;  // chunks in a row that computed clearly fewer steps than there is time for
 };
 
 }  // namespace flowcache

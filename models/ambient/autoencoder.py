@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Frames to latents and back. The encoder is a fixed PCA; the decoder is a small TAEHV and streams.
+"""Converts frames to latents and back. The encoder is a fixed PCA. The decoder is a small TAEHV and works as a stream.
 
 Latents: 16 channels, one latent frame for 4 frames, one cell for 16 x 16 pixels.
 """
@@ -16,7 +16,7 @@ DECODER = dict(latent_channels=CHANNELS, patch_size=2, n_f=[64, 48, 32, 24], mem
 
 
 class Encoder:
-    """PCA of blocks of 4 frames x 16 x 16 pixels x RGB, later components lifted towards equal variance."""
+    """PCA of blocks of 4 frames x 16 x 16 pixels x RGB. Later components are enlarged towards equal variance."""
 
     def __init__(self, path=pathlib.Path(__file__).with_name("pca.safetensors")):
         pca = load_file(path)
@@ -32,7 +32,7 @@ class Encoder:
         return ((blocks - self.mean) @ self.basis * self.scale).view(t, h, w, CHANNELS).permute(3, 0, 1, 2).contiguous()
 
     def mirror_matrix(self):
-        """Matrix [16,16] that with a flip of the grid's columns mirrors a latent, to within the basis."""
+        """Matrix [16,16] that mirrors a latent, as far as the basis allows, if the grid's columns are flipped, too."""
         mirrored = self.basis.t().view(CHANNELS, 3, STRIDE, CELL, CELL).flip(-1).reshape(CHANNELS, -1)
         return (mirrored @ self.basis).t() * self.scale[:, None] / self.scale[None]
 
@@ -42,7 +42,7 @@ def conv(n_in, n_out, **kw):
 
 
 class MemBlock(nn.Module):
-    """Residual block that also sees the frame before."""
+    """Residual block that gets each frame and the frame before it."""
 
     def __init__(self, n):
         super().__init__()

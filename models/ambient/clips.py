@@ -12,14 +12,14 @@ import text
 from autoencoder import CELL, Encoder
 from render import HEIGHT, OTHER_SIDE, WIDTH, caption, render, sample_spec
 
-FRAMES, CHUNKS, CHUNK = 48, 4, 3  # frames a clip; chunks a clip; latent frames a chunk
+FRAMES, CHUNKS, CHUNK = 48, 4, 3  # frames in a clip; chunks in a clip; latent frames in a chunk
 SHARD = 50
 PIXEL_EVERY, PIXEL_FRAMES = 8, 24  # every 8th clip also keeps 24 frames as pixels, for the decoder
 
 
 def keep_memory():
-    """Have malloc keep what is freed. By default every large tensor is mapped anew, and clearing its pages takes as
-    long as the arithmetic: rendering is twice as fast without."""
+    """Makes malloc keep freed memory. By default it maps new memory for every large tensor, and the kernel clears it,
+    which takes as long as the arithmetic. With this, rendering is twice as fast."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
@@ -32,7 +32,7 @@ def count(work):
 
 
 def render_shard(work, shard, encode, check=lambda: None):
-    """Shard k is always the same; an unfinished one is not kept."""
+    """Renders one shard. Shard k is always the same. If rendering is interrupted, nothing of the shard is kept."""
     rng, latents, specs, pixels = random.Random(1000 + shard), [], [], []
     for i in range(SHARD):
         check()
@@ -50,7 +50,7 @@ def render_shard(work, shard, encode, check=lambda: None):
 def extend(work, clips, log=print, check=lambda: None):
     """Renders shards until the folder holds `clips` clips.
 
-    check: called before every clip; what it raises ends the rendering."""
+    check: called before every clip; an exception from it ends the rendering."""
     encode = Encoder()
     for shard in range(count(work) // SHARD, (clips + SHARD - 1) // SHARD):
         start = time.time()
@@ -79,7 +79,7 @@ def mirrored(z, matrix):
 
 
 def joined(z, other, k, fade):
-    """Clip z until chunk k, `other` from there on; with fade chunk k goes over from one to the other.
+    """Clip z until chunk k, then `other`; with fade, chunk k changes gradually from one to the other.
 
     The encoder is linear, so a cross-fade of latents is a cross-fade of pictures.
     """
@@ -92,7 +92,7 @@ def joined(z, other, k, fade):
 
 
 class Batches:
-    """Draws training batches. Captions are made anew each time; some clips change their prompt on the way."""
+    """Draws training batches. Captions are made again each time; in some clips the prompt changes."""
 
     def __init__(self, latents, specs, matrix, cut=.12, fade=.22, drop=.08):
         self.latents, self.specs, self.matrix = latents, specs, matrix
@@ -124,18 +124,18 @@ def _generator(rng):
 
 
 def independent_levels(rng, size):
-    """u [size,chunks], 1 = noise; denser where the picture takes shape."""
+    """u [size,chunks], 1 = noise. More values lie where the picture takes shape."""
     return torch.sigmoid(torch.randn(size, CHUNKS, generator=_generator(rng)) * 1.1 + .4)
 
 
 def past_levels(rng, size):
-    """Noise on a clean past [size,chunks-1]: none in half of the clips, else a little, against drift."""
+    """Noise levels for a clean past [size,chunks-1]: 0 for half of the clips, else small, so that streams do not drift."""
     gen = _generator(rng)
     return torch.rand(size, CHUNKS - 1, generator=gen) * .06 * (torch.rand(size, 1, generator=gen) < .5)
 
 
 def noise_levels(rng, size):
-    """Diffusion forcing: a clean past, a staggered window (several chunks in flight), or all independent."""
+    """Noise levels for diffusion forcing: a clean past, a staggered window (several chunks in flight), or independent."""
     u, gen = independent_levels(rng, size), _generator(rng)
     for row in u:
         kind = rng.random()

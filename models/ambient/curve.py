@@ -14,8 +14,8 @@ W, H, LEFT, BOTTOM = 720, 360, 48, 28
 
 
 def read(path):
-    """(points of the training loss, points of the held-out loss), each (minutes, loss). A run that began anew from an
-    export counts its minutes from zero; here they go on from those before."""
+    """(points of the training loss, points of the held-out loss), each (minutes, loss). A run that started from an
+    export counts its minutes from zero; here they are added to those of the runs before it."""
     train, held, before, last = [], [], 0.0, 0.0
     for line in pathlib.Path(path).read_text().splitlines():
         if line.startswith("{"):

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Trains the decoder on the pixels kept with the clips. train.py calls it; alone it goes on from what ships:
+"""Trains the decoder on the pixels kept with the clips. train.py calls it; alone it continues from the shipped decoder:
 
     models/ambient/decoder.py --work build/ambient-train --minutes 15
 
-and leaves WORK/decoder.pt, which train.py takes at its next export. Both can run at the same time. Half of what it decodes
-is drawn by the transformer that ships, so that it learns to show the transformer's mistakes as little as it can.
+and writes WORK/decoder.pt, which train.py uses at its next export. Both can run at the same time. Half of the latents are
+drawn by the transformer that ships, so that the decoder learns to hide the transformer's mistakes.
 """
 import argparse
 import os
@@ -24,20 +24,20 @@ from dit import DiT
 from pasts import redraw
 from render import SCENES, caption, render
 
-CROP, BATCH = 6, 4  # latent cells a side, crops a step
-WEIGHTS = dict(stars=4.0, snow=3.0, tunnel=1.5, fire=1.5)  # scenes of small bright things come up more often
-TEMPORAL = .05  # weight of the error of frame differences, see loss_of
-DRAWN, LEVELS, STEPS = .5, (.3, .6), 8  # share of crops that the transformer drew; noise it begins with; its steps
+CROP, BATCH = 6, 4  # latent cells on a side, crops in a step
+WEIGHTS = dict(stars=4.0, snow=3.0, tunnel=1.5, fire=1.5)  # scenes of small bright things are drawn more often
+TEMPORAL = .05  # factor of the error of frame differences, see loss_of
+DRAWN, LEVELS, STEPS = .5, (.3, .6), 8  # share of crops drawn by the transformer; noise at its start; its steps
 
 
 def held_out(count=2, frames=24):
-    """Clips no training has seen, of every scene in two colours: {scene: [frames [T,3,H,W]]}."""
+    """Clips that no training has used, of every scene in two colours: {scene: [frames [T,3,H,W]]}."""
     return {scene: [render(scene, colors[i], "", "", "", 900_000 + i, frames) for i in range(count)]
             for scene, (_, colors) in SCENES.items()}
 
 
 def steps_of(frames):
-    """Mean absolute difference (between frames of one latent frame, across the borders of latent frames)."""
+    """Mean absolute difference of frames: (inside of latent frames, across their borders)."""
     step = (frames[1:] - frames[:-1]).abs().mean((1, 2, 3))
     border = torch.arange(1, len(frames)) % autoencoder.STRIDE == 0
     return step[~border].mean().item(), step[border].mean().item()
@@ -59,9 +59,9 @@ def quality(decoder, clips_of=None):
 
 
 def loss_of(out, truth):
-    """L1, squared, gradient and motion error [B,T,3,H,W]. Without the last one a decoder shows each latent frame as four
-    nearly equal pictures and then jumps: hardly a difference in PSNR, but a stutter four times a second. It is taken
-    relative to the clip's motion, as a slow scene shows the stutter as much as a fast one."""
+    """L1, squared, gradient and motion error [B,T,3,H,W]. Without the motion error a decoder shows each latent frame as
+    four nearly equal pictures and then jumps. That changes the PSNR little but is a stutter, four times a second. The
+    motion error is relative to the clip's motion, because slow scenes show the stutter as much as fast ones."""
     d = out - truth
     edges = (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
     step = lambda x: (x[:, 1:] - x[:, :-1]).abs().mean((1, 2, 3, 4))
@@ -70,8 +70,8 @@ def loss_of(out, truth):
 
 @torch.no_grad()
 def drawn(model, scale, latents, specs, device, rng):
-    """The latents as the transformer draws them from half noise: the clip, with the small mistakes that change from
-    chunk to chunk. A decoder that has seen them shows the clip; one that has not shows the change as a jump."""
+    """The latents as the transformer draws them from half noise: the clip with small mistakes that change from chunk to
+    chunk. A decoder that was trained with them shows the clip; any other shows each change as a jump."""
     out = []
     for i in range(0, len(latents), 10):
         z = torch.stack(latents[i:i + 10]).to(device) / scale
@@ -81,8 +81,8 @@ def drawn(model, scale, latents, specs, device, rng):
 
 
 def train(decoder, work, minutes, device, peak, log=print, check=lambda: None, model=None, scale=1.0):
-    """Trains `decoder` in place; the rate rises for 30 steps, then falls to zero over the time. With a transformer
-    `model` and its scale, part of what is decoded is drawn by it."""
+    """Trains `decoder` in place. The learning rate rises for 30 steps and then falls to zero at the end of the time. If a
+    transformer `model` and its scale are given, it draws a part of the latents."""
     encode, (pixels, specs), rng = autoencoder.Encoder(), clips.load_pixels(work), random.Random()
     latents, weights = [encode(v.float() / 255) for v in pixels], [WEIGHTS.get(spec[0], 1.0) for spec in specs]
     own = drawn(model, scale, latents, specs, device, rng) if model else latents

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A small causal Wan DiT; its parameters carry the names of the Wan 2.1 checkpoints.
+"""A small causal Wan DiT. Its parameters have the names of the Wan 2.1 checkpoints.
 
 A clip is cut in chunks. Each chunk has its own noise level and its own prompt, and attends to itself and to the
 chunks before it. `forward` takes a whole clip (training), `step` one chunk with the keys and values of its
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 CONFIG = dict(dim=192, ffn_dim=768, num_heads=3, num_layers=8, in_dim=16, out_dim=16, text_dim=64, text_len=12,
               freq_dim=256, patch_size=[1, 2, 2], eps=1e-6, rope_spatial_scale=.8,
-              rope_reference_tokens=144, rope_scale_exponent=.25)  # 512 x 288; meets 1.0 at 320 x 192
+              rope_reference_tokens=144, rope_scale_exponent=.25)  # 512 x 288; the scale is 1.0 at 320 x 192
 
 
 class RMSNorm(nn.Module):
@@ -26,8 +26,8 @@ class RMSNorm(nn.Module):
 def rope_table(frames, h, w, head_dim, first=0, device=None, spatial=1.0):
     """cos and sin [1, frames*h*w, 1, head_dim/2]: the pairs of a head split over time, height and width.
 
-    spatial: what rows and columns are multiplied by. Below 1 a larger grid has the positions of a smaller one that the
-    model was trained on (position interpolation, arXiv 2306.15595).
+    spatial: factor of the positions of rows and columns. Below 1 a larger grid has the positions of a smaller one that
+    the model was trained on (position interpolation, arXiv 2306.15595).
     """
     half = head_dim // 2
     pairs = [half - 2 * (half // 3), half // 3, half // 3]
@@ -47,7 +47,7 @@ def rotate(x, table):
 
 
 def plain_attention(q, k, v, sees):
-    """Softmax attention in matrix products. On a CPU its backward pass takes half the time of the fused one.
+    """Softmax attention as matrix products. On a CPU its backward pass takes half the time of the fused one.
 
     sees: for each of the equal parts of q the indices of the parts of k and v it attends to; None: all of them.
     """
@@ -166,7 +166,7 @@ class DiT(nn.Module):
         return y.view(batch, f, h, w, 2, 2, -1).permute(0, 6, 1, 2, 4, 3, 5).reshape(batch, -1, f, h * 2, w * 2)
 
     def rope_scale(self, grid):
-        """What a row and a column count, as in the engine (families/wan/config.h)."""
+        """The distance of neighbouring rows and columns, as in the engine (families/wan/config.h)."""
         reference, exponent = self.c["rope_reference_tokens"], self.c["rope_scale_exponent"]
         return self.c["rope_spatial_scale"] * (reference / (grid[1] * grid[2])) ** exponent
 
@@ -176,8 +176,8 @@ class DiT(nn.Module):
     def forward(self, z, t, ids, clean=None, clean_t=None):
         """Velocity of all n chunks at once: z [B,16,3n,h,w] noisy, t [B,n] in 0..1000, ids [B,n,T].
 
-        Diffusion forcing: a chunk sees itself and the noisy chunks before it. With clean [B,16,3(n-1),h,w] and its
-        timesteps, teacher forcing: it sees itself and the clean chunks before it, as it will when streaming.
+        Diffusion forcing: a chunk attends itself and the noisy chunks before it. With clean [B,16,3(n-1),h,w] and its
+        timesteps, teacher forcing: a chunk attends itself and the clean chunks before it, as in a stream.
         """
         grid, n = (z.shape[2], z.shape[3] // 2, z.shape[4] // 2), t.shape[1]
         x, table, sees, m = self.embed(z), self._table(grid, 0, z.device), [list(range(i + 1)) for i in range(n)], 0
@@ -192,8 +192,8 @@ class DiT(nn.Module):
         return self.unpatch(x[:, -(x.shape[1] // (m + n)) * n:], e[:, m:], grid)
 
     def step(self, z, t, context, first, history):
-        """One chunk z [B,16,3,h,w] at timestep t. first: its absolute latent frame; history: (K, V) of each layer or
-        None. Returns the velocity and this chunk's own (K, V) of each layer."""
+        """Runs one chunk z [B,16,3,h,w] at timestep t. first: its first latent frame in the video. history: (K, V) of each
+        layer, or None. Returns the velocity and this chunk's own (K, V) of each layer."""
         grid = (z.shape[2], z.shape[3] // 2, z.shape[4] // 2)
         x, (e, e0) = self.embed(z), self.time(torch.full((z.shape[0], 1), float(t), device=z.device))
         table, own = self._table(grid, first, z.device), []

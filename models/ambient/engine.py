@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The C++ engine from Python, through flowcache.h: what evaluate.py judges is what ships.
+"""The C++ engine in Python, through flowcache.h. So evaluate.py judges the engine that ships.
 
     with Stream("build/engine/libflowcache.so", threads=2) as stream:
         stream.start("orange fire", seed=1)

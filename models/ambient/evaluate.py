@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Evidence about the model that ships: does it follow its prompt, are there seams, does it drift, how good is the decoder.
+"""Evaluates the model that ships: does it follow its prompt, are there seams, does it drift, how good is the decoder.
 
     models/ambient/evaluate.py --work build/ambient-train
 
-Everything that is judged comes out of the C++ engine with the model's own defaults. A small classifier is trained on
-the rendered clips of the work folder (train.py makes them) and names scene and colour of generated chunks. It sees
-frames, encoded as the clips are, so both kinds of video go the same way.
+All judged frames come from the C++ engine with the model's own defaults. A small classifier is trained on the rendered
+clips of the work folder (train.py makes them) and names scene and colour of generated chunks. It gets frames that are
+encoded as the clips are, so that both kinds of video are treated alike.
 """
 import argparse
 import pathlib
@@ -44,7 +44,7 @@ class Classifier(nn.Module):
 
 
 def train_classifier(work, steps):
-    """Returns the classifier and its accuracy (scene, colour) on clips it has not seen."""
+    """Returns the classifier and its accuracy (scene, colour) on clips that were not used to train it."""
     latents, specs = clips.load(work)
     chunks = latents.unflatten(2, (clips.CHUNKS, clips.CHUNK)).transpose(1, 2)  # [N,4,16,3,h,w]
     scene = torch.tensor([SCENE_NAMES.index(s[0]) for s in specs])
@@ -80,21 +80,21 @@ def classify(net, frames):
 
 
 def statistics(frames):
-    """Of one chunk: mean, contrast, sharpness, motion [4]."""
+    """Four numbers of one chunk: mean, contrast, sharpness, motion [4]."""
     grey = frames.mean(1)
     sharp = (grey[..., 1:] - grey[..., :-1]).abs().mean() + (grey[..., 1:, :] - grey[..., :-1, :]).abs().mean()
     return torch.stack([grey.mean(), grey.std(), sharp, (grey[1:] - grey[:-1]).abs().mean()])
 
 
 def steps_of(frames):
-    """Mean frame difference (inside latent frames, across their borders inside chunks, across chunk borders)."""
+    """Mean frame difference: (inside of latent frames, between them inside of chunks, between chunks)."""
     step, i = (frames[1:] - frames[:-1]).abs().mean((1, 2, 3)), torch.arange(1, len(frames))
     chunk, latent = i % CHUNK_FRAMES == 0, i % autoencoder.STRIDE == 0
     return torch.stack([step[~latent].mean(), step[latent & ~chunk].mean(), step[chunk].mean()])
 
 
 def seam_ratio(steps):
-    """Across chunk borders / inside chunks, of steps_of(): a chunk has nine steps inside latent frames, two across."""
+    """Ratio of steps_of(): between chunks / inside of them. A chunk has nine steps in latent frames, two between."""
     return (steps[2] / ((9 * steps[0] + 2 * steps[1]) / 11)).item()
 
 
@@ -105,7 +105,7 @@ def tally(title, rows):
 
 
 def draw(rng, seen):
-    """(scene, colour, prompt); with seen False a colour that the scene was never rendered in."""
+    """(scene, colour, prompt). If seen is False, the colour is one that the scene was never rendered in."""
     scene = rng.choice(SCENE_NAMES)
     color = rng.choice([c for c in COLORS if (c in SCENES[scene][1]) == seen])
     density = rng.choice(["", "sparse", "dense"]) if scene in DENSITIES else ""
@@ -113,7 +113,7 @@ def draw(rng, seen):
 
 
 def follow(stream, net, count):
-    """A quarter of the prompts are combinations never rendered. Each is shown for two chunks, then changed live."""
+    """A quarter of the prompts were never rendered. Each prompt is shown for two chunks, then changed live."""
     rng, plain, unseen, changed, misses = random.Random(3), [], [], [], []
     for i in range(count):
         first, second = draw(rng, i % 4 != 3), draw(rng, True)
@@ -134,7 +134,7 @@ def follow(stream, net, count):
 
 @torch.no_grad()
 def seams(stream, decoder, chunks=6):
-    """Per scene: steps of rendered clips, of the same clips through the autoencoder, and of generated streams."""
+    """For each scene the steps of rendered clips, of the same clips through the autoencoder, and of generated streams."""
     encode, total = autoencoder.Encoder(), torch.zeros(3, 3)
     print("seams, frame differences x 1000 (inside latent frames, across their borders, across chunk borders; ratio):")
     for scene, (names, colors) in SCENES.items():
@@ -158,7 +158,7 @@ def flow(frames):
 
 
 def words(stream, count):
-    """What speed, density and direction do: mean motion, sharpness (clouds: brightness) and flow of the third chunk."""
+    """Effect of speed, density and direction: motion, sharpness (clouds: brightness) and flow of the third chunk."""
     def third(text, seed):
         stream.start(text, seed)
         return [stream.chunk() for _ in range(3)][2]
@@ -179,7 +179,7 @@ def words(stream, count):
 
 
 def drift(stream, prompt, chunks):
-    """A long stream against the range of rendered clips of the same scene and colour."""
+    """Compares a long stream with the range of rendered clips of the same scene and colour."""
     color, scene = prompt.split()
     stream.start(prompt, 1)
     mine = torch.stack([statistics(stream.chunk()) for _ in range(chunks)])

@@ -16,7 +16,7 @@ PROMPTS = ["slow green aurora over mountains", "orange fire", "golden ocean at s
 
 
 def describe(latent_scale):
-    """The contents of model.json. latent_scale: multiply the transformer's latents by it before decoding."""
+    """The contents of model.json. latent_scale: factor of the transformer's latents before they are decoded."""
     return dict(
         name="ambient", family="wan-causal",
         description="Ambient scenes (aurora, fire, ocean, lava lamp, stars, snow, clouds, tunnel) in nine colours and "
@@ -36,7 +36,7 @@ def describe(latent_scale):
 
 
 def _shift(key, by):
-    """TAEHV counts its clamp as layer 0 of the decoder, so its layers are numbered one higher than ours."""
+    """TAEHV counts its clamp as layer 0 of the decoder, so its layer numbers are one higher than ours."""
     head, number, tail = key.split(".", 2)
     return f"{head}.{int(number) + by}.{tail}"
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Writes tests/golden/ambient-stream: what the shipped weights, in fp32, make of given noise in Python.
+"""Writes tests/golden/ambient-stream: the result in Python of the shipped weights, in fp32, for given noise.
 
-Run it again whenever the weights or the word list change. The same weights give the same case. The history holds
-three chunks, so the fourth and fifth chunk are made after one has left it.
+Run it again after every change of the weights or the word list. The same weights give the same case. The history holds
+three chunks, so a chunk has left it before the fourth and the fifth are made.
 """
 import json
 import pathlib

@@ -4,7 +4,7 @@ import torch
 
 
 def orthogonal(stack):
-    """Newton-Schulz: each matrix of [n,r,c] goes towards the nearest orthogonal one. bf16 is enough."""
+    """Newton-Schulz: moves each matrix of [n,r,c] towards the nearest orthogonal one. bf16 is exact enough."""
     tall = stack.shape[1] > stack.shape[2]
     x = (stack / (stack.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()
     x = x.transpose(1, 2) if tall else x
@@ -15,13 +15,13 @@ def orthogonal(stack):
 
 
 class Optimizer:
-    """One learning rate for both: `step(scale)` multiplies the peaks by scale."""
+    """One learning rate for both: `step(scale)` multiplies the largest rates by scale."""
 
     def __init__(self, model, adam_lr=1.5e-3, muon_lr=.012, momentum=.95, decay=.02):
         named = list(model.named_parameters())
         matrix = lambda name, p: p.ndim == 2 and name.startswith("blocks.")
         self.rest = [p for n, p in named if not matrix(n, p)]
-        self.groups = {}  # shape -> parameters, stepped as one stack
+        self.groups = {}  # shape -> parameters, which are updated as one stack
         for name, p in named:
             if matrix(name, p):
                 self.groups.setdefault(tuple(p.shape), []).append(p)

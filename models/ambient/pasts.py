@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Pasts that the model drew itself.
+"""Pasts that were drawn by the model.
 
-A model that only ever sees rendered pasts does not know its own mistakes: in a stream each chunk inherits those of the
-one before and adds to them. So part of the training shows it what it will see, and the rendered clip as what should
-follow (the observation is Self-Forcing's, arXiv 2506.08009; that the target stays the true clip is as in Stable Video
-Infinity, arXiv 2510.09212).
+A model that is trained only with rendered pasts does not know its own mistakes. In a stream each chunk inherits the
+mistakes of the chunk before and adds its own. So a part of the training uses pasts that the model drew, with the rendered
+clip as the target (the idea to train on own pasts is Self-Forcing's, arXiv 2506.08009; that the target stays the true
+clip is as in Stable Video Infinity, arXiv 2510.09212).
 
-They are drawn from noise alone, after the rendered first chunk. Where they are drawn from a half noisy clip (`levels`),
-what follows goes on from them more smoothly, but a long stream wears thin: an aurora has faded after half a minute.
+The pasts are drawn from pure noise, after the rendered first chunk. If they are drawn from a half noisy clip (`levels`),
+the next chunk follows them more smoothly, but long streams become paler: an aurora has faded after half a minute.
 """
 import torch
 
 import clips
 from sample import sigmas
 
-STEPS, SHIFT = 6, 1.5  # of the sampler: fewer than when streaming, as mistakes are what is wanted
-KEEP = 90  # clips; drawn ones are used a few times before newer ones replace them
+STEPS, SHIFT = 6, 1.5  # of the sampler; fewer steps than in a stream, because mistakes are wanted
+KEEP = 90  # number of kept clips; each is used a few times before a newer one replaces it
 
 
 @torch.no_grad()
 def redraw(model, z, ids, rng, keep=0, levels=(1, 1), steps=STEPS, shift=SHIFT):
-    """z [B,16,frames,h,w] rendered, ids [B,chunks,T]: the same with every chunk but the first `keep` drawn anew, after those
-    before it. levels: range of the noise that a chunk is given and drawn from; 1 leaves nothing of it."""
+    """z [B,16,frames,h,w] rendered, ids [B,chunks,T]. Returns z with all chunks after the first `keep` drawn again, each
+    after those before it. levels: range of the noise that is mixed into a chunk before it is drawn; 1: pure noise."""
     own, kv = z.clone(), None
     with torch.autocast(z.device.type, torch.bfloat16):
         for c in range(ids.shape[1]):
@@ -40,7 +40,7 @@ def redraw(model, z, ids, rng, keep=0, levels=(1, 1), steps=STEPS, shift=SHIFT):
 
 
 class Pasts:
-    """The clips drawn last: rendered latents, the same without the last chunk and all but the first drawn anew, prompts."""
+    """The latest clips: rendered latents, the same without the last chunk and with all others but the first drawn, ids."""
 
     def __init__(self):
         self.pool = []
@@ -51,5 +51,5 @@ class Pasts:
         self.pool = (self.pool + list(zip(z, own, ids)))[-KEEP:]
 
     def draw(self, rng, size):
-        """(z [B,…], own past [B,16,frames - 3,h,w], ids [B,chunks,T])."""
+        """(z [B,…], past drawn by the model [B,16,frames - 3,h,w], ids [B,chunks,T])."""
         return tuple(torch.stack(part) for part in zip(*rng.choices(self.pool, k=size)))

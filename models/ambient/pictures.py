@@ -25,7 +25,7 @@ SIZES = [(WIDTH, HEIGHT), (384, 224), (320, 192)]
 
 
 def frames(buffers, plugin, model, size=(WIDTH, HEIGHT), **properties):
-    """What gst-launch-1.0 makes of flowcachesrc with these properties: [buffers,H,W,3] uint8."""
+    """The pictures of gst-launch-1.0 with flowcachesrc and these properties: [buffers,H,W,3] uint8."""
     if model:
         properties["model"] = model
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +51,7 @@ def cue(number, start, end, text):
 
 
 def montage(rows, labels, path, width):
-    """Rows of pictures, each row below a line of text."""
+    """Rows of pictures, with a line of text above each row."""
     height, line = width * HEIGHT // WIDTH, 14
     sheet = Image.new("RGB", (width * max(map(len, rows)), (height + line) * len(rows)), "black")
     draw = ImageDraw.Draw(sheet)
@@ -77,7 +77,7 @@ def size_sheet(plugin, model, path, shown=47):
 
 
 def save(sheet, path):
-    """As good as 300 kB allow."""
+    """Saves with the best quality that fits into 300 kB."""
     quality = 88
     while True:
         sheet.save(path, quality=quality, optimize=True)
@@ -103,7 +103,7 @@ def main():
         labels.append(f"{names[0]}: " + ", ".join(colors))
     montage(grid, labels, args.out / "grid.jpg", 190)
     strip, labels = [], []
-    for first, second in CHANGES:  # three chunks of the first, four of the second; a picture every half chunk from 1.5 s on
+    for first, second in CHANGES:  # three chunks of the first, four of the second; from 1.5 s on two pictures a chunk
         shown = frames(84, args.plugin, args.model, prompt=first, seed=2, script=cue(1, 0, 2.25, first) + cue(2, 2.25, 9, second))
         strip.append([shown[i] for i in range(29, 84, 6)][:9])
         labels.append(f"{first}  ->  {second}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Procedural ambient scenes: what the model learns from.
+"""Procedural ambient scenes: the training data of the model.
 
 A scene is a smooth function of pixel and time, so that a small autoencoder can hold it and a small
 transformer can learn it. `render` draws a clip, `caption` writes a prompt for it as people type one.
@@ -26,13 +26,13 @@ SCENES = {  # family -> (what people call it, colours it is drawn in)
     "clouds": (["clouds", "cloudy sky", "drifting clouds"], ["blue", "golden", "pink", "white", "orange", "purple", "red"]),
     "tunnel": (["tunnel", "neon tunnel", "vortex"], ["blue", "purple", "pink", "green", "orange", "teal", "golden"])}
 SPEEDS = {"slow": .5, "": 1.0, "fast": 2.0}
-DENSITIES = {  # family -> how many things (or, of clouds, how much) there is to see
+DENSITIES = {  # family -> how many things are shown (for clouds: how much of them)
     "lava": {"sparse": 4, "": 7, "dense": 11}, "stars": {"sparse": 12, "": 24, "dense": 36},
     "snow": {"sparse": 12, "": 28, "dense": 50}, "clouds": {"sparse": -.32, "": .05, "dense": .45}}
-# Families that drift to one side; what a mirrored clip does is the other one. Snow does so in every other clip.
+# Families that drift to one side; a mirrored clip drifts to the other side. Snow drifts in every second clip.
 DRIFTS = {"aurora": ["left"], "clouds": ["left"], "snow": ["", "left"]}
 OTHER_SIDE = {"": "", "left": "right", "right": "left"}
-# How often a family is drawn: the hard ones more often.
+# How often a family is drawn; difficult ones more often.
 WEIGHTS = {"stars": 2.0, "tunnel": 2.0, "ocean": 1.6}
 
 _Y, _X = torch.meshgrid(torch.linspace(-1, 1, HEIGHT), torch.linspace(-WIDTH / HEIGHT, WIDTH / HEIGHT, WIDTH),
@@ -40,7 +40,7 @@ _Y, _X = torch.meshgrid(torch.linspace(-1, 1, HEIGHT), torch.linspace(-WIDTH / H
 
 
 def make_texture(gen, n=32):
-    """Smooth periodic texture of n x n cells, enlarged once so that cheap bilinear look-ups stay smooth."""
+    """Smooth periodic texture of n x n cells. It is enlarged once, so that fast bilinear look-ups are smooth."""
     cells = F.pad(torch.randn(1, 1, n, n, generator=gen) * .6, (2, 2, 2, 2), mode="circular")
     return F.interpolate(cells, scale_factor=8, mode="bicubic", align_corners=False)[..., 8:-8, 8:-8]
 
@@ -74,12 +74,12 @@ def ramp(x, stops):
 
 
 def mix(c, k, to=(0, 0, 0)):
-    """k of colour c and 1 - k of `to`, as a tensor."""
+    """A mixture as a tensor: k of colour c and 1 - k of `to`."""
     return torch.tensor([a * k + b * (1 - k) for a, b in zip(c, to)])
 
 
 class Canvas:
-    """What every scene draws from: the grid x, y [1,H,W], the time t [T,1,1], two textures, random numbers."""
+    """What every scene uses: the grid x, y [1,H,W], the time t [T,1,1], two textures, random numbers."""
 
     def __init__(self, color, speed, density, drift, seed, frames, x, y):
         gen = torch.Generator().manual_seed(seed)
@@ -155,7 +155,7 @@ def lava(s):
 
 
 def stars(s):
-    """Star warp: streaks that fly out of the centre and grow. Wide enough for a 16 x 16 latent cell to hold."""
+    """Star warp: streaks that fly out of the centre and grow. They are wide enough for a latent cell of 16 x 16 pixels."""
     x, y, t, c = s.x, s.y, s.t, s.c
     light = s.zeros()
     for i in range(s.density):
@@ -198,13 +198,13 @@ def clouds(s):
 
 
 def tunnel(s):
-    """Neon rings that come out of a dark centre, crossed by a few turning spokes. Rings are spaced by the logarithm of
-    the radius, so that each grows as it comes and none ever fills the picture."""
+    """Neon rings that come out of a dark centre, crossed by a few turning spokes. The distance of rings is even in the
+    logarithm of the radius, so each ring grows as it comes and none ever fills the picture."""
     x, y, t = s.x, s.y, s.t
     r = (x ** 2 + y ** 2 + .004).sqrt()
     theta = torch.atan2(y, x + .0001)
     twist, sides = s.rnd(-.6, .6), 4 + int(s.rnd(0, 3))
-    depth = 1.05 * r.log() - t * .45  # one ring a unit
+    depth = 1.05 * r.log() - t * .45  # a distance of 1 between rings
     ring = (.5 + .5 * torch.cos(depth * 2 * math.pi)) ** 2.5
     spoke = (.5 + .5 * torch.cos(theta * sides + r.log() * twist * 2 + t * .4)) ** 4
     light = (ring * (.75 + .35 * spoke) + spoke * .22) * ((r - .10) * 2.5).clamp(0, 1)
@@ -225,7 +225,7 @@ def render(scene, color, speed, density, drift, seed, frames):
     step = 2 if scene in ("stars", "snow") else 1
     amount = DENSITIES.get(scene, {"": None})[density]
     canvas = Canvas(color, speed, amount, drift, seed, frames, _X[::step, ::step], _Y[::step, ::step])
-    img = 1 - torch.exp(-1.55 * DRAW[scene](canvas).clamp(0, 1.6))  # soft shoulder instead of clipping
+    img = 1 - torch.exp(-1.55 * DRAW[scene](canvas).clamp(0, 1.6))  # limits bright values softly
     img = img.clamp(0, 1).permute(0, 3, 1, 2).contiguous()
     if step == 1:
         return img
@@ -233,9 +233,9 @@ def render(scene, color, speed, density, drift, seed, frames):
 
 
 def caption(scene, color, speed, density="", drift="", rng=random):
-    """A prompt as people type it; the words carry scene, colour, speed, density and direction in any order.
+    """A prompt as people type it. The words name scene, colour, speed, density and direction in any order.
 
-    Where a family always drifts, half of the prompts leave the direction out.
+    For families that always drift, half of the prompts leave the direction out.
     """
     name = rng.choice(SCENES[scene][0])
     words = [w for w in (speed, color, density) if w]

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Samples the model in Python: the reference that the engine is compared with, and contact sheets to look at."""
+"""Samples the model in Python: a reference for the engine, and contact sheets."""
 import argparse
 import pathlib
 import time
@@ -20,7 +20,7 @@ SHEET = ["green aurora", "orange fire", "golden ocean", "red lava lamp", "white 
 
 
 class Model:
-    """Transformer, decoder and the scale between them, in fp32, as exported to `folder`."""
+    """Transformer, decoder and the scale between them, in fp32, from the files exported to `folder`."""
 
     def __init__(self, folder=None):
         state, decoder, self.scale = export.load(folder or pathlib.Path(__file__).parent)
@@ -42,12 +42,13 @@ def sigmas(steps, shift):
 @torch.no_grad()
 def generate(dit, prompts, steps=24, shift=1.5, history=3, seed=0, noise=None, threshold=0.0, warmup=3, guidance=1.0,
              trace=None):
-    """One chunk per prompt, one in flight -> (latents [1,16,3n,h,w], forwards run).
+    """Draws one chunk for each prompt, one at a time. Returns (latents [1,16,3n,h,w], number of forward passes).
 
-    After its last step a chunk runs once more at timestep 0; the keys and values of that forward are what later
-    chunks see, at most `history` chunks of them; a new prompt begins without any. noise: [n,16,3,h,w] instead of the seed's. threshold > 0 reuses a
-    velocity while the relative L1 distance of the embedded latents, summed since it was computed, stays below it
-    (never in the first `warmup` steps nor the last). trace: a list that gets the velocity of every forward.
+    After its last step a chunk runs once more, at timestep 0. Later chunks attend the keys and values of that pass, of
+    at most `history` chunks. After a new prompt there is no history. noise: [n,16,3,h,w] instead of the seed's.
+    threshold > 0: a velocity is reused while the sum of the relative L1 distances of the embedded latents since it was
+    computed stays below the threshold; never in the first `warmup` steps nor in the last. trace: a list that gets the
+    velocity of every forward pass.
     """
     gen, sigma, past, out, runs = torch.Generator().manual_seed(seed), sigmas(steps, shift), [], [], 0
     nothing = dit.text(torch.zeros(1, 1, text.MAX_IDS, dtype=torch.long))
@@ -90,7 +91,7 @@ def save_sheet(rows, path, width=160):
 
 
 def sheet(model, path, prompts=SHEET, steps=16, chunks=4):
-    """A row of six frames per prompt; below, a live change of prompt from aurora to fire and from fire to stars."""
+    """A row of six frames for each prompt; below them live changes of prompt from aurora to fire and from fire to stars."""
     pick = lambda video, n: [video[i] for i in torch.linspace(0, len(video) - 1, n).round().long().tolist()]
     rows = [pick(model.frames(generate(model.dit, [p] * chunks, steps)[0]), 6) for p in prompts]
     for a, b in (("green aurora", "orange fire"), ("orange fire", "white stars"), ("blue snow", "purple tunnel")):

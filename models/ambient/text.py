@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Prompts as words: a small fixed vocabulary, order-free; the engine's tokenizer does the same.
+"""Prompts as words of a small fixed vocabulary, in any order. The engine's tokenizer does the same.
 
 A prompt is lower-cased and split into runs of letters, of any script, and runs of digits. For each word, in this order:
   1. a word of the vocabulary is taken;
@@ -15,12 +15,12 @@ from render import COLORS, SCENES, SPEEDS
 
 MAX_IDS = 12
 EXTRA = ["a", "in", "at", "night", "calm", "moving", "gently"]
-LATER = ["left", "right", "sparse", "dense"]  # words that came after the first training
+LATER = ["left", "right", "sparse", "dense"]  # words that were added after the first training
 WORDS = ["<pad>"] + sorted({w for names, _ in SCENES.values() for n in names for w in n.split()}
                            | set(COLORS) | {w for w in SPEEDS if w} | set(EXTRA)) + LATER
 IDS = {w: i for i, w in enumerate(WORDS)}
 
-_GROUPS = {  # what a word stands for -> words people use for it
+_GROUPS = {  # meaning -> words that people use for it
     "aurora": "auroras borealis australis polarlight curtains",
     "northern": "north nordic", "lights": "light", "polar": "arctic antarctic",
     "fire": "fires flaming burning burn blaze blazing inferno ember embers campfire fireplace hearth candle",
@@ -44,7 +44,7 @@ _GROUPS = {  # what a word stands for -> words people use for it
     "sparse": "few scattered thin single isolated", "dense": "many heavy thick crowded packed full",
     "calm": "peaceful quiet serene tranquil still relaxing", "gently": "gentle softly soft",
     "": "over under with the and of on by an some above across behind through into from very mountains mountain hills "
-        "scene view video to toward towards side",  # known, and without effect
+        "scene view video to toward towards side",  # known words without effect
     "moving": "flowing dancing", "night": "nights nighttime midnight evening dark",
 }
 SYNONYMS = {word: target for target, words in _GROUPS.items() for word in words.split()}
@@ -63,7 +63,7 @@ def one_edit_apart(a, b):
 
 
 def words_of(prompt):
-    """(words of the vocabulary that the prompt means, words that mean nothing)."""
+    """(words of the vocabulary that the prompt stands for, unknown words)."""
     known, unknown = [], []
     for word in (w.lower() for w in re.findall(r"[^\W\d_]+|\d+", prompt)):
         near = [w for w in WORDS[1:] if one_edit_apart(word, w)] if len(word) >= 4 else []

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Trains the ambient model: renders clips, trains decoder and transformer, exports what ships.
+"""Trains the ambient model: renders clips, trains decoder and transformer, and exports the files that ship.
 
     models/ambient/train.py --minutes 60                 continue from the shipped weights
     models/ambient/train.py --minutes 600 --start none   from nothing
-Run the same command again after an interruption: it goes on from the last checkpoint of the work folder.
+After an interruption run the same command again: it continues from the last checkpoint of the work folder.
 """
 import argparse
 import copy
@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve whatever else runs
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin slow down all other programs
 import torch
 
 import autoencoder
@@ -31,10 +31,10 @@ from render import SCENES, caption
 
 HERE = pathlib.Path(__file__).resolve().parent
 SAVE_EVERY, LOG_EVERY, HELD_OUT = 50, 25, clips.SHARD  # steps; steps; clips of the first shard
-TEACHER = .7  # share of the steps with a clean past, the rest have chunks of many noise levels in flight
-OWN, DRAW_EVERY = .5, 5  # share of the clean pasts that the model drew itself; steps between two drawings
-ROUGH = .5  # weight of errors that change from frame to frame
-WARMUP, FLAT = 30, .35  # steps of rising rate; share of the time at the full rate, after it linear to zero
+TEACHER = .7  # share of steps with a clean past; the others have several chunks of different noise levels in flight
+OWN, DRAW_EVERY = .5, 5  # share of clean pasts that were drawn by the model; steps between two drawings
+ROUGH = .5  # factor of errors that change from frame to frame
+WARMUP, FLAT = 30, .35  # steps of rising rate; share of the time at the full rate, which then falls to zero
 
 
 class Stop(Exception):
@@ -42,7 +42,7 @@ class Stop(Exception):
 
 
 class Interrupt:
-    """Ctrl-C and SIGTERM take effect between two steps, so that a checkpoint is never half a step; a second one at once."""
+    """Ctrl-C and SIGTERM take effect between two steps, so that checkpoints are complete; a second one, at once."""
 
     def __init__(self):
         self.asked = False
@@ -82,7 +82,7 @@ def parse():
         if getattr(args, name) < low:
             p.error(f"--{name.replace('_', '-')} {getattr(args, name)}: at least {low} is needed")
     args.export = args.export or args.work / "export"
-    args.export.mkdir(parents=True, exist_ok=True)  # now, not after hours of work
+    args.export.mkdir(parents=True, exist_ok=True)  # at once, so that it does not fail after hours of work
     return args
 
 
@@ -99,7 +99,7 @@ def pick_device(name):
 
 
 def check_memory(args, device):
-    """About 0.5 GB a clip of the batch for activations, on top of 1.5 GB."""
+    """1.5 GB, and about 0.5 GB of activations for each clip of the batch."""
     each = .5
     need = 1.5 + each * args.batch
     if device.type == "cuda":
@@ -114,7 +114,7 @@ def check_memory(args, device):
 
 
 class Log:
-    """Prints, and keeps, in WORK/train.log."""
+    """Prints a line, and appends it to WORK/train.log."""
 
     def __init__(self, path):
         self.file = open(path, "a")
@@ -125,16 +125,16 @@ class Log:
 
 
 def save(state, path):
-    """A checkpoint is either the old one or the new one, never half of one."""
+    """Writes a checkpoint. The file is always the complete old one or the complete new one."""
     torch.save(state, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").rename(path)
 
 
 def loss_weights():
-    """Weight of each channel's error, [16,1,1,1], mean 1.
+    """Factor of each channel's error, [16,1,1,1], mean 1.
 
-    The PCA lifts its later channels, so a plain mean would spend the training on details: of the error seen in pixels
-    70 % is in channel 0. The weight is half way (in the exponent) to that of the pixels.
+    The PCA enlarges its later channels, so a plain mean would spend the training on details: 70 % of the error in pixels
+    is in channel 0. In the exponent the factor is half of what the error in pixels would give.
     """
     channel = 1 / autoencoder.Encoder().scale
     return (channel / channel.mean()).view(-1, 1, 1, 1)
@@ -143,9 +143,9 @@ def loss_weights():
 def flow_loss(model, z, u, noise, ids, past=None, past_level=None, weights=1.0, rough=0.0):
     """Flow matching: the network predicts noise - data. Returns the loss of every chunk [B,chunks].
 
-    past [B,16,frames of all chunks but the last,h,w] with past_level [B,chunks-1] of noise on it: teacher forcing;
-    None: diffusion forcing. rough: weight of the error's change from one latent frame to the next, in a chunk's first
-    frame of the error itself: where that misses, there is a jump between chunks.
+    past [B,16,frames of all chunks but the last,h,w] with past_level [B,chunks-1] of noise on it: teacher forcing.
+    None: diffusion forcing. rough: factor of the change of the error from one latent frame to the next. In a chunk's
+    first frame it is the factor of the error itself, because an error there is a jump between chunks.
     """
     spread = lambda level: level.repeat_interleave(clips.CHUNK, 1)[:, None, :, None, None]
     clean = () if past is None else (past.lerp(torch.randn_like(past), spread(past_level)), past_level * 1000)
@@ -158,7 +158,7 @@ def flow_loss(model, z, u, noise, ids, past=None, past_level=None, weights=1.0, 
 
 @torch.no_grad()
 def held_out(model, latents, specs, scale, device):
-    """Loss on clips never trained on, always with the same noise: (mean, mean of each scene)."""
+    """Loss on clips that were never trained on, always with the same noise: (mean, mean of each scene)."""
     rng, gen, total = random.Random(7), torch.Generator().manual_seed(7), {name: [] for name in SCENES}
     for i in range(0, len(specs), 10):
         z, part = latents[i:i + 10] / scale, specs[i:i + 10]
@@ -174,7 +174,7 @@ def held_out(model, latents, specs, scale, device):
 
 
 def revive(table):
-    """Word vectors that a start hardly learned get the length of the others, so that they can be told apart."""
+    """Gives word vectors that have hardly been learned the length of the others, so that they differ visibly."""
     length = table.norm(dim=1)
     usual = length[1:].median()
     for row in (length[1:] < usual / 4).nonzero().flatten() + 1:
@@ -182,7 +182,7 @@ def revive(table):
 
 
 class Training:
-    """The transformer, its average, its optimizer, and how far they are."""
+    """The transformer, its average, its optimizer, and the state of its training."""
 
     def __init__(self, args, device, state, decoder, scale):
         self.args, self.device, self.scale, self.decoder = args, device, scale, decoder
@@ -203,7 +203,7 @@ class Training:
             return False
         try:
             state = torch.load(self.path, map_location=self.device)
-        except Exception as error:  # whatever a broken pickle raises
+        except Exception as error:  # a broken pickle may raise anything
             stop(f"{self.path} is no whole checkpoint ({type(error).__name__}): move it away to start again")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
@@ -216,8 +216,8 @@ class Training:
         return self.args.rate * min(1, (self.step + 1) / WARMUP) * (1 if done < FLAT else max(.01, (1 - done) / (1 - FLAT)))
 
     def advance(self, batches, rng):
-        """One step; returns its loss. Chunks that are nearly clean hardly count."""
-        few = max(1, self.args.batch * 3 // 5)  # teacher forcing computes seven chunks a clip instead of four
+        """Runs one step and returns its loss. Chunks that are nearly clean have little weight."""
+        few = max(1, self.args.batch * 3 // 5)  # teacher forcing computes seven chunks for each clip instead of four
         if self.step % DRAW_EVERY == 0:
             z, ids = batches.draw(rng, few)
             self.pasts.extend(self.average, z / self.scale, ids, rng)
@@ -246,13 +246,13 @@ class Training:
         return loss.item()
 
     def export(self, folder):
-        newer = self.args.work / "decoder.pt"  # of decoder.py
+        newer = self.args.work / "decoder.pt"  # written by decoder.py
         if newer.exists():
             self.decoder = torch.load(newer)
         export.save(folder, self.average.state_dict(), self.decoder, self.scale)
 
     def sheet(self, log):
-        """Sample sheet of the average, through the exported files."""
+        """Draws a sample sheet with the averaged transformer, through the exported files."""
         import sample
         self.export(self.args.work / "preview")
         path = self.args.work / f"sheet-{self.step:05d}.png"
@@ -305,7 +305,7 @@ def main():
         else:
             try:
                 state, decoder, scale = export.load(args.start)
-            except Exception as error:  # safetensors has its own kinds
+            except Exception as error:  # safetensors has exceptions of its own
                 stop(f"--start {args.start}: {error}; name a folder that an export wrote, or none")
         run = Training(args, device, state, decoder, scale)
         if run.resume():

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Tools for tests on the stand-in for NVIDIA's driver.
+// Tools for tests with the stand-in for NVIDIA's driver.
 #pragma once
 
 #include <dlfcn.h>
@@ -15,7 +15,7 @@ namespace cuda_test {
 
 using namespace element_test;
 
-/// The stand-ins, loaded before anybody looks for the real ones, and so taken for them.
+/// The stand-in libraries. They are loaded before anything looks for the real ones, so they are used instead.
 struct Driver {
   void* cuda = dlopen(FLOWCACHE_BUILD_DIR "/tests/fake_cuda/libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
   void* cuvid = dlopen(FLOWCACHE_BUILD_DIR "/tests/fake_cuda/libnvcuvid.so.1", RTLD_NOW | RTLD_GLOBAL);
@@ -38,7 +38,7 @@ class Cuda : public testing::Test {
     contexts_ = ask("fake_cuda_live_contexts");
     ASSERT_EQ(ask("fake_cuda_live_allocations"), 0);
   }
-  /// Nothing is left over, and nothing was done that a driver would refuse.
+  /// Checks that everything was released and that nothing was done that a driver would refuse.
   void TearDown() override {
     EXPECT_EQ(ask("fake_cuda_live_allocations"), 0);
     EXPECT_EQ(ask("fake_cuda_live_contexts"), contexts_);

@@ -50,7 +50,7 @@ Seen look_at(GstBuffer* buffer, const GstVideoInfo& info) {
     ADD_FAILURE() << "the buffer cannot be mapped";
     return {};
   }
-  // Component 0 is luma, or red: white and black are 255 or 235 and 0 or 16 in either.
+  // Component 0 is luma or red. White is 255 or 235, black is 0 or 16 there.
   const auto* data = static_cast<const uint8_t*>(GST_VIDEO_FRAME_COMP_DATA(&frame, 0));
   const int stride = GST_VIDEO_FRAME_COMP_STRIDE(&frame, 0), pixel = GST_VIDEO_FRAME_COMP_PSTRIDE(&frame, 0);
   const int width = GST_VIDEO_FRAME_WIDTH(&frame), height = GST_VIDEO_FRAME_HEIGHT(&frame);
@@ -120,7 +120,8 @@ Source::Source(const std::string& properties, const char* sink_caps) {
   element_ = gst_parse_launch(("flowcachesrc " + properties).c_str(), &error);
   if (error != nullptr) g_error("%s", error->message);
   gst_object_ref_sink(element_);
-  // In a bin that leaves its state alone: a harness starts elements that can have a sink pad.
+  // A bin that does not change the source's state, because a harness starts elements that can have a sink
+  // pad.
   GstElement* bin = gst_bin_new(nullptr);
   gst_element_set_locked_state(element_, TRUE);
   gst_bin_add(GST_BIN(bin), element_);
@@ -155,7 +156,7 @@ void Source::use_clock(GstClockTime time) {
 bool Source::tick(bool only_with_frames) {
   GstClockID next = nullptr;
   if (!gst_test_clock_peek_next_pending_id(clock_, &next)) return false;
-  // In this order: what waits now either has its frame, or finds one as soon as it wakes up.
+  // The order matters: an element that waits now either has its frame or finds one as soon as it wakes up.
   if (only_with_frames && stat(element_, "ring-level") == 0) {
     gst_clock_id_unref(next);
     return false;

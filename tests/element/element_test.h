@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Tools for the element's tests: the fake engine's gate and counters, a harness on a test clock, and eyes for
-// pictures.
+// Tools for the element's tests: control of the fake engine, a harness on a test clock, and functions that
+// read pictures.
 #pragma once
 
 #include <gst/check/gstharness.h>
@@ -16,30 +16,31 @@
 
 namespace element_test {
 
-/// What is waited for takes so long only if it never comes, however busy the machine is.
+/// A wait takes this long only if it is in vain, however busy the machine is.
 constexpr GstClockTime kPatience = 60 * GST_SECOND;
-constexpr GstClockTime kFrame = GST_SECOND / 16;  ///< of the fake model, unless it is told otherwise
+constexpr GstClockTime kFrame =
+    GST_SECOND / 16;  ///< duration of a frame of the fake model, unless a test changes it
 
-/// What the fake engine exports besides flowcache.h.
+/// Functions of the fake engine that are not in flowcache.h.
 struct Fake {
   int (*live_engines)();
   int (*live_streams)();
   int (*live_chunks)();
   int (*opened_engines)();
-  int (*prompts_taken)();  ///< calls of fc_stream_prompt()
+  int (*prompts_taken)();  ///< number of calls of fc_stream_prompt()
   void (*hold_from)(uint64_t chunk);
   const char* (*opened_with)();  ///< the configuration of the engine opened last
 };
 const Fake& fake();
 
-/// Opens the gate of the fake engine when the test ends, however it ends.
+/// Opens the gate of the fake engine at the end of the test, also if the test fails.
 struct Hold {
   explicit Hold(uint64_t chunk) { fake().hold_from(chunk); }
   ~Hold() { release(); }
   void release() { fake().hold_from(UINT64_MAX); }
 };
 
-/// Sets an environment variable for the length of a test.
+/// Sets an environment variable for the duration of a test.
 class ScopedEnv {
  public:
   ScopedEnv(const char* name, const char* value);
@@ -50,7 +51,7 @@ class ScopedEnv {
   bool had_;
 };
 
-/// What a frame of the fake engine says about itself.
+/// What can be read from a frame of the fake engine.
 struct Seen {
   uint32_t number, hash;
 };
@@ -58,7 +59,7 @@ Seen look_at(GstBuffer* buffer, const GstVideoInfo& info);
 Seen look_at(GstSample* sample);
 uint32_t hash_of(const std::string& prompt);
 
-/// Until `condition` holds; false after kPatience.
+/// Waits until `condition` holds. Returns false after kPatience.
 bool eventually(const std::function<bool()>& condition);
 
 guint64 stat(GstElement* element, const char* field);
@@ -74,23 +75,23 @@ class Source {
   GstElement* element() const { return element_; }
   GstHarness* harness() const { return harness_; }
   GstTestClock* clock() const { return clock_; }
-  /// Another test clock from now on, that stands at this time.
+  /// From now on uses another test clock, which shows this time.
   void use_clock(GstClockTime time);
   void play() { gst_element_set_state(element_, GST_STATE_PLAYING); }
 
-  /// Lets time pass as the element needs it until a buffer comes; null if none does. `wait_for_ring`:
-  /// only lets time pass while frames are ready, so that no underrun is made by the test itself.
+  /// Advances the clock as the element needs it until a buffer comes; null if none comes. wait_for_ring:
+  /// advances it only while frames are ready, so that the test itself causes no underrun.
   GstBuffer* pull(bool wait_for_ring = true);
-  /// Lets time pass up to the next thing that waits for it; false if nothing does. only_with_frames: nor if
-  /// no frame is ready.
+  /// Advances the clock to the next time that something waits for; false if nothing waits. only_with_frames:
+  /// also false if no frame is ready.
   bool tick(bool only_with_frames = false);
   /// The PTS of the next `n` buffers.
   std::vector<GstClockTime> pull_times(int n);
   GstVideoInfo info() const;
 
-  /// The next message of these types; null after kPatience.
+  /// Waits for the next message of these types; null after kPatience.
   GstMessage* message(GstMessageType types);
-  /// The next element message of that name with state=`state` (any if null).
+  /// Waits for the next element message of this name with state=`state` (any state if null).
   GstMessage* element_message(const char* name, const char* state = nullptr);
   bool has_message(GstMessageType types);
 
@@ -105,7 +106,7 @@ class Source {
 std::string run_to_end(GstElement* pipeline, GstMessage** error_message = nullptr);
 std::string run_to_end(const std::string& launch_line);
 
-/// Text of an ERROR or WARNING message.
+/// The text of an ERROR or WARNING message.
 std::string text_of(GstMessage* message);
 
 struct MessageDeleter {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The environment that the tests need, whoever starts them and how often at once: the plugin of this build
-// only, the fake engine, and a folder of their own for the registry and whatever goes where temporary files
-// go.
+// The environment that the tests need, whoever starts them and however many run at the same time: only the
+// plugin of this build, the fake engine, and folders of their own for the registry and for temporary files.
 #include <gst/gst.h>
 #include <gtest/gtest.h>
 
@@ -15,7 +14,7 @@ int main(int argc, char** argv) {
   g_setenv("GST_REGISTRY_FORK", "no", TRUE);
   g_setenv("FLOWCACHE_ENGINE", FLOWCACHE_BUILD_DIR "/tests/fake/libflowcache-fake.so", TRUE);
   g_setenv("GST_PRESET_PATH", FLOWCACHE_SOURCE_DIR "/gst-plugin/presets", TRUE);
-  // OpenGL without a screen, unless somebody knows better.
+  // OpenGL without a screen, unless the variable is already set.
   g_setenv("GST_GL_WINDOW", "egl-device", FALSE);
   g_setenv("GST_GL_PLATFORM", "egl", FALSE);
   testing::InitGoogleTest(&argc, argv);

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The element's tests with a sanitizer: sanitize.sh address|thread [GTEST_FILTER]
 #
-# Builds plugin, fake engine and tests, and nothing of LibTorch, into build-address/ or build-thread/. The meson test
-# set-ups of the same names run the tests of such a folder too: meson test -C build-address --setup address --suite element
+# Builds plugin, fake engine and tests, but nothing with LibTorch, in build-address/ or build-thread/. The
+# meson test set-ups of the same names also run the tests of such a folder: meson test -C build-address
+# --setup address --suite element
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 kind=${1:-} filter=${2:-*}
@@ -31,15 +32,16 @@ if ninja -C "$build" -t targets all | grep '^tests/element/element-cuda-tests:' 
 fi
 ninja -C "$build" -j "${JOBS:-$(nproc)}" "${targets[@]}" >/dev/null
 
-# Leaks are valgrind's business: GLib keeps what it makes in constructors, and the engine stays open by design. Left out is
-# what starts other programs, as those are not instrumented, and OpenGL drivers.
+# Leaks are checked with valgrind, because GLib never frees what it makes in constructors and the engine is
+# never closed. Tests that start other programs are not run, because those programs are not instrumented; nor
+# are tests with OpenGL drivers.
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=second_deadlock_stack=1
 skip='Gl.*:Cuda.Textures*:Pipelines.L*:Pipelines.Inspect*:Pipelines.ToMp4*:Pipelines.PluginLinks*:Pipelines.Registry*:Reference.IsUpToDate'
 if [[ $kind == thread && $filter == '*' ]]; then
-  # GLib's own locks are invisible to ThreadSanitizer, so all that is handed over by GStreamer looks like a race. These go
-  # through locks of the C++ library only.
+  # ThreadSanitizer does not see GLib's own locks, so all data that GStreamer passes between threads looks
+  # like a race. These tests use only locks of the C++ library.
   filter='Worker.*:*Governor.*'
-  export GST_PLUGIN_SYSTEM_PATH_1_0= # nor those of libraries that other plugins load
+  export GST_PLUGIN_SYSTEM_PATH_1_0= # no races in libraries that other plugins load
 fi
 status=0
 for tests in "${targets[@]}"; do

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What travels with the frames and what can be sent to the source while it plays.
+// Metas of frames, and events that can be sent to the source while it plays.
 #include <gst/app/gstappsink.h>
 #include <gst/controller/controller.h>
 
@@ -55,7 +55,8 @@ TEST(Meta, SurvivesQueueConverterAndScaler) {
   gst_object_unref(pipeline);
 }
 
-/// The intent of a frame is when its chunk was begun: not after the frame, and the same for the whole chunk.
+/// A frame's intent is the time at which its chunk was begun. It is never after the frame, and the same for
+/// all of a chunk.
 TEST(Meta, IntentIsWhenTheChunkWasBegun) {
   Source source("max-chunks-ahead=1");
   source.play();
@@ -157,7 +158,7 @@ TEST(Control, ActionSignalResetsWithASeedAndKeepsTheGrid) {
   EXPECT_TRUE(reset);
 }
 
-/// A prompt for a time shows then, whatever comes between: loading, underruns, a reset, a start.
+/// A prompt for a given time is shown at that time, after loading, underruns, a reset or a restart.
 GstClockTime shown_at(Source& source, const std::string& prompt) {
   const BufferPtr buffer = first_with(source, prompt);
   return buffer ? GST_BUFFER_PTS(buffer.get()) : GST_CLOCK_TIME_NONE;
@@ -169,7 +170,7 @@ bool set_prompt_at(Source& source, const char* prompt, GstClockTime at) {
   return accepted != FALSE;
 }
 
-/// Chunks are 4 frames; the grid begins at 2 s, so the first chunk at or after 3.1 s begins at 3.25 s.
+/// A chunk has 4 frames. The grid begins at 2 s, so the first chunk at or after 3.1 s begins at 3.25 s.
 TEST(PromptAtATime, GivenWhileTheModelLoads) {
   Hold hold(0);
   Source source("prompt=fire");
@@ -205,14 +206,14 @@ TEST(PromptAtATime, ComesBackAfterAReset) {
   EXPECT_LT(shown, 2 * GST_SECOND + 4 * kFrame);
 }
 
-/// Repeated frames move the video against time: chunk 16 would have begun at 4 s.
+/// Repeated frames move the video in time: without them chunk 16 would begin at 4 s.
 TEST(PromptAtATime, CountsWhatAnUnderrunAdds) {
   Hold hold(2);
   Source source("prompt=fire latency=0");
   source.play();
   EXPECT_EQ(source.pull_times(8).size(), 8u);
   EXPECT_TRUE(set_prompt_at(source, "snow", 4 * GST_SECOND));
-  for (int i = 0; i < 16; ++i) ASSERT_TRUE(BufferPtr(source.pull(false)));  // a second of repeats
+  for (int i = 0; i < 16; ++i) ASSERT_TRUE(BufferPtr(source.pull(false)));  // repeats for one second
   hold.release();
   const GstClockTime shown = shown_at(source, "snow");
   EXPECT_GE(shown, 4 * GST_SECOND);
@@ -231,12 +232,12 @@ TEST(PromptAtATime, OnesForTheSameTimeReplaceEachOther) {
   EXPECT_STREQ(gst_structure_get_string(gst_message_get_structure(replaced.get()), "prompt"), "snow");
 }
 
-/// What was asked for and has not shown yet survives a reset, as the property says it.
+/// A prompt that was given and is not shown yet survives a reset, as the property's description says.
 TEST(Control, PromptAskedForBeforeAResetShowsAfterIt) {
   Source source("prompt=fire max-chunks-ahead=2");
   source.play();
   for (int i = 0; i < 6; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
-  ASSERT_TRUE(eventually([&] { return stat(source.element(), "ring-level") > 4; }));  // the engine rests
+  ASSERT_TRUE(eventually([&] { return stat(source.element(), "ring-level") > 4; }));  // the engine waits
   g_object_set(source.element(), "prompt", "snow", nullptr);
   ASSERT_TRUE(MessagePtr(source.element_message("flowcache-prompt", "received")));  // of the first prompt
   ASSERT_TRUE(MessagePtr(source.element_message("flowcache-prompt", "received")));
@@ -257,7 +258,7 @@ TEST(Control, StatisticsOnRequest) {
   EXPECT_GE(frames, 1u);
 }
 
-/// Whoever watches a property hears of changes that came another way.
+/// Code that watches a property is also notified of changes that were made in another way.
 TEST(Control, ChangesByOtherWaysAreNotified) {
   Source source("prompt=fire");
   int notified = 0;
@@ -292,7 +293,7 @@ TEST(Control, UpstreamEventSetsThePrompt) {
       gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, gst_structure_new("flowcache/prompt", "prompt",
                                                                         G_TYPE_STRING, "stars", nullptr))));
   EXPECT_TRUE(first_with(source, "stars"));
-  // Others, and ones that say nothing, are not ours.
+  // Events of other names, and events without fields, are not handled.
   for (const char* name : {"flowcache/prompt", "flowcache/reset", "somebody/else"}) {
     EXPECT_FALSE(gst_harness_push_upstream_event(
         source.harness(), gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, gst_structure_new_empty(name))))
@@ -313,7 +314,7 @@ int keyframes_asked_for(Source& source, const std::string& prompt) {
   return count;
 }
 
-/// A reset cuts harder than a prompt.
+/// A reset is a cut, too.
 TEST(Control, ResetAsksForAKeyframe) {
   Source source("max-chunks-ahead=1");
   source.play();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What time it is: pauses that bring another clock, pauses and sinks that hold frames up, the stream's own
+// Time: pauses after which there is another clock, pauses and sinks that delay frames, and the stream's own
 // time.
 #include "element_test.h"
 
@@ -7,7 +7,7 @@ using namespace element_test;
 
 namespace {
 
-/// The whole second that a pipeline leaves out of its running time, or does not.
+/// A whole second, so that it shows whether a pipeline leaves it out of its running time.
 constexpr GstClockTime kPause = 10 * GST_SECOND;
 
 void pause_here(Source& source) {
@@ -16,7 +16,7 @@ void pause_here(Source& source) {
   ASSERT_TRUE(eventually([&] { return gst_test_clock_peek_id_count(source.clock()) == 0; }));
 }
 
-/// CLOCK_LOST, or gst_pipeline_use_clock(): the clock after the pause counts from somewhere else.
+/// CLOCK_LOST, or gst_pipeline_use_clock(): the clock after the pause starts at another time.
 TEST(Clock, AnotherOneAfterAPauseGoesOnWithTheGrid) {
   for (const GstClockTime seconds : {0, 5, 1000000}) {
     const GstClockTime epoch = seconds * GST_SECOND;
@@ -27,7 +27,8 @@ TEST(Clock, AnotherOneAfterAPauseGoesOnWithTheGrid) {
     for (const GstClockTime time : source.pull_times(5)) EXPECT_LT(time, 5 * kFrame);
     pause_here(source);
     source.use_clock(epoch);
-    gst_element_set_base_time(source.element(), epoch);  // running time goes on where it stopped, at 4 frames
+    // Running time continues where it stopped, at 4 frames.
+    gst_element_set_base_time(source.element(), epoch);
     gst_test_clock_advance_time(source.clock(), 4 * kFrame);
     gst_element_set_state(source.element(), GST_STATE_PLAYING);
     const auto times = source.pull_times(5);
@@ -38,7 +39,7 @@ TEST(Clock, AnotherOneAfterAPauseGoesOnWithTheGrid) {
   }
 }
 
-/// The model gets ready while the clock runs on and running time does not.
+/// The model is loaded during a pause: the clock runs, but running time does not.
 TEST(Clock, FirstFrameInAPauseGetsTheRunningTimeAfterIt) {
   Hold hold(0);
   Source source("");
@@ -56,7 +57,7 @@ TEST(Clock, FirstFrameInAPauseGetsTheRunningTimeAfterIt) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(times[i], GST_SECOND + i * kFrame);
 }
 
-/// A chunk that is begun in a pause is begun at the running time that stands still.
+/// The intent of a chunk that is begun in a pause is the running time at which the pipeline stopped.
 TEST(Clock, IntentInAPauseIsNotAfterItsFrame) {
   Hold hold(1);
   Source source("max-chunks-ahead=1");
@@ -82,8 +83,8 @@ int qos_messages(Source& source) {
   return count;
 }
 
-/// The first frame after ten seconds in which none could leave: the base time stays, as it does in pipelines
-/// that manage it themselves, and a sink that blocks looks the same.
+/// Returns the first frame after ten seconds in which no frame could leave. The base time does not change, as
+/// in pipelines that manage it themselves. A sink that blocks has the same effect.
 BufferPtr frame_after_being_held_up(Source& source) {
   source.play();
   EXPECT_EQ(source.pull_times(5).size(), 5u);
@@ -130,7 +131,7 @@ TEST(CatchUp, WithoutALimitEverySlotGetsItsFrame) {
   EXPECT_EQ(stat(source.element(), "skipped"), 0u);
 }
 
-/// Up to the reported latency, and what is allowed on top of it, frames may be late.
+/// Frames may be late by the reported latency and the allowed lateness.
 TEST(CatchUp, LimitIsTheReportedLatencyAndWhatIsAllowedOnTop) {
   const struct {
     GstClockTime late;
@@ -159,7 +160,7 @@ gint64 duration(Source& source) {
   return time;
 }
 
-/// However late the first frame was: the stream's own time begins with it, and timestamps are running times.
+/// The stream's own time begins with the first frame, however late that is; timestamps are running times.
 TEST(StreamTime, BeginsWithTheFirstFrameAndEndsWithTheDuration) {
   Source source("num-buffers=8");
   gst_test_clock_set_time(source.clock(), 7 * GST_SECOND);
@@ -183,7 +184,7 @@ TEST(StreamTime, BeginsWithTheFirstFrameAndEndsWithTheDuration) {
   gst_event_unref(event);
 }
 
-/// Slots left out make the stream longer, and it says so.
+/// Slots that are left out make the stream longer, and the element says so.
 TEST(StreamTime, DurationGrowsByWhatIsLeftOut) {
   Source source("num-buffers=8 max-chunks-ahead=8");
   ASSERT_TRUE(frame_after_being_held_up(source));

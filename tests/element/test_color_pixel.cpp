@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The arithmetic of the CUDA kernel, on the host, against BT.709 in double precision.
+// The arithmetic of the CUDA kernel, run on the host and compared with BT.709 in double precision.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -33,7 +33,7 @@ TEST(Prompt, FirstOneIsAcknowledged) {
   EXPECT_EQ(field(applied.get(), "pts"), 0u);
 }
 
-/// A window's keys reach the source as navigation events; other keys, and keys let go, change nothing.
+/// Keys of a window reach the source as navigation events. Other keys, and released keys, change nothing.
 TEST(Prompt, KeysShowTheirPrompts) {
   Source source("prompt=fire key-prompts=\"1=blue snow; space = golden ocean=still;\"");
   source.play();
@@ -71,7 +71,7 @@ TEST(Prompt, KeysOfAnotherFormAreNamed) {
   }
 }
 
-/// The receipt names exactly the frame from which on the picture has changed.
+/// The receipt names exactly the first frame that shows the new prompt.
 TEST(Prompt, ChangeWhilePlayingIsReceivedAndApplied) {
   Source source("prompt=fire max-chunks-ahead=1");
   source.play();
@@ -108,7 +108,8 @@ TEST(Prompt, OverwrittenOneIsSaidToBeReplaced) {
   source.play();
   for (const char* prompt : {"snow", "stars"}) {
     g_object_set(source.element(), "prompt", prompt, nullptr);
-    // The first is taken up while chunk 0 is in the making or before; the gate keeps that from ending.
+    // The engine takes the first one before or while it makes chunk 0, which the closed gate keeps from
+    // ending.
   }
   hold.release();
   for (int i = 0; i < 24; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
@@ -118,7 +119,8 @@ TEST(Prompt, OverwrittenOneIsSaidToBeReplaced) {
   EXPECT_NE(text(last.get(), "prompt"), "stars");
 }
 
-/// A text field that sends every keystroke: each prompt costs the engine time, so it gets the last one only.
+/// A text field may send a prompt for every key. Each prompt costs the engine time, so the engine gets only
+/// the last one.
 TEST(Prompt, OfABurstOnlyTheLastReachesTheEngine) {
   Hold hold(1);
   Source source("prompt=fire max-chunks-ahead=1");
@@ -130,7 +132,7 @@ TEST(Prompt, OfABurstOnlyTheLastReachesTheEngine) {
   hold.release();
   for (int i = 0; i < 24; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
   EXPECT_LE(element_test::fake().prompts_taken() - before,
-            2);  // one may have been taken before the others came
+            2);  // one may have been taken before the others were given
   int replaced = 0;
   while (GstMessage* message = gst_bus_pop_filtered(GST_ELEMENT_BUS(source.element()), GST_MESSAGE_ELEMENT)) {
     const std::string state = text(message, "state");
@@ -138,7 +140,7 @@ TEST(Prompt, OfABurstOnlyTheLastReachesTheEngine) {
     if (state == "applied") prompt = text(message, "prompt");
     gst_message_unref(message);
   }
-  EXPECT_EQ(replaced, 399);  // nobody waits for an answer that never comes
+  EXPECT_EQ(replaced, 399);  // every prompt gets an answer
   EXPECT_EQ(prompt, "s" + std::string(400, 'o'));
 }
 
@@ -225,7 +227,8 @@ TEST(Properties, StatsSayThePrecision) {
   gst_structure_free(stats);
 }
 
-/// Elements share an engine only if all that makes it is the same; a change in READY opens another.
+/// Elements share an engine only if all properties that choose it are equal. A change in READY opens another
+/// engine.
 TEST(Properties, ThoseOfTheEngineChooseIt) {
   Source first("precision=bf16");
   first.play();
@@ -329,7 +332,8 @@ TEST(Properties, UnknownPolicyNamesTheValue) {
   EXPECT_NE(text_of(error.get()).find("magic"), std::string::npos);
 }
 
-/// A curve asks for a number at every frame; a refusal is said once, and again after one was accepted.
+/// A curve sets a value at every frame. A refusal is reported once, and again only after a value was
+/// accepted.
 TEST(Properties, RefusedCurveIsOneWarning) {
   Source source("max-chunks-ahead=1");
   source.play();
@@ -346,13 +350,13 @@ TEST(Properties, RefusedCurveIsOneWarning) {
   g_object_set(source.element(), "guidance-scale", 1.0, nullptr);
   for (int i = 0; i < 12; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
   EXPECT_EQ(warnings(), 1);
-  // What is accepted beside it is not lost.
+  // The other value, which is accepted, is applied.
   g_object_set(source.element(), "cache-threshold", 0.75, "guidance-scale", 3.0, nullptr);
   for (int i = 0; i < 12; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
   EXPECT_EQ(stat_double(source.element(), "cache-threshold"), 0.75);
 }
 
-/// Values that hold from the next start do not change what is said about the stream that runs.
+/// Values that hold from the next start do not change the statistics of the running stream.
 TEST(Stats, SayWhatRuns) {
   Source source("max-chunks-ahead=2");
   source.play();

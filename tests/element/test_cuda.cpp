@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Frames in CUDA memory, on a stand-in for the driver that refuses and counts what a real one would.
+// Frames in CUDA memory, with a stand-in for the driver that checks and counts the calls.
 #include "cuda_test.h"
 
 using namespace cuda_test;
@@ -34,7 +34,7 @@ TEST_F(Cuda, EveryFormatFromAnEngineOnTheDevice) {
   }
 }
 
-/// An engine without kernels for CUDA memory still plays.
+/// If the engine cannot write CUDA memory, frames are uploaded.
 TEST_F(Cuda, EngineThatRefusesCudaMemoryIsUploadedFrom) {
   NEEDS_NVCODEC();
   const Played played = play("model=fake:cuda=2", in_cuda("NV12"));
@@ -64,7 +64,7 @@ bool have_gl() {
 
 constexpr const char* kTextures = "video/x-raw(memory:GLMemory) ! gldownload ! video/x-raw,format=RGBA";
 
-/// OpenGL counts as being on the stand-in's device for as long as this lives.
+/// While this exists, OpenGL counts as running on the stand-in's device.
 struct GlOnDevice {
   GlOnDevice() { driver.get<void(int)>("fake_cuda_put_gl_on_device")(1); }
   ~GlOnDevice() { driver.get<void(int)>("fake_cuda_put_gl_on_device")(0); }
@@ -134,7 +134,7 @@ TEST_F(Cuda, EveryMemoryAfterEveryOther) {
   for (const Memory& memory : memories) {
     SCOPED_TRACE(memory.caps);
     gst_harness_set_sink_caps_str(source.harness(), memory.caps);
-    for (int i = 0; i < 5; ++i) {  // one may be under way already
+    for (int i = 0; i < 5; ++i) {  // one frame may already be on its way
       const BufferPtr buffer(source.pull());
       ASSERT_TRUE(buffer);
       EXPECT_EQ(GST_BUFFER_PTS(buffer.get()), number * kFrame);

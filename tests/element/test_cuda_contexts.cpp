@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// CUDA contexts: who shares whose, and when they go.
+// CUDA contexts: which are shared, and when they are released.
 #include "cuda_test.h"
 
 using namespace cuda_test;
@@ -29,7 +29,7 @@ TEST_F(Cuda, ForeignContextCostsOneCopyOneWarningAndIsCounted) {
   gst_object_unref(foreign);
 }
 
-/// As an encoder that was opened before the source: it knows no context but its own, and offers a pool of it.
+/// Acts as an encoder that was opened before the source: it has a context of its own and offers a pool of it.
 GstPadProbeReturn offer_own_pool(GstPad*, GstPadProbeInfo* info, gpointer context) {
   GstQuery* query = GST_PAD_PROBE_INFO_QUERY(info);
   if (GST_QUERY_TYPE(query) != GST_QUERY_ALLOCATION) return GST_PAD_PROBE_OK;
@@ -94,7 +94,7 @@ TEST_F(Cuda, TwentyRestartsLeaveNothing) {
   }
 }
 
-/// One element through READY again and again: what it holds between is its context only.
+/// Restarts one element several times through READY. In between it may hold only its context.
 TEST_F(Cuda, RestartsOfOneElement) {
   Source source("model=fake:cuda=1", "video/x-raw(memory:CUDAMemory)");
   for (int i = 0; i < 5; ++i) {
@@ -106,7 +106,7 @@ TEST_F(Cuda, RestartsOfOneElement) {
   }
 }
 
-/// A buffer that outlives the element keeps the context that its memory lives in.
+/// A buffer that exists longer than the element keeps the context of its memory.
 TEST_F(Cuda, BufferMayOutliveTheElement) {
   BufferPtr kept;
   {

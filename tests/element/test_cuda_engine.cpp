@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The engine of this build and the model that ships, into memory of the stand-in for NVIDIA's driver.
+// The engine of this build and the model that ships, with memory of the stand-in for NVIDIA's driver.
 #include "cuda_test.h"
 
 using namespace cuda_test;
@@ -21,7 +21,7 @@ class CudaEngine : public Cuda {
 
 using Bytes = std::vector<std::vector<uint8_t>>;
 
-/// The first three frames as they arrive in system memory. *path: how they got there.
+/// The first three frames in system memory. *path: the memory path that was used.
 Bytes frames_through(const std::string& device, const std::string& rest, std::string* path) {
   const std::string line =
       "flowcachesrc name=s is-live=false num-buffers=3 steps=1 seed=5 prompt=fire device=" + device + " ! " +
@@ -48,8 +48,8 @@ Bytes frames_through(const std::string& device, const std::string& rest, std::st
   return frames;
 }
 
-/// A driver is there, but nothing that LibTorch could run on: `auto` takes the CPU, and frames are the same
-/// bytes in every memory.
+/// There is a driver, but no device that LibTorch could use. So `auto` is the CPU, and frames have the same
+/// bytes in every kind of memory.
 TEST_F(CudaEngine, FramesAreTheSameInCudaMemory) {
   for (const char* format : {"NV12", "RGBA", "I420"}) {
     SCOPED_TRACE(format);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Engines that are missing, wrong, failing, throwing; downstreams that go away. One clear message each, and
-// no hang.
+// Engines that are missing, of another version, failing or throwing, and downstream elements that disappear.
+// Each gives one clear message, and nothing hangs.
 #include <glib/gstdio.h>
 
 #include "element_test.h"
@@ -107,7 +107,7 @@ TEST(Engine, FileThatIsNoneSaysSo) {
 }
 
 TEST(Engine, OtherInterfaceVersionIsRefused) {
-  // A copy: the real path may have been opened already, and opened libraries are kept.
+  // A copy, because the real path may have been opened already, and opened libraries are kept.
   g_autofree char* copy = g_build_filename(g_get_tmp_dir(), "libflowcache-other-abi.so", nullptr);
   char* data = nullptr;
   gsize size = 0;
@@ -131,7 +131,7 @@ TEST(Faults, DownstreamThatStallsHoldsTheEngineAtTheRing) {
       "queue max-size-buffers=1 ! fakesink name=k sync=true",
       nullptr);
   GstElement* source = gst_bin_get_by_name(GST_BIN(pipeline), "s");
-  gst_element_set_state(pipeline, GST_STATE_PAUSED);  // nothing leaves the sink
+  gst_element_set_state(pipeline, GST_STATE_PAUSED);  // no frame leaves the sink
   ASSERT_TRUE(eventually([&] { return stat(source, "ring-level") >= 5; }));
   const guint64 chunks = stat(source, "chunks");
   g_usleep(20000);
@@ -158,7 +158,7 @@ TEST(Faults, DownstreamThatGoesAwayIsAnErrorNotACrash) {
   gst_object_unref(bus);
   ASSERT_TRUE(error);
   EXPECT_STREQ(GST_MESSAGE_SRC_NAME(error.get()), "s");
-  // And the engine rests: nothing is computed for nobody.
+  // The engine stops when the ring is full, because nobody takes frames.
   ASSERT_TRUE(eventually([&] { return stat(source, "ring-level") >= 5; }));
   const guint64 chunks = stat(source, "chunks");
   g_usleep(20000);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Frames in OpenGL textures, on whatever OpenGL this machine has; without any they are skipped.
+// Frames in OpenGL textures, with any OpenGL that this machine has; skipped if it has none.
 #include <gst/app/gstappsink.h>
 
 #include "element_test.h"
@@ -8,7 +8,8 @@ using namespace element_test;
 
 namespace {
 
-/// Whether GStreamer can make an OpenGL context here; tried once, headless if nothing else is asked for.
+/// True if GStreamer can make an OpenGL context here. Tried once; without a screen, unless the environment
+/// says otherwise.
 bool have_gl() {
   static const bool works = run_to_end("gltestsrc num-buffers=1 ! gldownload ! fakesink") == "";
   return works;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What a live stream is by default, and what it says where even that is too slow.
+// The default policy of live streams, and the warning if the machine is too slow even for that.
 #include "../../gst-plugin/measures.h"
 #include "element_test.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Values that nobody should give.
+// Values that make no sense.
 #include <cmath>
 
 #include "element_test.h"
@@ -58,7 +58,7 @@ TEST(Properties, HostileTextsAreAnErrorNotACrash) {
   }
 }
 
-/// Control characters are characters: they reach the engine and come back as they are.
+/// Control characters are allowed: they reach the engine and come back unchanged.
 TEST(Prompt, ControlCharactersAreFine) {
   const std::string odd = "fire\a\x1b[31m\t\r\n\x7f \xe2\x80\xae \xef\xbf\xbe %s%n";
   Source source("sei=true");
@@ -72,7 +72,7 @@ TEST(Prompt, ControlCharactersAreFine) {
   EXPECT_STREQ(gst_structure_get_string(gst_message_get_structure(applied.get()), "prompt"), odd.c_str());
 }
 
-/// What a value of this property may be at its worst, as far as GObject lets it through.
+/// The worst values that GObject accepts for this property.
 std::vector<GValue> hostile_values(GParamSpec* spec) {
   std::vector<GValue> values;
   const auto add = [&](auto set) {
@@ -107,8 +107,8 @@ std::vector<GValue> hostile_values(GParamSpec* spec) {
   return values;
 }
 
-/// Every property, before playing and while it plays: a frame or one clear error, and never a crash or a
-/// critical message (main.cpp makes those fatal).
+/// Sets every property to its worst values, before playing and while playing. The result is a frame or one
+/// clear error, but never a crash or a critical message (main.cpp makes those fatal).
 TEST(Properties, HostileValuesOfEveryOneArePlayedOrRefused) {
   guint count = 0, tried = 0;
   Source any("");

@@ -8,7 +8,7 @@ using namespace element_test;
 
 namespace {
 
-/// GAP events that have arrived: from one to the next without a hole, behind a segment.
+/// Collects GAP events and checks that they follow each other without a hole, after a segment.
 struct Gaps {
   int count = 0;
   bool segment = false;
@@ -45,7 +45,7 @@ TEST(Loading, GapsSayThatNothingComesYet) {
   const auto times = source.pull_times(3);
   ASSERT_EQ(times.size(), 3u);
   gaps.take_from(source);
-  EXPECT_GE(times[0], gaps.end);  // nothing comes where a gap was
+  EXPECT_GE(times[0], gaps.end);  // no frame comes during a gap
   EXPECT_EQ(times[2] - times[0], 2 * kFrame);
   EXPECT_EQ(stat(source.element(), "underruns"), 0u);
 }
@@ -100,12 +100,12 @@ TEST(Loading, PlaceholdersAreBlackFramesOnTheGrid) {
       keyframes += gst_video_event_is_force_key_unit(event);
       gst_event_unref(event);
     }
-    EXPECT_EQ(keyframes, 1);  // the first picture is a cut
+    EXPECT_EQ(keyframes, 1);  // the first real picture is a cut
   }
 }
 
-/// Sound beside the video is muxed while the model loads: the file has more than the queue between them
-/// holds.
+/// Sound beside the video is muxed while the model loads. More of it reaches the file than the queue could
+/// hold.
 TEST(Loading, PlaceholdersLetSoundThrough) {
   Hold hold(0);
   GstElement* pipeline = gst_parse_launch(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The element's parts that are plain numbers.
+// Those parts of the element that are plain numbers.
 #include <gst/gst.h>
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <string>
 #include <thread>
 
-#include "../../gst-plugin/output.h"
 #include "../../gst-plugin/measures.h"
+#include "../../gst-plugin/output.h"
 #include "../../gst-plugin/properties.h"
 #include "../../gst-plugin/timing.h"
 
@@ -21,7 +21,7 @@ constexpr uint64_t kFrame = 62500000;  // 16 fps
 LatencyEstimator estimator() {
   LatencyEstimator e;
   e.reset(kFrame, 12);
-  e.add(9.0);  // the first chunk pays for warm-up
+  e.add(9.0);  // the first chunk does not count, because it includes the warm-up
   return e;
 }
 
@@ -36,7 +36,7 @@ TEST(Latency, SlowChunkIsRoundedUpToFrames) {
   LatencyEstimator e = estimator();
   EXPECT_TRUE(e.add(0.75 + 0.07));  // 70 ms late: two frames of 62.5 ms
   EXPECT_EQ(e.budget(), 2 * kFrame);
-  EXPECT_FALSE(e.add(0.75 + 0.07));  // the same again is no change
+  EXPECT_FALSE(e.add(0.75 + 0.07));  // the same time again changes nothing
 }
 
 TEST(Latency, NeverMoreThanAChunk) {
@@ -52,13 +52,13 @@ TEST(Latency, ShrinksOnlyAfterAWindowAndByTwoFrames) {
   for (size_t i = 0; i + 1 < LatencyEstimator::kWindow; ++i) changes += e.add(0.5) ? 1 : 0;
   EXPECT_EQ(changes, 0);
   EXPECT_EQ(e.budget(), 3 * kFrame);
-  EXPECT_TRUE(e.add(0.5));  // the slow one has left the window
+  EXPECT_TRUE(e.add(0.5));  // the slow chunk has left the window
   EXPECT_EQ(e.budget(), 0u);
 
   LatencyEstimator close = estimator();
   close.add(0.75 + 0.18);
   for (size_t i = 0; i < 3 * LatencyEstimator::kWindow; ++i)
-    close.add(0.75 + 0.12);  // two frames: too close to tell
+    close.add(0.75 + 0.12);  // two frames late: too small a difference to change the budget
   EXPECT_EQ(close.budget(), 3 * kFrame);
 }
 
@@ -242,7 +242,7 @@ TEST(Waiter, EachReasonEndsAWait) {
   w.unpause();
   w.pause();
   w.unpause();
-  // A pause that is over already has moved the base time all the same.
+  // A pause that is already over has changed the base time, too.
   EXPECT_EQ(w.wait([] { return true; }, clock, soon + 3600 * GST_SECOND, before), Waiter::Result::Paused);
   bool ready = false;
   std::thread other([&] {
@@ -259,7 +259,8 @@ GstPad* new_pad() {
   return GST_PAD(gst_object_ref_sink(gst_pad_new(nullptr, GST_PAD_SRC)));
 }
 
-/// A helper that asks has its own place: set_context() on its thread fills it, on another one does not touch it.
+/// Each call of ask() has its own place. set_context() on the same thread fills it; on another thread it does
+/// not.
 TEST(ContextSlot, EachThreadWritesToItsOwnPlace) {
   GstPad *mine = new_pad(), *other = new_pad();
   {
@@ -281,7 +282,7 @@ TEST(ContextSlot, EachThreadWritesToItsOwnPlace) {
       gst_clear_object(place);
       return false;
     }));
-    EXPECT_TRUE(slot.has());  // a helper that failed takes nothing away
+    EXPECT_TRUE(slot.has());  // a helper that fails does not empty the slot
     slot.put(nullptr);
     EXPECT_FALSE(slot.has());
   }

@@ -14,7 +14,7 @@ struct Program {
   std::string output;
 };
 
-/// A program with the environment of these tests and some more.
+/// Runs a program in the environment of these tests, with these variables added.
 Program run(const std::string& command, const std::vector<std::string>& environment = {}) {
   char** env = g_get_environ();
   for (const std::string& setting : environment) {
@@ -80,7 +80,7 @@ TEST(Pipelines, OtherOptionsAreAnotherModel) {
   gst_object_unref(pipeline);
 }
 
-/// One that waits for another's load must be able to leave.
+/// An element that waits for another element's load can be stopped.
 TEST(Pipelines, WaitingForAnothersLoadCanBeCancelled) {
   GstElement* first = gst_parse_launch("flowcachesrc model=fake:load_ms=60000 ! fakesink", nullptr);
   GstElement* second = gst_parse_launch("flowcachesrc model=fake:load_ms=60000 ! fakesink", nullptr);
@@ -119,7 +119,8 @@ TEST(Pipelines, PauseAndResumeOnTheRealClock) {
   gst_object_unref(pipeline);
 }
 
-/// Prompt to MP4 and back: length, size, rate by gst-discoverer-1.0, and the numbers in the decoded pictures.
+/// From a prompt to an MP4 file and back: length, size and rate by gst-discoverer-1.0, and the numbers in the
+/// pictures.
 TEST(Pipelines, ToMp4AndBack) {
   g_autofree char* path = g_build_filename(g_get_tmp_dir(), "flowcache-element-test.mp4", nullptr);
   ASSERT_EQ(run_to_end(
@@ -155,22 +156,22 @@ TEST(Pipelines, ToMp4AndBack) {
   g_remove(path);
 }
 
-/// A process of its own, as the tracer looks at everything that is alive when it ends.
+/// Runs in a process of its own, because the tracer reports everything that exists at the end of the process.
 TEST(Pipelines, LeaksTracerFindsNothing) {
   const Program leaks =
       run("gst-launch-1.0 flowcachesrc model=fake num-buffers=20 ! tee name=t t. ! queue ! fakesink "
           "t. ! queue ! videoconvert ! video/x-raw,format=RGBA ! fakesink",
           {"GST_TRACERS=leaks", "GST_DEBUG=GST_TRACER:7", "GST_DEBUG_NO_COLOR=1"});
   EXPECT_EQ(leaks.status, 0) << leaks.output;
-  EXPECT_NE(leaks.output.find("GST_TRACER"), std::string::npos);  // the tracer was there
-  // The tracer also prints the formats of its lines, with %s where the names will be.
+  EXPECT_NE(leaks.output.find("GST_TRACER"), std::string::npos);  // the tracer ran
+  // The tracer also prints the formats of its lines, which have %s instead of the names.
   const std::string alive = "object-alive, type-name=(string)";
   for (size_t at = leaks.output.find(alive); at != std::string::npos; at = leaks.output.find(alive, at + 1)) {
     EXPECT_EQ(leaks.output[at + alive.size()], '%') << leaks.output.substr(at, 200);
   }
 }
 
-/// GStreamer's other tracers measure the element like any other.
+/// GStreamer's other tracers work with the element.
 TEST(Pipelines, LatencyAndStatsTracersWork) {
   const Program traced =
       run("gst-launch-1.0 flowcachesrc model=fake num-buffers=8 ! queue ! fakesink sync=true",
@@ -192,7 +193,7 @@ TEST(Pipelines, InspectShowsEveryProperty) {
   }
 }
 
-/// What the registry knows of the plugin depends on the engine: another one, and it is looked at again.
+/// The registry's entry depends on the engine: if the engine changes, the plugin is scanned again.
 TEST(Pipelines, RegistryFollowsTheEngine) {
   g_autofree char* registry = g_build_filename(g_get_tmp_dir(), "flowcache-dependency.registry", nullptr);
   g_remove(registry);
@@ -209,7 +210,7 @@ TEST(Pipelines, RegistryFollowsTheEngine) {
   g_remove(registry);
 }
 
-/// The plugin must not pull in LibTorch or the engine when the registry looks at it.
+/// A scan of the plugin must not load LibTorch or the engine.
 TEST(Pipelines, PluginLinksNoEngine) {
   const Program links = run("ldd " FLOWCACHE_BUILD_DIR "/gst-plugin/libgstflowcache.so");
   EXPECT_EQ(links.status, 0);

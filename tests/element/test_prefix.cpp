@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// An image or a video that the stream goes on from.
+// An image or a video that the stream continues.
 #include <glib/gstdio.h>
 
 #include "../../gst-plugin/prefix.h"
@@ -12,7 +12,7 @@ using flowcache::gst::PrefixFrames;
 
 namespace {
 
-/// A file in the folder for temporary ones, removed with the object.
+/// The name of a temporary file, which is removed with this object.
 class Path {
  public:
   explicit Path(const char* name) : path_(g_build_filename(g_get_tmp_dir(), name, nullptr)) {
@@ -54,7 +54,7 @@ TEST(Prefix, ImageIsOneFrameOfTheModelsSize) {
   }
 }
 
-/// A file with a picture of `height` rows of RGBA, made by an encoder of GStreamer's.
+/// Writes a file with a picture of `height` rows of RGBA, with one of GStreamer's encoders.
 bool encode(std::vector<uint8_t> rgba, int width, int height, const std::string& encoder, const Path& path) {
   const std::string raw = std::string(path.get()) + ".raw";
   g_file_set_contents(raw.c_str(), reinterpret_cast<const char*>(rgba.data()),
@@ -68,7 +68,7 @@ bool encode(std::vector<uint8_t> rgba, int width, int height, const std::string&
   return error.empty();
 }
 
-/// Its left half red, its right half blue.
+/// A picture whose left half is red and whose right half is blue.
 std::vector<uint8_t> red_and_blue(int width, int height, uint8_t alpha_of_blue = 255) {
   std::vector<uint8_t> rgba;
   for (int i = 0; i < width * height; ++i) {
@@ -86,7 +86,7 @@ void expect_near(const PrefixFrames& frames, uint32_t x, uint32_t y, int red, in
   EXPECT_NEAR(pixel[2], blue, tolerance) << x << ", " << y;
 }
 
-/// An EXIF block that says nothing but this orientation.
+/// An EXIF block that contains only this orientation.
 std::string exif(uint8_t orientation) {
   const char start[] = "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01";
   return std::string(start, sizeof start) + static_cast<char>(orientation) + std::string(6, '\0');
@@ -148,7 +148,7 @@ TEST_P(Photos, AreTurnedAsTheirExifSays) {
   gsize size = 0;
   ASSERT_TRUE(g_file_get_contents(path.get(), &data, &size, nullptr));
   const std::string plain(data, size);
-  // Where red, which is on the left, goes: TIFF 6.0, "Orientation".
+  // Where red, which is on the left in the file, must be shown: TIFF 6.0, "Orientation".
   const std::pair<uint32_t, uint32_t> red_at[] = {{8, 32}, {56, 32}, {56, 32}, {8, 32},
                                                   {32, 8}, {32, 8},  {32, 56}, {32, 56}};
   for (uint8_t orientation = 1; orientation <= 8; ++orientation) {
@@ -157,14 +157,14 @@ TEST_P(Photos, AreTurnedAsTheirExifSays) {
     std::string error;
     const PrefixFrames frames = load_prefix(path.get(), 64, 64, kGoOn, &error);
     ASSERT_EQ(frames.count, 1u) << error;
-    constexpr int kLossy = 24;  // jpegenc takes one range of colours for another
+    constexpr int kLossy = 24;  // jpegenc confuses two ranges of colours
     const auto [x, y] = red_at[orientation - 1];
     expect_near(frames, x, y, 254, 0, kLossy);
     expect_near(frames, 64 - x, 64 - y, 0, 254, kLossy);
   }
 }
 
-/// Wherever the file ends, and whatever stands in the block.
+/// The file is cut at every place, and the block has every value.
 TEST_P(Photos, DamagedExifTurnsNothing) {
   const Path path("flowcache-prefix-test.photo");
   ASSERT_TRUE(encode(red_and_blue(64, 64), 64, 64, GetParam().encoder, path));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Prompts that come as a stream of text.
+// Prompts that come as a stream of text buffers.
 #include <glib/gstdio.h>
 #include <gst/app/gstappsink.h>
 
@@ -11,7 +11,7 @@ using namespace element_test;
 
 namespace {
 
-/// The pad `prompt` of a source, fed by the test's own thread.
+/// The pad `prompt` of a source. The test's own thread pushes into it.
 class TextPad {
  public:
   TextPad(GstElement* element, const char* format, GstClockTime base = 0) : element_(element) {
@@ -68,8 +68,8 @@ std::string prompt_of(Source& source) {
   return prompt;
 }
 
-/// Chunks are 4 frames of 1/16 s. A gap and the end of a text change nothing, an empty one brings `prompt`
-/// back.
+/// A chunk has 4 frames of 1/16 s. Gaps and the end of the text change nothing; an empty text returns to
+/// `prompt`.
 TEST(PromptPad, EachBufferIsAPromptAtItsRunningTime) {
   Hold hold(0);
   Source source("prompt=fire");
@@ -113,7 +113,7 @@ TEST(PromptPad, FlushForgetsWhatHasNotCome) {
   TextPad text(source.element(), "utf8");
   source.play();
   EXPECT_EQ(text.push("snow", GST_SECOND), GST_FLOW_OK);
-  gboolean accepted = FALSE;  // what did not come from the stream stays
+  gboolean accepted = FALSE;  // prompts that did not come from the stream stay
   g_signal_emit_by_name(source.element(), "set-prompt", "stars", 0u, 2 * GST_SECOND, &accepted);
   EXPECT_TRUE(text.event(gst_event_new_flush_start()));
   EXPECT_EQ(text.push("ice", GST_SECOND), GST_FLOW_FLUSHING);
@@ -122,7 +122,8 @@ TEST(PromptPad, FlushForgetsWhatHasNotCome) {
   EXPECT_EQ(shown_prompts(source, 36), prompt_runs({{32, "fire"}, {4, "stars"}}));
 }
 
-/// A text that is read faster than it is shown is held up, not kept without end; leaving frees whoever waits.
+/// A text that is read faster than it is shown has to wait; the number of kept prompts is limited. Closing
+/// the pad ends the wait.
 TEST(PromptPad, HoldsUpWhatIsFarAhead) {
   for (const bool stop : {false, true}) {
     Hold hold(0);
@@ -157,7 +158,7 @@ TEST(PromptPad, ThereIsOne) {
   EXPECT_EQ(gst_element_request_pad(source.element(), pads, nullptr, nullptr), nullptr);
 }
 
-/// A subtitle file as GStreamer's own parser reads it, whose end is not the video's.
+/// A subtitle file, read by GStreamer's own parser. Its end does not end the video.
 TEST(PromptPad, TakesSubtitlesFromSubparse) {
   g_autofree char* path = g_build_filename(g_get_tmp_dir(), "flowcache-prompt-pad.srt", nullptr);
   ASSERT_TRUE(g_file_set_contents(path, "1\n00:00:00,000 --> 00:00:01,000\n<i>snow</i>\n\n", -1, nullptr));

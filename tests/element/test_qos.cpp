@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Quality that gives way while the sink is late, and negative prompts that change while it plays.
+// Quality that is reduced while the sink is late, and negative prompts that change while the stream plays.
 #include <cmath>
 
 #include "../../gst-plugin/measures.h"
@@ -12,7 +12,8 @@ namespace {
 
 constexpr int64_t kLate = kFrame, kEarly = -1000000;
 
-/// A chunk of 4 frames of 1/16 s plays for 250 ms; one chunk may be on its way, so a change settles for 8.
+/// A chunk of 4 frames of 1/16 s plays for 250 ms. One chunk may be on its way, so the governor waits for 8
+/// frames.
 QosGovernor governor() {
   QosGovernor one;
   one.reset(kFrame, 4, 1);
@@ -69,7 +70,7 @@ void sink_reports(Source& source, GstClockTimeDiff late, int times) {
   }
 }
 
-/// Frames until the deadline is `wanted`, or 40.
+/// Pulls frames until the deadline is `wanted`, at most 40.
 double deadline_after_frames(Source& source, double wanted) {
   for (int i = 0; i < 40 && std::abs(deadline_ms(source) - wanted) > 0.001; ++i) {
     EXPECT_TRUE(BufferPtr(source.pull()));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Downstream asks for a whole multiple of the model's frame rate: each frame goes out as often.
+// Downstream asks for a whole multiple of the model's frame rate: each frame is pushed that many times.
 #include <gst/app/gstappsink.h>
 
 #include "../../gst-plugin/timing.h"
@@ -82,14 +82,15 @@ TEST(Rate, AfterAPauseOfTheSinkTheNextFrameBeginsOnTheGrid) {
     numbers.push_back(look_at(buffer.get(), source.info()).number);
     times.push_back(GST_BUFFER_PTS(buffer.get()));
   }
-  // The part that waited in create() may still go out; what follows is a frame's first part, on the grid.
+  // The part that already waited in create() may still be pushed. Then comes a frame's first part, on the
+  // grid.
   const size_t first = times[0] < 10 * kFrame ? 1 : 0;
   EXPECT_EQ(times[first], 11 * kFrame);
   EXPECT_EQ(times[first + 1], 11 * kFrame + kFrame / 2);
   EXPECT_EQ(numbers[first], numbers[first + 1]);
 }
 
-/// A player of "NUMBER@PTS" for streams that are not live.
+/// Reads "NUMBER@PTS" from streams that are not live.
 class Reader {
  public:
   explicit Reader(const std::string& properties, const std::string& caps) {
@@ -120,7 +121,7 @@ class Reader {
     gst_element_query_duration(pipeline_, format, &value);
     return value;
   }
-  /// Numbers of the frames until the end, each at its time: "0 0 1 1 ".
+  /// The numbers of the frames until the end, such as "0 0 1 1 ". Checks that each has its time.
   std::string rest(guint times) {
     std::string all;
     while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink_), kPatience)) {
@@ -177,7 +178,7 @@ TEST(Rate, WhateverMovesTheGridBeginsANewSlot) {
   fresh.anchor(0);
   fresh.advance();  // slot 0, part 1
   Timeline skipped = fresh, shifted = fresh, other = fresh, flushed = fresh;
-  EXPECT_EQ(skipped.skip_to(3 * kFrame), 2u);  // slots 1 and 2; the rest of slot 0 is none
+  EXPECT_EQ(skipped.skip_to(3 * kFrame), 2u);  // slots 1 and 2; the rest of slot 0 does not count
   EXPECT_EQ(skipped.pts(), 3 * kFrame);
   EXPECT_EQ(fresh.skip_to(kFrame / 2 + 1), 0u);
   EXPECT_EQ(fresh.pts(), kFrame);

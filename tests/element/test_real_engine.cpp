@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The element with the engine of this build and the model that ships, both found without being told where.
+// The element with the engine of this build and the model that ships. Both are found without settings.
 #include <glib/gstdio.h>
 #include <gst/app/gstappsink.h>
 
@@ -80,7 +80,7 @@ TEST_F(RealEngine, PlaysTheModelThatShips) {
   GstMapInfo one, other;
   gst_buffer_map(gst_sample_get_buffer(frames[0]), &one, GST_MAP_READ);
   gst_buffer_map(gst_sample_get_buffer(frames[12]), &other, GST_MAP_READ);
-  EXPECT_NE(memcmp(one.data, other.data, one.size), 0);  // and it moves
+  EXPECT_NE(memcmp(one.data, other.data, one.size), 0);  // the picture moves
   gst_buffer_unmap(gst_sample_get_buffer(frames[0]), &one);
   gst_buffer_unmap(gst_sample_get_buffer(frames[12]), &other);
   for (GstSample* frame : frames) gst_sample_unref(frame);
@@ -101,7 +101,8 @@ TEST_F(RealEngine, DrawsTheSizeThatIsAskedFor) {
   EXPECT_NE(error.find("(nearest: 480 and 512)"), std::string::npos) << error;
 }
 
-/// Chunks of the model that ships play for 0.75 s: cues change the prompt at the chunks that begin with them.
+/// A chunk of the model that ships plays for 0.75 s. Each cue changes the prompt at the chunk that begins
+/// with the cue.
 TEST_F(RealEngine, FollowsAScriptAndHasADeadline) {
   g_autofree char* path = g_build_filename(g_get_tmp_dir(), "flowcache-real-engine.srt", nullptr);
   ASSERT_TRUE(g_file_set_contents(path,
@@ -141,7 +142,7 @@ TEST_F(RealEngine, FollowsAScriptAndHasADeadline) {
   g_remove(path);
 }
 
-/// In the child of a death test: a program that ends as scripts do, without a word to its pipelines.
+/// Runs in the child of a death test: a program that ends while its pipelines play, as scripts often do.
 [[noreturn]] void exit_while_playing(const char* line, int pipelines) {
   for (int i = 0; i < pipelines; ++i)
     gst_element_set_state(gst_parse_launch(line, nullptr), GST_STATE_PLAYING);
@@ -153,12 +154,12 @@ TEST_F(RealEngine, AProgramMayEndWhileItPlays) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_EXIT(exit_while_playing("flowcachesrc prompt=fire cache=none ! fakesink sync=true", 1),
               testing::ExitedWithCode(0), "");
-  // Two models, of which one waits for the other to be loaded.
+  // Two elements; one waits until the other has loaded the model.
   EXPECT_EXIT(exit_while_playing("flowcachesrc prompt=fire cache=none is-live=false ! fakesink", 2),
               testing::ExitedWithCode(0), "");
 }
 
-/// Steps that the one chunk computes after these presets were loaded.
+/// The number of steps that the only chunk computes after these presets were loaded.
 guint64 computed_steps(std::initializer_list<const char*> presets) {
   GstElement* pipeline = gst_parse_launch(
       "flowcachesrc name=s is-live=false num-buffers=1 max-chunks-ahead=1 ! fakesink", nullptr);
@@ -171,7 +172,7 @@ guint64 computed_steps(std::initializer_list<const char*> presets) {
   return steps;
 }
 
-/// A preset says something about the model that ships, whatever was loaded before it.
+/// A preset changes what the model that ships computes, whatever was loaded before it.
 TEST_F(RealEngine, PresetsChangeWhatIsComputed) {
   const guint64 fast = computed_steps({"Fast"}), usual = computed_steps({"Steady"});
   EXPECT_GT(fast, 0u);
@@ -184,7 +185,7 @@ TEST_F(RealEngine, NullWhileAChunkIsMade) {
   GstElement* pipeline = gst_parse_launch("flowcachesrc ! fakesink", nullptr);
   ASSERT_NE(gst_element_set_state(pipeline, GST_STATE_PLAYING), GST_STATE_CHANGE_FAILURE);
   GstBus* bus = gst_element_get_bus(pipeline);
-  // The first prompt is received when the model is loaded and the first chunk is about to be made.
+  // The first prompt is received when the model is loaded and the first chunk is about to be begun.
   const MessagePtr received(gst_bus_timed_pop_filtered(
       bus, 300 * GST_SECOND, static_cast<GstMessageType>(GST_MESSAGE_ELEMENT | GST_MESSAGE_ERROR)));
   ASSERT_TRUE(received);

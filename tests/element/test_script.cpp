@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Prompts from a subtitle file: what is read, when each shows, and files that are none.
+// Prompts from a subtitle file: how it is read, when each prompt is shown, and files that are not subtitles.
 #include <glib/gstdio.h>
 
 #include <algorithm>
@@ -77,7 +77,7 @@ TEST(Script, MarkupBecomesPlainText) {
   EXPECT_EQ(plain_text(""), "");
 }
 
-/// start:text … of what is read, or the error.
+/// Reads a script and returns "start:text …", or the error.
 std::string read(const std::string& content) {
   const File file(content);
   std::string error, all;
@@ -87,7 +87,7 @@ std::string read(const std::string& content) {
   return all + error;
 }
 
-/// However untidy a file is: every cue is a prompt, in the order of time.
+/// In an untidy file every cue is still a prompt, in the order of time.
 TEST(Script, UntidyFilesLoseNothing) {
   const char* wanted = "0:fire 1000:snow 2000:stars";
   const struct {
@@ -146,7 +146,7 @@ TEST(Script, TextsMayHaveBlankLinesAndNumbers) {
       "0:fire and smoke 1000:1984 2000:12:30 at the station 7");
 }
 
-/// What is no proper cue is named by its line.
+/// A line that is not part of a proper cue is named by its number.
 TEST(Script, LinesThatCannotBeReadAreNamed) {
   const struct {
     const char* content;
@@ -168,7 +168,7 @@ TEST(Script, LinesThatCannotBeReadAreNamed) {
     EXPECT_NE(read(one.content).find(one.line), std::string::npos) << read(one.content);
 }
 
-/// Cues that show nothing are named, and the script plays.
+/// Cues that show nothing are named, and the script still plays.
 TEST(Script, CuesThatShowNothingAreWarnedAbout) {
   const File file(
       "1\n00:00:00,000 --> 00:00:01,000\nfire\n\n2\n00:00:01,000 --> 00:00:01,010\n<i></i>\n\n"
@@ -241,7 +241,7 @@ std::vector<uint32_t> expected(std::vector<std::pair<int, const char*>> runs) {
   return all;
 }
 
-/// Chunks are 4 frames of 1/16 s. 1 s is where chunk 4 begins; 2.01 s is inside chunk 8.
+/// A chunk has 4 frames of 1/16 s. Chunk 4 begins at 1 s; 2.01 s is inside chunk 8.
 TEST(Script, PromptsChangeAtExactFrames) {
   const File file(kSrt);
   Source source("prompt=never max-chunks-ahead=3");
@@ -276,7 +276,7 @@ TEST(Script, EachCueIsAcknowledged) {
   }
 }
 
-/// What somebody sets in between holds until the next cue, which it does not wipe out.
+/// A prompt that a user sets holds until the next cue. It does not remove that cue.
 TEST(Script, APromptInBetweenHoldsUntilTheNextCue) {
   const File file(kSrt);
   Hold hold(6);
@@ -291,7 +291,7 @@ TEST(Script, APromptInBetweenHoldsUntilTheNextCue) {
   EXPECT_EQ(rest.back(), hash_of("stars"));
 }
 
-/// The last cue ends at 3 s, after 48 frames: inside no chunk, and at 2.99 s, inside one.
+/// The last cue ends at 3 s, after 48 frames, at the end of a chunk; or at 2.99 s, inside one.
 TEST(Script, EndsTheStreamIfAskedTo) {
   for (const char* end : {"00:00:03,000", "00:00:02,990"}) {
     const File file("1\n00:00:00,000 --> 00:00:01,000\nfire\n\n2\n00:00:01,000 --> " + std::string(end) +
@@ -308,7 +308,7 @@ TEST(Script, EndsTheStreamIfAskedTo) {
     EXPECT_EQ(duration, 48);
     EXPECT_EQ(run_to_end(pipeline), "");
     EXPECT_EQ(stat(source, "frames"), 48u);
-    EXPECT_EQ(stat(source, "chunks"), 12u);  // and not one more is computed
+    EXPECT_EQ(stat(source, "chunks"), 12u);  // no further chunk is computed
     gst_element_set_state(pipeline, GST_STATE_NULL);
     gst_object_unref(source);
     gst_object_unref(pipeline);
@@ -328,7 +328,7 @@ TEST(Script, EndOfALiveScriptIsNoUnderrun) {
   EXPECT_EQ(stat(source.element(), "underruns"), 0u);
 }
 
-/// After the end of a script a flush starts over, and it ends again.
+/// After the end of a script a flush starts the stream over; then it ends again.
 TEST(Script, PlaysAgainAfterItsEnd) {
   const File file("1\n00:00:00,000 --> 00:00:00,400\nfire\n\n");
   Source source("end-with-script=true");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Seeking in streams that are not live: the frame at a time is the same however one gets there.
+// Seeking in streams that are not live: the frame at a time is the same however it is reached.
 #include <gst/app/gstappsink.h>
 
 #include "element_test.h"
@@ -8,7 +8,7 @@ using namespace element_test;
 
 namespace {
 
-/// A pipeline whose frames are pulled, in PAUSED.
+/// A pipeline in PAUSED whose frames are pulled.
 class Player {
  public:
   explicit Player(const std::string& properties) {
@@ -42,7 +42,7 @@ class Player {
                             GST_CLOCK_TIME_IS_VALID(stop) ? GST_SEEK_TYPE_SET : GST_SEEK_TYPE_NONE,
                             static_cast<gint64>(stop)) != FALSE;
   }
-  /// "NUMBER:PROMPT" of the next frames, "-" at the end; each is at the time of its number.
+  /// "NUMBER:PROMPT" of the next frames, "-" at the end. Checks that each has the time of its number.
   std::string frames(int count) {
     std::string all;
     for (int i = 0; i < count; ++i) {
@@ -67,9 +67,9 @@ TEST(Seek, GoesAnywhereForwardAndBack) {
   Player player("");
   player.play();
   EXPECT_EQ(player.frames(2), "0 1 ");
-  ASSERT_TRUE(player.seek(2 * GST_SECOND));  // 32 frames on: made, and not shown
+  ASSERT_TRUE(player.seek(2 * GST_SECOND));  // 32 frames ahead; those in between are made but not shown
   EXPECT_EQ(player.frames(2), "32 33 ");
-  ASSERT_TRUE(player.seek(GST_SECOND + kFrame / 2));  // the frame that is on then
+  ASSERT_TRUE(player.seek(GST_SECOND + kFrame / 2));  // inside of a frame
   EXPECT_EQ(player.frames(2), "16 17 ");
   ASSERT_TRUE(player.seek(0));
   EXPECT_EQ(player.frames(3), "0 1 2 ");
@@ -87,7 +87,7 @@ TEST(Seek, EndsAtTheStop) {
   EXPECT_EQ(player.frames(5), "0 1 -");
 }
 
-/// Segment loops: SEGMENT_DONE instead of EOS, and a seek without a flush goes round.
+/// Segment loops: SEGMENT_DONE comes instead of EOS, and a seek without a flush starts the segment again.
 TEST(Seek, SegmentsLoop) {
   Player player("");
   player.play();
@@ -113,7 +113,7 @@ TEST(Seek, BeforeTheStartAndInReady) {
   EXPECT_EQ(player.frames(2), "16 17 ");
 }
 
-/// A reset moves the video against time; a seek puts both together again.
+/// After a reset the numbers of frames do not fit their times; after a seek they fit again.
 TEST(Seek, AfterAResetVideoAndTimeAgree) {
   Player player("");
   player.play();
@@ -137,7 +137,7 @@ TEST(Seek, BackwardsIsRefusedAndTheStreamGoesOn) {
   gst_query_unref(query);
 }
 
-/// Editing puts a source to its place with seeks, also before it plays.
+/// An editing service places a source with seeks, also before it plays.
 TEST(Seek, PlaysInAComposition) {
   GstElement* composition = gst_element_factory_make("nlecomposition", nullptr);
   GstElement* clip = gst_element_factory_make("nlesource", nullptr);

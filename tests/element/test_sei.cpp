@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What a frame says about itself, inside H.264, H.265 and AV1.
+// What a frame says about itself, in H.264, H.265 and AV1 streams.
 #include <glib/gstdio.h>
 #include <gst/app/gstappsink.h>
 #include <gst/video/video-sei.h>
@@ -114,7 +114,7 @@ std::vector<std::string> read_back(const std::string& launch_line) {
   return found;
 }
 
-/// Twelve frames, three chunks, in any order that the encoder gives them.
+/// Expects twelve frames of three chunks, in any order.
 void expect_all_frames(std::vector<std::string> found) {
   ASSERT_EQ(found.size(), 12u);
   for (int i = 0; i < 12; ++i) {
@@ -130,8 +130,8 @@ constexpr const char* kSource = "flowcachesrc model=fake:width=320,height=192 is
 
 struct Way {
   const char* encoder;
-  const char* container;  ///< through a file, so that nothing but bytes gets across
-  const char* reader;     ///< of that file, as a parser that makes metas of messages
+  const char* container;  ///< the stream goes through a file, so that no meta gets through
+  const char* reader;     ///< reads this file with a parser that turns messages into metas
 };
 void PrintTo(const Way& way, std::ostream* out) {
   *out << way.encoder;
@@ -186,8 +186,8 @@ void PrintTo(const Coder& coder, std::ostream* out) {
 }
 class SeiCoders : public testing::TestWithParam<Coder> {};
 
-/// GStreamer 1.22 makes no metas of these codecs' messages, so the bytes are looked at; decoders pass over
-/// it.
+/// For these codecs GStreamer 1.22 does not turn messages into metas, so the bytes are searched. Decoders
+/// skip the messages.
 TEST_P(SeiCoders, CarryItAndDecodeAsBefore) {
   const auto [encoder, decoder] = GetParam();
   const auto with = coded_and_decoded(std::string("sei=true ! ") + encoder + " ! flowcachesei", decoder);
@@ -221,7 +221,7 @@ TEST(Sei, MessagesAreFoundHoweverTheyAreEscaped) {
   }
 }
 
-/// How many of the messages are in the bytes that reach the sink, and how many beside them.
+/// How many messages are in the bytes that reach the sink, and how many in metas.
 std::pair<int, int> in_bytes_and_beside(const std::string& behind_the_encoder) {
   GstElement* pipeline = gst_parse_launch(
       (std::string(kSource) + "sei=true ! x264enc speed-preset=ultrafast tune=zerolatency ! " +
@@ -249,7 +249,7 @@ std::pair<int, int> in_bytes_and_beside(const std::string& behind_the_encoder) {
   return {bytes, beside};
 }
 
-/// x264enc's own identification is such a message too, of another generator.
+/// x264enc's own identification is such a message, too, with another UUID.
 TEST(Sei, IsWrittenOnceHoweverOftenItPasses) {
   EXPECT_EQ(in_bytes_and_beside("flowcachesei"), std::pair(12, 0));
   EXPECT_EQ(in_bytes_and_beside("flowcachesei ! flowcachesei"), std::pair(12, 0));

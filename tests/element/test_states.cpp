@@ -24,7 +24,7 @@ GstStateChangeReturn go_to(GstElement* element, GstState state) {
   return result;
 }
 
-/// Every order of up to five targets, so every pair of states is walked in every context.
+/// Tries every sequence of up to five states, so every change of state happens in many contexts.
 TEST(States, EveryWalk) {
   const GstState targets[] = {GST_STATE_NULL, GST_STATE_READY, GST_STATE_PAUSED, GST_STATE_PLAYING};
   for (int code = 0; code < 4 * 4 * 4 * 4 * 4; ++code) {
@@ -33,7 +33,7 @@ TEST(States, EveryWalk) {
     for (int step = 0, rest = code; step < 5; ++step, rest /= 4) {
       const GstState target = targets[rest % 4];
       const GstStateChangeReturn result = go_to(element, target);
-      // A change to where it is already reports what the last one did.
+      // A change to the present state returns what the last change returned.
       const bool live = target == GST_STATE_PAUSED && target != before;
       if (live) {
         ASSERT_EQ(result, GST_STATE_CHANGE_NO_PREROLL) << "walk " << code << ", step " << step;
@@ -59,8 +59,8 @@ TEST(States, NotLivePrerolls) {
   gst_object_unref(element);
 }
 
-/// Loading takes a minute; leaving must not. Not a measurement: the limit is the wanted one, far above what
-/// it takes.
+/// Loading takes a minute, but stopping must not. This is not a measurement: the limit is far above what
+/// stopping takes.
 TEST(States, NullWhileLoading) {
   for (const GstState from : {GST_STATE_PAUSED, GST_STATE_PLAYING}) {
     Source source("model=fake:load_ms=60000");
@@ -111,7 +111,7 @@ TEST(States, ProgressOfLoading) {
   EXPECT_EQ(last_percent, 100);
 }
 
-/// In READY another model is described at once.
+/// In READY, caps change at once when another model is set.
 TEST(States, AnotherModelInReadyGivesOtherCaps) {
   Source source("");
   gst_element_set_state(source.element(), GST_STATE_READY);
@@ -126,13 +126,13 @@ TEST(States, AnotherModelInReadyGivesOtherCaps) {
   };
   EXPECT_EQ(width(), 320);
   g_object_set(source.element(), "model", "/no/such/folder", nullptr);
-  EXPECT_EQ(width(), 0);  // not known: the error comes when it is asked for
+  EXPECT_EQ(width(), 0);  // not known; the error comes when the stream starts
   g_object_set(source.element(), "model", nullptr, nullptr);
   EXPECT_EQ(width(), 64);
   gst_object_unref(pad);
 }
 
-/// The thread that makes the video has a name and says when it comes and goes, with itself as GThread.
+/// The worker's thread has a name, and announces its begin and end with itself as GThread.
 TEST(States, WorkersThreadIsAnnounced) {
   Source source("");
   std::map<GstStreamStatusType, std::string> seen;
@@ -226,7 +226,7 @@ TEST(States, EosByEvent) {
   gst_object_unref(pipeline);
 }
 
-/// EOS must also get through while no frame comes.
+/// EOS is sent even while no frame comes.
 TEST(States, EosByEventWhileWaitingForAFrame) {
   const Hold hold(0);
   GstElement* pipeline = gst_parse_launch("flowcachesrc name=s model=fake ! fakesink", nullptr);
@@ -254,7 +254,7 @@ TEST(States, EosByNumBuffersAndByTheEnginesEnd) {
   }
 }
 
-/// The engine says why it has no next chunk; a flush starts over, and the stream plays again.
+/// The element reports why the engine has no next chunk. A flush starts over, and the stream plays again.
 TEST(States, EnginesEndSaysWhyAndAFlushStartsOver) {
   Source source("model=fake:end_at=2");
   source.play();
@@ -293,7 +293,8 @@ TEST(States, SeekInALiveStreamIsRefusedEverywhere) {
     gst_query_parse_seeking(query, nullptr, &seekable, nullptr, nullptr);
   EXPECT_FALSE(seekable);
   gst_query_unref(query);
-  const std::vector<GstClockTime> more = source.pull_times(2);  // and it goes on as if nothing had been asked
+  // The stream continues as if there had been no seek.
+  const std::vector<GstClockTime> more = source.pull_times(2);
   EXPECT_EQ(more.size(), 2u);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What surrounds the element: presets, devices, its reference page.
+// What is around the element: presets, devices, its reference page.
 #include <dlfcn.h>
 #include <glib/gstdio.h>
 
@@ -21,7 +21,7 @@ TEST(Presets, CanBeLoaded) {
   g_strfreev(names);
 }
 
-/// Every property that any preset sets, as text.
+/// The values, as text, of every property that any preset sets, after loading these presets.
 std::string settings_after(std::initializer_list<const char*> presets) {
   Source source("");
   for (const char* name : presets) EXPECT_TRUE(gst_preset_load_preset(GST_PRESET(source.element()), name));
@@ -36,7 +36,7 @@ std::string settings_after(std::initializer_list<const char*> presets) {
   return all;
 }
 
-/// Whatever was loaded before: a preset means one thing, and each of them another.
+/// A preset has the same effect whatever was loaded before, and every preset has another effect.
 TEST(Presets, LeaveNothingOfTheOneBefore) {
   const char* names[] = {"Fast", "Quality", "Interactive", "Steady"};
   for (const char* last : names) {
@@ -87,15 +87,15 @@ std::string card(const std::string& name) {
          "\"transformer\":{\"config\":{}},\"decoder\":{\"kind\":\"wan-vae\"}}";
 }
 
-/// Looking for cameras finds models too. It must not load the engine, and with it LibTorch, into a program
-/// that never wanted it.
+/// A program that looks for cameras finds models, too. That must not load the engine, and with it LibTorch,
+/// into the program.
 TEST(Devices, OneForEachModelWithoutOpeningTheEngine) {
   ModelFolder models;
   const std::string ships = models.add("ships", card("first"));
   models.add("beside", card("second"));
   models.add("broken", "{\"name\":");
   models.add("damaged", "{\"name\":\"damaged\",\"family\":\"x\",\"video\":{\"width\":-1}}");
-  // A copy, as the fake engine itself has been opened by other tests.
+  // A copy, because other tests have opened the fake engine itself.
   g_autofree char* engine = g_build_filename(g_get_tmp_dir(), "libflowcache-not-opened.so", nullptr);
   char* data = nullptr;
   gsize size = 0;
@@ -165,7 +165,7 @@ TEST(Devices, MakeAnElement) {
   gst_object_unref(provider);
 }
 
-/// REFERENCE.md is what the element says now.
+/// REFERENCE.md is what the element prints now.
 TEST(Reference, IsUpToDate) {
   char* argv[] = {const_cast<char*>(FLOWCACHE_BUILD_DIR "/gst-plugin/flowcachesrc-reference"), nullptr};
   g_autofree char* now = nullptr;
@@ -176,7 +176,7 @@ TEST(Reference, IsUpToDate) {
   EXPECT_STREQ(now, page) << "renew it: see gst-plugin/reference.cpp";
 }
 
-/// No field of a message is missing on the page, and none is there that does not exist.
+/// The page names every field of the messages, and no others.
 TEST(Reference, NamesTheMessagesFields) {
   g_autofree char* page = nullptr;
   ASSERT_TRUE(g_file_get_contents(FLOWCACHE_SOURCE_DIR "/gst-plugin/REFERENCE.md", &page, nullptr, nullptr));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Timestamps, latency, underruns, pauses: on a test clock, so nothing depends on how fast the machine is.
+// Timestamps, latency, underruns and pauses, on a test clock, so that nothing depends on the speed of the
+// machine.
 #include "element_test.h"
 
 using namespace element_test;
@@ -44,7 +45,7 @@ TEST(Time, GridBeginsAtTheRunningTimeOfTheFirstFrame) {
   EXPECT_EQ(source.pull_times(4), grid(4, 5 * GST_SECOND));
 }
 
-/// Nor while it plays; and nobody is told that it is on.
+/// It has no effect while playing either, and the property stays off.
 TEST(Time, DoTimestampChangesNothing) {
   Source source("do-timestamp=true max-chunks-ahead=8");
   source.play();
@@ -60,7 +61,7 @@ TEST(Time, DoTimestampChangesNothing) {
   EXPECT_FALSE(on);
 }
 
-/// Timestamps move, frames leave when they did: the clock stands where it would without the offset.
+/// The offset moves timestamps. Frames leave at the same time as without it.
 TEST(Time, TimestampOffsetMovesTimestampsOnly) {
   Source source("max-chunks-ahead=8 timestamp-offset=1000000000");
   source.play();
@@ -79,7 +80,7 @@ TEST(Time, TimestampOffsetMovesTimestampsOnly) {
   EXPECT_EQ(pts, GST_SECOND);
 }
 
-/// No timestamp comes twice: the first frame waits until its timestamp is 0.
+/// No timestamp occurs twice: the first frame waits until its timestamp is 0.
 TEST(Time, NegativeTimestampOffsetBeginsAtZero) {
   Source source("max-chunks-ahead=8 timestamp-offset=-125000000");
   source.play();
@@ -101,7 +102,7 @@ TEST(Time, NotLiveRunsFreeFromZero) {
   }
 }
 
-/// Base time moves by the pause, as a pipeline does it, so the running time has no gap, and neither has the
+/// A pipeline moves the base time by the length of a pause. So running time has no gap, and neither has the
 /// grid.
 TEST(Time, PauseLeavesNoGapAndKeepsTheGrid) {
   Source source("max-chunks-ahead=8");
@@ -115,7 +116,7 @@ TEST(Time, PauseLeavesNoGapAndKeepsTheGrid) {
   gst_test_clock_advance_time(source.clock(), pause);
   gst_element_set_base_time(source.element(), pause);
   gst_element_set_state(source.element(), GST_STATE_PLAYING);
-  // Frame 5 is not due yet: it must be waited for, not pushed because the pause has ended a wait.
+  // Frame 5 is not due yet. It must not be pushed early because the pause has ended a wait.
   ASSERT_TRUE(eventually([&] { return gst_test_clock_peek_id_count(source.clock()) > 0; }));
   EXPECT_EQ(gst_harness_buffers_in_queue(source.harness()), 0u);
   const auto times = source.pull_times(5);
@@ -146,7 +147,7 @@ TEST(Latency, OneFrameIfChunksAreFast) {
 }
 
 TEST(Latency, MeasuredChunkTimeIsReportedAndAnnounced) {
-  // A chunk of four frames plays for 250 ms and claims to have taken 300: 50 ms late is one frame.
+  // A chunk of four frames plays for 250 ms and reports that it took 300 ms: 50 ms late is one frame.
   Source source("model=fake:report_ms=300 max-chunks-ahead=8");
   source.play();
   const MessagePtr message(source.message(GST_MESSAGE_LATENCY));
@@ -157,7 +158,7 @@ TEST(Latency, MeasuredChunkTimeIsReportedAndAnnounced) {
   EXPECT_EQ(least, 2 * kFrame);
   EXPECT_GE(most, least);
   ASSERT_TRUE(eventually([&] { return stat(source.element(), "chunks") >= 6; }));
-  EXPECT_FALSE(source.has_message(GST_MESSAGE_LATENCY));  // the same again is no news
+  EXPECT_FALSE(source.has_message(GST_MESSAGE_LATENCY));  // the same value again is not reported
 }
 
 TEST(Latency, PropertyIsTheBudgetAndCannotOverflow) {
@@ -175,7 +176,7 @@ TEST(Latency, PropertyIsTheBudgetAndCannotOverflow) {
   EXPECT_GT(least, kFrame);
 }
 
-/// Chunk 1 (frames 4 to 7) does not come: four frames are there, then the policy acts.
+/// Chunk 1 (frames 4 to 7) does not come. Four frames are shown, then the policy decides.
 TEST(Underrun, RepeatKeepsTheRate) {
   Hold hold(1);
   Source source("underrun=repeat latency=0");
@@ -198,7 +199,7 @@ TEST(Underrun, RepeatKeepsTheRate) {
   EXPECT_GE(stat(source.element(), "repeated"), 3u);
   EXPECT_FALSE(source.has_message(GST_MESSAGE_QOS)) << "one for all that follow each other";
   hold.release();
-  // The content goes on where it stopped, on the same grid.
+  // The content continues where it stopped, on the same grid.
   GstClockTime before = 6 * kFrame;
   while (true) {
     const BufferPtr buffer(source.pull(false));
@@ -212,11 +213,11 @@ TEST(Underrun, RepeatKeepsTheRate) {
   }
 }
 
-/// Runs into the underrun, lets 2.5 frames pass, and returns the first frame after it.
+/// Plays until the underrun, waits for 2.5 frames, and returns the first frame after it.
 BufferPtr frame_after_underrun(Source& source, Hold& hold) {
   source.play();
   EXPECT_EQ(source.pull_times(4), grid(4));
-  EXPECT_TRUE(eventually([&] { return source.tick(); }));  // slot 4 begins, and no frame is there
+  EXPECT_TRUE(eventually([&] { return source.tick(); }));  // slot 4 begins without a frame
   gst_test_clock_set_time(source.clock(), 6 * kFrame + kFrame / 2);
   hold.release();
   return BufferPtr(source.pull());
@@ -248,7 +249,7 @@ TEST(Underrun, StallMovesTheGrid) {
   EXPECT_EQ(GST_BUFFER_PTS(next.get()), 7 * kFrame + kFrame / 2);
 }
 
-/// Within the jitter budget a late frame is no underrun.
+/// A frame that is late by less than the jitter budget is not an underrun.
 TEST(Underrun, LatencyBudgetIsWaitedFor) {
   Hold hold(1);
   Source source("underrun=skip latency=1000000000");
@@ -256,7 +257,7 @@ TEST(Underrun, LatencyBudgetIsWaitedFor) {
   EXPECT_EQ(source.pull_times(4), grid(4));
   gst_test_clock_set_time(source.clock(), 4 * kFrame + GST_SECOND - 1);
   hold.release();
-  const BufferPtr buffer(gst_harness_pull(source.harness()));  // late, so it waits for no time
+  const BufferPtr buffer(gst_harness_pull(source.harness()));  // it is late, so it does not wait
   ASSERT_TRUE(buffer);
   EXPECT_EQ(GST_BUFFER_PTS(buffer.get()), 4 * kFrame);
   EXPECT_EQ(stat(source.element(), "underruns"), 0u);

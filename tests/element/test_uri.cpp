@@ -11,7 +11,7 @@ std::string uri_of(GstElement* element) {
   return uri;
 }
 
-/// The element that GStreamer finds for a URI; null, and the error's text, if there is none.
+/// The element that GStreamer makes for a URI; null if there is none, and `problem` gets the error.
 GstElement* made_from(const char* uri, std::string* problem = nullptr) {
   GError* error = nullptr;
   GstElement* element = gst_element_make_from_uri(GST_URI_SRC, uri, nullptr, &error);
@@ -46,7 +46,7 @@ TEST(Uri, SetsProperties) {
   EXPECT_STREQ(precision, "bf16");
   EXPECT_EQ(limit, 9000000000u);
   EXPECT_EQ(slice, 64u);
-  // And back: another element of that URI is the same.
+  // The element's own URI makes an equal element.
   const std::string uri = uri_of(element);
   GstElement* other = made_from(uri.c_str());
   ASSERT_NE(other, nullptr);
@@ -62,7 +62,7 @@ TEST(Uri, BareOneIsTheDefault) {
   gst_object_unref(element);
 }
 
-/// Whatever is wrong is named, and nothing of such a URI is set.
+/// A bad URI gives a message that names the fault, and sets nothing.
 TEST(Uri, BadOnesAreNamed) {
   for (const auto& [uri, said] :
        {std::pair("flowcache:?sead=3", "sead"), std::pair("flowcache:?prompt=fire&seed=many", "many"),
@@ -105,7 +105,7 @@ TEST(Uri, StreamIdDependsOnWhatIsShown) {
   EXPECT_NE(stream_id("seed=3"), stream_id("seed=4"));
 }
 
-/// As playbin, gst-play-1.0 and the discoverer open it.
+/// Opens the URI as playbin, gst-play-1.0 and the discoverer do.
 TEST(Uri, PlaysInUridecodebin) {
   for (const char* live : {"true", "false"}) {
     EXPECT_EQ(run_to_end("uridecodebin uri=flowcache:?model=fake&num-buffers=6&is-live=" + std::string(live) +

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The worker's thread against everybody who talks to it at once. All locks are the C++ library's, so that
-// ThreadSanitizer sees all of them (sanitize.sh thread).
+// The worker's thread while other threads call it at the same time. All locks are those of the C++ library,
+// so that ThreadSanitizer sees them (sanitize.sh thread).
 #include <atomic>
 #include <thread>
 
@@ -40,7 +40,7 @@ class Counter : public flowcache::gst::FrameWorkerListener {
   void ring_changed() override {}
 
   std::atomic<int> loads{0}, receipts{0}, resets{0}, refusals{0}, chunks{0}, failures{0};
-  std::atomic<uint64_t> seed{UINT64_MAX};  ///< of the chunk finished last
+  std::atomic<uint64_t> seed{UINT64_MAX};  ///< of the last finished chunk
 };
 
 const EngineLibrary& library() {
@@ -50,7 +50,7 @@ const EngineLibrary& library() {
   return *opened;
 }
 
-/// Takes frames until `more` says no; false if a frame was out of order.
+/// Takes frames until `more` returns false. Returns false if a frame was out of order.
 bool consume(FrameWorker& worker, const std::function<bool()>& more) {
   uint64_t before = 0;
   while (more()) {
@@ -118,14 +118,14 @@ TEST(Worker, EverybodyAtOnce) {
   worker.stop();
   EXPECT_TRUE(in_order);
   EXPECT_EQ(counter.loads, 1);
-  EXPECT_GE(counter.resets, 1);  // of those that come between two chunks the last holds
+  EXPECT_GE(counter.resets, 1);  // of several resets between two chunks only the last one is made
   EXPECT_LE(counter.resets, kResets);
   EXPECT_EQ(counter.refusals, 0);
   EXPECT_EQ(counter.failures, 0);
   EXPECT_GE(counter.receipts, kRounds);
 }
 
-/// Stopped at any point of its life, also while it loads or makes a chunk.
+/// The worker can be stopped at any time, also while it loads the model or makes a chunk.
 TEST(Worker, StopsAtAnyTime) {
   for (int i = 0; i < 50; ++i) {
     Counter counter;
@@ -139,7 +139,7 @@ TEST(Worker, StopsAtAnyTime) {
   EXPECT_EQ(element_test::fake().live_chunks(), 0);
 }
 
-/// Who sees that the worker failed can rely on it that the reason has been told.
+/// When the worker's state is "failed", the reason has already been reported.
 TEST(Worker, TellsTheReasonBeforeItHasFailed) {
   struct Listener : Counter {
     void failed(fc_status status, const std::string& sentence, bool loading) override {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A golden case on disk, and the comparison that every kind uses. Format: case.json {kind, config, calls,
-// tolerance, notes}, tensors.safetensors (in.*, out.*), weights.safetensors (absent for pure functions).
+// A golden case on disk, and the comparison that all kinds use. Files: case.json {kind, config, calls,
+// tolerance, notes}, tensors.safetensors (in.*, out.*), weights.safetensors (missing for pure functions).
 #pragma once
 
 #include <ATen/ATen.h>
@@ -24,8 +24,8 @@ struct Tolerance {
 
 class Case {
  public:
-  // bound: of a precision below fp32, holds every floating tensor to this distance |got - want| / |want| of
-  // norms instead of the case's tolerance.
+  // bound: for a precision below fp32; replaces the case's tolerance. Every floating tensor must then be
+  // within this relative distance: the norm of got - want divided by the norm of want.
   explicit Case(const std::filesystem::path& folder, flowcache::Precision precision = at::kFloat,
                 double bound = 0);
 
@@ -35,21 +35,21 @@ class Case {
   const nlohmann::json& calls() const { return json_.at("calls"); }
   const nlohmann::json& json() const { return json_; }
   const WeightMap& weights() const { return weights_; }
-  // What networks are built with.
+  // The precision that networks are built with.
   flowcache::Precision precision() const { return precision_; }
   // A tensor of tensors.safetensors; throws if it is missing.
   const at::Tensor& tensor(const std::string& name) const;
   bool has(const std::string& name) const { return tensors_.contains(name); }
-  // The case's tolerance; for a case with several, the one called `name`.
+  // The case's tolerance. If a case has several, the one with this name.
   Tolerance tolerance(const std::string& name = "") const;
 
-  // |got - want| <= atol + rtol |want| everywhere, same shape, both finite where want is. Integers compare
-  // exactly. Remembers the largest excess for the report; a failed comparison fails the case and does not
-  // throw.
+  // Checks |got - want| <= atol + rtol |want| everywhere, equal shapes, and that got is finite where want is.
+  // Integers must be equal. Keeps the largest excess for the report. A failed comparison fails the case but
+  // does not throw.
   void compare(const at::Tensor& got, const std::string& want, Tolerance tolerance);
   void compare(const at::Tensor& got, const std::string& want) { compare(got, want, tolerance()); }
   void fail(const std::string& why);
-  // One comparison of something that is no tensor; a false one fails the case with `what`.
+  // A check of something other than a tensor. If it is false, the case fails with `what`.
   void check(bool holds, const std::string& what);
 
   bool ok() const { return failures_.empty() && comparisons_ > 0; }
@@ -70,7 +70,7 @@ class Case {
 };
 
 using Handler = std::function<void(Case&)>;
-// kind -> handler. Each kinds_*.cpp adds its own from its register function, called in main.cpp.
+// From kind to handler. The register function of each kinds_*.cpp adds its own; main.cpp calls them.
 using Handlers = std::map<std::string, Handler>;
 
 void register_schedule(Handlers&);   // step-matrix, magi-timesteps

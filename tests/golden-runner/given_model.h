@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A LoadedModel around a case's transformer, so that the engine's own Stream can run the case.
+// A LoadedModel made from a case's transformer, so that the engine's own Stream can run the case.
 #pragma once
 
 #include <stdexcept>
@@ -8,8 +8,8 @@
 
 namespace golden {
 
-// Hands out given features by prompt: a case holds the text encoder's output, not the prompt. A single one
-// serves all prompts.
+// Returns given features for a prompt, because a case holds the text encoder's output and not the prompt. If
+// there is only one, it serves all prompts.
 class GivenText final : public flowcache::TextEncoder {
  public:
   explicit GivenText(at::Tensor features) { features_[""] = std::move(features); }
@@ -26,7 +26,7 @@ class GivenText final : public flowcache::TextEncoder {
   std::map<std::string, at::Tensor, std::less<>> features_;
 };
 
-// The cases compare latents only.
+// Decodes nothing, because the cases compare only latents.
 class NoDecoder final : public flowcache::Decoder {
  public:
   std::unique_ptr<flowcache::DecoderState> open() const override {
@@ -37,7 +37,7 @@ class NoDecoder final : public flowcache::Decoder {
   int64_t space_scale() const override { return 1; }
 };
 
-// The sizes of latents [C, chunks * frames, h, w]; the caller fills in the rest.
+// Sets the sizes from latents [C, chunks * frames, h, w]. The caller fills in the rest.
 inline std::shared_ptr<flowcache::LoadedModel> given_model(const at::Tensor& latents,
                                                            int64_t frames_per_chunk) {
   auto model = std::make_shared<flowcache::LoadedModel>();
@@ -50,7 +50,7 @@ inline std::shared_ptr<flowcache::LoadedModel> given_model(const at::Tensor& lat
   return model;
 }
 
-// Latents of the next `chunks` chunks, [C, frames, h, w].
+// The latents of the next `chunks` chunks, [C, frames, h, w].
 inline at::Tensor generate(flowcache::Stream& stream, int64_t chunks) {
   std::vector<at::Tensor> latents;
   for (int64_t i = 0; i < chunks; ++i) latents.push_back(stream.next()->latent);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// reuse-trace: the decisions of FlowCache's two reference codes, step by step. kv-score: which keys they
+// reuse-trace: the decisions of FlowCache's two reference codes, step by step. kv-score: the keys that they
 // keep.
 #include "cache/kv/kv_score.h"
 #include "cache/reuse/flowcache.h"
@@ -11,7 +11,7 @@ namespace {
 using namespace flowcache;
 using nlohmann::json;
 
-// The tables that a trace fills, [call, chunk]; each starts with what stands where nothing was decided.
+// The tables that a trace fills, [call, chunk]. They start with the values for "nothing was decided".
 struct Trace {
   at::Tensor decision, distance, accumulator, change;
   Trace(int64_t calls, int64_t chunks, double no_distance)
@@ -34,8 +34,8 @@ void compare_trace(Case& one, const json& call, const Trace& trace, Tolerance to
   if (out.contains("relative_change")) one.compare(trace.change, out.at("relative_change"), tolerance);
 }
 
-// Chunks enter one stage of `per_stage` steps apart and take num_steps; the last chunk's last step ends the
-// video.
+// Chunks begin one stage of `per_stage` steps after each other and take num_steps steps. The last step of the
+// last chunk ends the video.
 void magi_trace(Case& one, const json& call) {
   const int steps = call.at("num_steps"), window = call.at("window_size");
   const int chunks = call.at("chunk_num"), offset = call.at("chunk_offset");
@@ -50,7 +50,7 @@ void magi_trace(Case& one, const json& call) {
   Trace trace(total, chunks, -1);
   for (int g = 0; g < total; ++g) {
     const bool undecided =
-        g == 0 || g == total - 1;  // the reference computes the first and last step unasked
+        g == 0 || g == total - 1;  // the reference always computes the first and the last step
     std::vector<ChunkStep> tick;
     for (int c = offset; c < chunks; ++c) {
       const int step = g - (c - offset) * per_stage;
@@ -62,7 +62,7 @@ void magi_trace(Case& one, const json& call) {
     for (size_t i = 0; i < tick.size(); ++i) {
       const int64_t c = tick[i].info.chunk;
       trace.put(g, c, decisions[i]);
-      // There the reference leaves the accumulator as it was, which nothing can see any more.
+      // In this case the reference leaves the accumulator as it was, which has no effect any more.
       if (g > 0 && undecided) trace.accumulator[g][c] = trace.accumulator[g - 1][c];
       if (tick[i].info.step == steps - 1) policy.end_chunk(c);
     }
@@ -70,7 +70,7 @@ void magi_trace(Case& one, const json& call) {
   compare_trace(one, call, trace, one.tolerance(bf16 ? "bf16_features" : "distance"));
 }
 
-// One policy for each guidance branch; rows alternate conditional and unconditional calls.
+// One policy for each guidance branch. Rows are conditional and unconditional calls in turn.
 void skyreels_trace(Case& one, const json& call) {
   const int64_t blocks = call.at("blocks"), calls = call.at("calls");
   const at::Tensor& features = one.tensor(call.at("in").at("features"));
@@ -157,8 +157,8 @@ CompressCall read_call(const json& call, int64_t queries) {
   return read;
 }
 
-// Kept slots against the reference's [kept, kv_heads]: exact, unless scores tie at the cut; then the scores
-// must agree.
+// Compares kept slots with the reference's [kept, kv_heads]. They must be equal; if scores tie at the cut,
+// the scores must be.
 void compare_indices(Case& one, const json& call, const at::Tensor& best, const at::Tensor& score) {
   const std::string name = call.at("out").at("indices");
   const at::Tensor wanted = one.tensor(name).t().to(at::kLong);
@@ -170,7 +170,8 @@ void compare_indices(Case& one, const json& call, const at::Tensor& best, const 
   one.check((got - want).abs().max().item<double>() <= 1e-7, name + ": the kept scores differ");
 }
 
-// Rows `best` of `from` [tokens, kv_heads, d], head by head, then the tokens that were no candidates.
+// Rows `best` of `from` [tokens, kv_heads, d] for each head, followed by the tokens that could not be
+// dropped.
 at::Tensor kept_rows(const at::Tensor& from, const at::Tensor& best, int64_t clean) {
   const at::Tensor index = best.t().unsqueeze(-1).expand({best.size(1), best.size(0), from.size(2)});
   return at::cat({from.gather(0, index), from.narrow(0, clean, from.size(0) - clean)});

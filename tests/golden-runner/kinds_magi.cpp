@@ -19,13 +19,13 @@ int64_t tokens_of(const Case& one) {
   return one.config().at("tokens_per_chunk");
 }
 
-// A call of the published window forward: what it is given, chunk by chunk.
+// The arguments of a call of the published window forward pass, for each chunk.
 struct WindowCall {
   std::vector<WindowChunk> chunks;
   std::shared_ptr<const Condition> clean;
   double step_size = 0;
   bool prepended = false;
-  bool stores = false;  // otherwise the memory is neither read nor written
+  bool stores = false;  // false: the memory is neither read nor written
 };
 
 WindowCall read_window(Case& one, const json& call, const MagiTransformer& model,
@@ -56,7 +56,7 @@ at::Tensor in_time(const std::vector<at::Tensor>& chunks, bool skip_first) {
   return at::cat(at::TensorList(chunks).slice(skip_first ? 1 : 0), 1);
 }
 
-// What a case shows of the inside: everything before the first block, and each block's output.
+// Compares the inner values that a case holds: everything before the first block, and each block's output.
 void compare_inside(Case& one, const json& call, const MagiTransformer& model, const WindowCall& window,
                     const WindowOutput& output) {
   const json& out = call.at("out");
@@ -172,7 +172,7 @@ void dit_guided(Case& one) {
                     .alone = forward_alone(*model, chunk.x, chunk.t, 0, *null, window.step_size)}));
     }
     one.compare(in_time(velocity, false), call.at("out").at("velocity"), one.tolerance("default"));
-    if (window.stores) continue;  // otherwise what an older call left is attended
+    if (window.stores) continue;  // otherwise keys of an older call would be attended
     std::vector<MagiStreamChunk> chunks;
     for (const WindowChunk& chunk : window.chunks)
       chunks.push_back(

@@ -75,7 +75,7 @@ void uncached(Case& one) {
   }
 }
 
-// Passes on what a policy keeps, and notes it with the score.
+// Passes calls on to a policy, and records what it keeps, with the score.
 class RecordingPolicy final : public KvPolicy {
  public:
   struct Record {
@@ -121,7 +121,7 @@ struct Tables {
     for (const auto& [c, made] : step.decisions) {
       decision[g][c] = made.action == Action::reuse ? 1 : 0;
       if (!made.forced) distance[g][c] = made.distance;
-      // On the first and last step the published code leaves the sum as it was.
+      // On the first and the last step the published code leaves the sum unchanged.
       accumulator[g][c] = step.undecided && g > 0 ? accumulator[g - 1][c].item<double>() : made.accumulated;
     }
     for (int64_t c = 0; c < means.size(1); ++c) {
@@ -131,7 +131,7 @@ struct Tables {
     }
   }
 
-  // Of a chunk's last step.
+  // The decision of a chunk's last step.
   int last_decision(int64_t chunk) const {
     const at::Tensor column = decision.select(1, chunk);
     for (int64_t g = column.size(0) - 1; g >= 0; --g)
@@ -222,8 +222,8 @@ void cached(Case& one) {
     compare_stages(one, call, run);
     one.compare(pipeline.latents(), call.at("out").at("latents"), one.tolerance("default"));
     check_emitted(one, call, pipeline);
-    // A stream computes each chunk's last step, whose keys and values become history; the published code need
-    // not.
+    // A stream always computes a chunk's last step, because its keys and values become history. The published
+    // code may reuse it.
     bool same_rule = !call.contains("compressions");
     for (int c = run.prefix / static_cast<int>(chunk_frames); c < run.chunks; ++c)
       same_rule &= tables.last_decision(c) == 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Whole pipelines through the engine's own Stream: self-forcing-pipeline and ambient-stream.
+// Whole pipelines, run by the engine's own Stream: self-forcing-pipeline and ambient-stream.
 #include <c10/core/InferenceMode.h>
 
 #include "case.h"
@@ -69,7 +69,7 @@ void run_ambient_generate(Case& test, const json& call, const std::shared_ptr<co
   test.compare(at::cat({first->latent, generate(stream, static_cast<int64_t>(prompts.size()) - 1)}, 1),
                call.at("latents"));
   const at::Tensor& frames = test.tensor(call.at("frames"));
-  const bool bytes = frames.scalar_type() == at::kByte;  // rounded, so one level of slack
+  const bool bytes = frames.scalar_type() == at::kByte;  // rounded, so one level of difference is allowed
   test.compare(bytes ? (first->frames * 255).round() : first->frames, call.at("frames"),
                bytes ? Tolerance{0, 1.01} : test.tolerance());
   flowcache::OwnKeys own;
@@ -77,7 +77,7 @@ void run_ambient_generate(Case& test, const json& call, const std::shared_ptr<co
   test.compare(model->transformer->forward(noise[0], 1000.0, 0, *condition, own), call.at("velocity0"));
 }
 
-// The words encoder's ids, seen through the rows of the embedding table that it picks.
+// Compares the word encoder's ids, by the rows of the embedding table that it returns.
 void run_ambient_text(Case& test, const json& call, const LoadedModel& model) {
   const auto& words = dynamic_cast<const flowcache::WordsEncoder&>(*model.text);
   const std::string prompt = call.at("prompt");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// step-matrix (SkyReels-V2) and magi-timesteps: the published tables as views of Schedule.
+// step-matrix (SkyReels-V2) and magi-timesteps: the published tables, made from Schedule.
 #include "case.h"
 #include "samplers/flow_euler.h"
 #include "samplers/magi_timesteps.h"
@@ -83,7 +83,7 @@ void run_stage_table(Case& test, const json& call) {
   test.compare(table(rows), call.at("out").at("stages"), {});
 }
 
-// What MAGI-1's window forward is given at every global step: each row one step, padded with -1.
+// The arguments of MAGI-1's window forward pass at every global step: one row for each step, padded with -1.
 struct RunTable {
   std::vector<std::vector<int>> head, step_index, key_range;
   std::vector<std::vector<float>> t;
@@ -97,7 +97,7 @@ struct RunConfig {
   size_t width;
 };
 
-// First chunk that chunk `c` may attend at `step` (== steps: the clean pass of a finished chunk).
+// The first chunk that chunk `c` may attend at `step` (== steps: the clean pass of a finished chunk).
 int first_key_chunk(const RunConfig& run, int c, int step) {
   const bool clean = step == run.steps;
   if (run.kv_range.empty()) return 0;  // the whole history

@@ -50,7 +50,7 @@ SkyReelsRun read_run(const json& config) {
   return run;
 }
 
-// Values of blocks, repeated for each of their frames.
+// The values of blocks, repeated for each frame of a block.
 at::Tensor per_frame(const std::vector<int>& blocks, int frames) {
   return at::tensor(blocks, at::kInt).repeat_interleave(frames);
 }
@@ -88,7 +88,7 @@ void generate(Case& one, const json& call) {
   one.compare(decision, call.at("decision"), {});
   one.compare(accumulator, call.at("accumulator"));
   one.compare(pipeline.latents(), call.at("latents"));
-  // The reference lists the events as they happened, the branches in turn.
+  // The reference lists these events in the order in which they happened, with the branches in turn.
   const std::vector<std::string> names = call.at("kept");
   const size_t layers = static_cast<size_t>(model->shape().layers);
   size_t next[2] = {0, 0};
@@ -107,7 +107,7 @@ void generate(Case& one, const json& call) {
 void pipeline(Case& one) {
   for (const json& call : one.calls()) {
     generate(one, call);
-    // The fork shrinks history inside a forward, a stream between two.
+    // The fork reduces history during a forward pass, a stream between two of them.
     if (!one.config().at("use_compress").get<bool>()) compare_skyreels_stream(one, call);
   }
 }

@@ -6,7 +6,7 @@
 namespace golden {
 namespace {
 
-// The engine holds clips frame by frame, the reference channel by channel.
+// The engine stores clips frame by frame, the reference channel by channel.
 at::Tensor swapped(const at::Tensor& clip) {
   return clip.transpose(0, 1).contiguous();
 }

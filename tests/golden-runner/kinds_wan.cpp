@@ -39,8 +39,8 @@ void bidirectional(Case& c) {
   }
 }
 
-// What the case's own cache keeps: everything, or a sink and the last frames of `local_attn_size`, the chunk
-// included.
+// A store that keeps what the case's own cache keeps: everything, or a sink and the last frames of
+// `local_attn_size`, which include the chunk.
 std::unique_ptr<KvStore> make_store(Case& c, const Transformer& wan, const at::Tensor& latent,
                                     int64_t chunks) {
   const TransformerShape& shape = wan.shape();
@@ -56,12 +56,12 @@ std::unique_ptr<KvStore> make_store(Case& c, const Transformer& wan, const at::T
   return std::make_unique<KvStore>(geometry, budget, policy.make());
 }
 
-// History and the chunk in flight, as the last forward left them: [tokens, heads, head_dim].
+// History and the chunk in flight after the last forward pass: [tokens, heads, head_dim].
 at::Tensor in_slot_order(const at::Tensor& history, const at::Tensor& own) {
   return at::cat({history, own}, 1).transpose(0, 1);
 }
 
-// Passes on, and remembers each layer's own keys and values.
+// Passes calls on, and records each layer's own keys and values.
 class Recorder final : public KvView {
  public:
   Recorder(KvView& next, std::map<int, KeyValue>& own) : next_(next), own_(own) {}

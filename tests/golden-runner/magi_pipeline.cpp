@@ -11,7 +11,7 @@ using namespace flowcache;
 
 namespace {
 
-// The published code lets a chunk attend only so many chunks, itself included.
+// In the published code a chunk attends only the last few chunks, itself included.
 class LastChunks final : public KvView {
  public:
   LastChunks(KvView& all, int64_t tokens) : all_(all), tokens_(tokens) {}
@@ -76,7 +76,7 @@ int MagiPipeline::total_steps() const {
 
 std::vector<int> MagiPipeline::emitted() const {
   std::vector<int> frames(static_cast<size_t>(run_.chunks - offset()), static_cast<int>(chunk_frames));
-  // A single prefix frame is an image to animate, and is shown.
+  // A prefix of a single frame is an image to animate, and is shown.
   if (run_.prefix > 1) frames[0] -= run_.prefix % static_cast<int>(chunk_frames);
   return frames;
 }
@@ -105,7 +105,8 @@ void MagiPipeline::run_prefix() {
     const at::Tensor kept = chunk(c).clone();
     chunk(c).copy_(initial_frames_.narrow(1, c * chunk_frames, chunk_frames));
     forward(c, run_.clean_time, range, *null_, magi_step_size(run_.steps, intervals_[0]));
-    chunk(c).copy_(kept);  // the published latents of these chunks stay noise: nothing shows them
+    // In the published code the latents of these chunks stay noise, because they are not shown.
+    chunk(c).copy_(kept);
     store_->finish(c);
   }
 }
@@ -117,7 +118,7 @@ void MagiPipeline::paste_prefix(int c) {
 }
 
 void MagiPipeline::finish(int c, int global) {
-  // While no further chunk comes, the published buffer has room for all that are left.
+  // After the last chunk has begun, the published buffer has room for all that remain.
   if (run_.history_chunks > 0 && admitted_ == run_.chunks) return;
   if (!store_->finish(c)) return;
   std::vector<int> clean;
@@ -181,7 +182,7 @@ MagiStep MagiPipeline::step(int global) {
     const bool limited = run_.clean_key_range > 0 && !run_.key_range.empty();
     const int range = limited ? run_.clean_key_range : range_at(run_.steps - 1);
     const at::Tensor finished = chunk(oldest - 1).clone();
-    paste_prefix(oldest - 1);  // into what the network sees; what was emitted stays
+    paste_prefix(oldest - 1);  // into what the network sees; what was already emitted does not change
     forward(oldest - 1, run_.clean_time, range, *null_, magi_step_size(run_.steps, intervals_[0]));
     chunk(oldest - 1).copy_(finished);
     finish(oldest - 1, global);

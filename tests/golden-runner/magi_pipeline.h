@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// MAGI-1's finite pipelines out of the engine's parts: Schedule says who steps, KvStore holds keys and
-// values, FlowCacheReuse decides. What only the published code does is a setting here, not in the engine.
+// MAGI-1's finite pipelines, made from the engine's parts: Schedule gives the steps, KvStore holds keys and
+// values, and FlowCacheReuse decides. What only the published code does is a setting here and is not in the
+// engine.
 #pragma once
 
 #include <functional>
@@ -16,37 +17,37 @@ namespace golden {
 struct MagiRun {
   int steps = 0, chunks = 0, window = 4;
   int prefix = 0;              // latent frames of a prefix video
-  std::vector<int> key_range;  // chunks attended, own included, by quarter of the steps; empty: all
-  int clean_key_range = 1;     // the same of a clean chunk, where key_range is given; <= 0: its last
+  std::vector<int> key_range;  // chunks attended, with the own one, for each quarter of the steps; empty: all
+  int clean_key_range = 1;     // the same for a clean chunk, if key_range is given; <= 0: its last entry
   double clean_time = 0.9999;
   std::string shortcut = "8,16,16";
   bool clean_pass =
       false;  // a finished chunk runs once more, clean and without caption, to leave its history
-  std::optional<double> near_clean;  // above this time the oldest chunk also runs alone
-  std::optional<double> threshold;   // reuse below it
+  std::optional<double> near_clean;  // after this time the oldest chunk also runs without history
+  std::optional<double> threshold;   // steps are reused below this threshold
   int warmup = 0;
   int64_t history_chunks = 0;  // 0: all
 };
 
-// One global step, as the cases tabulate it. By chunk: the time, the decision, the latents' means.
+// One global step as the cases list it. For each chunk: the time, the decision, the means of the latents.
 struct MagiStep {
   int stage = 0, inner = 0;
   std::vector<std::pair<int, double>> forwarded;  // chunk and time, a clean chunk first
   bool clean = false, near_clean = false;
   std::vector<std::pair<int, flowcache::Decision>> decisions;
-  bool undecided = false;  // the first and last step are computed without asking
+  bool undecided = false;  // the first and the last step are computed without a decision
 };
 
-// A finished chunk made history overflow.
+// Recorded when a finished chunk makes the history too large.
 struct MagiShrinking {
   int after_step = 0;
-  std::vector<int> clean;  // chunks that history was made of
+  std::vector<int> clean;  // the chunks that the history was made of
   int query_chunk = 0, query_step = 0;
 };
 
 class MagiPipeline {
  public:
-  // `policy` shrinks history; null keeps all. Latents [C, 6 * chunks, h, w]; prefix may be undefined.
+  // `policy` reduces the history; null keeps all. Latents are [C, 6 * chunks, h, w]; prefix may be undefined.
   MagiPipeline(const flowcache::MagiTransformer& model, const MagiRun& run,
                std::vector<std::shared_ptr<const flowcache::Condition>> captions, const at::Tensor& latents,
                const at::Tensor& prefix, std::unique_ptr<flowcache::KvPolicy> policy);
@@ -55,7 +56,7 @@ class MagiPipeline {
   MagiStep step(int global);
   const at::Tensor& latents() const { return latents_; }
   const std::vector<MagiShrinking>& shrinkings() const { return shrinkings_; }
-  // Frames of each chunk that a viewer gets.
+  // The number of frames of each chunk that are shown.
   std::vector<int> emitted() const;
 
  private:
@@ -81,7 +82,7 @@ class MagiPipeline {
   std::map<int, at::Tensor> increments_;  // of each chunk's last computed step
   std::vector<MagiShrinking> shrinkings_;
   int admitted_ = 0;
-  int last_chunk_ = 0, last_step_ = 0;  // forwarded last
+  int last_chunk_ = 0, last_step_ = 0;  // the last ones that ran
 };
 
 }  // namespace golden

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// MAGI-1 as its published pipeline calls it: several chunks a forward, and a memory addressed by chunk
-// number. The engine's own way is one chunk at a time through a KvView; these are views of that for the
-// golden cases.
+// MAGI-1 as its published pipeline calls it: several chunks in one forward pass, and a memory that is
+// addressed by chunk number. The engine itself runs one chunk at a time through a KvView; the functions here
+// compare both for golden cases.
 #pragma once
 
 #include <map>
@@ -18,7 +18,7 @@ class MagiMemory {
   MagiMemory(int layers, int64_t tokens_per_chunk)
       : tokens_(tokens_per_chunk), layers_(static_cast<size_t>(layers)) {}
   void write(int layer, int64_t chunk, const flowcache::KeyValue& own);
-  // Slots of chunks [first, last).
+  // The slots of chunks [first, last).
   flowcache::KeyValue read(int layer, int64_t first, int64_t last) const;
   MagiMemory clone() const;
   // As the cases store it: [slots, kv_heads, keys | values].
@@ -29,7 +29,7 @@ class MagiMemory {
   std::vector<flowcache::KeyValue> layers_;  // [kv_heads, slots, d]
 };
 
-// One chunk writes its slot, then attends chunks [first, last); last is its own number + 1.
+// One chunk writes its slot and then attends chunks [first, last); last is its own number + 1.
 class MagiView final : public flowcache::KvView {
  public:
   MagiView(MagiMemory& memory, int64_t chunk, int64_t first, int64_t last)
@@ -48,12 +48,12 @@ struct WindowChunk {
   at::Tensor x;  // [C, F, h, w]
   double t = 0;
   int64_t chunk = 0;            // its number in the video
-  int64_t first = 0, last = 0;  // chunks it attends
+  int64_t first = 0, last = 0;  // the chunks that it attends
   const flowcache::Condition* condition = nullptr;
 };
 
 struct WindowOutput {
-  std::vector<at::Tensor> velocity;             // of each chunk
+  std::vector<at::Tensor> velocity;             // one for each chunk
   std::vector<std::vector<at::Tensor>> hidden;  // [layer][chunk]
 };
 
@@ -63,21 +63,21 @@ constexpr int64_t chunk_frames = 6;  // of every published MAGI-1 model
 WindowOutput forward_window(const flowcache::MagiTransformer& model, MagiMemory& memory,
                             const std::vector<WindowChunk>& chunks, double step_size);
 
-// A chunk that attends only itself and is not stored; relative positions are all that matters then.
+// A chunk that attends only itself and is not stored. Then only relative positions matter.
 at::Tensor forward_alone(const flowcache::MagiTransformer& model, const at::Tensor& x, double t,
                          int64_t chunk, const flowcache::Condition& condition, double step_size);
 
-// The duplicate of a nearly clean chunk counts this much less than the pass with history.
+// The factor of the pass with history when it is mixed with the pass without, for a nearly clean chunk.
 constexpr double history_share = 0.7;
 inline at::Tensor blend_nearly_clean(const at::Tensor& with_history, const at::Tensor& alone) {
   return history_share * with_history + (1 - history_share) * alone;
 }
 
-// The captions of a case: one condition a chunk, the tokens where the mask is 1.
+// The captions of a case: one condition for each chunk, made from the tokens whose mask is 1.
 std::vector<std::shared_ptr<const flowcache::Condition>> read_captions(
     Case& one, const nlohmann::json& in, const flowcache::MagiTransformer& model);
 
-// A case names tensors of every layer as one: "*" stands for the number.
+// Puts the number of a layer in place of "*", because a case names the tensors of all layers by one pattern.
 std::string numbered(std::string pattern, int layer);
 
 std::unique_ptr<flowcache::MagiTransformer> load_magi(Case& one);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// golden-runner DIR…: runs every golden case below the folders; a line per case, then the totals.
+// golden-runner DIR…: runs every golden case in these folders and below. Prints a line for each case, then
+// the totals.
 #include <ATen/Parallel.h>
 
 #include <algorithm>
@@ -25,7 +26,7 @@ const char* const usage =
 
 enum class Verdict { passed, failed, unsupported };
 
-// bounds: of the kinds that run in `precision`; empty: everything in fp32.
+// bounds: by kind, for kinds that run in `precision`; empty: all run in fp32.
 std::optional<Verdict> run(const std::filesystem::path& folder, const golden::Handlers& handlers,
                            flowcache::Precision precision, const std::map<std::string, double>& bounds) {
   const std::string name = folder.filename().string();
@@ -49,7 +50,7 @@ std::optional<Verdict> run(const std::filesystem::path& folder, const golden::Ha
   }
 }
 
-// Empty if there is no such file or nothing in it.
+// Returns an empty map if the file does not exist or is empty.
 std::map<std::string, double> read_bounds(const std::string& file) {
   std::ifstream in(file);
   std::map<std::string, double> bounds;
@@ -62,7 +63,7 @@ std::map<std::string, double> read_bounds(const std::string& file) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const flowcache::ParityOptions parity;  // the cases were made with the public code, its faults included
+  const flowcache::ParityOptions parity;  // the cases were made with published code, including its faults
   std::set<std::filesystem::path> folders;
   std::map<std::string, double> bounds;
   std::string precision = "fp32";

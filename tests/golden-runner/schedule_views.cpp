@@ -7,8 +7,7 @@ namespace flowcache {
 
 namespace {
 
-// The schedule's step of every block at a tick, -1 waiting, N done. All blocks as one chunk where they step
-// together.
+// The step of every block at a tick: -1 waiting, N done. together: all blocks are one chunk.
 std::vector<int> steps_at(int64_t tick, const Schedule& schedule, bool together, int blocks) {
   std::vector<int> step(blocks, -1);
   const auto due = schedule.tick(tick);
@@ -48,7 +47,7 @@ StepMatrix step_matrix(int steps, int ar_step, int blocks, int prefix_blocks, in
 }
 
 std::vector<Stage> stage_table(int chunk_num, int window, int chunk_offset) {
-  const Schedule schedule(window, 1);  // a stage is one tick of a schedule whose step is a stage
+  const Schedule schedule(window, 1);  // a tick of this schedule is a stage, and so is a step
   std::vector<Stage> stages;
   for (int i = 0; i < chunk_num - chunk_offset + window - 1; ++i) {
     Stage stage;

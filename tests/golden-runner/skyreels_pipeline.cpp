@@ -54,7 +54,7 @@ KeyValue SkyReelsMemory::append(int block, int index, const at::Tensor& q, const
   layer.blocks[block] = {own.k.clone(), own.v.clone()};
   if (policy_ && budget_ > 0 && static_cast<int64_t>(clean_.size()) > budget_) {
     shrink(layer, q);
-    // All layers of this forward still see the old list; the last one shortens it.
+    // All layers of this forward pass use the old list; the last one shortens it.
     if (index + 1 == static_cast<int>(layers_.size())) clean_.erase(clean_.begin(), clean_.end() - budget_);
   }
   return gather(layer, block, false);
@@ -112,8 +112,8 @@ SkyReelsPipeline::Row SkyReelsPipeline::step(int row) {
                                   : static_cast<int>(sampler_.table().timestep[static_cast<size_t>(at - 1)]));
     if (!moves) continue;
     const at::Tensor v = velocities[1][b] + run_.guidance * (velocities[0][b] - velocities[1][b]);
-    // The published pipeline writes the new latent over the old one, which the solver still holds: its first
-    // correction starts from the wrong sample. Kept, since this is that pipeline.
+    // The published pipeline writes the new latent over the old one, which the solver still holds, so its
+    // first correction starts from the wrong sample. The fault is kept, because this must be that pipeline.
     block(b).copy_(states_[static_cast<size_t>(b)]->step(block(b), v, at - 1, {}));
   }
   return report;

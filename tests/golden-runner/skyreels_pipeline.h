@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// SkyReels-V2's diffusion-forcing pipeline as FlowCache's fork runs it, block by block, out of the engine's
-// parts.
+// SkyReels-V2's diffusion-forcing pipeline as FlowCache's fork runs it, block by block, made from the
+// engine's parts.
 #pragma once
 
 #include <map>
@@ -14,27 +14,27 @@
 
 namespace golden {
 
-// The fork's memory of one guidance branch: a slot a block. Finished blocks are "clean"; a forward that finds
-// more than `budget_blocks` of them first shrinks them, layer by layer, with its own queries. (The engine's
-// KvStore shrinks when a chunk finishes.)
+// The fork's memory of one guidance branch, with a slot for each block. Finished blocks are "clean". A
+// forward pass that finds more than `budget_blocks` of them first reduces them, layer by layer, with its own
+// queries. (The engine's KvStore reduces history when a chunk finishes.)
 class SkyReelsMemory {
  public:
-  // policy null or budget 0: keep all.
+  // With a null policy or budget 0 all blocks are kept.
   SkyReelsMemory(int layers, int64_t tokens_per_block, int64_t budget_blocks, flowcache::KvPolicy* policy)
       : tokens_(tokens_per_block),
         budget_(budget_blocks),
         policy_(policy),
         layers_(static_cast<size_t>(layers)) {}
 
-  // Writes the block's slot and returns what it attends.
+  // Writes the block's slot and returns the keys and values that it attends.
   flowcache::KeyValue append(int block, int layer, const at::Tensor& q, const flowcache::KeyValue& own);
   void finished(int block) { clean_.push_back(block); }
-  // Of every shrinking, layer by layer: [tokens, heads].
+  // The kept tokens of every reduction, layer by layer: [tokens, heads].
   const std::vector<at::Tensor>& kept() const { return kept_; }
 
  private:
   struct Layer {
-    flowcache::KeyValue compressed;  // of the clean blocks that were shrunk
+    flowcache::KeyValue compressed;  // from the clean blocks that were reduced
     std::map<int, flowcache::KeyValue> blocks;
   };
   void shrink(Layer& layer, const at::Tensor& q);
@@ -43,7 +43,7 @@ class SkyReelsMemory {
   int64_t tokens_, budget_;
   flowcache::KvPolicy* policy_;
   std::vector<Layer> layers_;
-  std::vector<int> clean_;  // ids that count as clean blocks
+  std::vector<int> clean_;  // numbers of the clean blocks
   std::vector<at::Tensor> kept_;
 };
 
@@ -62,15 +62,16 @@ class SkyReelsPipeline {
     std::shared_ptr<const flowcache::Condition> condition;
     flowcache::FlowCacheReuse reuse;
     SkyReelsMemory memory;
-    std::map<int, at::Tensor> residual;  // tokens after all blocks less before, of the last computed step
+    std::map<int, at::Tensor>
+        residual;  // tokens after all blocks minus those before, at the last computed step
   };
   // branches: conditional, unconditional. Latents [C, frames, h, w].
   SkyReelsPipeline(const flowcache::Transformer& model, const flowcache::Sampler& sampler,
                    const SkyReelsRun& run, std::vector<Branch> branches, const at::Tensor& noise);
 
   struct Row {
-    std::vector<int> timestep, update;                          // of each block
-    std::vector<std::map<int, flowcache::Decision>> decisions;  // of each branch, by block
+    std::vector<int> timestep, update;                          // one for each block
+    std::vector<std::map<int, flowcache::Decision>> decisions;  // for each branch, by block
   };
   int rows() const { return static_cast<int>(matrix_.index.size()); }
   Row step(int row);

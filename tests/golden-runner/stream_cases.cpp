@@ -77,7 +77,8 @@ void compare_magi_stream(Case& one, const json& call, const MagiRun& run) {
         std::to_string(run.warmup);
   model->transformer = make_magi(magi_config(one, run), one.weights(), at::kFloat, at::kCPU);
   const int offset =
-      run.prefix / static_cast<int>(chunk_frames);  // whole chunks; a stream counts from the next
+      run.prefix /
+      static_cast<int>(chunk_frames);  // whole chunks of prefix; a stream counts from the next chunk
   std::map<std::string, at::Tensor, std::less<>> captions;
   for (const at::Tensor& caption : read_captions_of(one, in))
     captions[prompt_of(static_cast<int64_t>(captions.size()) - offset)] = caption;
@@ -90,11 +91,12 @@ void compare_magi_stream(Case& one, const json& call, const MagiRun& run) {
   for (int c = 1; c < run.chunks - offset; ++c)
     stream.prompts().change(prompt_of(c), static_cast<uint64_t>(c), 0);
   stream.replace_noise([&](int64_t chunk, int64_t) {
-    const int64_t start = std::min(chunk + offset, int64_t{run.chunks} - 1);  // an endless stream wants more
+    // An endless stream asks for more chunks than the case has.
+    const int64_t start = std::min(chunk + offset, int64_t{run.chunks} - 1);
     return noise.narrow(1, start * chunk_frames, chunk_frames).contiguous();
   });
   const at::Tensor generated = generate(stream, run.chunks - offset);
-  // The published latents of whole chunks of prefix stay noise.
+  // In the published code the latents of whole chunks of prefix stay noise.
   one.compare(at::cat({noise.narrow(1, 0, offset * chunk_frames), generated}, 1),
               call.at("out").at("latents"), one.tolerance("default"));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Programs that end while their threads are in the library. Each is a process of its own.
+// Programs that end while their threads are in the library. Each runs in a process of its own.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,7 +36,7 @@ fc_stream* open_stream(fc_engine* engine) {
   return stream;
 }
 
-// Chunk after chunk until it is refused; the last status.
+// Makes chunks until a call is refused, and returns the status of that call.
 fc_status drive(fc_stream* stream) {
   while (true) {
     fc_chunk* chunk = nullptr;
@@ -67,7 +67,7 @@ TEST_F(Exit, WhileSeveralStreamsAreComputed) {
   EXPECT_EXIT(exit_while_streams_run(3), testing::ExitedWithCode(0), "");
 }
 
-// Not the first ones of the process: see flowcache.h.
+// These are not the first calls of the process: see flowcache.h.
 [[noreturn]] void exit_while_models_are_loaded(int milliseconds) {
   fc_engine_unref(open_engine());
   const auto load = [] {
@@ -87,8 +87,8 @@ TEST_F(Exit, WhileModelsAreLoaded) {
     EXPECT_EXIT(exit_while_models_are_loaded(milliseconds), testing::ExitedWithCode(0), "") << milliseconds;
 }
 
-// What the call of another thread returns then, and what becomes of later ones: a handler that is registered
-// before the library is used runs after the library's.
+// What the running call of another thread returns, and what later calls return. An exit handler that is
+// registered before the library is used runs after the library's handler.
 TEST_F(Exit, EndsTheRunningCallAndRefusesLaterOnes) {
   static std::atomic<int> ended_with;
   static fc_stream* stream;
@@ -109,7 +109,7 @@ TEST_F(Exit, EndsTheRunningCallAndRefusesLaterOnes) {
       testing::ExitedWithCode(0), "");
 }
 
-// The thread that ends is itself in the library, so nobody must wait for it.
+// The thread that calls exit() is itself in the library, so its call is not waited for.
 TEST_F(Exit, FromACallback) {
   EXPECT_EXIT(
       {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What flowcache.h gives by itself: initialisers and version macros.
+// The contents of flowcache.h alone: initialisers and version macros.
 #include <gtest/gtest.h>
 
 #include <cstring>

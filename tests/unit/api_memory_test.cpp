@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A process that gets no more memory: every call returns a status, and when there is memory again the next
-// ones work.
+// A process that gets no more memory: every call returns a status. When there is memory again, the next calls
+// work.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -25,7 +25,7 @@ rlim_t address_space() {
   return pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE));
 }
 
-// The process may take so much more while this lives.
+// While this exists, the process may allocate only this much more.
 class Limit {
  public:
   explicit Limit(rlim_t more) {
@@ -48,7 +48,7 @@ fc_engine* open_engine(fc_status* status) {
   return engine;
 }
 
-// A stream's first chunk and its first frame.
+// Makes a stream's first chunk and its first frame.
 fc_status make_a_picture(fc_engine* engine) {
   fc_stream_config config{};
   config.size = sizeof config;
@@ -70,7 +70,7 @@ fc_status make_a_picture(fc_engine* engine) {
   return status;
 }
 
-// On a thread that has no arithmetic threads of its own yet, and that is there before the limit.
+// Runs `work` on a thread that has no arithmetic threads yet and that exists before the limit.
 fc_status on_fresh_thread(rlim_t more, const std::function<fc_status()>& work) {
   std::promise<void> go;
   fc_status status = FC_OK;

@@ -171,7 +171,7 @@ TEST(ApiWithoutModel, AThreadOfOneProcessorStartsNoOthers) {
   }).join();
 }
 
-// What is planned for is the picture that will be asked for.
+// The check of memory uses the picture size that the streams will have.
 TEST(ApiWithoutModel, ThePreflightFollowsTheSize) {
   auto config = sized<fc_engine_config>();
   config.device = "cpu";
@@ -415,7 +415,7 @@ TEST_F(Api, AStreamThatIsResetIsAFreshOneWithEveryKvPolicy) {
   }
 }
 
-// What holds in a stream that is opened with these.
+// The statistics of a stream that is opened with these settings.
 fc_stream_stats in_force(fc_engine* engine, double threshold, double guidance, const char* cache = nullptr) {
   fc_stream_config config = default_stream();
   config.cache = cache;

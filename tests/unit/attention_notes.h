@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Whoever keeps attention outputs, and whoever counts what a network asks of a cache, for tests.
+// Classes for tests: one keeps attention outputs, one counts the calls of a KV cache.
 #pragma once
 
 #include <map>
@@ -9,7 +9,7 @@
 
 namespace flowcache::test {
 
-// Hands back what was kept, once told to.
+// Keeps outputs, and recalls them when told to.
 class Notes final : public AttentionMemory {
  public:
   at::Tensor recall(int layer) override { return hands_back ? kept.at(layer) : at::Tensor(); }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The policy that reuses attention outputs (FasterCache), from its formula to a stream.
+// The policy that reuses attention outputs (FasterCache): its formula, and its effect in a stream.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -72,7 +72,7 @@ TEST(Attention, TheWeightGrowsToItsLargest) {
     for (int i = 0; i < computed; ++i) policy->computed(cache_steps::make_step(0, i, 13, 0), {});
     return policy->prediction(cache_steps::make_step(0, step, 13, 0).info);
   };
-  using Factors = std::vector<double>;  // of 13 steps the first skipped is the 4th, and 8 are left
+  using Factors = std::vector<double>;  // of 13 steps the 4th is the first skipped one, and 8 steps follow it
   EXPECT_EQ(factors("attention", 4, 3), Factors({1.0}));
   EXPECT_EQ(factors("attention", 8, 3), Factors({1.5, -0.5}));
   EXPECT_EQ(factors("attention:weight=0.5", 12, 3), Factors({1.5, -0.5}));
@@ -132,8 +132,8 @@ at::Tensor forward(const Case& c, double t, KvView& kv, AttentionMemory* memory)
                                   c.network->shape().layers));
 }
 
-// With what the same pass has kept, a network gives the same without touching the cache; with something else
-// it gives something else.
+// If a network recalls what the same pass has kept, its result is the same, and the cache is not used. If it
+// recalls something else, its result differs.
 TEST(AttentionMemory, StandsForWhatTheBlocksWouldCompute) {
   const c10::InferenceMode inference;
   at::manual_seed(1);
@@ -163,7 +163,7 @@ StreamConfig attention_config(const std::string& cache, int lag = 0, double guid
   return {.prompt = "fire", .seed = 5, .cache = cache, .lag = lag, .guidance = guidance};
 }
 
-// A network that notes what its blocks recall, or by itself holds attention on every second step.
+// A network that records what its blocks recall, or that itself recalls attention on every second step.
 class Watched final : public test::WrappedTransformer {
  public:
   using WrappedTransformer::WrappedTransformer;
@@ -260,12 +260,12 @@ TEST(AttentionStream, FollowsTheUncachedVideoWithSeveralInFlight) {
       EXPECT_LT((a - b).abs().mean().item<double>(), 0.2 * a.abs().mean().item<double>()) << lag;
     }
     EXPECT_GT(cached.stats().steps_reused, 0U) << lag;
-    // Two outputs a layer of the chunk that was finished last, at least.
+    // At least two outputs for each layer of the chunk that was finished last.
     EXPECT_GE(cached.stats().reuse_bytes, 2 * layers * 36 * 64 * sizeof(float)) << lag;
   }
 }
 
-// 2 (keys, values and their like) of every token with the skipped matrices, and the products with the keys.
+// Two operations for each weight of the skipped matrices and token, and the products with keys and values.
 TEST(AttentionStream, TheSavingIsCounted) {
   const auto model = tiny_model();
   Stream plain(model, attention_config("none")), cached(model, attention_config("attention"));
@@ -274,7 +274,8 @@ TEST(AttentionStream, TheSavingIsCounted) {
   EXPECT_DOUBLE_EQ(plain.next()->flops - cached.next()->flops, saved);
 }
 
-// What is attended changes whenever a chunk leaves history: afterwards no line may lead over that border.
+// The attended context changes whenever a chunk leaves history. Nothing may be extrapolated across such a
+// change.
 TEST(AttentionStream, AChangedContextLeavesNothingToExtrapolateFrom) {
   const Scene scene;
   Stream stream(scene.model, attention_config("attention:start=0,growth=constant", 1));
@@ -306,8 +307,8 @@ TEST(AttentionStream, ChangedGuidanceDropsWhatWasKept) {
   }
 }
 
-// FasterCache whole. The branch that the last computed step left out has kept nothing of it, so it is
-// computed where it runs again.
+// All of FasterCache. A branch that the last computed step left out has kept no outputs of that step, so it
+// is computed when it runs again.
 TEST(AttentionStream, ComposesWithTheCacheOfGuidance) {
   const auto recalled = [](const std::string& cache) {
     const Scene scene;
@@ -320,9 +321,9 @@ TEST(AttentionStream, ComposesWithTheCacheOfGuidance) {
   };
   using Counts = std::vector<int>;  // steps 2, 4 and 6 are skipped
   EXPECT_EQ(recalled("attention"), Counts({3 * layers, 3 * layers}));
-  // Both branches on 0 2 4 6, and what 1, 3 and 5 left out is not recalled on 2, 4 and 6.
+  // Both branches run on steps 0, 2, 4 and 6. What 1, 3 and 5 left out is not recalled on 2, 4 and 6.
   EXPECT_EQ(recalled("attention+cfg_cache:start=0,refresh=2"), Counts({3 * layers}));
-  // Both until step 5, the conditional one alone on 6 and 7.
+  // Both branches run until step 5; on 6 and 7 only the conditional one.
   EXPECT_EQ(recalled("attention+cfg_cache:start=0.7,refresh=5"), Counts({2 * layers, 3 * layers}));
 }
 

@@ -9,7 +9,7 @@ using namespace flowcache;
 
 namespace {
 
-// The linear congruential generator that the published toy vectors were filled with.
+// The linear congruential generator that the published test vectors were made with.
 at::Tensor lcg(int64_t seed, at::IntArrayRef shape) {
   at::Tensor filled = at::empty(shape, at::kFloat);
   float* data = filled.mutable_data_ptr<float>();

@@ -20,8 +20,8 @@ KvGeometry small(int64_t window = 1) {
           .window_chunks = window};
 }
 
-// A store and a network that writes what can be recognised: a token's key and value hold its absolute index
-// in column 0, its layer and head in column 1; a value also has 0.5 in column 2. The other columns are noise.
+// A store and a network that writes keys and values that can be recognised. Column 0 has the token's number
+// in the video, column 1 has layer and head, and column 2 of a value has 0.5. The other columns are noise.
 class Stream {
  public:
   Stream(const std::string& policy, int64_t budget, const KvGeometry& geometry = small())
@@ -62,7 +62,8 @@ class Stream {
     return finish(chunk);
   }
 
-  // With a change of every token where the policy looks at one: token t of the video has changed by t / 1000.
+  // If the policy looks at changes, gives it one for every token: token t of the video has changed by t /
+  // 1000.
   bool finish(int64_t chunk) {
     const int64_t n = geometry_.tokens_per_chunk;
     if (store.policy().needs_change(8) < 0) return store.finish(chunk);
@@ -87,7 +88,7 @@ std::vector<int64_t> range(int64_t begin, int64_t end) {
   return all;
 }
 
-// The keys and values that a history holds belong together and to their layer and head.
+// Checks that keys and values of a history belong together and to their layer and head.
 void expect_intact(const KvStore& store, int layers) {
   for (int layer = 0; layer < layers; ++layer) {
     const KeyValue kv = store.history(layer);
@@ -142,7 +143,7 @@ TEST(KvStore, ChunksInFlightSeeOlderOnesAsTheyWereLastComputed) {
   s.admit(3);
   s.compute(3);
   const KeyValue two = s.append(2, 0);
-  EXPECT_EQ(s.tokens(two.k), range(0, 36));  // neither its younger neighbour nor free slots
+  EXPECT_EQ(s.tokens(two.k), range(0, 36));  // without the younger chunk and without free slots
   EXPECT_TRUE((two.k.select(2, 3).narrow(1, 12, 12) == 1).all().item<bool>());
   EXPECT_EQ(s.tokens(s.append(1, 0, 2.0).k), range(0, 24));
   EXPECT_EQ(s.tokens(s.append(3, 0).k), range(0, 48));
@@ -160,7 +161,7 @@ TEST(KvStore, WindowKeepsTheMostRecentAndChunksInFlightMoveWithIt) {
     dropped = s.store.finish(c - 1);
     EXPECT_EQ(dropped, c - 1 >= 2) << c;
     EXPECT_EQ(s.tokens(s.store.history(1).k, 1), range(std::max<int64_t>(0, (c - 2) * 12), c * 12));
-    // The younger chunk is attended where it now lies, without being computed again.
+    // The younger chunk's keys are found at their new place, without being computed again.
     const KeyValue seen = s.append(c, 0);
     EXPECT_EQ(s.tokens(seen.k).back(), c * 12 + 11);
     EXPECT_EQ(s.tokens(seen.k).front(), s.tokens(s.store.history(0).k).front());
@@ -196,7 +197,7 @@ TEST(KvStore, CompressionGathersValuesWithTheirKeysPerHead) {
   EXPECT_EQ(s.store.history_tokens(), 20);
   const std::vector<int64_t> head0 = s.tokens(s.store.history(0).k, 0),
                              head1 = s.tokens(s.store.history(0).k, 1);
-  EXPECT_NE(head0, head1);  // each head chooses for itself
+  EXPECT_NE(head0, head1);  // each head keeps its own tokens
   EXPECT_TRUE(std::is_sorted(head0.begin(), head0.end()));
   EXPECT_EQ(std::set<int64_t>(head1.begin(), head1.end()).size(), 20u);
   EXPECT_EQ(s.tokens(s.append(5, 0).k).size(), 32u);
@@ -263,18 +264,18 @@ TEST(KvStore, NeverExceedsItsBudgetAndNeverGrows) {
   }
 }
 
-// Tokens 12..23 changed by 0.012..0.023, so with a threshold of 0.018 those from 19 on are worth keeping.
+// Tokens 12..23 have changed by 0.012..0.023. With a threshold of 0.018 those from 19 on are kept.
 TEST(KvStore, DecoPruneKeepsWhatChangedMost) {
   Stream s("decoprune:threshold=0.018,sink_chunks=1,recent_chunks=1", 30);
   for (int64_t c = 0; c < 3; ++c) s.whole_chunk(c);
   std::vector<int64_t> wanted = range(0, 12);
   for (const int64_t token : range(18, 24))
-    wanted.push_back(token);  // 19..23, and of the unchanged the newest
+    wanted.push_back(token);  // 19..23, and the newest of the unchanged ones
   for (const int64_t token : range(24, 36)) wanted.push_back(token);
   EXPECT_EQ(s.tokens(s.store.history(0).k), wanted);
   EXPECT_EQ(s.tokens(s.store.history(1).k, 1), wanted);
   expect_intact(s.store, 2);
-  s.whole_chunk(3);  // now chunk 2 may be thinned, and its tokens changed more than those of chunk 1
+  s.whole_chunk(3);  // now chunk 2 may lose tokens, and its tokens changed more than those of chunk 1
   wanted = range(0, 12);
   for (const int64_t token : range(30, 48)) wanted.push_back(token);
   EXPECT_EQ(s.tokens(s.store.history(0).k), wanted);
@@ -293,8 +294,8 @@ TEST(KvStore, BytesAreExact) {
   EXPECT_EQ(half.bytes(12), 12 * token / 2);
 }
 
-// MAGI-1 with B_total slots, four chunks in flight, 64 steps: a budget of B_total - 4 chunks shrinks at the
-// same steps and by the same amounts as the reference's tracker.
+// MAGI-1 with B_total slots, four chunks in flight, 64 steps. A budget of B_total - 4 chunks drops tokens at
+// the same steps and in the same numbers as the reference's tracker.
 TEST(KvStore, ShrinksAtTheReferencesSteps) {
   const std::map<int64_t, std::vector<int>> wanted = {
       {5, {79, 95, 111, 127, 143}}, {6, {95, 111, 127, 143}}, {7, {111, 127, 143}}};
@@ -315,7 +316,7 @@ TEST(KvStore, ShrinksAtTheReferencesSteps) {
 }
 
 TEST(KvStore, AttentionDoesNotDependOnTheOrderOfTheSlots) {
-  // All kept but in falling score: softmax attention over the history is the same up to rounding.
+  // Keeps all, but by falling score. Softmax attention over the history is the same, except for rounding.
   Stream s("full", 24);
   for (int64_t c = 0; c < 2; ++c) s.whole_chunk(c);
   const KeyValue kv = s.store.history(0);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The reuse policies beside FlowCache, each against the vectors of its own publication.
+// The reuse policies other than FlowCache, compared with the vectors of their publications.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -72,8 +72,8 @@ TEST(TeaCacheJoint, OneDecisionForAllChunks) {
   EXPECT_EQ(decide({{0, 1.0}, {1, 1.1}}), "rr");  // on average 0.05
   EXPECT_EQ(decide({{0, 1.0}, {1, 1.3}}), "CC");  // the second chunk alone drives both
   EXPECT_EQ(decide({{0, 1.0}, {1, 1.3}, {2, 9.0}}),
-            "rrC");                               // the entering chunk is no part of the comparison
-  EXPECT_EQ(decide({{1, 1.3}, {2, 9.0}}), "rr");  // nor is the one that left
+            "rrC");                               // the entering chunk is not compared
+  EXPECT_EQ(decide({{1, 1.3}, {2, 9.0}}), "rr");  // nor is the one that has left
 }
 
 TEST(TeaCacheJoint, ByPositionComparesStrangers) {
@@ -96,7 +96,7 @@ struct Toy {
   std::vector<double> final_x;
 };
 
-// dx = v dt with v = (1 + cos(3t)/2) x + 0.1, twenty steps, three of warm-up.
+// dx = v dt with v = (1 + cos(3t)/2) x + 0.1; twenty steps, the first three always computed.
 Toy easycache_toy(double tau) {
   EasyCache policy({.warmup = 3});
   at::Tensor x = at::tensor({1., -.5, .25, 2.}, at::kDouble), residual;
@@ -253,8 +253,8 @@ TEST(StaticMasks, RampMayEndBeforeTheLastStep) {
   EXPECT_EQ(play("ramp:computed=8,end=2", 8), std::vector<int>(8, 1));
 }
 
-// R1: the stream computes the last step of a chunk whose last keys become history; then it is one of the
-// count.
+// R1: if a chunk's last keys become history, the stream computes its last step. That step then counts as one
+// of the computed steps.
 TEST(StaticMasks, RampEndsWithTheLastStepWhereThatBecomesHistory) {
   const auto policy = choose_reuse("ramp:computed=6,end=2").make();
   std::vector<int> computed;
@@ -320,8 +320,8 @@ TEST(Predictor, HoldingNeedsNoWrapper) {
 
 namespace {
 
-// A chunk driven as the stream drives it: kept residuals, prediction, correction, Euler. v(sigma) does not
-// depend on x, so the exact result of any rule can be written down.
+// Runs a chunk as the stream does: kept residuals, prediction, correction, Euler. v(sigma) does not depend on
+// x, so the exact result of every rule is known.
 double integrate(ReusePolicy& policy, int steps, const std::function<double(double)>& v,
                  int* computed = nullptr, double threshold = 1) {
   double x = 0;
@@ -369,7 +369,7 @@ TEST(Predictor, CorrectionMakesHoldingExactForLinearVelocities) {
 }
 
 TEST(Predictor, CorrectionIntegratesALineBetweenComputations) {
-  // Whatever was predicted on the way: with correction only the computed velocities matter.
+  // With correction only the computed velocities matter, whatever was predicted between them.
   const auto v = [](double sigma) { return std::exp(2 * sigma) * std::cos(2 * sigma); };
   const double one = integrate(*choose_reuse("interval:interval=5,correct=1").make(), 24, v);
   for (const char* spec : {"interval:interval=5,correct=1,order=1", "interval:interval=5,correct=1,order=2",
@@ -425,8 +425,8 @@ TEST(Predictor, ChunksDoNotShareTheirPast) {
         weights[steps[i].info.chunk] = policy->prediction(steps[i].info);
     }
   }
-  // Chunk 0 is at step 11, computed last at 9 and 6; chunk 1 at step 9 was last reused at 8, computed at 6
-  // and 3.
+  // Chunk 0 is at step 11 and was last computed at 9 and 6. Chunk 1 is at step 9, was last reused at 8, and
+  // was last computed at 6 and 3.
   ASSERT_EQ(weights[0].size(), 2u);
   EXPECT_NEAR(weights[0][0], 1 + 2.0 / 3, 1e-9);
   EXPECT_NEAR(weights[1][0], 1 + 2.0 / 3, 1e-9);
@@ -439,7 +439,7 @@ TEST(Forecast, LinearVelocitiesNeedTheNetworkOnlyAtTheEnds) {
   int computed = 0;
   const auto policy = choose_reuse("forecast").make();
   EXPECT_NEAR(integrate(*policy, 24, v, &computed), integrate(*choose_reuse("none").make(), 24, v), 1e-9);
-  EXPECT_EQ(computed, 4);  // three of warm-up, and the last
+  EXPECT_EQ(computed, 4);  // the first three and the last
 }
 
 TEST(Forecast, SmallerThresholdsComputeMoreAndErrLess) {
@@ -458,8 +458,8 @@ TEST(Forecast, SmallerThresholdsComputeMoreAndErrLess) {
 }
 
 TEST(Forecast, TheErrorOfTheLastExtrapolationSetsTheNextStride) {
-  // v = sigma^2: the linear extrapolation errs by the product of the two distances exactly, so the curvature
-  // is 1/v.
+  // v = sigma^2. The error of the linear extrapolation is exactly the product of the two distances, so the
+  // curvature is 1/v.
   const auto policy = choose_reuse("forecast:warmup=3").make();
   std::vector<Decision> seen;
   for (int i = 0; i < 5; ++i) {

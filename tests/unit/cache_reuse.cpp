@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What holds for every reuse policy, and FlowCache's own rules.
+// Rules that hold for every reuse policy, and those of FlowCache.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -65,15 +65,15 @@ TEST_P(EveryReusePolicy, AStreamDoesNotDisturbAnother) {
 }
 
 TEST_P(EveryReusePolicy, AChunkWithoutItsPastIsComputed) {
-  // Policies change in mid-stream: a chunk may be first seen at any step.
+  // A policy may be changed in the middle of a stream, so it may first see a chunk at any step.
   const auto policy = make();
   const ChunkStep step = make_step(3, 12, 24, 1.0);
   EXPECT_EQ(policy->decide({&step, 1}, 5.0)[0].action, Action::compute);
 }
 
-// Chunks that enter at different ticks, each with its own drift, decide as each does alone, whichever comes
-// first in a tick. Not those that look across on purpose: the joint rule, other chunks' steps, and what a
-// first chunk measures for later ones.
+// Chunks that begin at different ticks, with features that change at different rates, get the same decisions
+// as each one alone, in any order within a tick. Not tested for policies that look across chunks on purpose:
+// the joint rule, reuse of other chunks' steps, and measurements on a first chunk.
 TEST_P(EveryReusePolicy, AChunkInFlightDoesNotDisturbAnother) {
   for (const char* across : {"teacache_joint", "xchunk", "forecast", "magcache"})
     if (GetParam() == across) return;
@@ -181,14 +181,14 @@ TEST(FlowCacheReuse, UnsafeFeaturesCompute) {
     std::vector<Scripted> script = drifting(0.001, 6);
     script[3].tokens = at::full({4, 8}, bad);
     std::vector<Decision> seen;
-    // The step after the bad one cannot be compared either.
+    // Nor can the step after the bad one be compared.
     EXPECT_EQ(run(policy, script, 1.0, &seen), (std::vector<int>{1, 0, 0, 1, 1, 0})) << bad;
     EXPECT_TRUE(seen[3].forced && seen[4].forced);
   }
 }
 
 TEST(FlowCacheReuse, NegativePolynomialComputesUnlessParityIsAskedFor) {
-  // 1.3B on e0 gives about -0.05 for no change at all.
+  // The polynomial 1.3B on e0 gives about -0.05 if nothing has changed.
   for (const UnsafeDistance unsafe : {UnsafeDistance::compute, UnsafeDistance::parity}) {
     FlowCacheReuse policy({.warmup = 0,
                            .feature = Tap::modulation,
@@ -248,7 +248,7 @@ TEST(FlowCacheReuse, StateIsOneFeatureAChunkAndGoesWithIt) {
 }
 
 TEST(FlowCacheReuse, FeaturesAreCopied) {
-  // The network may overwrite its tokens once the policy has seen them.
+  // The network may overwrite its tokens after the policy has seen them.
   auto policy = plain();
   at::Tensor tokens = at::ones({4, 8});
   ChunkStep step{.info = {.chunk = 0, .step = 0, .steps = 8}, .features = {.tokens = tokens}};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Scripted steps of a chunk, for tests of the reuse policies.
+// Scripted steps of a chunk, for tests of reuse policies.
 #pragma once
 
 #include <cmath>
@@ -15,7 +15,8 @@ struct Scripted {
   bool must_compute = false;
 };
 
-// A step whose features are all `value`, `steps` steps a chunk, sigmas falling evenly from 1 to 0.
+// A step whose features all have the value `value`, of a chunk of `steps` steps. Sigmas fall evenly from 1 to
+// 0.
 inline ChunkStep make_step(int64_t chunk, int step, int steps, double value) {
   const double sigma = 1 - static_cast<double>(step) / steps;
   return {.info = {.chunk = chunk,
@@ -29,7 +30,7 @@ inline ChunkStep make_step(int64_t chunk, int step, int steps, double value) {
                        .latent = at::full({2, 1, 2, 2}, value)}};
 }
 
-// `count` steps whose features each grow by the factor 1 + drift: their relative change is `drift`.
+// `count` steps whose features grow by the factor 1 + drift, so that their relative change is `drift`.
 inline std::vector<Scripted> drifting(double drift, int count) {
   std::vector<Scripted> script;
   for (int i = 0; i < count; ++i) {
@@ -39,7 +40,7 @@ inline std::vector<Scripted> drifting(double drift, int count) {
   return script;
 }
 
-// Plays one chunk through a policy as the stream would. 1: computed, 0: reused.
+// Runs one chunk through a policy as the stream would. 1: computed, 0: reused.
 inline std::vector<int> run(ReusePolicy& policy, const std::vector<Scripted>& script, double threshold,
                             std::vector<Decision>* seen = nullptr, int64_t chunk = 0) {
   std::vector<int> computed;

@@ -15,7 +15,7 @@ namespace {
 
 const auto go_on = [](double) { return true; };
 
-// What MagCache measures by itself on a first chunk is the first chunk's curve of a calibration.
+// The curve that MagCache itself measures on a first chunk equals the first chunk's curve of a calibration.
 TEST(Calibrate, AgreesWithVelocitiesTakenByHand) {
   const auto model = test::tiny_model();
   StreamConfig config;

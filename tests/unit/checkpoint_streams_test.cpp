@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Packages as a downloaded checkpoint would make them, tiny: from model.json and files on disk to streamed
-// frames.
+// Tiny packages in the form of downloaded checkpoints: from model.json and files on disk to streamed frames.
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
@@ -120,7 +119,7 @@ void write_magi(const TempFolder& folder) {
                      {"num_heads", 3},
                      {"feed_forward_proj", "gated-gelu"}};
   json config = golden_config("magi-dit-window");
-  config["num_layers"] = 2;  // what the preflight reads
+  config["num_layers"] = 2;  // read by the preflight
   config["dim"] = 96;
   config["num_heads"] = 6;
   config["num_kv_heads"] = 2;
@@ -146,7 +145,7 @@ void write_magi(const TempFolder& folder) {
   folder.write("model.json", model.dump());
 }
 
-// Streams some chunks and checks what any model must give.
+// Streams some chunks and checks what holds for every model.
 StreamStats run(const TempFolder& folder, int chunks, const std::vector<int64_t>& frames) {
   const auto model = LoadedModel::load(
       {.model = folder.path.string(), .device = "cpu", .precision = "fp32", .threads = 1}, nullptr);
@@ -215,7 +214,7 @@ TEST(CheckpointStreams, MagiGoesOnFromAnImageAndFromAVideo) {
     return stream.next();
   };
   const auto image = first(at::rand({1, 3, 32, 48})), video = first(at::rand({28, 3, 32, 48}));
-  EXPECT_EQ(image->frames.size(0), 24);  // the image among them
+  EXPECT_EQ(image->frames.size(0), 24);  // includes the image
   EXPECT_EQ(video->frames.size(0), 20);  // 7 latent frames: a chunk, and one of the next
   EXPECT_TRUE(video->latent.isfinite().all().item<bool>());
   EXPECT_NE(test::message_of([&] { first(at::rand({6, 3, 32, 48})); }).find("6 frames"), std::string::npos);
@@ -225,14 +224,15 @@ TEST(CheckpointStreams, MagiGoesOnFromAnImageAndFromAVideo) {
             std::string::npos);
 }
 
-// Frames go the way of the whole VAE file, and leave what their latents would.
+// Frames of a prefix go through the whole VAE file and have the same effect as their latents.
 TEST(CheckpointStreams, SkyReelsGoesOnFromAVideoThroughTheWanVae) {
   const c10::InferenceMode inference;
   at::manual_seed(6);
   const TempFolder folder;
   write_skyreels(folder);
   json model = read_model(folder);
-  model["sampler"]["steps"] = model["sampler"]["lag"] = 2;  // one chunk in flight: what matters comes before
+  // One chunk in flight, because the start is tested.
+  model["sampler"]["steps"] = model["sampler"]["lag"] = 2;
   folder.write("model.json", model.dump());
   StreamConfig config{.prompt = "fire", .cache = "none"};
   config.initial_frames = at::rand({9, 3, 64, 96});
@@ -244,7 +244,8 @@ TEST(CheckpointStreams, SkyReelsGoesOnFromAVideoThroughTheWanVae) {
   write_safetensors(folder.path / "whole.safetensors", vae);
   std::filesystem::rename(folder.path / "whole.safetensors", folder.path / "vae.safetensors");
   const auto chunk = first();
-  EXPECT_EQ(chunk->frames.size(0), 4);  // 3 latent frames: a chunk, and one of the next, which is not shown
+  // 3 latent frames: a chunk, and one frame of the next, which is not shown.
+  EXPECT_EQ(chunk->frames.size(0), 4);
   const at::Tensor latents = make_frame_encoder(read_model(folder.path), at::kFloat, at::kCPU)
                                  ->encode(config.initial_frames)
                                  .transpose(0, 1);
@@ -306,7 +307,7 @@ TEST(CheckpointStreams, MagiReusesAttention) {
   }
 }
 
-// What is asked for when a model is loaded reaches its blocks.
+// The setting of a loaded model reaches its blocks.
 TEST(CheckpointStreams, SlicesOfTokensTakeLessMemory) {
   const c10::InferenceMode inference;
   at::manual_seed(8);
@@ -344,14 +345,14 @@ TEST(CheckpointStreams, ATextEncoderRemembersAndUnloads) {
   folder.write("model.json", model.dump());
   const auto loaded = load(folder.path.string());
   const at::Tensor first = loaded->text->encode("a slow green aurora").embedding;
-  // Its weights are gone and so is their file: what was encoded is remembered, what was not cannot be.
+  // Weights and file are gone: encoded prompts are remembered, new ones cannot be encoded.
   std::filesystem::remove(folder.path / "text.safetensors");
   EXPECT_TRUE(loaded->text->encode("a slow green aurora").embedding.equal(first));
   EXPECT_NE(test::message_of([&] { loaded->text->encode("another prompt"); }).find("text.safetensors"),
             std::string::npos);
 }
 
-// What the cleaning drops, and what stands behind the last piece that fits.
+// Words that the cleaning removes, and words after the last piece that fits.
 TEST(CheckpointStreams, ATextEncoderNamesWordsWithoutEffect) {
   const c10::InferenceMode inference;
   const TempFolder folder;

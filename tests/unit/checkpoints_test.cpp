@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What surrounds the public checkpoints: prompt cleaning, position buckets, LoRA, T5 and MAGI-1 in bf16.
+// Code around the public checkpoints: prompt cleaning, position buckets, LoRA, T5, and MAGI-1 in bf16.
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
@@ -99,7 +99,7 @@ TEST(UniPc, Bf16LatentStaysNearFp32) {
   EXPECT_GT((a.to(at::kFloat) - b).abs().max().item<double>(), 0);
 }
 
-// The weights of a Wan block, as far as LoRAs change them.
+// Those weights of a Wan block that LoRAs can change.
 WeightMap wan_weights() {
   WeightMap weights;
   for (const char* layer :
@@ -218,7 +218,7 @@ TEST(Lora, NamesWhatDoesNotFit) {
   }
 }
 
-/// Of small random weights, the same for every precision.
+/// A model with small random weights, which are the same for every precision.
 std::unique_ptr<MagiTransformer> random_magi(const MagiConfig& config, at::ScalarType type) {
   const auto build = [&](const WeightMap& weights) {
     return std::make_unique<MagiTransformer>(config, weights, type, at::kCPU, "random MAGI");
@@ -244,7 +244,7 @@ TEST(Magi, Bf16StaysNearFp32) {
 TEST(Magi, SlicesGiveTheSameResultWithLessMemory) {
   const c10::InferenceMode inference;
   const int threads = at::get_num_threads();
-  at::set_num_threads(1);  // the peak is that of one thread
+  at::set_num_threads(1);  // the peak of a single thread is measured
   MagiConfig config = tiny_magi();
   config.ffn = 512;
   const auto network = random_magi(config, at::kFloat);
@@ -284,10 +284,10 @@ TEST(Magi, GuidanceSkipsWhatWeighsNothing) {
 TEST(Tiles, BlendNeighboursAndCoverTheClip) {
   const at::Tensor clip = at::arange(2 * 10 * 14, at::kFloat).view({1, 2, 10, 14});
   const Tiling tiling{.size = 8, .overlap = 2, .frames = 1};
-  // Tiles that agree where they overlap blend into the clip itself.
+  // Tiles that agree where they overlap give the clip itself.
   const at::Tensor same = run_tiled(clip, tiling, 1, [](const at::Tensor& tile) { return tile; });
   EXPECT_TRUE(same.allclose(clip));
-  // Tiles that do not: the second fades in from 0 to 1 over the overlap.
+  // If they do not agree, the second tile fades in from 0 to 1 over the overlap.
   int calls = 0;
   const at::Tensor steps = run_tiled(at::zeros({1, 1, 4, 14}), tiling, 1,
                                      [&](const at::Tensor& tile) { return at::full_like(tile, calls++); });
@@ -300,7 +300,7 @@ TEST(Tiles, BlendNeighboursAndCoverTheClip) {
 
 namespace {
 
-// A tiny VAE's weights, all random: what it wants is asked for by loading nothing.
+// Random weights of a tiny VAE. Their names come from the error of loading an empty file.
 WeightMap random_vae(const std::string& side, const MagiVaeConfig& c) {
   WeightMap weights;
   const auto put = [&](const std::string& name, std::vector<int64_t> shape) {
@@ -344,7 +344,7 @@ TEST(MagiVae, StreamsInWholeTilesOfTime) {
   weights["decoder.proj_in.bias"] = at::zeros({c.dim});
   weights["decoder.last_layer.weight"] = at::randn({3, c.pixel_channels(), 3, 3, 3}) * 0.1;
   weights["decoder.last_layer.bias"] = at::zeros({3});
-  weights["encoder.cls_token"] = at::zeros({1});  // the other half is not looked at
+  weights["encoder.cls_token"] = at::zeros({1});  // weights of the other half are not checked
   const MagiVaeDecoder decoder(c, weights, at::kFloat, at::kCPU, "vae");
   const at::Tensor latents = at::randn({6, 16, 5, 6}) * 0.18215;
   const auto state = decoder.open();

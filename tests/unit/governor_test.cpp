@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The governor under a scripted clock.
+// The governor with scripted times.
 #include "stream/governor.h"
 
 #include <gtest/gtest.h>
@@ -22,7 +22,7 @@
 namespace flowcache {
 namespace {
 
-// The computed steps of `chunks` chunks when a step of chunk c takes step_time(c) seconds and the rest 0.1 s.
+// The computed steps of `chunks` chunks, if a step of chunk c takes step_time(c) seconds and the rest 0.1 s.
 std::vector<int> run(Governor& governor, int chunks, const std::function<double(int)>& step_time) {
   std::vector<int> computed;
   for (int c = 0; c < chunks; ++c) {
@@ -65,8 +65,8 @@ TEST(Governor, FallsAtOnceAndNeverBelowTheFloor) {
   run(governor, 120, [](int) { return 0.01; });
   const auto slow = run(governor, 6, [](int) { return 0.2; });
   EXPECT_EQ(slow[0], 24);
-  EXPECT_LE(slow[1], 8);  // the estimate has gone half the way
-  EXPECT_LE(slow[4], 5);  // 0.9 s of steps at 0.2 s: four, five before the estimate has settled
+  EXPECT_LE(slow[1], 8);  // the estimate has moved half of the way
+  EXPECT_LE(slow[4], 5);  // 0.9 s of steps at 0.2 s: four, or five until the estimate has settled
   const auto hopeless = run(governor, 10, [](int) { return 5; });
   EXPECT_EQ(hopeless.back(), 3);
 }
@@ -89,7 +89,7 @@ TEST(Governor, OneSlowChunkIsForgiven) {
   EXPECT_EQ(after.back(), 24);
 }
 
-// A load that comes and goes faster than the patience grows must not be followed up and down for ever.
+// A load that changes faster than the governor's patience grows must not be followed up and down without end.
 TEST(Governor, AFlutteringLoadEndsInASteadyNumber) {
   Governor governor(3, 24);
   governor.deadline(1);
@@ -105,7 +105,8 @@ TEST(Governor, ComesBackSoonAfterOneSlowSpell) {
   Governor governor(3, 24);
   governor.deadline(1);
   run(governor, 300, [](int) { return 0.03; });
-  run(governor, 20, [](int c) { return 0.03 + 0.01 * c; });  // slower and slower: many falls, one spell
+  // Slower and slower: many falls in one slow period.
+  run(governor, 20, [](int c) { return 0.03 + 0.01 * c; });
   EXPECT_LT(governor.allowed(), 8);
   const auto after = run(governor, 200, [](int) { return 0.03; });
   EXPECT_EQ(after.back(), 24);
@@ -147,7 +148,7 @@ TEST(Governor, InAChunkItSaysWhatStillFits) {
   EXPECT_LE(governor.affordable(2, 0.05), 0);
 }
 
-// Where the steps of a ramp lie that gives up some on the way.
+// The decisions of a ramp that gives up some computed steps.
 std::string decisions_of(const std::string& policy, const std::function<int(int step)>& more) {
   const auto reuse = choose_reuse(policy).make();
   reuse->allow(12);
@@ -176,7 +177,7 @@ TEST(Automatic, AChunkGivesUpStepsToCome) {
   }
 }
 
-// A policy whose computed steps fall with ε as distances that grow evenly would have it.
+// A policy whose number of computed steps falls with ε as if distances grew evenly.
 int computed_at(double threshold) {
   return std::clamp(static_cast<int>(std::lround(24 / (1 + 10 * threshold))), 3, 24);
 }
@@ -261,7 +262,7 @@ TEST(GovernedStream, TheFirstChunkHasWhatThereIsTimeFor) {
   }
 }
 
-// With every step computed the governed stream is the plain one, so nothing of the timing has stayed.
+// If every step is computed, the governed stream equals the plain one, so the rehearsal has left nothing.
 TEST(GovernedStream, TimingAStepLeavesNoTrace) {
   const auto model = test::tiny_model();
   for (const std::string kv :

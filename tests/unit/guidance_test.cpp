@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Which guidance branches run, and what stands in for the others.
+// Which guidance branches run, and what replaces the others.
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -10,7 +10,7 @@
 namespace flowcache {
 namespace {
 
-// Counts runs of all blocks by the condition they were given.
+// Counts the runs of all blocks for each condition.
 class Counting final : public test::WrappedTransformer {
  public:
   using WrappedTransformer::WrappedTransformer;
@@ -55,24 +55,25 @@ TEST(Guidance, ABranchOfWeightZeroIsNotRun) {
   EXPECT_EQ(g.counting->total(), steps + clean_pass);
 }
 
-// The policies that keep something of every branch, too: first blocks, token residuals, a tail, other
-// chunks'.
+// Also for policies that keep something of every branch: first blocks, token residuals, a tail, other chunks'
+// residuals.
 TEST(Guidance, ABranchOfWeightZeroIsNotRunByAnyPolicy) {
   for (const char* cache : {"dbcache", "flowcache:residual=token_residual", "mixcache", "xchunk"}) {
     Guided g;
     const auto blocks = [&](double guidance) {
       Stream stream(g.model, g.config(cache, guidance));
-      stream.tune(0, -1);  // nothing reused
+      stream.tune(0, -1);  // nothing is reused
       double flops = 0;
       for (int i = 0; i < 2; ++i) flops += stream.next()->flops;
       return flops;
     };
     const double both = blocks(3), one = blocks(0);
-    EXPECT_LT(one, 0.62 * both) << cache;  // half, and the clean pass
+    EXPECT_LT(one, 0.62 * both) << cache;  // half of it, and the clean pass
     EXPECT_GT(one, 0.5 * both) << cache;
 
     Stream stream(g.model, g.config(cache, 3));
-    for (const double guidance : {1.0, 3.0, 0.0, 2.0}) {  // what was left out is there again when it weighs
+    for (const double guidance :
+         {1.0, 3.0, 0.0, 2.0}) {  // a branch that was left out works when it is needed again
       stream.tune(-1, guidance);
       for (int i = 0; i < 2; ++i)
         EXPECT_TRUE(stream.next()->latent.isfinite().all().item<bool>()) << cache << ' ' << guidance;
@@ -80,7 +81,7 @@ TEST(Guidance, ABranchOfWeightZeroIsNotRunByAnyPolicy) {
   }
 }
 
-// Leaving a branch out must not change a bit, now or after guidance is back.
+// Leaving out a branch must not change a bit, neither now nor after guidance is on again.
 TEST(Guidance, LeavingOutAWeightOfZeroChangesNothing) {
   Guided g;
   Stream alone(g.model, g.config("none", 1));  // opened with one branch
@@ -88,7 +89,7 @@ TEST(Guidance, LeavingOutAWeightOfZeroChangesNothing) {
   tuned.tune(-1, 1);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(alone.next()->latent.equal(tuned.next()->latent)) << i;
 
-  // A stream that never left anything out: guidance so near to 1 that the sum is the same to 1e-5.
+  // A stream that never left out a branch: its guidance is so near to 1 that the sum is the same to 1e-5.
   Stream near(g.model, g.config("none", 3)), back(g.model, g.config("none", 3));
   near.tune(-1, 1 + 1e-9);
   back.tune(-1, 1);
@@ -130,7 +131,8 @@ TEST(Guidance, CfgCacheComposesWithReuse) {
   Guided g;
   Stream stream(g.model, g.config("ramp:computed=5+cfg_cache:start=0,refresh=2", 3));
   EXPECT_TRUE(stream.next()->latent.isfinite().all().item<bool>());
-  EXPECT_EQ(g.counting->total(), 5 + 3 + clean_pass);  // every second of the five, first and last, run both
+  // Both run on every second of the five, the first and the last.
+  EXPECT_EQ(g.counting->total(), 5 + 3 + clean_pass);
 }
 
 TEST(CfgCache, WithWeightsOneItRebuildsWhatItSaw) {
@@ -150,8 +152,8 @@ TEST(CfgCache, WithWeightsOneItRebuildsWhatItSaw) {
 
 TEST(CfgCache, WeightsTouchTheirOwnFrequenciesAndCompound) {
   const at::Tensor c = at::zeros({1, 1, 10, 10});
-  const at::Tensor flat = at::ones({1, 1, 10, 10});  // zero frequency only
-  at::Tensor checkers = at::ones({1, 1, 10, 10});    // the highest only
+  const at::Tensor flat = at::ones({1, 1, 10, 10});  // only frequency zero
+  at::Tensor checkers = at::ones({1, 1, 10, 10});    // only the highest frequency
   for (int y = 0; y < 10; ++y)
     for (int x = 0; x < 10; ++x)
       if ((x + y) % 2) checkers[0][0][y][x] = -1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Streams that go on from an image or a video, with tiny weights.
+// Streams that continue an image or a video, with tiny weights.
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
@@ -46,12 +46,13 @@ TEST(InitialFrames, WholeChunksBecomeHistory) {
   EXPECT_EQ(first->latent.size(1), 3);
   EXPECT_EQ(stream.stats().kv_bytes, 3 * none.next()->kv_bytes);
   EXPECT_FALSE(first->latent.allclose(other.next()->latent, 1e-3, 1e-3));
-  // The same again after a reset.
+  // After a reset the result is the same.
   stream.reset(0);
   EXPECT_TRUE(stream.next()->latent.equal(first->latent));
 }
 
-// A prefix that is what a stream made itself leaves the same history, so the stream goes on as it would have.
+// If the prefix is what the stream itself made, the history is the same, so the stream continues in the same
+// way.
 TEST(InitialFrames, GoesOnFromTheStreamsOwnChunks) {
   const c10::InferenceMode inference;
   const auto model = model_of("wan-causal");
@@ -72,7 +73,7 @@ TEST(InitialFrames, SkyReelsKeepsTheFramesAndNoisesWhatTheNetworkSees) {
   Stream stream(model, from(prefix));
   const auto chunk = stream.next();
   EXPECT_TRUE(chunk->latent.narrow(1, 0, 1).equal(prefix.narrow(1, 3, 1)));
-  EXPECT_EQ(chunk->frames.size(0), 2);  // the prefix's own frame does not come out again
+  EXPECT_EQ(chunk->frames.size(0), 2);  // the prefix's own frame is not shown again
   model->package.sampler["prefix_noise"] = 0;
   Stream clean(model, from(prefix));
   EXPECT_FALSE(clean.next()->latent.equal(chunk->latent));
@@ -96,8 +97,8 @@ TEST(InitialFrames, WhatDoesNotFitIsNamed) {
   EXPECT_NE(say(config).find("wanted frames x 3"), std::string::npos);
 }
 
-// A range of chunks counts from the newest key that the cache really holds, so compressed history, which is
-// shorter than the chunks that it came from, shifts nothing.
+// A range of chunks is counted from the newest key that the cache holds. Compressed history is shorter than
+// the chunks that it came from, and that must not move the range.
 TEST(Magi, ARangeOfKeysCountsFromTheNewest) {
   class Cache final : public KvView {
    public:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Every kernel against its plain formula, over shapes that do and do not fill a vector.
+// Every kernel compared with its plain formula, for shapes that fill a vector and shapes that do not.
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
@@ -27,7 +27,7 @@ class Types : public testing::TestWithParam<at::ScalarType> {
   // Half an ulp of bf16 at values around 8, or the noise of fp32 sums.
   double bound() const { return GetParam() == at::kFloat ? 2e-5 : 0.04; }
 };
-// fp16 has no kernel of its own on the CPU: it walks the formulas that other devices use.
+// fp16 has no kernel of its own on the CPU. It uses the formulas that are used on other devices.
 INSTANTIATE_TEST_SUITE_P(Kernels, Types, testing::Values(at::kFloat, at::kBFloat16, at::kHalf),
                          [](const auto& info) { return std::string(c10::toString(info.param)); });
 
@@ -202,7 +202,7 @@ struct Reference {
   }
 };
 
-// Nearest, with room only for a tie that float arithmetic decides the other way.
+// Expects the nearest value. A small tolerance allows for ties that float arithmetic decides the other way.
 void expect_rounded(uint8_t got, double exact, const std::string& where) {
   EXPECT_LE(std::fabs(got - exact), 0.5 + 2e-4) << where;
 }

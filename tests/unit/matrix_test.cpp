@@ -16,7 +16,7 @@ double distance(const at::Tensor& got, const at::Tensor& want) {
 
 TEST(Matrix, KeepsThreeBitsOfMantissaInEachRow) {
   at::manual_seed(1);
-  // Rows of very different size, as a scale for the whole matrix would lose the small ones.
+  // Rows of very different size, because a single scale for the whole matrix would lose the small ones.
   const at::Tensor weight = at::randn({6, 512}) * at::pow(10, at::arange(-4, 2).view({6, 1}).to(at::kFloat));
   const Matrix kept(weight, fp8, at::kCPU);
   EXPECT_EQ(kept.values.element_size(), 1);

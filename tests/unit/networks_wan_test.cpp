@@ -35,8 +35,8 @@ class Wan : public testing::TestWithParam<at::ScalarType> {
     latent = at::randn({16, 3, 12, 20});
     condition = wan->condition(at::randn({5, 24}));
   }
-  // What two orders of the same sums may differ by, relative to the largest value. In fp32 the sums
-  // themselves count, which are longer than the path is deep.
+  // By how much two orders of the same sums may differ, relative to the largest value. In fp32 the sums
+  // themselves count, because they are longer than the path is deep.
   static double agreement() {
     return GetParam() == at::kFloat ? 1e-5 : test::rounding_error(GetParam(), test::roundings_of(4));
   }
@@ -153,7 +153,8 @@ TEST(WanRope, TheConfigSaysHowMuch) {
   EXPECT_GT((velocity(scaled) - velocity(tiny())).abs().max().item<double>(), 1e-4);
 }
 
-// Of four times as many tokens a frame a row counts half with exponent 0.5, and the same with 0.
+// With four times as many tokens in a frame, the distance of rows is half with exponent 0.5, and unchanged
+// with 0.
 TEST(WanRope, TheScaleFollowsTheSize) {
   json config = tiny();
   config["rope_spatial_scale"] = 0.8;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What chunks keep for later steps, out of the network's memory and back in time.
+// Residuals that are copied out of the device's memory and back in time.
 #include "stream/offload.h"
 
 #include <c10/core/InferenceMode.h>
@@ -19,7 +19,7 @@ namespace {
 
 using test::tiny_model;
 
-// What a lane was asked for, in order.
+// The calls of a lane, in order.
 struct Traffic {
   std::vector<std::string> log;  // "away", "back", "ready"
   int coming = 0, most_coming = 0;
@@ -28,8 +28,8 @@ struct Traffic {
   }
 };
 
-// Copies on a thread of its own, each after a pause, as a device's side stream would: what is read too early
-// is NaN.
+// Copies on a thread of its own, each after a delay, as a device's own stream would. Data that is read too
+// early is NaN.
 class ThreadLane final : public CopyLane {
  public:
   ThreadLane(Traffic& traffic, std::chrono::milliseconds pause) : traffic_(traffic), pause_(pause) {}
@@ -129,12 +129,12 @@ StreamConfig offload_config(const std::string& cache, int lag) {
   StreamConfig out;
   out.prompt = "fire";
   out.cache = cache;
-  out.threshold = 10;  // whatever may be reused is
+  out.threshold = 10;  // everything that may be reused is reused
   out.lag = lag;
   return out;
 }
 
-// Whatever the policy, and however late the copies are.
+// For every policy, however late the copies are.
 TEST(OffloadStream, IsBitIdenticalToKeepingEverything) {
   for (const std::string cache :
        {"attention", "teacache:residual=token_residual", "interval:residual=token_residual",
@@ -154,7 +154,7 @@ TEST(OffloadStream, IsBitIdenticalToKeepingEverything) {
   }
 }
 
-// With several chunks in flight the next one's residual is on its way before the current one runs.
+// With several chunks in flight the next chunk's residual is fetched before the current one runs.
 TEST(OffloadStream, TheNextChunksResidualComesWhileThisOneRuns) {
   const auto model = tiny_model();
   Stream stream(model, offload_config("interval:interval=4,residual=token_residual", 2));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Incomplete and mixed-up downloads: each is named in one message.
+// Downloads that are incomplete or mixed up: one message names each fault.
 #include <gtest/gtest.h>
 
 #include "families/preflight.h"
@@ -75,7 +75,7 @@ TEST(Files, AnIndexStandsForItsShards) {
     const ModelPackage package = read_package(folder.path);
     return section_files(package, package.transformer, "transformer");
   };
-  EXPECT_EQ(list(), std::vector<std::string>{"m.safetensors.index.json"});  // which is then what is missing
+  EXPECT_EQ(list(), std::vector<std::string>{"m.safetensors.index.json"});  // now this file is missing
   folder.write("m.safetensors.index.json", R"({"weight_map": {"a": "m-2", "b": "m-1", "c": "m-2"}})");
   EXPECT_EQ(list(), (std::vector<std::string>{"m-1", "m-2"}));
   for (const char* bad : {"[]", "{}", R"({"weight_map": {}})", R"({"weight_map": {"a": "../x"}})",

@@ -86,7 +86,7 @@ TEST(Model, DrawsItsNativeSizeUnlessItSaysMore) {
 }
 
 struct BrokenField {
-  const char* pointer;  // of the field to replace; a null value removes it
+  const char* pointer;  // the field to replace; a null value removes it
   json value;
   std::vector<std::string> says;
 };

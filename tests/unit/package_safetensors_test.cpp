@@ -128,7 +128,7 @@ TEST(Safetensors, RefusesBrokenFiles) {
   }
 }
 
-// Every prefix of a good file is refused, whatever it cuts.
+// A good file that is cut at any place is refused.
 TEST(Safetensors, RefusesEveryPrefix) {
   const TempFolder folder;
   const std::string whole = one("\"F32\"", "[4]", "[0,16]");

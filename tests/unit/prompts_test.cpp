@@ -8,7 +8,7 @@
 namespace flowcache {
 namespace {
 
-// "3" -> one row of threes; a prompt with an x is unknown.
+// The prompt "3" becomes one row of threes; a prompt with an x is unknown.
 class Numbers final : public TextEncoder {
  public:
   TextFeatures encode(std::string_view prompt) const override {

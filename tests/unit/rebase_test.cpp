@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Keys that move up in time are the keys that the network would have written there.
+// Keys that are moved in time equal the keys that the network would have written there.
 #include "cache/kv/rebase.h"
 
 #include <gtest/gtest.h>
@@ -51,8 +51,7 @@ KvGeometry geometry() {
           .time_frequencies = rope_time_frequencies(head_dim)};
 }
 
-// A sink of one frame in front of a window of two, for 400 chunks of a frame: the sink follows at frame n
-// - 2.
+// A sink of one frame before a window of two, for 400 chunks of one frame. The sink is moved to frame n - 2.
 TEST(Rebase, ASinkFollowsTheWindowWithoutLosingPrecision) {
   KvStore store(geometry(), 18, choose_kv("window:sink_frames=1,positions=relative").make());
   std::vector<at::Tensor> raw;
@@ -102,7 +101,8 @@ TEST(Rebase, AFamilyThatCannotMoveKeysSaysSo) {
   }
 }
 
-// Nothing dropped, nothing moved; with a sink that the window has left behind, the picture changes.
+// If nothing is dropped, nothing is moved. After the window has moved away from the sink, the picture
+// changes.
 TEST(Rebase, InAStream) {
   const auto model = test::tiny_model();
   const auto last = [&](const std::string& kv, int history, int chunks) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// After reset() a stream is a fresh one, frame by frame: for every policy of the registries and each of their
-// options, so that a new one is held to it by being there, and for every setting.
+// After reset() a stream equals a new one, frame by frame. This is tested for every setting and for every
+// policy of the registries with each of its options, so new policies are tested without further work.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -13,10 +13,10 @@ namespace {
 
 constexpr int usual_chunks = 3;
 
-// What it shows depends on all that it has seen, as published decoders do.
+// Its pictures depend on all earlier latents, as with published decoders.
 class RememberingDecoder final : public Decoder {
  public:
-  mutable bool fails = false;  // to open
+  mutable bool fails = false;  // open() fails
 
   std::unique_ptr<DecoderState> open() const override {
     if (fails) throw Error(FC_ERROR_MEMORY, "no room for a decoder's state");
@@ -46,7 +46,7 @@ std::shared_ptr<LoadedModel> remembering_model() {
   return model;
 }
 
-// One for all tests but those that change it.
+// One model for all tests that do not change it.
 const std::shared_ptr<LoadedModel>& shared_model() {
   static const std::shared_ptr<LoadedModel> model = remembering_model();
   return model;
@@ -62,7 +62,7 @@ StreamConfig reset_config(const std::string& cache, const std::string& kv = "win
   return {.prompt = "fire", .seed = 9, .cache = cache, .kv_cache = kv, .threshold = 1, .steps = 4};
 }
 
-// Without a clock in it: nothing meets this deadline.
+// Sets a deadline that no machine can meet, so that the result does not depend on time.
 void hurry(Stream& stream) {
   stream.deadline(1e-9);
 }
@@ -75,7 +75,7 @@ Setting of_reuse(const std::string& spec) {
 Setting of_kv(const std::string& spec) {
   Setting setting{reset_config("flowcache", spec)};
   setting.config.kv_budget =
-      3 * 2 * 2 * 64 * 36 * 4;  // three chunks: the fifth is the first to see what was dropped
+      3 * 2 * 2 * 64 * 36 * 4;  // three chunks: the fifth is the first for which something was dropped
   setting.chunks = 5;
   return setting;
 }
@@ -86,7 +86,7 @@ Setting of_guidance(const std::string& spec) {
   return setting;
 }
 
-// Null where the policy has ended the stream by its own rules.
+// Returns null if the policy has ended the stream by its own rules.
 std::shared_ptr<const Chunk> next_or_end(Stream& stream) {
   try {
     return stream.next();
@@ -123,7 +123,7 @@ void expect_same_counts(const Stream& fresh, const Stream& used, const std::stri
   EXPECT_EQ(a.governor_level, b.governor_level) << what;
 }
 
-// Another video first, then `disturb`, a reset, and the setting's own video.
+// Makes another video first, then `disturb`, a reset, and the setting's own video.
 void expect_fresh_after_reset(
     const Setting& setting, const std::string& what,
     const std::function<void(Stream&)>& disturb = [](Stream&) {}) {
@@ -141,7 +141,7 @@ void expect_fresh_after_reset(
   expect_same_counts(fresh, used, what);
 }
 
-// The policy as it is, and with each option at another value than its default.
+// The policy without options, and with each option at another value than its default.
 template <class Policy>
 std::vector<std::string> variants(const PolicyEntry<Policy>& entry) {
   std::vector<std::string> specs = {entry.name};
@@ -156,7 +156,7 @@ std::vector<std::string> variants(const PolicyEntry<Policy>& entry) {
   return specs;
 }
 
-// Those that the tiny model cannot take are left out, but never a policy as it is.
+// Settings that the tiny model cannot use are left out, but never a policy without options.
 template <class Policy>
 void expect_every_variant(const PolicyEntry<Policy>& entry, Setting (*make)(const std::string&)) {
   for (const std::string& spec : variants(entry)) {

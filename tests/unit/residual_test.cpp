@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What is kept of a computed step, applied to the same input again, is what the network would say: one case
-// for every kind of residual that carries over.
+// If the residual of a computed step is applied to the same input again, the result is what the network would
+// compute. One case for each kind of residual for which this holds.
 #include <gtest/gtest.h>
 
 #include "tiny_model.h"
@@ -9,8 +9,8 @@
 namespace flowcache {
 namespace {
 
-// Sees the same latent and timestep on every step, so that reusing a step and computing it are the same
-// thing.
+// Gives the network the same latent and timestep on every step, so that a reused step must equal a computed
+// one.
 class FrozenInput final : public test::WrappedTransformer {
  public:
   using WrappedTransformer::WrappedTransformer;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Processors and memory of a process, told by files of the kernel's that are made here.
+// Processors and memory of a process, from kernel files that the tests write.
 #include "base/resources.h"
 
 #include <gtest/gtest.h>
@@ -49,7 +49,7 @@ TEST_F(Kernel, PageCacheOfAGroupIsFree) {
   EXPECT_EQ(free_mib(), 3800u);
   memory("", std::to_string(4096 * mib), 4096, 0);
   EXPECT_EQ(free_mib(), 0u);
-  memory("", std::to_string(4096 * mib), 5000, 100);  // the limit was lowered below what is in use
+  memory("", std::to_string(4096 * mib), 5000, 100);  // a limit that was lowered below what is in use
   EXPECT_EQ(free_mib(), 0u);
 }
 

@@ -9,7 +9,7 @@ namespace flowcache {
 namespace {
 
 struct Seen {
-  std::vector<int> times;  // that each row was worked on
+  std::vector<int> times;  // how often each row was processed
   int64_t calls = 0, most = 0, least = INT64_MAX;
 };
 
@@ -41,7 +41,7 @@ TEST(RowRanges, SlicesAreEvenAndNoLargerThanAllowed) {
   }
 }
 
-// Only the kind of device is looked at: none is touched.
+// Only the kind of device matters; no device is used.
 TEST(RowRanges, ADeviceTakesAllAtOnceOrSlices) {
   const auto calls = [](int64_t slice) {
     return watch(1000, [&](const auto& work) { for_row_ranges(at::kCUDA, 1000, slice, work); }).calls;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A jump between chunks is faded in where the picture is still; motion, cuts and models without it are left
-// alone.
+// A jump between chunks is faded in where the picture does not move. Motion, cuts, and models without seam
+// fade are unchanged.
 #include "stream/seam_fade.h"
 
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@ using namespace flowcache;
 
 namespace {
 
-// A chunk of 12 frames, 48 x 48: `first`, and `step` more on every frame.
+// A chunk of 12 frames, 48 x 48: `first`, and `step` more in every further frame.
 at::Tensor ramp(double first, double step) {
   return (first + step * at::arange(12, at::kFloat).view({12, 1, 1, 1})).expand({12, 3, 48, 48}).contiguous();
 }
@@ -34,8 +34,8 @@ TEST(SeamFade, AJumpOfAStillPictureIsSpreadOverTheFrames) {
     const double wanted = k < 7 ? .2 + .4 * (k + 1) / 8 : .6;
     EXPECT_NEAR(value(shown, k), wanted, 2e-3) << k;
   }
-  EXPECT_TRUE(
-      at::equal(shown_by(fade, ramp(.6, 0), false), ramp(.6, 0)));  // no jump, no fade, and none is left over
+  // No jump, so no fade, also none of an older one.
+  EXPECT_TRUE(at::equal(shown_by(fade, ramp(.6, 0), false), ramp(.6, 0)));
 }
 
 TEST(SeamFade, AFadeLongerThanTheChunkFillsIt) {

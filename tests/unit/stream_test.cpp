@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Properties of a stream that must hold whatever the model is.
+// Properties that hold for a stream of any model.
 #include "stream/stream.h"
 
 #include <ATen/Parallel.h>
@@ -93,7 +93,7 @@ TEST_P(EveryLag, SameSeedSameVideoOtherSeedOtherVideo) {
 TEST_P(EveryLag, StreamsBesideItChangeNothing) {
   const auto model = tiny_model();
   for (const auto& policy : reuse_policies()) {
-    if (policy.name == "auto") continue;  // what it computes depends on the clock
+    if (policy.name == "auto") continue;  // its computed steps depend on time
     const StreamConfig same = stream_config(policy.name, -1, GetParam());
     const auto alone = latents(model, same, 3);
     std::vector<at::Tensor> beside[2];
@@ -130,7 +130,7 @@ TEST_P(EveryLag, ResetReplaysFromTheStart) {
 TEST_P(EveryLag, ResetReplaysFromTheStartWhateverThePolicy) {
   const auto model = tiny_model();
   for (const auto& policy : reuse_policies()) {
-    if (policy.name == "auto") continue;  // what it computes depends on the clock
+    if (policy.name == "auto") continue;  // its computed steps depend on time
     Stream stream(model, stream_config(policy.name, -1, GetParam()));
     const auto first = latents(stream, 3);
     stream.reset(5);
@@ -241,7 +241,7 @@ TEST(Stream, GuidanceIsASecondBranchWithItsOwnHistory) {
   EXPECT_EQ(guided.stats().kv_allocated, 2 * plain.stats().kv_allocated);
   EXPECT_THROW(plain.tune(-1, 3), Error) << "guidance cannot be switched on later";
   EXPECT_NO_THROW(guided.tune(-1, 2));
-  // With the same prompt on both branches guidance has nothing to add.
+  // With the same prompt in both branches guidance changes nothing.
   c.negative_prompt = c.prompt;
   const auto same = latents(model, c, 3);
   for (size_t i = 0; i < same.size(); ++i) EXPECT_TRUE(at::allclose(same[i], off[i], 1e-4, 1e-4));
@@ -299,7 +299,8 @@ TEST(Stream, BadValuesNameTheValueAndTheLimit) {
   EXPECT_NE(message([](auto& c) { c.prompt = "\xff"; }).find("UTF-8"), std::string::npos);
 }
 
-// Reusing everything that may be reused, the first blocks still run: another picture, but a picture.
+// If everything that may be reused is reused, the first blocks still run. The picture differs but is still a
+// picture.
 TEST(FirstBlock, ReusesTheTailAndComputesWhenTheFirstBlocksChange) {
   const auto model = tiny_model();
   Stream stream(model, stream_config("dbcache:warmup=1,most_in_a_row=0", 10));
@@ -331,8 +332,8 @@ TEST(FirstBlock, MoreBlocksThanTheModelHasAreRefused) {
   }
 }
 
-// One chunk in flight: the first chunk computes, the next two reuse every step that the rules allow, then it
-// is computed anew. With several in flight each chunk computes at least its first step.
+// One chunk in flight: the first chunk is computed, the next two reuse every step that the rules allow, the
+// following one is computed. With several in flight each chunk computes at least its first step.
 TEST(XChunk, ReusesTheSameStepOfAnEarlierChunk) {
   const auto model = tiny_model();
   Stream stream(model, stream_config("xchunk:angle=2,most_in_a_row=2", 10));
@@ -347,8 +348,8 @@ TEST(XChunk, ReusesTheSameStepOfAnEarlierChunk) {
   for (int i = 0; i < 6; ++i) EXPECT_EQ(several.next()->decisions.front(), 1) << i;
 }
 
-// After a cut that forgets, a chunk is what it would be at the beginning of a video of its own; RoPE only
-// sees distances. A blend, and a model that keeps, see the old video.
+// After a cut that drops the history, a chunk is what it would be at the start of a video, because RoPE
+// depends only on distances. After a blend, and with a model that keeps history, the old video has an effect.
 TEST(Cut, BeginsWithoutHistoryWhereTheModelSaysSo) {
   const auto model = tiny_model();
   const auto same_noise = [](Stream& stream) {
@@ -397,11 +398,11 @@ TEST(MixCache, TakesTurnsBetweenStepAndBlocksAndKeepsItsInterval) {
   const auto model = tiny_model();
   Stream always(model, stream_config("mixcache:warmup=2,longest=2,calm=10,rough=10", 10));
   const auto decisions = always.next()->decisions;
-  // The interval is 1 until a second full step has been compared with the first, then 2.
+  // The interval is 1 until the second fully computed step has been compared with the first; then it is 2.
   EXPECT_EQ(std::vector<uint8_t>(decisions.begin(), decisions.begin() + 7),
             (std::vector<uint8_t>{1, 1, 0, 0, 1, 0, 0}));
 
-  // Whole steps only and blocks only are different videos; so is the mixture.
+  // Whole steps only, blocks only, and the mixture give different videos.
   const auto video = [&](const std::string& spec) { return latents(model, stream_config(spec, 10), 2); };
   const std::string base = "mixcache:warmup=2,repeat_penalty=1,block_impact=";
   const auto blocks = video(base + "0"), steps = video(base + "100");
@@ -423,8 +424,8 @@ TEST(MixCache, SurvivesGuidanceThatGoesAndComes) {
   }
 }
 
-// The policy looks at the x0 estimate of a step against the final latent; a budget of three chunks is full
-// after them.
+// The policy compares a step's estimate of the clean latent with the final latent. A budget of three chunks
+// is full after three chunks.
 TEST(DecoPrune, RunsInAStreamAndKeepsToItsBudget) {
   const auto model = tiny_model();
   model->package.cache["history_chunks"] = 3;
@@ -444,7 +445,7 @@ TEST(Stream, AChunkTellsWhatTheDeadlineCostIt) {
     const auto chunk = stream.next();
     const auto computed = std::count(chunk->decisions.begin(), chunk->decisions.end(), 1);
     EXPECT_EQ(computed + chunk->governor_level, static_cast<int>(chunk->decisions.size())) << i;
-    EXPECT_GE(chunk->governor_level, level) << i;  // nothing can meet it
+    EXPECT_GE(chunk->governor_level, level) << i;  // no machine can meet this deadline
     level = chunk->governor_level;
   }
   EXPECT_GT(level, 0);

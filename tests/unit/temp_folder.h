@@ -10,7 +10,7 @@
 
 namespace flowcache::test {
 
-// A folder that is gone with the object.
+// A folder that is removed with the object.
 class TempFolder {
  public:
   TempFolder() {
@@ -30,7 +30,7 @@ class TempFolder {
   std::filesystem::path path;
 };
 
-// The message of the Error that `call` throws; "" if it throws none.
+// The message of the Error that `call` throws; "" if it throws nothing.
 template <typename Call>
 std::string message_of(const Call& call) {
   try {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The model.json templates of the public checkpoints: valid, and every word in them known.
+// The model.json templates of the public checkpoints: they are valid, and every field in them is known.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -58,7 +58,7 @@ TEST_P(Template, DescribesNetworksThatFitTogether) {
     layers = magi.layers;
     text_dim = magi.caption_channels;
     kv_width = magi.kv_heads * magi.head_dim;
-    passes = MagiPasses::from_json(config).guided ? 2 : 1;  // of those with keys to keep
+    passes = MagiPasses::from_json(config).guided ? 2 : 1;  // passes whose keys are kept
     EXPECT_EQ(magi.distilled, passes == 1);
     EXPECT_EQ(magi.steps, one.sampler.at("steps").get<int>());
     EXPECT_NO_THROW(MagiVaeConfig::from_json(one.decoder.at("config")));

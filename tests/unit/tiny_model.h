@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A model small enough for unit tests: the golden cases' Wan weights, prompts hashed into features, no
-// decoder.
+// A model that is small enough for unit tests: Wan weights of the golden cases, prompts hashed into features,
+// no decoder.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -25,7 +25,7 @@ class HashedText final : public TextEncoder {
 class LatentDecoder final : public Decoder {
  public:
   std::unique_ptr<DecoderState> open() const override { return std::make_unique<DecoderState>(); }
-  // First three channels as a picture.
+  // Returns the first three channels as a picture.
   at::Tensor decode(const at::Tensor& latents, DecoderState&) const override {
     return latents.slice(1, 0, 3).sigmoid().contiguous();
   }
@@ -50,7 +50,7 @@ inline nlohmann::json tiny_config() {
           {"eps", 1e-6}};
 }
 
-// 12 tokens a frame, 36 a chunk. Weights may be altered before they are used.
+// 12 tokens in a frame, 36 in a chunk. `alter` may change the weights before they are used.
 inline std::shared_ptr<LoadedModel> tiny_model(const std::function<void(WeightMap&)>& alter = nullptr) {
   WeightMap weights =
       read_safetensors(FLOWCACHE_SOURCE_DIR "/tests/golden/self-forcing-pipeline/weights.safetensors");

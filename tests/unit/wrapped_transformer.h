@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A network behind another one, for tests that watch what is asked of it.
+// A network around another one, for tests that watch the calls.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,7 @@
 
 namespace flowcache::test {
 
-// Hands everything on.
+// Passes all calls on.
 class WrappedTransformer : public Transformer {
  public:
   explicit WrappedTransformer(std::unique_ptr<Transformer> inner) : inner_(std::move(inner)) {}
@@ -33,7 +33,7 @@ class WrappedTransformer : public Transformer {
   std::unique_ptr<Transformer> inner_;
 };
 
-// Puts a wrapper around the model's network; the model owns it.
+// Puts a wrapper around the model's network. The model owns it.
 template <typename Wrapper>
 Wrapper* wrap_transformer(LoadedModel& model) {
   auto wrapper = std::make_unique<Wrapper>(std::move(model.transformer));

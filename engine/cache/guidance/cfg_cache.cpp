@@ -8,7 +8,8 @@
 namespace flowcache {
 
 at::Tensor low_frequencies(int64_t h, int64_t w) {
-  const auto squared = [](int64_t n) {  // distance of each index from zero frequency, either way round
+  // The squared distance of each index from frequency zero, in either direction.
+  const auto squared = [](int64_t n) {
     const at::Tensor index = at::arange(n, at::kFloat);
     return at::minimum(index, n - index).square();
   };
@@ -60,26 +61,27 @@ PolicyEntry<GuidancePolicy> cfg_cache() {
     return OptionSpec{.name = std::move(name), .help = std::move(help), .value = 1.1, .min = 0, .max = 4};
   };
   const CfgCacheConfig d;
-  return {.name = "cfg_cache",
-          .summary =
-              "most steps leave the unconditional branch out and rebuild it from its last known difference",
-          .paper = "FasterCache, arXiv 2410.19355",
-          .options = {share("start", "share of a chunk's steps that run both branches at first", d.start),
-                      count_option("refresh", "every so many computed steps run both branches", 5, 1),
-                      share("low_until", "low frequencies are weighted before this share of the steps",
-                            d.low_until),
-                      weight("low_weight", "factor a step of the low frequencies of the difference"),
-                      share("high_from", "high frequencies are weighted from this share of the steps on",
-                            d.high_from),
-                      weight("high_weight", "factor a step of the high frequencies of the difference")},
-          .make = [](const Options& options) -> std::unique_ptr<GuidancePolicy> {
-            return std::make_unique<CfgCache>(CfgCacheConfig{.start = options.number("start"),
-                                                             .refresh = options.integer("refresh"),
-                                                             .low_until = options.number("low_until"),
-                                                             .low_weight = options.number("low_weight"),
-                                                             .high_from = options.number("high_from"),
-                                                             .high_weight = options.number("high_weight")});
-          }};
+  return {
+      .name = "cfg_cache",
+      .summary =
+          "most steps do not run the unconditional branch; it is rebuilt from its last known difference",
+      .paper = "FasterCache, arXiv 2410.19355",
+      .options = {share("start", "share of a chunk's steps, at its start, that run both branches", d.start),
+                  count_option("refresh", "every n-th computed step runs both branches", 5, 1),
+                  share("low_until", "until this share of the steps, low frequencies are multiplied",
+                        d.low_until),
+                  weight("low_weight", "factor of the difference's low frequencies at each such step"),
+                  share("high_from", "from this share of the steps on, high frequencies are multiplied",
+                        d.high_from),
+                  weight("high_weight", "factor of the difference's high frequencies at each such step")},
+      .make = [](const Options& options) -> std::unique_ptr<GuidancePolicy> {
+        return std::make_unique<CfgCache>(CfgCacheConfig{.start = options.number("start"),
+                                                         .refresh = options.integer("refresh"),
+                                                         .low_until = options.number("low_until"),
+                                                         .low_weight = options.number("low_weight"),
+                                                         .high_from = options.number("high_from"),
+                                                         .high_weight = options.number("high_weight")});
+      }};
 }
 
 }  // namespace guidance

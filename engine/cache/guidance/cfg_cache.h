@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// FasterCache's CFG-Cache (arXiv 2410.19355): the unconditional velocity is rebuilt from the conditional one
-// and their last known difference, whose low and high spatial frequencies are weighted apart.
+// FasterCache's CFG-Cache (arXiv 2410.19355). The unconditional velocity is rebuilt from the conditional one
+// and the last known difference of the two. Low and high spatial frequencies of this difference get factors
+// of their own.
 #pragma once
 
 #include <map>
@@ -10,15 +11,16 @@
 namespace flowcache {
 
 struct CfgCacheConfig {
-  double start = 0.35;  // share of a chunk's steps that run both branches at first
-  int refresh = 5;      // every so many computed steps run both again
-  double low_until = 0.83,
-         low_weight = 1.1;  // before that share of the steps low frequencies grow by this a step
-  double high_from = 0.65, high_weight = 1.1;  // from that share on, the high ones
+  double start = 0.35;  // share of a chunk's steps, at its start, that run both branches
+  int refresh = 5;      // every n-th computed step runs both branches again
+  // Until the share low_until of the steps, each step that leaves the branch out multiplies the low
+  // frequencies.
+  double low_until = 0.83, low_weight = 1.1;
+  double high_from = 0.65, high_weight = 1.1;  // the same for the high frequencies, from high_from on
 };
 
-// 1 where a frequency of an h x w picture lies within min(h, w)/5 of zero: [h, w] float, in the order of the
-// FFT.
+// [h, w] float, in the order of the FFT: 1 where a frequency of an h x w picture is at most min(h, w) / 5
+// from zero, else 0.
 at::Tensor low_frequencies(int64_t h, int64_t w);
 
 class CfgCache final : public GuidancePolicy {
@@ -35,7 +37,7 @@ class CfgCache final : public GuidancePolicy {
  private:
   struct State {
     at::Tensor low, high;  // spectra of unconditional - conditional, complex [C, F, h, w]
-    int skipped = 0;       // since both branches ran
+    int skipped = 0;       // computed steps without the unconditional branch since both ran
   };
 
   CfgCacheConfig config_;

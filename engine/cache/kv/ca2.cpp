@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Ca2-VDM's queue (arXiv 2411.16375): whole chunks of clean context, first in, first out. The clean pass at
-// timestep 0 is the model's (clean_context). The paper's positions are relative to the queue; its cyclic ones
-// are for learned tables, not for RoPE.
+// timestep 0 is a setting of the model (clean_context). In the paper positions are relative to the queue; its
+// cyclic positions are for learned tables and do not apply to RoPE.
 #include "cache/kv/window.h"
 #include "cache/registry.h"
 

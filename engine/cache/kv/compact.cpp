@@ -26,7 +26,8 @@ bool ascending(const at::Tensor& slots) {
   return true;
 }
 
-// Ascending slots never lie before their destination, so runs can be moved in place, first to last.
+// Ascending slots never lie before their destination. So runs can be moved in place, from the first to the
+// last.
 void move_in_place(char* rows, std::span<const int64_t> slots, int64_t used, int64_t tail, size_t row_bytes) {
   const auto kept = static_cast<int64_t>(slots.size());
   for (int64_t to = 0; to < kept;) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// DeCoPrune (2026, no code published): a token whose clean estimate at an early step was already what came
-// out carries little; tokens that changed a lot are kept. One choice for all layers and heads. The first
-// chunk and the newest stay whole. Here the choice is made under pressure: when history exceeds the budget,
-// tokens below the threshold go first, oldest first among them, then those that changed least.
+// DeCoPrune (2026, no code published). At an early step the network's estimate of the clean latent is
+// compared with the finished latent. A token whose estimate was already right carries little; tokens that
+// changed a lot are kept. The choice is the same for all layers and heads. The first chunk and the newest one
+// stay whole. Unlike the paper, tokens are dropped only when the history exceeds its budget: first those
+// below the threshold, oldest first, then those that changed least.
 #include <algorithm>
 #include <vector>
 
@@ -26,12 +27,12 @@ class DecoPrune final : public KvPolicy {
                                        " chunks that stay whole leave nothing of a budget of " +
                                        std::to_string(budget_tokens) + " tokens to prune (a chunk has " +
                                        std::to_string(tokens_per_chunk) +
-                                       "): lower sink_chunks or recent_chunks, or raise kv-budget");
+                                       " tokens): lower sink_chunks or recent_chunks, or raise kv-budget");
   }
 
   at::Tensor keep(const HistoryLayer& layer, int64_t budget) override {
     if (layer.change.sizes() != at::IntArrayRef{layer.k.size(1)})
-      throw Error(FC_ERROR_INTERNAL, "KV cache policy decoprune got no change of every token");
+      throw Error(FC_ERROR_INTERNAL, "KV cache policy decoprune did not get the change of every token");
     const at::Tensor origin = layer.origin[0].contiguous(), change = layer.change.contiguous();
     const int64_t* token = origin.const_data_ptr<int64_t>();
     const float* changed = change.const_data_ptr<float>();
@@ -44,7 +45,8 @@ class DecoPrune final : public KvPolicy {
       (whole ? slots : others).push_back(slot);
     }
     const auto room = static_cast<size_t>(std::max<int64_t>(0, budget - static_cast<int64_t>(slots.size())));
-    // Most worth keeping first: above the threshold by how much they changed, below it by age.
+    // The most useful tokens first: those above the threshold, by their change; then the others, newest
+    // first.
     std::stable_sort(others.begin(), others.end(), [&](int64_t a, int64_t b) {
       const bool above_a = changed[a] > threshold_, above_b = changed[b] > threshold_;
       if (above_a != above_b) return above_a;
@@ -71,17 +73,17 @@ PolicyEntry<KvPolicy> decoprune() {
           "tokens whose clean estimate still changed after an early step; the first and newest chunks whole",
       .paper = "DeCoPrune, 2026",
       .options = {{.name = "probe",
-                   .help = "where in a chunk's steps the estimate is taken, as a share",
+                   .help = "share of a chunk's steps after which the estimate is taken",
                    .value = 0.5,
                    .min = 0,
                    .max = 1},
                   {.name = "threshold",
-                   .help = "mean squared change of a token's latent from which it counts as changed",
+                   .help = "a token counts as changed if its mean squared change is larger",
                    .value = 0.1,
                    .min = 0,
                    .max = 1000},
-                  count_option("sink_chunks", "first chunks of the video, kept whole", 1),
-                  count_option("recent_chunks", "newest chunks, kept whole", 1)},
+                  count_option("sink_chunks", "first chunks of the video that stay whole", 1),
+                  count_option("recent_chunks", "newest chunks that stay whole", 1)},
       .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
         return std::make_unique<DecoPrune>(options.number("probe"), options.number("threshold"),
                                            options.integer("sink_chunks"), options.integer("recent_chunks"));

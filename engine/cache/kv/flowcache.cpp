@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// FlowCache's KV compression (arXiv 2602.10825): each layer and kv head keeps the tokens with the best
-// balance of importance to recent queries and redundancy among the keys.
+// FlowCache's KV compression (arXiv 2602.10825). Each layer and kv head keeps the tokens with the best score:
+// importance to recent queries minus redundancy among the keys.
 #include "base/error.h"
 #include "cache/kv/kv_score.h"
 #include "cache/registry.h"
@@ -40,7 +40,8 @@ class FlowCacheKv final : public KvPolicy {
                                       layer.tokens_per_frame, layer.tokens_per_chunk);
     const at::Tensor best =
         kv_best(score, budget, group_size(layer.tokens_per_frame, layer.tokens_per_chunk));
-    // In order of time, so that the next compression pools over neighbours in the picture.
+    // Ascending, so that neighbours in the buffer are neighbours in the picture when the next compression
+    // pools them.
     return config_.reference_order ? best : std::get<0>(best.sort(-1));
   }
 
@@ -80,14 +81,15 @@ std::vector<OptionSpec> flowcache_kv_options() {
       count_option("half_pool", "importance is the maximum over this many tokens on either side", 3, 0, 64),
       {.name = "unit", .help = "what is kept or dropped as a whole", .words = {"token", "frame", "chunk"}},
       {.name = "queries",
-       .help = "importance to: the last frame, the whole chunk, or the last 50 tokens computed",
+       .help =
+           "queries that importance is measured by: the last frame, the whole chunk, or the last 50 tokens",
        .words = {"frame", "chunk", "token"}},
       {.name = "weighting",
        .help = "factor by age, unit token only",
        .words = {"none", "exponential", "polynomial", "upper_convex", "gaussian", "parity_hard_code"}},
-      {.name = "power", .help = "of the polynomial weightings", .value = 3, .min = 0.1, .max = 16},
+      {.name = "power", .help = "exponent of the polynomial weightings", .value = 3, .min = 0.1, .max = 16},
       {.name = "order",
-       .help = "of the kept tokens: time, or falling score as in the reference code",
+       .help = "order of the kept tokens: time, or falling score as in the reference code",
        .words = {"time", "score"},
        .parity = true},
   };
@@ -98,21 +100,22 @@ std::vector<OptionSpec> flowcache_kv_options() {
 namespace kv {
 
 PolicyEntry<KvPolicy> flowcache() {
-  return {.name = "flowcache",
-          .summary = "per layer and head, the tokens that recent queries attend and no other key repeats",
-          .paper = "FlowCache: Caching for autoregressive video diffusion, arXiv 2602.10825",
-          .options = flowcache_kv_options(),
-          .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
-            FlowCacheKvConfig config;
-            config.score.lambda = options.number("lambda");
-            config.score.pool = 2 * options.integer("half_pool") + 1;
-            config.score.unit = unit_of(options.word("unit"));
-            config.score.weighting = weighting_of(options.word("weighting"));
-            config.score.power = options.number("power");
-            config.queries = queries_of(options.word("queries"));
-            config.reference_order = options.word("order") == "score";
-            return std::make_unique<FlowCacheKv>(config);
-          }};
+  return {
+      .name = "flowcache",
+      .summary = "per layer and head, keeps tokens that recent queries attend and that no other key repeats",
+      .paper = "FlowCache: Caching for autoregressive video diffusion, arXiv 2602.10825",
+      .options = flowcache_kv_options(),
+      .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
+        FlowCacheKvConfig config;
+        config.score.lambda = options.number("lambda");
+        config.score.pool = 2 * options.integer("half_pool") + 1;
+        config.score.unit = unit_of(options.word("unit"));
+        config.score.weighting = weighting_of(options.word("weighting"));
+        config.score.power = options.number("power");
+        config.queries = queries_of(options.word("queries"));
+        config.reference_order = options.word("order") == "score";
+        return std::make_unique<FlowCacheKv>(config);
+      }};
 }
 
 }  // namespace kv

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Nothing is dropped: the stream ends when the budget is full. For finite videos and as the measure of the
-// others.
+// Nothing is dropped, and the stream ends when the budget is full. For videos of limited length, and for
+// comparisons.
 #include "cache/registry.h"
 
 namespace flowcache {

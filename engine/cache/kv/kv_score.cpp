@@ -21,7 +21,7 @@ at::Tensor kv_importance(const at::Tensor& queries, const at::Tensor& keys) {
   const at::Tensor kt = keys.to(at::kFloat).transpose(1, 2);
   const double scale = 1 / std::sqrt(static_cast<double>(dim));
 
-  // A block of queries whose logits stay within a few MB.
+  // The number of queries whose logits take a few MB.
   constexpr int64_t most_logits = 1 << 21;
   const int64_t block = std::max<int64_t>(1, most_logits / std::max<int64_t>(1, kv_heads * tokens));
   at::Tensor sum = at::zeros({kv_heads, tokens}, kt.options());
@@ -46,7 +46,7 @@ at::Tensor kv_redundancy(const at::Tensor& keys) {
   const at::Tensor k = keys.to(at::kFloat);
   const at::Tensor unit = k / (k.norm(2, -1, true) + 1e-8);
   const at::Tensor total = unit.sum(1, true).transpose(1, 2);               // [kv_heads, d, 1]
-  const at::Tensor others = at::matmul(unit, total).squeeze(-1).sub_(1.0);  // its own cosine is 1
+  const at::Tensor others = at::matmul(unit, total).squeeze(-1).sub_(1.0);  // a key's cosine to itself is 1
   return others.div_(static_cast<double>(tokens)).softmax(-1);
 }
 
@@ -64,7 +64,8 @@ at::Tensor kv_position_weight(int64_t tokens, KvWeighting weighting, double powe
     case KvWeighting::upper_convex:
       return (2 * (1 - (1 - p).pow(power))).to(at::kFloat);
     case KvWeighting::gaussian: {
-      // A bell around the oldest slot, stretched so that its range [its least value, 1] becomes [0.1, 1].
+      // A bell curve with its top at the oldest slot. Its range from the least value to 1 is stretched to 0.1
+      // to 1.
       const double sigma = static_cast<double>(tokens) / 4;
       const at::Tensor bell = (slot.square() * (-0.5 / (sigma * sigma))).exp();
       const double least = bell.min().item<double>();

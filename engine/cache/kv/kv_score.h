@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Which tokens of the history matter: FlowCache's score (arXiv 2602.10825), importance to recent queries
-// minus redundancy among the keys.
+// FlowCache's score of the tokens in history (arXiv 2602.10825): their importance to recent queries minus
+// their redundancy among the keys.
 //
-// Shapes: queries [heads, Lq, d]; keys [kv_heads, T, d] after norm and RoPE; everything returned is fp32.
+// Shapes: queries [heads, Lq, d] and keys [kv_heads, T, d], both after norm and RoPE. All results are fp32.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -16,36 +16,39 @@ enum class KvQueries { token, frame, chunk };  // the last 50 queries, the last 
 enum class KvWeighting { none, hard_code, exponential, polynomial, upper_convex, gaussian };
 
 struct KvScoreConfig {
-  double lambda = 0.07;  // weight of importance; 1 - lambda that of redundancy
-  int pool = 7;          // max-pool over neighbouring tokens, odd
+  double lambda = 0.07;  // factor of the importance; 1 - lambda is the factor of the redundancy
+  int pool = 7;          // importance is the maximum over this many neighbouring tokens; odd
   KvUnit unit = KvUnit::token;
-  KvWeighting weighting = KvWeighting::none;  // unit token only
-  double power = 3;                           // of the polynomial weightings
-  bool subtract_minimum = true;               // unit token only: the least score of each head becomes 0
+  KvWeighting weighting = KvWeighting::none;  // only for unit token
+  double power = 3;                           // of the weightings polynomial and upper_convex
+  bool subtract_minimum = true;               // unit token only: the smallest score of each head becomes 0
 };
 
-// The last queries of a chunk that the granularity names; all of them if there are fewer.
+// How many queries at the end of a chunk are used; at most tokens_per_chunk.
 int64_t query_count(KvQueries granularity, int64_t tokens_per_frame, int64_t tokens_per_chunk);
 
-// Mean over the queries of the softmax over the keys, logits max-pooled over the query heads that share a kv
-// head. [kv_heads, T]. Needs room for one block of queries' logits, not for all. Reads keys only.
+// The mean over the queries of the softmax over the keys: [kv_heads, T]. Logits of query heads that share a
+// kv head are reduced to their maximum. Queries are processed in blocks, so the memory does not grow with
+// their number.
 at::Tensor kv_importance(const at::Tensor& queries, const at::Tensor& keys);
-// Max over `kernel` neighbouring tokens, -inf outside. [kv_heads, T] -> same.
+// The maximum over `kernel` neighbouring tokens; outside of the range counts as -inf. [kv_heads, T] -> the
+// same shape.
 at::Tensor kv_pool(const at::Tensor& importance, int kernel);
-// Softmax over tokens of the mean cosine to all other keys, in O(T d): the sum of unit keys instead of the T
-// x T matrix.
+// The softmax over the tokens of each key's mean cosine to all other keys: [kv_heads, T]. It takes O(T d):
+// the sum of the unit keys is used instead of the T x T matrix.
 at::Tensor kv_redundancy(const at::Tensor& keys);
-// Factor for each of `tokens` slots, [tokens]; all one for `none` and `hard_code`.
+// The factor of each of `tokens` slots by age: [tokens]. All are 1 for `none` and `hard_code`.
 at::Tensor kv_position_weight(int64_t tokens, KvWeighting weighting, double power);
 
-// lambda * importance - (1 - lambda) * redundancy, then minimum and weighting: [kv_heads, T]; for unit frame
-// or chunk the mean of each group of `group` tokens: [kv_heads, T / group]. `importance` is after kv_pool().
-// T must be a multiple of the group.
+// lambda * importance - (1 - lambda) * redundancy, then minimum and weighting: [kv_heads, T]. For the units
+// frame and chunk, the mean over the tokens of each unit: [kv_heads, units]. `importance` has been through
+// kv_pool(). T is a multiple of the unit's tokens.
 at::Tensor kv_score(const at::Tensor& importance, const at::Tensor& redundancy, const KvScoreConfig& config,
                     int64_t tokens_per_frame, int64_t tokens_per_chunk);
 
-// Slots of the highest scores, best first (equal scores: the older first): [kv_heads, kept] int64, kept =
-// budget rounded down to whole groups. A group's tokens stay together, ascending.
+// The slots with the highest scores, best first; of equal scores the older first. `group` is the number of
+// tokens that one score stands for. [kv_heads, kept] int64; kept is the budget, rounded down to whole groups.
+// The tokens of a group stay together, ascending.
 at::Tensor kv_best(const at::Tensor& score, int64_t budget, int64_t group);
 
 }  // namespace flowcache

@@ -26,8 +26,8 @@ uint64_t KvGeometry::bytes(int64_t tokens) const {
 }
 
 struct KvStore::Impl {
-  // A chunk in flight. It stays where it is in memory while it is in the deque, so that its view can be
-  // handed out.
+  // A chunk in flight. Its address does not change while it is in the deque, so a reference to its view stays
+  // valid.
   struct InFlight final : KvView {
     InFlight(Impl& owner, int64_t id, int64_t frame) : store(owner), chunk(id), first_frame(frame) {}
     KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
@@ -43,10 +43,11 @@ struct KvStore::Impl {
   int64_t capacity = 0;
   at::Tensor buffer;  // [layers, K|V, kv_heads, capacity, head_dim]
   at::Tensor origin;  // [layers, kv_heads, capacity, 1] int64, on the CPU
-  at::Tensor
-      queries;  // [layers, heads, wanted, head_dim] of the last append; made at the first, kept until a reset
+  // [layers, heads, wanted, head_dim], the queries of the last append(); allocated at the first, kept until
+  // reset().
+  at::Tensor queries;
   at::Tensor scratch, origin_scratch;
-  at::Tensor change;                     // [history] fp32, on the CPU; undefined while nobody gives it
+  at::Tensor change;                     // [history] fp32, on the CPU; undefined if finish() gets none
   std::unique_ptr<RebasedKeys> rebased;  // only if the policy closes gaps
   int64_t history = 0;
   std::deque<InFlight> window;
@@ -101,7 +102,7 @@ void KvStore::Impl::admit(int64_t chunk, int64_t first_frame) {
 }
 
 KeyValue KvStore::Impl::append(const InFlight& one, int layer, const at::Tensor& q, const KeyValue& own) {
-  stop_at_process_end();  // every family comes by here once a layer
+  stop_at_process_end();  // every model family calls this function once for each layer
   const std::array<int64_t, 3> shape = {geometry.kv_heads, geometry.tokens_per_chunk, geometry.head_dim};
   if (layer < 0 || layer >= geometry.layers || own.k.sizes() != shape || own.v.sizes() != shape) {
     std::ostringstream what;
@@ -148,8 +149,8 @@ void KvStore::Impl::check_slots(const at::Tensor& slots, int layer, int64_t kept
 }
 
 void KvStore::Impl::shrink() {
-  std::vector<at::Tensor>
-      slots;  // of all layers before anything moves: a policy that throws leaves the store whole
+  // The slots of all layers are known before anything moves. If the policy throws, the buffer is unchanged.
+  std::vector<at::Tensor> slots;
   for (int layer = 0; layer < geometry.layers; ++layer) {
     slots.push_back(ask_policy(layer));
     check_slots(slots.back(), layer, slots.front().size(-1));
@@ -157,7 +158,7 @@ void KvStore::Impl::shrink() {
   keep(slots);
 }
 
-// Closes history up to these slots of each layer.
+// Moves these slots of each layer together, and drops all others of the history.
 void KvStore::Impl::keep(const std::vector<at::Tensor>& slots) {
   const int64_t tail = static_cast<int64_t>(window.size()) * geometry.tokens_per_chunk;
   for (int layer = 0; layer < geometry.layers; ++layer) {
@@ -190,9 +191,8 @@ KvStore::KvStore(const KvGeometry& geometry, int64_t budget_tokens, std::unique_
   impl_->policy = std::move(policy);
   if (impl_->policy->closes_gaps() && geometry.time_frequencies.empty())
     throw Error(FC_ERROR_ARGUMENT,
-                "positions=relative needs rotary time positions that keys can be moved by, which this model "
-                "family does "
-                "not have: take positions=absolute");
+                "positions=relative moves keys in time, which needs rotary time positions, and this model "
+                "family does not have them: use positions=absolute");
   impl_->allocate();
 }
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The bounded KV buffer of one stream and one guidance branch: history (finished chunks) then the chunks in
-// flight.
+// The KV buffer of one guidance branch of a stream: the history (finished chunks), then the chunks in flight.
 //
-// One allocation at construction, never grown. Per layer the slots are [history | oldest chunk in flight |
-// …], so that what a chunk may attend is always one contiguous run that ends with the chunk itself, and a
-// chunk that finishes becomes history without being copied. When history exceeds the budget the policy names
-// the slots to keep, and the rest closes up.
+// The buffer is allocated once, at construction, and never grows. The slots of a layer are [history | oldest
+// chunk in flight | …]. So all that a chunk may attend is one contiguous range that ends with the chunk
+// itself, and a chunk that finishes becomes history without a copy. If the history then exceeds the budget,
+// the policy names the slots to keep, and they move together.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -25,7 +24,7 @@ struct KvGeometry {
   int64_t head_dim = 0;
   int64_t tokens_per_frame = 0;
   int64_t tokens_per_chunk = 0;
-  int64_t window_chunks = 1;  // most chunks in flight at once
+  int64_t window_chunks = 1;  // largest number of chunks in flight
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
   std::vector<double> time_frequencies = {};  // TransformerShape's; only for policies that close gaps
@@ -37,36 +36,38 @@ struct KvGeometry {
 // Not thread-safe.
 class KvStore {
  public:
-  // budget_tokens: the most tokens that history may hold per layer and head. Throws FC_ERROR_ARGUMENT if it
-  // is smaller than one chunk (the message has both sizes in bytes) or the policy closes gaps and the
-  // geometry has no time_frequencies, FC_ERROR_MEMORY if the buffer cannot be allocated.
+  // budget_tokens: the largest number of tokens in the history of each layer and head. Throws
+  // FC_ERROR_ARGUMENT if it is smaller than one chunk (the message names both sizes in bytes), or if the
+  // policy closes gaps and the geometry has no time_frequencies; FC_ERROR_MEMORY if the buffer cannot be
+  // allocated.
   KvStore(const KvGeometry& geometry, int64_t budget_tokens, std::unique_ptr<KvPolicy> policy);
   ~KvStore();
 
-  // Gives `chunk` its slots behind the newest one in flight. first_frame: its absolute latent frame.
+  // Gives `chunk` its slots, after those of the newest chunk in flight. first_frame: the number of the
+  // chunk's first latent frame in the video.
   void admit(int64_t chunk, int64_t first_frame);
-  // The view through which the network runs `chunk`; every forward of a chunk overwrites its slots. Chunks
-  // attend history, older chunks in flight as they were last computed, and themselves. Valid until finish()
-  // or reset().
+  // The view through which the network runs `chunk`. Every forward pass overwrites the chunk's slots. A chunk
+  // attends history, older chunks in flight with the keys and values of their last computed step, and itself.
+  // The view is valid until finish() of this chunk, or reset().
   KvView& view(int64_t chunk);
-  // The oldest chunk in flight is done: its slots become history; shrinks history if it exceeds the budget.
-  // Returns true if anything was dropped (rule R5). Throws FC_ENDED if the policy never drops and the budget
-  // is full.
-  // `change` [tokens_per_chunk] fp32: the chunk's, where the policy needs it (KvPolicy::needs_change), else
-  // undefined.
+  // The oldest chunk in flight, `chunk`, is finished: its slots become history. If the history exceeds the
+  // budget, the policy reduces it. Returns true if tokens were dropped (rule R5). Throws FC_ENDED if the
+  // budget is full and the policy never drops anything. `change`: fp32 [tokens_per_chunk], see
+  // KvPolicy::needs_change(); undefined if the policy does not need it.
   bool finish(int64_t chunk, const at::Tensor& change = {});
   const KvPolicy& policy() const;
-  // Drops the history; the chunks in flight stay and no longer attend it. Returns true if there was any.
+  // Drops the history. The chunks in flight stay and no longer attend it. Returns false if there was no
+  // history.
   bool forget_history();
-  // Drops everything, keeps the allocation.
+  // Drops history and chunks in flight. The memory stays allocated.
   void reset();
 
   int64_t history_tokens() const;
   int64_t budget_tokens() const;
-  uint64_t history_bytes() const;  // keys and values of finished chunks now
+  uint64_t history_bytes() const;  // keys and values that the history holds now
   uint64_t budget_bytes() const;
-  uint64_t allocated_bytes() const;  // the whole buffer, and what closing gaps needs beside it; constant
-  // History of one layer, for tests and tools: views [kv_heads, T, head_dim].
+  uint64_t allocated_bytes() const;  // the buffer, and the copy of the keys that closing gaps needs; constant
+  // The history of one layer, as views [kv_heads, T, head_dim]; for tests and tools.
   KeyValue history(int layer) const;
 
  private:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// PackCache (arXiv 2601.04359): each older frame keeps half as much as the one after it, anchors keep
-// everything. Which tokens of a frame stay is not published: here an even spread over the picture, thinned
-// again each time the frame ages. positions=relative closes the gaps in time that dropped frames leave, as
-// the paper does.
+// PackCache (arXiv 2601.04359). Each older frame keeps half as many tokens as the next newer one; anchors,
+// the first frames of the video, keep all. The paper does not say which tokens of a frame stay. Here they are
+// spread evenly over the picture, and thinned out again whenever the frame becomes older. positions=relative
+// closes the gaps in time that dropped frames leave, as the paper does.
 #include "cache/kv/packcache.h"
 
 #include <algorithm>
@@ -51,7 +51,7 @@ class PackKv final : public KvPolicy {
     share_out(units, budget);
     std::vector<int64_t> slots;
     for (const Unit& unit : units)
-      for (int64_t i = 0; i < unit.kept; ++i)  // the middle of each of `kept` equal stretches
+      for (int64_t i = 0; i < unit.kept; ++i)  // the middle of each of `kept` parts of equal length
         slots.push_back(unit.first + (2 * i + 1) * unit.size / (2 * unit.kept));
     return at::tensor(slots, at::kLong);
   }
@@ -74,7 +74,8 @@ class PackKv final : public KvPolicy {
     return units;
   }
 
-  // What a unit cannot use goes to the one before it; what is left at the end, to the newest with room.
+  // Tokens that a unit cannot use go to the next older unit. What remains goes to the newest units that have
+  // room.
   void share_out(std::vector<Unit>& units, int64_t budget) const {
     int64_t room = budget;
     for (Unit& unit : units)
@@ -107,19 +108,19 @@ class PackKv final : public KvPolicy {
 namespace kv {
 
 PolicyEntry<KvPolicy> packcache() {
-  return {
-      .name = "packcache",
-      .summary = "each older frame keeps half as many tokens as the next, anchors keep all",
-      .paper = "PackCache, arXiv 2601.04359",
-      .options = {count_option("window", "frames or chunks that share the budget", 12, 1),
-                  {.name = "unit", .help = "what ages as a whole", .words = {"frame", "chunk"}},
-                  count_option("anchor_frames", "first latent frames of the video, kept whole", 0, 0, 10000),
-                  positions_option()},
-      .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
-        return std::make_unique<PackKv>(options.integer("window"), options.word("unit") == "chunk",
-                                        options.integer("anchor_frames"),
-                                        options.word("positions") == "relative");
-      }};
+  return {.name = "packcache",
+          .summary = "each older frame keeps half as many tokens as the next newer one; anchors keep all",
+          .paper = "PackCache, arXiv 2601.04359",
+          .options = {count_option("window", "number of frames or chunks that share the budget", 12, 1),
+                      {.name = "unit", .help = "what is thinned out together", .words = {"frame", "chunk"}},
+                      count_option("anchor_frames", "first latent frames of the video that stay whole", 0, 0,
+                                   10000),
+                      positions_option()},
+          .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
+            return std::make_unique<PackKv>(options.integer("window"), options.word("unit") == "chunk",
+                                            options.integer("anchor_frames"),
+                                            options.word("positions") == "relative");
+          }};
 }
 
 }  // namespace kv

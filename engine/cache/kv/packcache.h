@@ -6,8 +6,8 @@
 
 namespace flowcache {
 
-// Tokens that the d-th previous unit of a window of `window` may keep, newest first: budget * 2^-min(d,
-// window-1), rounded down; what is left over goes to the newest. Sums to `budget`.
+// How many tokens each unit (frame or chunk) of a window may keep, newest unit first. Unit d = 1 .. window
+// gets budget * 2^-min(d, window - 1), rounded down; the newest also gets what remains. The sum is `budget`.
 std::vector<int64_t> pack_quotas(int64_t budget, int window);
 
 }  // namespace flowcache

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Keys of history at time positions without gaps: when frames between an anchor and the window are dropped,
-// the older keys move up behind the newer ones, so that no distance ever exceeds what the model was trained
-// on (PackCache's spatially preserving positions, arXiv 2601.04359; the re-aligned sinks of arXiv
-// 2512.05081). Rows and columns stay.
+// Moves the keys of the history in time, so that their positions have no gaps. When frames between the sink
+// and the newer frames are dropped, the older keys get the positions just before the newer ones. So no
+// distance in time exceeds what the model was trained on (the spatially preserving positions of PackCache,
+// arXiv 2601.04359; the re-aligned sinks of arXiv 2512.05081). Positions in rows and columns do not change.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -14,26 +14,29 @@ namespace flowcache {
 
 struct KvGeometry;
 
-// The time position of each slot when the last one stays where it is, equal frames share a position, and
-// different ones follow each other without a gap. frames: each slot's absolute latent frame, ascending.
+// The new time position of each slot. frames: the latent frame of each slot, counted from the start of the
+// video, ascending. The last slot keeps its position, slots of the same frame share a position, and different
+// frames follow each other without a gap.
 std::vector<int64_t> positions_without_gaps(const std::vector<int64_t>& frames);
 
-// keys [..., head_dim] rotated by `frames` latent frames in time: pair i of the leading ones by frames *
-// frequencies[i] radians. fp32 arithmetic; the result has the keys' type.
+// Rotates keys [..., head_dim] by `frames` latent frames in time: pair i of the leading numbers by
+// frames * frequencies[i] radians. The arithmetic is fp32; the result has the type of `keys`.
 at::Tensor rotate_in_time(const at::Tensor& keys, int64_t frames, const std::vector<double>& frequencies);
 
-// Holds every history key as the network wrote it, beside the buffer that it moves them in, so that moving
-// them a thousand times costs no precision. Not thread-safe.
+// Keeps a copy of every key of the history as the network wrote it. The keys in the buffer are computed from
+// these copies, so precision is not lost however often they are moved. Not thread-safe.
 class RebasedKeys {
  public:
-  // capacity: most history slots at any time, one chunk above the budget.
+  // capacity: largest number of slots in history at any time, which is the budget and one chunk.
   RebasedKeys(const KvGeometry& geometry, int64_t capacity);
 
-  // keys [layers, kv_heads, n, head_dim] of a finished chunk become the newest history.
+  // Appends the keys [layers, kv_heads, n, head_dim] of a finished chunk. They become the newest history.
   void append(const at::Tensor& keys, int64_t first_frame);
-  // After a shrinking: slot i holds what slot slots[i] held. slots: int64 [kept], ascending, on the CPU.
+  // Tokens were dropped: slot i now holds the token of slot slots[i]. slots: int64 [kept], ascending, on the
+  // CPU.
   void keep(const at::Tensor& slots);
-  // Rewrites those of history's keys [layers, kv_heads, slots, head_dim] whose position has changed.
+  // keys: those of the history in the buffer, [layers, kv_heads, slots, head_dim]. Rewrites those whose
+  // position has changed.
   void close_gaps(at::Tensor keys);
   void reset();
   uint64_t bytes() const { return written_.nbytes(); }
@@ -42,8 +45,8 @@ class RebasedKeys {
   std::vector<double> frequencies_;
   int64_t tokens_per_frame_;
   at::Tensor written_, scratch_;  // [layers, 1, kv_heads, capacity, head_dim]
-  std::vector<int64_t> frames_;   // of each slot
-  std::vector<int64_t> shown_;    // the position that the buffer's key of each slot has now
+  std::vector<int64_t> frames_;   // the latent frame of each slot
+  std::vector<int64_t> shown_;    // the time position of each slot's key in the buffer
 };
 
 }  // namespace flowcache

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// An attention sink and a window: the first frames of the video and the most recent ones, as many as the
-// budget holds. The rolling cache of Self-Forcing and, with a sink, of LongLive.
+// The first frames of the video (an attention sink) and the newest frames, as many as the budget holds.
+// Without a sink this is the rolling cache of Self-Forcing (arXiv 2506.08009), with one that of LongLive
+// (arXiv 2509.22622).
 #include "cache/kv/window.h"
 
 #include "base/error.h"
@@ -26,16 +27,17 @@ at::Tensor WindowKv::keep(const HistoryLayer& layer, int64_t budget) {
 }
 
 OptionSpec positions_option() {
-  return {.name = "positions",
-          .help = "time positions of kept frames: as in the video, or moved up behind the newer ones",
-          .words = {"absolute", "relative"}};
+  return {
+      .name = "positions",
+      .help = "time positions of kept frames: as in the video, or moved up to the newer frames, without gaps",
+      .words = {"absolute", "relative"}};
 }
 
 namespace kv {
 
 PolicyEntry<KvPolicy> window() {
   return {.name = "window",
-          .summary = "the most recent frames that the budget holds, after an optional attention sink",
+          .summary = "an optional attention sink, and the newest frames that the budget holds",
           .paper = "Self-Forcing, arXiv 2506.08009; LongLive, arXiv 2509.22622",
           .options = {count_option("sink_frames", "first latent frames of the video that are never dropped",
                                    0, 0, 10000),

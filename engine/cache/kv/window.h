@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// First in, first out behind an optional attention sink, in whole frames or chunks: a torn frame is worse
-// context than none.
+// First in, first out, after an optional attention sink. Whole frames or chunks are dropped, because a part
+// of a frame is worse context than none.
 #pragma once
 
 #include "cache/kv/kv_policy.h"
@@ -25,7 +25,7 @@ class WindowKv final : public KvPolicy {
   Config config_;
 };
 
-// Of policies that can close gaps: "absolute" or "relative".
+// The option "positions" of policies that can close gaps: "absolute" or "relative".
 OptionSpec positions_option();
 
 }  // namespace flowcache

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The state machine that FlowCache, TeaCache and EasyCache share: distances add up from one computed step to
-// the next, and the sum must stay below ε for a step to be reused.
+// The accumulator that FlowCache, TeaCache and EasyCache share. It adds up the distances of the steps since
+// the last computed one. A step is reused while the sum stays below ε.
 #pragma once
 
 #include <cmath>
@@ -11,20 +11,19 @@ namespace flowcache {
 
 // What to do with a distance that is negative or not finite (rule R6).
 enum class UnsafeDistance {
-  compute,  // safe: the step is computed
-  parity,   // raw arithmetic as in the references, where a negative distance lowers the sum; for comparisons
-            // only
+  compute,  // compute the step
+  parity,   // add it as the references do, where a negative distance lowers the sum; only for comparisons
 };
 
 class Accumulator {
  public:
-  // A rule demands the computation: the sum starts again.
+  // A rule demands that the step is computed. The sum starts again at 0.
   Decision force() {
     sum_ = 0;
     return {.action = Action::compute, .forced = true};
   }
 
-  // `<` is strict, so ε = 0 never reuses; a NaN ε never does either.
+  // Adds a distance and decides. The comparison with ε is strict, so ε = 0 never reuses; nor does a NaN.
   Decision add(double distance, double threshold, UnsafeDistance unsafe = UnsafeDistance::compute) {
     if (unsafe == UnsafeDistance::compute && !(std::isfinite(distance) && distance >= 0)) {
       sum_ = 0;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// FasterCache's dynamic feature reuse (arXiv 2410.19355): on a skipped step self-attention is not computed;
-// each block takes F = Fl + w (Fl - Fp) of its outputs at the last two computed steps, newest Fl, while the
-// text's attention and the feed-forward run. Published: skipping begins after a quarter to a third of the
-// steps, every second step is skipped, and w grows from 0 to 1 over the rest. With "+cfg_cache", the other
-// half of the paper.
+// FasterCache's dynamic feature reuse (arXiv 2410.19355). A skipped step does not compute self-attention.
+// Instead each block uses F = Fl + w (Fl - Fp), where Fl and Fp are its attention outputs at the last
+// computed step and at the one before. Attention over the text and the feed-forward part still run. In the
+// paper the first quarter to third of the steps is computed, then every second step is skipped, and w grows
+// from 0 to 1 until the end. The other half of the paper is the guidance policy cfg_cache:
+// "attention+cfg_cache".
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -61,7 +62,7 @@ class AttentionReuse final : public StaticMask {
 
  private:
   AttentionConfig config_;
-  std::map<int64_t, int> computed_;  // steps of each chunk whose outputs are kept
+  std::map<int64_t, int> computed_;  // for each chunk, how many computed steps have left their outputs
 };
 
 }  // namespace
@@ -73,8 +74,8 @@ PolicyEntry<ReusePolicy> attention() {
   return {
       .name = "attention",
       .summary =
-          "self-attention of skipped steps is extrapolated from the last two computed; the rest of each "
-          "block runs",
+          "self-attention of skipped steps is extrapolated from the last two computed steps; the rest of "
+          "each block runs",
       .paper = "FasterCache, arXiv 2410.19355",
       .threshold = 1,
       .options = {{.name = "start",
@@ -82,15 +83,16 @@ PolicyEntry<ReusePolicy> attention() {
                    .value = d.start,
                    .min = 0,
                    .max = 1},
-                  count_option("interval", "from then on every so many steps are computed; 1: all",
+                  count_option("interval", "after that, every n-th step is computed; 1: all steps",
                                d.interval, 1, 100),
                   {.name = "weight",
-                   .help = "w of the extrapolation, at its largest; 0 holds",
+                   .help = "largest w of the extrapolation; 0 applies the newest outputs unchanged",
                    .value = d.weight,
                    .min = 0,
                    .max = 2},
                   {.name = "growth",
-                   .help = "w grows from 0 at the first skipped step, or is the same on all",
+                   .help =
+                       "w grows from 0 at the first skipped step (linear), or is the same for all (constant)",
                    .words = {"linear", "constant"}}},
       .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
         return std::make_unique<AttentionReuse>(AttentionConfig{.start = options.number("start"),

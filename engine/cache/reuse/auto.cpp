@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// This project's own: `ramp` with as many computed steps as the deadline allows. The stream's governor
-// measures and decides: a chunk begins with the number in force, and goes over to a ramp of fewer steps where
-// the machine has become slower meanwhile.
+// This project's own policy: `ramp` with as many computed steps as the deadline allows. The stream's governor
+// measures the times and decides. A chunk begins with the number that is allowed then, and changes to a ramp
+// of fewer steps if the machine becomes slower.
 #include <map>
 
 #include "cache/reuse/predictor.h"
@@ -43,7 +43,7 @@ class Automatic final : public PerChunkPolicy {
 
   int floor_, ceiling_;
   Ramp ramp_;
-  std::map<int64_t, Ramp> ramps_;  // of the chunks in flight
+  std::map<int64_t, Ramp> ramps_;  // the ramp of each chunk in flight
 };
 
 }  // namespace
@@ -61,12 +61,12 @@ PolicyEntry<ReusePolicy> automatic() {
                .help = "what the deadline steers: the number of computed steps, or the threshold of one of "
                        "these policies",
                .words = {"steps", "flowcache", "teacache", "easycache", "magcache", "forecast", "dbcache"}},
-              count_option("floor", "computed steps a chunk that it never goes below", 3, 2),
-              count_option("ceiling", "computed steps a chunk that it never exceeds; 0: all steps", 0),
+              count_option("floor", "least number of computed steps of a chunk", 3, 2),
+              count_option("ceiling", "largest number of computed steps of a chunk; 0: all steps", 0),
           }),
           /*order=*/1, /*correct=*/1),
       .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
-        constexpr int everything = 1000;  // before the governor speaks
+        constexpr int everything = 1000;  // compute all steps until the governor has set a number
         return predicted(std::make_unique<Automatic>(options.integer("floor"), options.integer("ceiling"),
                                                      ramp_of(options, everything)),
                          options);

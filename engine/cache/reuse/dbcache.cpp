@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// First-block cache and its generalisation DBCache (cache-dit): the first blocks run on every step, and what
-// they change tells whether the rest would change too. Of a reused step the layers in the middle keep the
-// keys and values of the last computed one.
+// First-block cache and its generalisation DBCache (cache-dit). The first blocks run on every step. If they
+// change the tokens as they did at the last computed step, the blocks after them are not run, and their
+// residual is applied again. On a reused step those layers keep the keys and values of the last computed
+// step.
 #include <map>
 
 #include "cache/reuse/distance.h"
@@ -13,7 +14,7 @@ namespace {
 struct FirstBlockConfig {
   int first = 1, last = 0;
   int warmup = 2;
-  int most_in_a_row = 0, most = 0;  // reused steps; 0: no limit
+  int most_in_a_row = 0, most = 0;  // limits for reused steps; 0: no limit
 };
 
 class FirstBlock final : public PerChunkPolicy {
@@ -34,7 +35,7 @@ class FirstBlock final : public PerChunkPolicy {
 
  private:
   struct State {
-    KeptFeature computed;  // the first blocks' change at the last computed step: a hit does not refresh it
+    KeptFeature computed;  // what the first blocks changed at the last computed step; a reused step keeps it
     int in_a_row = 0, total = 0;
   };
 
@@ -42,10 +43,10 @@ class FirstBlock final : public PerChunkPolicy {
     const StepInfo& info = step.info;
     State& state = chunks_[info.chunk];
     const at::Tensor& change = step.features.first_blocks;
-    const bool tired = (config_.most_in_a_row > 0 && state.in_a_row >= config_.most_in_a_row) ||
-                       (config_.most > 0 && state.total >= config_.most);
+    const bool limit_reached = (config_.most_in_a_row > 0 && state.in_a_row >= config_.most_in_a_row) ||
+                               (config_.most > 0 && state.total >= config_.most);
     Decision decision{.action = Action::compute, .forced = true};
-    if (!info.must_compute && info.step >= config_.warmup && info.step < info.steps - 1 && !tired &&
+    if (!info.must_compute && info.step >= config_.warmup && info.step < info.steps - 1 && !limit_reached &&
         state.computed.comparable(change)) {
       const double distance = relative_change(change, state.computed.value());
       const bool safe = std::isfinite(distance) && distance >= 0;
@@ -74,17 +75,16 @@ namespace reuse {
 
 PolicyEntry<ReusePolicy> dbcache() {
   return {.name = "dbcache",
-          .summary =
-              "the first blocks always run; while what they change stays alike, the rest is reused "
-              "(first_blocks=1: first-block cache)",
+          "the first blocks always run; the rest is reused while they change the tokens alike "
+          "(first_blocks=1: first-block cache)",
           .paper = "DBCache, cache-dit; first-block cache, ParaAttention",
           .threshold = 0.12,
           .options = with_prediction({
               count_option("first_blocks", "Fn: blocks that run on every step before the decision", 1, 1),
               count_option("last_blocks", "Bn: blocks that run on every step after the reused part", 0),
               count_option("warmup", "steps of a chunk computed before any is reused", 2),
-              count_option("most_in_a_row", "consecutive reused steps at most; 0: no limit", 3),
-              count_option("most", "reused steps a chunk at most; 0: no limit", 0),
+              count_option("most_in_a_row", "largest number of reused steps in a row; 0: no limit", 3),
+              count_option("most", "largest number of reused steps of a chunk; 0: no limit", 0),
           }),
           .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
             return predicted(std::make_unique<FirstBlock>(

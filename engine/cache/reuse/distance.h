@@ -8,16 +8,18 @@ namespace flowcache {
 
 enum class Metric {
   fp32,
-  bf16,  // difference, means and quotient rounded to bf16, as FlowCache's MAGI-1 code runs
+  bf16,  // difference, means and quotient are rounded to bf16, as in FlowCache's code for MAGI-1
 };
 
-// mean|current - previous| / mean|previous|. Not finite if only `previous` is all zero. Same shape and type.
+// mean|current - previous| / mean|previous|. Both have the same shape and type. If `previous` is all zero,
+// the result is not finite, unless `current` is all zero, too.
 double relative_change(const at::Tensor& current, const at::Tensor& previous, Metric metric = Metric::fp32);
 
-// A copy of a feature that outlives the step; keeps its allocation as long as the shape stays.
+// A copy of a feature that stays valid after the step. Its memory is reused while shape and type stay the
+// same.
 class KeptFeature {
  public:
-  // True if something of the shape and type of `feature` is kept, so that the two can be compared.
+  // True if the kept feature has the shape and type of `feature`, so that both can be compared.
   bool comparable(const at::Tensor& feature) const;
   void keep(const at::Tensor& feature);
   const at::Tensor& value() const { return value_; }

@@ -57,11 +57,11 @@ namespace reuse {
 
 PolicyEntry<ReusePolicy> easycache() {
   return {.name = "easycache",
-          .summary = "reuse while the change of the latent promises a small change of the output",
+          .summary = "reuse while the change of the latent predicts a small change of the output",
           .paper = "EasyCache, arXiv 2507.02860",
           .threshold = 0.05,
           .options = with_prediction({
-              count_option("warmup", "steps of a chunk computed before any is reused; 0: a fifth of them", 0),
+              count_option("warmup", "first steps of a chunk, always computed; 0: a fifth of them", 0),
               residual_option({"output_delta", "velocity"}),
           }),
           .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// EasyCache (arXiv 2507.02860): the change of the latent, times the rate at which the network's output last
-// answered such a change, predicts the change of the output. Nothing of the network runs on a reused step.
+// EasyCache (arXiv 2507.02860). Between its last two computed steps a chunk's output changed at some rate for
+// a given change of its latent. This rate times the newest change of the latent predicts the change of the
+// output. A reused step runs no part of the network.
 #pragma once
 
 #include "cache/registry.h"
@@ -10,7 +11,7 @@
 namespace flowcache {
 
 struct EasyCacheConfig {
-  int warmup = 0;  // steps of each chunk computed at first; 0: a fifth of them, at least two
+  int warmup = 0;  // the first steps of each chunk, always computed; 0: a fifth of its steps, at least two
   ReuseKind residual = ReuseKind::output_delta;
 };
 
@@ -28,10 +29,10 @@ class EasyCache final : public PerChunkPolicy {
  private:
   struct State {
     Accumulator accumulator;
-    KeptFeature previous;         // latent of the step before, computed or not
-    KeptFeature input, output;    // of the last computed step
+    KeptFeature previous;         // latent of the step before, computed or reused
+    KeptFeature input, output;    // latent and velocity of the last computed step
     double output_magnitude = 0;  // mean |output|
-    double rate = -1;             // mean change of output / mean change of input; negative: not known yet
+    double rate = -1;             // mean change of output / mean change of input; negative: not yet known
   };
   Decision decide_one(const ChunkStep& step, double threshold) override;
 

@@ -39,8 +39,8 @@ PolicyEntry<ReusePolicy> flowcache() {
   return {
       .name = "flowcache",
       .summary =
-          "every chunk in flight decides alone: reuse while the drift since its last computed step is below "
-          "ε",
+          "every chunk in flight decides for itself: reuse while the sum of changes since its last computed "
+          "step is below ε",
       .paper = "FlowCache: Caching for autoregressive video diffusion, arXiv 2602.10825",
       .threshold = 0.2,
       .options = with_prediction({
@@ -52,7 +52,7 @@ PolicyEntry<ReusePolicy> flowcache() {
            .help = "what is applied again",
            .words = {"velocity", "latent_increment", "token_residual"}},
           {.name = "metric", .help = "precision of the distance", .words = {"fp32", "bf16"}, .parity = true},
-          switch_option("protect_last", "1: compute the last step of each chunk", true),
+          switch_option("protect_last", "1: the last step of each chunk is always computed", true),
           {.name = "polynomial",
            .help = "TeaCache polynomial applied to the distance",
            .words = polynomial_names()},

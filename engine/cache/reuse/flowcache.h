@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// FlowCache's reuse policy (arXiv 2602.10825): every chunk in flight keeps its own accumulator and decides
-// alone. The two forms of the paper are settings of this one policy, which differ in what they compare: embedded
-// latents (MAGI-1) and timestep modulation with TeaCache's polynomial (SkyReels-V2).
+// FlowCache's reuse policy (arXiv 2602.10825). Every chunk in flight has its own accumulator and decides for
+// itself. The paper has two forms, which differ in the feature that is compared: embedded latents (MAGI-1),
+// and timestep modulation with TeaCache's polynomial (SkyReels-V2). Both are settings of this policy.
 #pragma once
 
 #include <map>
@@ -13,12 +13,12 @@
 namespace flowcache {
 
 struct FlowCacheConfig {
-  int warmup = 3;             // steps of each chunk that are computed before any is reused
+  int warmup = 3;             // the first steps of each chunk, always computed
   Tap feature = Tap::tokens;  // tokens or modulation
   ReuseKind residual = ReuseKind::velocity;
   Metric metric = Metric::fp32;
   bool protect_last = true;        // compute each chunk's last step, whose keys and values become history
-  std::vector<double> polynomial;  // highest power first; empty: none
+  std::vector<double> polynomial;  // coefficients, highest power first; empty: the distance is used as it is
   UnsafeDistance unsafe = UnsafeDistance::compute;
 };
 
@@ -35,7 +35,7 @@ class FlowCacheReuse final : public PerChunkPolicy {
  private:
   struct State {
     Accumulator accumulator;
-    KeptFeature previous;  // of the step before, computed or reused
+    KeptFeature previous;  // feature of the step before, computed or reused
   };
   Decision decide_one(const ChunkStep& step, double threshold) override;
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// This project's own: a denoising chunk is an ordinary differential equation, so let the step control of such
-// solvers decide what to compute. Each computation tells how wrong a linear extrapolation of the velocities
-// before it was; that error grows with the product of the distances to the two computations it rests on, so
-// the error of the next reused steps can be foretold, and they are reused while the displacement it causes
-// stays below ε. What is applied is the extrapolation itself, and the next computation repairs it
-// (predictor.h): a predictor-corrector of second order at the price of no network evaluation.
+// This project's own policy. Denoising a chunk solves an ordinary differential equation, so the policy uses
+// the step control of such solvers. Each computed step shows the error of a linear extrapolation of the
+// velocities computed before it. This error grows with the product of the distances to the two computed steps
+// that it is extrapolated from. So the error of the next steps can be predicted. They are reused while the
+// error that they cause in the latent stays below ε. A reused step applies the extrapolated velocity, and the
+// next computed step corrects the latent (predictor.h). This is a predictor-corrector of second order without
+// additional runs of the network.
 #pragma once
 
 #include <map>
@@ -16,10 +17,10 @@
 namespace flowcache {
 
 struct ForecastConfig {
-  int warmup = 3;  // steps computed at first by a chunk that knows no curvature: two foretell the third
-  bool learn_start = true;  // later chunks begin with the curvature that a chunk before them found at its
-                            // start, and are free from their second step on
-  int most_skipped = 0;     // consecutive reused steps at most; 0: no limit
+  int warmup = 3;           // first steps computed while the curvature is unknown; two predict the third
+  bool learn_start = true;  // later chunks start with the curvature that an earlier chunk measured at its
+                            // start; then only their first step is always computed
+  int most_skipped = 0;     // largest number of reused steps in a row; 0: no limit
 };
 
 class Forecast final : public PerChunkPolicy {
@@ -43,16 +44,16 @@ class Forecast final : public PerChunkPolicy {
     Accumulator accumulator;
     double newest = 0, older = 0;  // noise levels of the last two computations
     KeptFeature velocity, older_velocity;
-    int known = 0;               // computations so far
+    int known = 0;               // number of computed steps so far
     double curvature = unknown;  // relative error of the extrapolation per squared noise level
     int skipped = 0;
   };
   Decision decide_one(const ChunkStep& step, double threshold) override;
-  double foretold_error(const State& state, const StepInfo& info) const;
+  double predicted_error(const State& state, const StepInfo& info) const;
 
   ForecastConfig config_;
   std::map<int64_t, State> chunks_;
-  double start_curvature_ = unknown;  // of the chunk that measured one last, at its start
+  double start_curvature_ = unknown;  // the first curvature that the latest chunk measured
 };
 
 }  // namespace flowcache

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// LightCache's speed part (arXiv 2510.05367): every n-th step is computed. Its memory part is no policy: blocks work on
-// slices of a chunk's tokens (Transformer::slice_tokens()), a chunk is decoded in pieces (networks/decoders/decoder.h),
-// and "+offload" moves what is kept to host memory in between.
+// LightCache's part for speed (arXiv 2510.05367): every n-th step is computed. Its part for memory is not a
+// policy here: blocks work on slices of a chunk's tokens (Transformer::slice_tokens()), a chunk is decoded in
+// pieces (networks/decoders/decoder.h), and "+offload" keeps residuals in host memory between steps.
 #include "cache/registry.h"
 #include "cache/reuse/static_mask.h"
 

@@ -41,7 +41,7 @@ Decision MagCache::decide_one(const ChunkStep& step, double threshold) {
   return {.action = Action::compute, .forced = forced};
 }
 
-// The curve of a chunk is complete only if every step was computed, in order.
+// Measures the curve. It is complete only if every step of a chunk was computed, in order.
 void MagCache::computed(const ChunkStep& step, const at::Tensor& velocity) {
   if (!curve_.empty()) return;
   State& state = chunks_[step.info.chunk];
@@ -76,7 +76,8 @@ PolicyEntry<ReusePolicy> magcache() {
   curves.insert(curves.begin(), "measured");
   return {
       .name = "magcache",
-      .summary = "reuse while the known shrinking of the residual adds up to less than ε",
+      .summary =
+          "reuse while the error, from the known ratios of the residual's size, adds up to less than ε",
       .paper = "MagCache, arXiv 2506.09045",
       .threshold = 0.12,
       .options = with_prediction({
@@ -84,9 +85,9 @@ PolicyEntry<ReusePolicy> magcache() {
            .help = "magnitude ratios: measured on the first chunk, or published ones",
            .words = curves},
           {.name = "curve_file", .help = "JSON array of magnitude ratios, instead of curve", .text = true},
-          count_option("most_skipped", "K: consecutive reused steps at most", 2),
+          count_option("most_skipped", "K: largest number of reused steps in a row", 2),
           {.name = "retention",
-           .help = "R: share of a chunk's steps computed at first",
+           .help = "R: share of a chunk's steps, at its start, that are always computed",
            .value = 0.2,
            .min = 0,
            .max = 1},

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The magnitude ratios that MagCache published, conditional branch, 50 steps; and curves from files.
+// The magnitude ratios that MagCache published (conditional branch, 50 steps), and curves that are read from
+// files.
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -51,7 +52,7 @@ std::vector<double> read_curve(const std::string& file) {
   const auto bad = [&](const std::string& why) {
     return Error(FC_ERROR_ARGUMENT,
                  "MagCache curve " + file + " " + why +
-                     ": it must be a JSON array of at least 2 positive numbers, one a step");
+                     ": it must be a JSON array of at least 2 positive numbers, one for each step");
   };
   nlohmann::json json = nlohmann::json::parse(stream, nullptr, /*allow_exceptions=*/false);
   if (json.is_object() && json.contains("magcache")) json = nlohmann::json(json.at("magcache"));

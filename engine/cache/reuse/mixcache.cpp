@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// MixCache-style reuse, a reconstruction: neither the code of MixCache (arXiv 2508.12691) nor its tables are
-// published. Of two granularities, the whole step (hold the velocity) and the blocks behind the first (hold
-// their residual), the one with the smaller change times impact is taken, and one that was just taken counts
-// five times as much. The distance between full steps adapts to how much the velocity changed over the last
-// one. The third granularity of the paper, guidance, is the policy behind the plus: "mixcache+cfg_cache".
+// Reuse in the manner of MixCache (arXiv 2508.12691). This is a reconstruction: neither code nor tables are
+// published. A reused step is of one of two kinds: the whole step (its velocity is applied again), or the
+// blocks after the first one (their residual is applied again). The policy takes the kind for which change
+// times impact is smaller; the value of the kind that was taken last is multiplied by five. The distance
+// between fully computed steps grows and shrinks with the change of the velocity at the last one. The paper's
+// third kind, guidance, is a guidance policy here: "mixcache+cfg_cache".
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -17,8 +18,9 @@ namespace {
 struct MixConfig {
   int warmup = 0, longest = 4;
   double block_impact = 0.3, repeat_penalty = 5;
-  double calm = 0.05,
-         rough = 0.15;  // change of the velocity below which the interval grows, above which it shrinks
+  // Below `calm`, a change of the velocity makes the interval longer; above `rough`, it makes the interval
+  // shorter.
+  double calm = 0.05, rough = 0.15;
 };
 
 class MixCache final : public PerChunkPolicy {
@@ -51,9 +53,9 @@ class MixCache final : public PerChunkPolicy {
  private:
   enum class Taken { full, step, block };
   struct State {
-    KeptFeature latent;            // of the step before
-    KeptFeature blocks, velocity;  // of the last full step
-    int interval = 1;              // reused steps allowed between two full ones
+    KeptFeature latent;            // latent of the step before
+    KeptFeature blocks, velocity;  // features of the last fully computed step
+    int interval = 1;              // number of reused steps allowed between two fully computed ones
     int since_full = 0;
     Taken last = Taken::full;
   };
@@ -71,14 +73,14 @@ class MixCache final : public PerChunkPolicy {
       const double tail = config_.block_impact * relative_change(blocks, state.blocks.value());
       const double least = std::min(whole, tail);
       const bool safe = std::isfinite(whole) && std::isfinite(tail) && least >= 0;
-      const auto weighed = [&](double change, Taken kind) {
+      const auto with_penalty = [&](double change, Taken kind) {
         return state.last == kind ? change * config_.repeat_penalty : change;
       };
       decision = {.action = safe && least < threshold ? Action::reuse : Action::compute,
                   .forced = !safe,
                   .distance = least,
                   .accumulated = least};
-      decision.tail = weighed(tail, Taken::block) < weighed(whole, Taken::step);
+      decision.tail = with_penalty(tail, Taken::block) < with_penalty(whole, Taken::step);
     }
     const bool reuse = decision.action == Action::reuse;
     state.last = !reuse ? Taken::full : decision.tail ? Taken::block : Taken::step;
@@ -104,21 +106,20 @@ PolicyEntry<ReusePolicy> mixcache() {
   const MixConfig d;
   return {.name = "mixcache",
           .summary =
-              "holds whole steps or the blocks behind the first, whichever changes less (a reconstruction)",
+              "reuses whole steps, or the blocks after the first, whichever changes less (a reconstruction)",
           .paper = "MixCache, arXiv 2508.12691",
           .threshold = 0.15,
-          .options = {count_option("warmup",
-                                   "steps of a chunk computed before any is reused; 0: a fifth of them", 0),
-                      count_option("longest", "reused steps in a row at most", 4, 1),
-                      number_option("block_impact",
-                                    "what a change of the first block weighs against one of the latent",
-                                    d.block_impact, 100),
-                      number_option("repeat_penalty", "factor on the granularity that was taken last",
-                                    d.repeat_penalty, 100),
-                      number_option("calm",
-                                    "change of the velocity below which more steps may be reused in a row",
-                                    d.calm, 10),
-                      number_option("rough", "change of the velocity above which fewer may", d.rough, 10)},
+          .options =
+              {count_option("warmup", "first steps of a chunk, always computed; 0: a fifth of them", 0),
+               count_option("longest", "largest number of reused steps in a row", 4, 1),
+               number_option("block_impact", "factor of the first block's change, beside the latent's change",
+                             d.block_impact, 100),
+               number_option("repeat_penalty", "factor of the change for the kind that was taken last",
+                             d.repeat_penalty, 100),
+               number_option("calm", "change of the velocity below which more steps may be reused in a row",
+                             d.calm, 10),
+               number_option("rough", "change of the velocity above which fewer steps may be reused", d.rough,
+                             10)},
           .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
             return std::make_unique<MixCache>(MixConfig{.warmup = options.integer("warmup"),
                                                         .longest = options.integer("longest"),

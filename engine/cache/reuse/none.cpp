@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// No caching: every step runs the network. What every other policy is measured against.
+// No reuse: every step runs the network. The other policies are compared with this one.
 #include "cache/registry.h"
 
 namespace flowcache {

@@ -11,7 +11,8 @@ struct NamedPolynomial {
   std::vector<double> coefficients;
 };
 
-// Published with TeaCache for models that can be loaded; valid only within the range of changes they were fitted on.
+// TeaCache's published polynomials, for models that this engine can load. They are valid only within the
+// range of changes that they were fitted on.
 const std::vector<NamedPolynomial>& polynomial_table() {
   static const std::vector<NamedPolynomial> all = {
       {"none", {}},

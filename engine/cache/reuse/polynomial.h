@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// TeaCache's polynomials (arXiv 2411.19108): they map the change of a model's input signal to the change of
+// TeaCache's polynomials (arXiv 2411.19108). They map the change of a model's input signal to the change of
 // its output.
 #pragma once
 
@@ -9,11 +9,11 @@
 
 namespace flowcache {
 
-// Coefficients, highest power first; empty: the distance is taken as it is. Throws std::out_of_range for an
+// The coefficients of this name, highest power first; empty for "none". Throws std::out_of_range for an
 // unknown name.
 const std::vector<double>& polynomial(const std::string& name);
-// All names, "none" first. A name without suffix is fitted on e0 (the timestep modulation), one with _e on
-// the timestep embedding; those of models without either are fitted on the first block's modulated input.
+// All names, "none" first. A name without suffix was fitted on the timestep modulation (e0), a name that ends
+// with _e on the timestep embedding.
 std::vector<std::string> polynomial_names();
 double evaluate(std::span<const double> coefficients, double x);
 

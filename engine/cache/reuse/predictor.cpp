@@ -10,7 +10,7 @@ namespace flowcache {
 std::vector<double> taylor_weights(std::span<const double> points, double at, int order) {
   const size_t count = points.size();
   const size_t highest = std::min<size_t>(order, count - 1);
-  // difference[j]: the current derivative at point j, as factors of the values.
+  // difference[j]: factors of the values, whose sum is the derivative of the current order at point j.
   std::vector<std::vector<double>> difference(count, std::vector<double>(count, 0));
   for (size_t j = 0; j < count; ++j) difference[j][j] = 1;
   std::vector<double> weights = difference[0];
@@ -55,7 +55,7 @@ class Predicted final : public ReusePolicy {
     state.bridged = std::move(state.reused);
     state.reused.clear();
     state.points.push_front(coordinate(step.info));
-    // One more than is kept, so that the correction can tell what the predictions before were made of.
+    // One more point than residuals, so that correction() can repeat the predictions before this step.
     if (state.points.size() > static_cast<size_t>(kept_) + 1) state.points.pop_back();
   }
 
@@ -77,7 +77,7 @@ class Predicted final : public ReusePolicy {
   void limit(const StepInfo& done, int more) override { policy_->limit(done, more); }
 
   bool corrects() const override { return config_.correct; }
-  // The correction needs the newest residual beside all those that the predictions used.
+  // The correction needs the newest residual, and all those that the predictions used.
   int residuals_kept() const override { return kept_ + (config_.correct ? 1 : 0); }
 
   std::vector<double> prediction(const StepInfo& info) const override {
@@ -106,9 +106,9 @@ class Predicted final : public ReusePolicy {
 
  private:
   struct State {
-    std::deque<double> points;      // where the network ran, newest first
-    std::vector<StepInfo> reused;   // since then
-    std::vector<StepInfo> bridged;  // between the last two computations
+    std::deque<double> points;      // coordinates of the computed steps, newest first
+    std::vector<StepInfo> reused;   // steps reused since the newest point
+    std::vector<StepInfo> bridged;  // steps reused between the last two points
   };
 
   double coordinate(const StepInfo& info) const {
@@ -153,13 +153,13 @@ std::unique_ptr<ReusePolicy> predicted(std::unique_ptr<ReusePolicy> policy, cons
 
 std::vector<OptionSpec> with_prediction(std::vector<OptionSpec> options, int order, int correct) {
   options.push_back(
-      count_option("order", "reused steps: 0 hold, 1 extrapolate linearly, 2 quadratically", order, 0, 3));
+      count_option("order", "reused steps: 0 repeat, 1 extrapolate linearly, 2 quadratically", order, 0, 3));
   options.push_back({.name = "along",
-                     .help = "extrapolate over the noise level or the step number",
+                     .help = "extrapolate over the noise level (sigma) or the step number (step)",
                      .words = {"sigma", "step"}});
-  options.push_back({.name = "gain", .help = "of the extrapolation", .value = 1, .min = 0, .max = 2});
+  options.push_back({.name = "gain", .help = "factor of the extrapolation", .value = 1, .min = 0, .max = 2});
   options.push_back(switch_option(
-      "correct", "1: after a computation, repair what the predictions before it got wrong", correct != 0));
+      "correct", "1: a computed step repairs the error of the predictions before it", correct != 0));
   return options;
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Prediction beside a decision: what a reused step applies is extrapolated from the residuals computed
-// before, instead of held. TaylorSeer (arXiv 2503.06923) and, with `correct`, the predictor-corrector idea of
-// multistep solvers: once the network has run again, the steps in between are integrated anew along the line
-// between the two computations. Costs no network time and `order` more residuals a chunk.
+// Prediction. A reused step applies what is extrapolated from the last computed residuals, instead of the
+// newest one. This is TaylorSeer (arXiv 2503.06923). With `correct`, the predictor-corrector idea of
+// multistep solvers is added: after the network has run again, the reused steps before it are integrated
+// again, along the line between the two computed velocities. It takes no time of the network. A chunk keeps
+// `order` more residuals, and with `correct` one more.
 #pragma once
 
 #include "cache/registry.h"
@@ -10,20 +11,21 @@
 namespace flowcache {
 
 struct PredictorConfig {
-  int order = 0;  // 0 holds, 1 is linear, 2 quadratic
+  int order = 0;  // 0 applies the newest residual, 1 extrapolates linearly, 2 quadratically
   enum class Along { sigma, step } along = Along::sigma;
-  double gain = 1;       // of what is added to holding
-  bool correct = false;  // velocity and Euler integration only
+  double gain = 1;       // factor of the difference between the extrapolated and the newest residual
+  bool correct = false;  // only for velocities and Euler integration
 };
 
-// Factors for the values at `points` (newest first, distinct) that extrapolate to `at`: Taylor's series with
-// backward differences, of the highest order up to `order` that the points allow.
+// Factors for the values at `points` that extrapolate to `at`. The points are distinct, newest first. The
+// result is Taylor's series with backward differences, of the highest order up to `order` that the number of
+// points allows.
 std::vector<double> taylor_weights(std::span<const double> points, double at, int order);
 
-// The options order, along, gain and correct, to append to a policy's own, with these defaults.
+// Appends the options order, along, gain and correct, with these defaults, to a policy's own.
 std::vector<OptionSpec> with_prediction(std::vector<OptionSpec> options, int order = 0, int correct = 0);
-// Wraps `policy` as the options say; returns it unchanged if they ask for holding. Throws FC_ERROR_ARGUMENT
-// for correct=1 with another residual than the velocity.
+// Adds prediction to `policy` as the options say. Returns it unchanged if order and correct are 0. Throws
+// FC_ERROR_ARGUMENT if correct is 1 and the policy's residual is not the velocity.
 std::unique_ptr<ReusePolicy> predicted(std::unique_ptr<ReusePolicy> policy, const Options& options);
 std::unique_ptr<ReusePolicy> predicted(std::unique_ptr<ReusePolicy> policy, const PredictorConfig& config);
 

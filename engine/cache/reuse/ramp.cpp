@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// This project's own: a fixed number of computed steps a chunk, their gaps growing from the first to the
-// last. Early on the velocity bends most, and the first computations also carry the extrapolation of the
-// others.
+// This project's own policy: a fixed number of computed steps in a chunk, with gaps that grow from the first
+// to the last. The velocity changes most at the start of a chunk. The first computed steps are also the ones
+// that the others are extrapolated from.
 #include "cache/reuse/ramp.h"
 
 #include <algorithm>
@@ -30,7 +30,8 @@ bool Ramp::computes(const StepInfo& info) const {
     const bool grows = power > 1 && second > 1;
     if (k == 2 && computed > 3 && grows) place = std::max(place, 2 * second + 1);
     if (k == 3 && computed > 4 && grows) place = std::max(place, 2 * before - second);
-    place = std::min(place, std::max(before + 1, reach - (computed - 1 - k)));  // room for the rest
+    place =
+        std::min(place, std::max(before + 1, reach - (computed - 1 - k)));  // leaves room for the later ones
   }
   return place == info.step;
 }
@@ -43,14 +44,14 @@ int Ramp::left(const StepInfo& done) const {
 
 std::vector<OptionSpec> with_ramp(std::vector<OptionSpec> options) {
   options.push_back({.name = "power",
-                     .help = "1 spaces them evenly, more crowds them at the start",
+                     .help = "1 spaces the computed steps evenly; a larger power moves them to the start",
                      .value = 1.5,
                      .min = 1,
                      .max = 4});
   options.push_back(
       count_option("end",
-                   "steps left out behind the last computed one, none where it becomes history; "
-                   "-1: the more, the fewer are computed",
+                   "reused steps after the last computed one; none if the last step becomes history; "
+                   "-1: chosen by the number of computed steps, more if that is small",
                    -1, -1));
   return options;
 }
@@ -62,18 +63,18 @@ Ramp ramp_of(const Options& options, int computed) {
 namespace reuse {
 
 PolicyEntry<ReusePolicy> ramp() {
-  return {
-      .name = "ramp",
-      .summary = "a fixed number of computed steps a chunk, close together at first and then further apart",
-      .threshold = 1,
-      .options = with_prediction(
-          with_ramp({count_option("computed", "steps of a chunk that run the network", 7, 2)}),
-          /*order=*/1, /*correct=*/1),
-      .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
-        const Ramp ramp = ramp_of(options, options.integer("computed"));
-        const auto mask = [ramp](const StepInfo& info) { return ramp.computes(info); };
-        return predicted(std::make_unique<StaticMask>(mask, ReuseKind::velocity), options);
-      }};
+  return {.name = "ramp",
+          .summary =
+              "a fixed number of computed steps in a chunk, close together at first and then further apart",
+          .threshold = 1,
+          .options = with_prediction(
+              with_ramp({count_option("computed", "steps of a chunk that run the network", 7, 2)}),
+              /*order=*/1, /*correct=*/1),
+          .make = [](const Options& options) -> std::unique_ptr<ReusePolicy> {
+            const Ramp ramp = ramp_of(options, options.integer("computed"));
+            const auto mask = [ramp](const StepInfo& info) { return ramp.computes(info); };
+            return predicted(std::make_unique<StaticMask>(mask, ReuseKind::velocity), options);
+          }};
 }
 
 }  // namespace reuse

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Where a given number of computed steps lies best in a chunk.
+// Which steps of a chunk are computed, if their number is given.
 #pragma once
 
 #include "cache/registry.h"
@@ -7,22 +7,26 @@
 namespace flowcache {
 
 struct Ramp {
-  int computed = 0;  // steps that run the network; all of them if a chunk has fewer
-  double power = 1;  // 1 spaces them evenly, more crowds them at the start
-  int end = -1;  // steps between the last computed one and the chunk's last; -1: N (8 - computed) / 14, at
-                 // least 1: the last computed velocity is the cheapest to draw out, the straighter the better
+  int computed = 0;  // number of steps that run the network; a chunk with fewer steps computes all of them
+  double power = 1;  // 1 spaces the computed steps evenly; a larger power moves them towards the start
+  // Number of reused steps after the last computed one. -1: N (8 - computed) / 14, at least 1. At the end of
+  // a chunk the velocity changes least, so reuse does the least harm there.
+  int end = -1;
 
-  // Is this one of the steps round(reach (k / (computed - 1))^power), k = 0..computed - 1? reach is the
-  // chunk's last step less `end`, or the last itself where that becomes history. Steps that would coincide
-  // move on, so that there are always `computed` of them. The first gap is at least half the second: the line
-  // through the first two computations, early and close together, is not drawn out further. If they
-  // grow at all and it is more than one step, the second is longer, and the third no shorter than the second.
+  // True if this step is computed. The computed steps are round(reach (k / (computed - 1))^power) for k = 0
+  // .. computed - 1. `reach` is the number of the chunk's last step minus `end`; where the last step becomes
+  // history, it is the last step. Four rules adjust this:
+  // - Steps that would be the same are moved to later ones, so that there are always `computed` of them.
+  // - The first gap is at least half as long as the second, so that the line through the first two computed
+  //   steps is not extrapolated over more than twice their distance.
+  // - If power > 1 and the first gap is longer than one step, the second gap is longer than the first.
+  // - Under the same condition, the third gap is at least as long as the second.
   bool computes(const StepInfo& info) const;
-  // How many of the chunk's steps behind this one are such steps.
+  // The number of computed steps of the chunk after this one.
   int left(const StepInfo& done) const;
 };
 
-// The options "power" and "end", and what they say.
+// Appends the options "power" and "end"; ramp_of() reads them.
 std::vector<OptionSpec> with_ramp(std::vector<OptionSpec> options);
 Ramp ramp_of(const Options& options, int computed = 0);
 

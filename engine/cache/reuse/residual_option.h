@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The option "residual" of policies that work with several kinds of reuse.
+// The option "residual" of policies that work with several kinds of residual.
 #pragma once
 
 #include "cache/options.h"
@@ -7,10 +7,11 @@
 
 namespace flowcache {
 
-// words: the kinds that the policy allows, its default first.
+// words: the kinds that the policy allows, the default first.
 OptionSpec residual_option(std::vector<std::string> words = {"velocity", "token_residual", "output_delta",
                                                              "latent_increment"});
-// The option's value as a kind. The tail residual and attention are a policy's own choice and no words of it.
+// The kind that the option's value names. The kinds tail_residual and attention_output have no word here,
+// because only policies made for them use them.
 ReuseKind residual_of(const Options& options);
 
 }  // namespace flowcache

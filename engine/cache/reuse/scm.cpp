@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Steps computation masks (cache-dit): a fixed pattern, dense at first and sparse later.
+// Steps computation masks (cache-dit): a fixed pattern of computed steps, dense at first and sparse later.
 #include <array>
 #include <cmath>
 
@@ -38,7 +38,7 @@ const std::array<Published, 6> published = {{
 std::string scm_mask(std::string_view name, int steps) {
   size_t row = 0;
   while (row + 1 < names.size() && name != names[row]) ++row;
-  // Another number of steps: the next longer pattern, thinned out evenly.
+  // For another number of steps, the next longer pattern is sampled evenly.
   const Published* source = &published.back();
   for (auto one = published.rbegin(); one != published.rend(); ++one)
     if (one->steps >= steps) source = &*one;

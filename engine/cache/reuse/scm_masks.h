@@ -6,8 +6,9 @@
 
 namespace flowcache {
 
-// The pattern "slow", "medium", "fast" or "ultra" for `steps` steps, one character a step, '1' computes.
-// Published for 4, 6, 8, 12, 28 and 50 steps; for others the next longer one, thinned out evenly.
+// The pattern "slow", "medium", "fast" or "ultra" for `steps` steps: one character for each step, '1' for
+// compute. Patterns for 4, 6, 8, 12, 28 and 50 steps are published. For another number, every step takes the
+// character at its place in the next longer pattern; beyond 50 steps, in that of 50.
 std::string scm_mask(std::string_view name, int steps);
 
 }  // namespace flowcache

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Policies that know before a chunk begins which of its steps they compute. ε only switches them on: 0 never
-// reuses, anything larger follows the mask.
+// Policies that know before a chunk begins which of its steps are computed. ε only switches them on or off:
+// with 0 no step is reused, with any larger value the mask decides.
 #pragma once
 
 #include <functional>
@@ -12,7 +12,7 @@ namespace flowcache {
 
 class StaticMask : public PerChunkPolicy {
  public:
-  // Computes this step? A chunk's first is computed whatever it says.
+  // True: this step is computed. The first step of a chunk is always computed.
   using Mask = std::function<bool(const StepInfo&)>;
 
   StaticMask(Mask mask, ReuseKind kind) : mask_(std::move(mask)), kind_(kind) {}
@@ -28,14 +28,14 @@ class StaticMask : public PerChunkPolicy {
 
   Mask mask_;
   ReuseKind kind_;
-  std::set<int64_t> begun_;  // chunks that have computed something to reuse
+  std::set<int64_t> begun_;  // chunks that have a residual to reuse
 };
 
-// Computes the first `start` steps of a chunk, then every interval-th, and the last one.
+// A mask that computes the first `start` steps of a chunk, then every interval-th step, and the last one.
 StaticMask::Mask every_nth(int interval, int start);
 // The options interval, start and residual, and those of prediction, with these defaults.
 std::vector<OptionSpec> interval_options(int interval, int start, int order);
-// Of these options.
+// The policy that these options describe.
 std::unique_ptr<ReusePolicy> make_interval(const Options& options);
 
 }  // namespace flowcache

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// TeaCache (arXiv 2411.19108), each chunk for itself: FlowCache's accumulator over the timestep modulation
-// and a polynomial, with TeaCache's two ways to protect the ends. Its own scope, one decision for all chunks,
-// is teacache_joint.
+// TeaCache (arXiv 2411.19108), with a decision for each chunk: FlowCache's accumulator over the timestep
+// modulation and a polynomial, and TeaCache's two ways to choose the steps that are always computed. The
+// paper's single decision for everything is teacache_joint.
 #include "cache/reuse/flowcache.h"
 #include "cache/reuse/polynomial.h"
 #include "cache/reuse/predictor.h"
@@ -17,7 +17,7 @@ PolicyEntry<ReusePolicy> teacache() {
       .threshold = 0.2,
       .options = with_prediction({
           {.name = "ends",
-           .help = "steps always computed: the first and the last, or the first five",
+           .help = "steps always computed: the first and the last (default), or the first five (ret)",
            .words = {"default", "ret"}},
           {.name = "feature", .help = "what is compared", .words = {"modulation", "tokens"}},
           {.name = "polynomial", .help = "applied to the change", .words = polynomial_names()},

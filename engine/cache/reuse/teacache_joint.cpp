@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// TeaCache with one decision for all chunks in flight (arXiv 2411.19108 as FlowCache's paper runs it): the
-// baseline that shows why chunks should decide alone.
+// TeaCache with one decision for all chunks in flight (arXiv 2411.19108, as FlowCache's paper runs it). It is
+// the baseline that FlowCache's decisions for each chunk are compared with.
 #include <algorithm>
 
 #include "cache/registry.h"
@@ -13,9 +13,9 @@ namespace flowcache {
 namespace {
 
 struct TeaCacheJointConfig {
-  int warmup = 5;  // ticks of the stream
-  // How the window is compared when chunks have entered or left: each chunk with itself (the fair form), or
-  // whatever stands at the same place, as in the code behind the paper's figures.
+  int warmup = 5;  // first ticks of the stream, always computed
+  // How the chunks in flight are compared when some have entered or left. False: each chunk with itself.
+  // True: with the chunk that was at the same place before, as in the code that made the paper's figures.
   bool by_position = false;
   std::vector<double> polynomial;
 };
@@ -40,7 +40,7 @@ class TeaCacheJoint final : public ReusePolicy {
     return decisions;
   }
 
-  void end_chunk(int64_t) override {}  // the next tick compares with it once more; remember() lets it go
+  void end_chunk(int64_t) override {}  // the next tick still compares with the chunk; remember() removes it
   void reset() override {
     accumulator_ = {};
     previous_.clear();
@@ -53,7 +53,7 @@ class TeaCacheJoint final : public ReusePolicy {
   }
 
  private:
-  // The features to compare, old and new side by side.
+  // Fills `now` and `before` with the features to compare, pair by pair.
   void pairs(std::span<const ChunkStep> tick, std::vector<at::Tensor>& now,
              std::vector<at::Tensor>& before) const {
     if (!config_.by_position) {
@@ -65,7 +65,8 @@ class TeaCacheJoint final : public ReusePolicy {
       }
       return;
     }
-    // More chunks now: the oldest ones; fewer: the old window's end.
+    // If there are more chunks now, the oldest are compared; if there are fewer, with the last ones of the
+    // tick before.
     const size_t shared = std::min(tick.size(), previous_.size());
     auto old = std::next(previous_.begin(), static_cast<int64_t>(previous_.size() - shared));
     for (size_t i = 0; i < shared; ++i, ++old) {
@@ -92,7 +93,7 @@ class TeaCacheJoint final : public ReusePolicy {
 
   TeaCacheJointConfig config_;
   Accumulator accumulator_;
-  std::map<int64_t, KeptFeature> previous_;  // the window of the tick before, oldest chunk first
+  std::map<int64_t, KeptFeature> previous_;  // features of the tick before, oldest chunk first
   int64_t ticks_ = 0;
 };
 

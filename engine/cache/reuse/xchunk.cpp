@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Cross-chunk reuse, after X-Cache (arXiv 2604.20289; no code published): a step of a chunk reuses what the
-// same step of an earlier chunk computed in the blocks behind the first ones. The only kind that few-step
-// models gain from, where neighbouring steps have nothing in common. Two measures of what the first blocks
-// changed must agree that the two chunks are alike: the relative L1 distance and the angle. The pass that
-// writes history is always computed.
+// Reuse across chunks, after X-Cache (arXiv 2604.20289; no code published). A step of a chunk reuses what the
+// same step of an earlier chunk computed in the blocks after the first ones. This is the only policy that
+// helps models with few steps, because their neighbouring steps differ too much. A step is reused only if two
+// measures of what the first blocks changed both say that the two chunks are alike: the relative L1 distance,
+// and the angle. The pass that writes history is always computed.
 #include <vector>
 
 #include "cache/registry.h"
@@ -21,10 +21,11 @@ class XChunk final : public PerChunkPolicy {
   int first_blocks() const override { return first_; }
   bool across_chunks() const override { return true; }
 
-  // What a step of an earlier chunk computed under other conditions says nothing about the next one.
+  // The stream has dropped what earlier chunks computed under other conditions, so nothing can be compared
+  // with it.
   void residuals_dropped(int64_t) override { reset(); }
   void context_changed(int64_t) override {}
-  bool recompute_on_context_change() const override { return false; }  // history changes at every chunk
+  bool recompute_on_context_change() const override { return false; }  // the history changes with every chunk
   void end_chunk(int64_t) override {}
   void reset() override { steps_.clear(); }
   uint64_t state_bytes() const override {
@@ -35,8 +36,8 @@ class XChunk final : public PerChunkPolicy {
 
  private:
   struct Step {
-    KeptFeature computed;  // the first blocks' change when this step was last computed
-    int in_a_row = 0;      // chunks that have reused it since
+    KeptFeature computed;  // what the first blocks changed when this step was last computed
+    int in_a_row = 0;      // number of chunks that have reused this step since then
   };
 
   Decision decide_one(const ChunkStep& step, double threshold) override {
@@ -44,8 +45,8 @@ class XChunk final : public PerChunkPolicy {
     Step& state = steps_[step.info.step];
     const at::Tensor& change = step.features.first_blocks;
     Decision decision{.action = Action::compute, .forced = true};
-    const bool tired = most_in_a_row_ > 0 && state.in_a_row >= most_in_a_row_;
-    if (!step.info.must_compute && !tired && state.computed.comparable(change)) {
+    const bool limit_reached = most_in_a_row_ > 0 && state.in_a_row >= most_in_a_row_;
+    if (!step.info.must_compute && !limit_reached && state.computed.comparable(change)) {
       const at::Tensor& before = state.computed.value();
       const double distance = relative_change(change, before);
       const double cosine =

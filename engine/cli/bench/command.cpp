@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// flowcache bench: policies x thresholds x budgets x schedules, side by side in one run.
+// flowcache bench: runs all combinations of policies, thresholds, budgets and schedules, side by side.
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -113,7 +113,7 @@ Command add_bench(CLI::App& app) {
       ->delimiter(',');
   command
       ->add_option("--clean-context", a->clean,
-                   "Clean pass of finished chunks: 0 the model's way, 1 no, 2 yes")
+                   "Clean pass of finished chunks: 0 as the model says, 1 no, 2 yes")
       ->delimiter(',')
       ->check(CLI::Range(0, 2));
   command->add_option("--guidance", a->guidance, "Scale of classifier-free guidance; 0: the model's")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What a video is compared by. Frames are 8-bit RGBA, alpha ignored; a chunk is its frames one after another.
+// Measures to compare videos. Frames are 8-bit RGBA; alpha is ignored. A chunk is its frames one after
+// another.
 #pragma once
 
 #include <cstdint>
@@ -16,17 +17,17 @@ struct Frames {
 
 // Mean squared error over RGB, in 8-bit units squared.
 double mean_squared_error(const Frames& a, const Frames& b);
-// 10 log10(255² / mse), 100 dB at most: the same picture.
+// 10 log10(255² / mse), at most 100 dB, which stands for equal pictures.
 double psnr(double mse);
-constexpr double invisible_psnr = 60;  // dB: better than that no eye sees
-// Structural similarity of luma, 8x8 windows at stride 4 (Wang et al. 2004, uniform window), mean over
-// frames.
+constexpr double invisible_psnr = 60;  // dB; differences above this cannot be seen
+// Structural similarity of luma in windows of 8x8 pixels, every 4 pixels (Wang et al. 2004, with a uniform
+// window); mean over the frames.
 double ssim(const Frames& a, const Frames& b);
-// Temporal flicker: mean absolute difference, in 8-bit units, between the frame-to-frame changes of `a` and
-// of `b`. 0: moves exactly as the reference does.
+// Temporal flicker: the mean absolute difference, in 8-bit units, between the changes from frame to frame of
+// `a` and those of `b`. 0: both move alike.
 double flicker(const Frames& a, const Frames& b);
 
-// The value below which a share `p` (0..1) of the values lie, nearest rank. 0 for none.
+// The value that a share `p` (0..1) of the values do not exceed, by nearest rank; 0 if there are no values.
 double percentile(std::vector<double> values, double p);
 
 }  // namespace flowcache::cli

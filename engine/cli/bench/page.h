@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The benchmark's HTML page; /*DATA*/ stands for the JSON.
+// The benchmark's HTML page. The JSON replaces /*DATA*/.
 #pragma once
 
 namespace flowcache::cli {
@@ -31,7 +31,7 @@ text { fill: var(--ink); font-size: 11px; }
 <div class="wide"><table id="table"></table></div>
 <h2>Speed against quality</h2><p class="faint">Right and up is better. PSNR against the uncached video of the same seed.</p><div id="scatter"></div>
 <h2>Drift</h2><p class="faint">PSNR by chunk index, at most 60 dB; colours as in the table. A line that falls means errors build up in the history.</p><div id="drift"></div>
-<h2>Decisions</h2><p class="faint">First prompt. One row a chunk, one column a step: filled computed, pale reused.</p><div class="grid" id="maps"></div>
+<h2>Decisions</h2><p class="faint">First prompt. One row for each chunk, one column for each step: dark is computed, pale is reused.</p><div class="grid" id="maps"></div>
 <script>
 const data = /*DATA*/;
 const ran = data.cases.filter((c) => c.summary), compared = ran.filter((c) => c.name != c.reference);
@@ -48,7 +48,7 @@ function add(parent, tag, attributes = {}, text) {
 document.getElementById('what').textContent = `${data.model.name} ${data.model.width}x${data.model.height}, ` +
   `${data.prompts.length} prompts x ${data.chunks} chunks, seed ${data.seed}, flowcache ${data.version}`;
 
-const drift = (c) => c.summary.drift_psnr.map((v) => Math.min(v, 60));  // beyond it no eye sees a difference
+const drift = (c) => c.summary.drift_psnr.map((v) => Math.min(v, 60));  // differences above 60 dB cannot be seen
 const ms = (seconds) => (1e3 * seconds).toFixed(0), itself = (c) => c.name == c.reference;
 const columns = {
   'case': (c) => c.name,
@@ -85,7 +85,7 @@ for (const c of data.cases) {
   }
 }
 
-// Round numbers that span [low, high] in about five steps.
+// About five round numbers that cover [low, high].
 function ticks(low, high, whole) {
   const rough = (high - low) / 5, ten = 10 ** Math.floor(Math.log10(rough));
   const step = Math.max(whole ? 1 : 0, ten * [1, 2, 5, 10].find((n) => n * ten >= rough)), out = [];
@@ -109,7 +109,8 @@ function plot(id, xs, ys, xName, yName, whole) {
   return { svg, x, y };
 }
 
-// A name beside its point: to the left of it near the right edge, and below or above where another name is already.
+// Writes names beside their points: on the left side near the right edge, and higher or lower if the place is
+// taken.
 function labels(svg) {
   const taken = [];
   return (x, y, text) => {
@@ -125,7 +126,7 @@ if (compared.length) {
   const speeds = compared.map((c) => c.summary.speedup), psnrs = compared.map((c) => c.summary.psnr);
   const s = plot('scatter', [Math.min(1, ...speeds), Math.max(...speeds) * 1.08], [Math.min(...psnrs) - 1, Math.max(...psnrs) + 1], 'speed-up', 'PSNR dB');
   const label = labels(s.svg);
-  for (const cache of new Set(compared.map((c) => c.cache))) {  // thresholds of one policy are joined
+  for (const cache of new Set(compared.map((c) => c.cache))) {  // a line joins the thresholds of one policy
     const line = compared.filter((c) => c.cache == cache).sort((a, b) => a.summary.speedup - b.summary.speedup);
     const path = 'M' + line.map((c) => s.x(c.summary.speedup) + ' ' + s.y(c.summary.psnr)).join('L');
     add(s.svg, 'path', { d: path, stroke: color(line[0]), fill: 'none', 'stroke-opacity': .5 });

@@ -33,7 +33,7 @@ nlohmann::json summary_json(const BenchSummary& s) {
           {"drift_psnr", s.drift}};
 }
 
-// What the last chunk is worse than the first, in dB.
+// How many dB the last chunk is worse than the first.
 double drift_of(const BenchSummary& s) {
   if (s.drift.empty()) return 0;
   return std::min(s.drift.back(), invisible_psnr) - std::min(s.drift.front(), invisible_psnr);
@@ -121,7 +121,7 @@ std::string bench_json(const std::vector<BenchResult>& results, const BenchPlan&
 std::string bench_html(const std::string& json) {
   std::string page = bench_page;
   const std::string mark = "/*DATA*/";
-  // "</" would end the script element.
+  // "</" in the JSON would end the script element.
   std::string safe;
   for (size_t i = 0; i < json.size(); ++i)
     safe += json.compare(i, 2, "</") == 0 ? (++i, "<\\/") : std::string(1, json[i]);

@@ -13,7 +13,7 @@ namespace flowcache::cli {
 
 namespace {
 
-// Null, with `refused` set, if the engine declines the combination.
+// Returns null and sets `refused` if the engine refuses the combination.
 OwnedStream open(fc_engine* engine, const BenchCase& one, const std::string& prompt, uint64_t seed,
                  const fc_picture_size& size, BenchResult& result) {
   fc_stream_config config{};

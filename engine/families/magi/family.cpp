@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// MAGI-1: guidance with scales of its own, two sets of keys and values where it is guided, and a caption cleaner.
-// Frames to go on from are pasted over the latent, clean; the latent itself goes on from them, as published.
+// MAGI-1. Guidance has scales of its own, guided models keep two sets of keys and values, and captions are
+// cleaned. Frames that a video continues are pasted over the latent, clean; the latent itself is then changed
+// by the steps, as published.
 #include "families/family.h"
 
 #include "base/error.h"

@@ -14,12 +14,12 @@ namespace {
 using magi::Block;
 using magi::Norm;
 
-// The null caption's last two rows serve the timestep condition, with and without text.
+// The last two rows of the null caption give the timestep condition, with and without text.
 constexpr int64_t null_caption_tokens = 50;
 
 struct MagiCondition final : Condition {
-  at::Tensor time_offset;      // [condition] fp32: what the branch adds to the timestep condition
-  std::vector<KeyValue> text;  // a layer's cross-attention keys and values, [kv_heads, n, head_dim]
+  at::Tensor time_offset;      // [condition] fp32, added to the timestep condition of the branch
+  std::vector<KeyValue> text;  // cross-attention's keys and values of each layer, [kv_heads, n, head_dim]
 };
 
 at::Tensor normalise(const at::Tensor& x, const Norm& norm, double eps) {
@@ -30,7 +30,7 @@ at::Tensor split_heads(const at::Tensor& x, int64_t heads) {
   return x.view({x.size(0), heads, -1});  // [L, heads, d]
 }
 
-// Rotates the first dimensions of each head, in halves; the rest passes.
+// Rotates the first dimensions of each head, half against half; the others are unchanged.
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& sines, const at::Tensor& cosines) {
   const int64_t half = sines.size(-1);
   const at::Tensor first = x.narrow(-1, 0, half), second = x.narrow(-1, half, half);
@@ -39,7 +39,8 @@ at::Tensor rotate(const at::Tensor& x, const at::Tensor& sines, const at::Tensor
       {first * c - second * s, first * s + second * c, x.narrow(-1, 2 * half, x.size(-1) - 2 * half)}, -1);
 }
 
-// Rows or columns, centred; a grid of 256 tokens spans what the model was first trained on.
+// Positions of n rows or columns, with 0 in the middle. A grid of 256 tokens has the extent that the model
+// was first trained on.
 at::Tensor centred(int64_t n, double rescale, at::Device device) {
   const at::Tensor offset =
       at::arange(n, at::TensorOptions().dtype(at::kFloat).device(device)) - (n - 1) / 2.0;
@@ -57,7 +58,8 @@ struct MagiTransformer::Net {
   int64_t slice = 0;
 
   at::Tensor embed_time(double t) const {
-    // In this order and in fp32: the step size makes arguments so large that one rounding more would show.
+    // Keep this order and fp32. With the step size the arguments are so large that one more rounding would be
+    // visible.
     const int64_t half = magi::time_frequencies / 2;
     const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
     const at::Tensor frequency =
@@ -68,8 +70,8 @@ struct MagiTransformer::Net {
                       weights.time2_bias);
   }
 
-  // Of rows of h, with their rows of the rotary table: queries, keys and values, [heads + 2 kv_heads, rows,
-  // head_dim].
+  // Queries, keys and values, [heads + 2 kv_heads, rows, head_dim], of rows of h and their rows of the rotary
+  // table.
   at::Tensor project(const Block& b, const at::Tensor& h, const at::Tensor& rope) const {
     const int64_t angles = rope.size(1) / 2;
     const at::Tensor sines = rope.narrow(1, 0, angles), cosines = rope.narrow(1, angles, angles);
@@ -111,12 +113,12 @@ struct MagiTransformer::Net {
     return attend(q.transpose(0, 1), text.k, text.v);
   }
 
-  // Rows of h and of their self-attention -> these rows after the block.
+  // Returns rows of h after the rest of the block. attended: self-attention's output for these rows.
   at::Tensor mix_and_feed(const Block& b, const at::Tensor& h, const at::Tensor& attended,
                           const at::Tensor& gates, const KeyValue& text) const {
     const at::Tensor normed = normalise(h, b.norm_attention, config.eps);
     const at::Tensor both = at::cat({attended, text_attention(b, normed, text)}, -1);
-    // The published code interleaves the two halves in 8 pieces, whatever the number of heads.
+    // The published code interleaves the two halves in 8 parts, whatever the number of heads.
     const at::Tensor mixed = both.view({h.size(0), 2, 8, -1}).transpose(1, 2).reshape({h.size(0), -1});
     const at::Tensor a = at::linear(mixed, b.projection.restored()).to(at::kFloat);
     at::Tensor x =
@@ -158,7 +160,7 @@ TransformerShape shape_of(const MagiConfig& c) {
           .latent_channels = c.latent_channels,
           .patch_height = c.patch,
           .patch_width = c.patch,
-          // q, q_text, k, v, projection of both attentions, and the feed-forward
+          // q, q_text, k, v, the projection of both attentions, and the feed-forward
           .block_weights = c.hidden * (4 * c.heads * c.head_dim + 2 * c.kv_heads * c.head_dim +
                                        (c.gated_ffn ? 3 : 2) * c.ffn),
           .attention_weights = c.hidden * (c.heads + 2 * c.kv_heads) * c.head_dim};

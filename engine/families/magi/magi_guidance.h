@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Guidance of the base MAGI-1 models, with two scales: how much the history counts, and how much the prompt.
+// Guidance of the base MAGI-1 models. It has two scales: one for the influence of the history, one for the
+// prompt's.
 //
 //   v = (1 - s_history) v_alone + (s_history - s_text) v_null + s_text v_text
 //
-// v_text: with history and caption; v_null: with history, empty caption; v_alone: empty caption, no history.
+// v_text: with history and caption; v_null: with history and the empty caption; v_alone: without history,
+// empty caption.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -14,20 +16,20 @@
 namespace flowcache {
 
 struct MagiGuidance {
-  // From times[i] on, history[i] and text[i] hold; a time on the border belongs to the later entry.
+  // history[i] and text[i] hold from times[i] on; at times[i] itself entry i holds.
   std::vector<double> times = {0.0, 0.0217, 0.1, 0.3, 0.999};
   std::vector<double> history = {1.5, 1.5, 1.5, 1.0, 1.0};
   std::vector<double> text = {7.5, 7.5, 7.5, 0.0, 0.0};
 
   struct Scales {
     double history = 1, text = 1;
-    // Which forward passes the sum needs: one with weight zero is not run.
+    // Which forward passes the sum needs. A pass whose factor is zero does not run.
     bool needs_alone() const { return history != 1; }
     bool needs_null() const { return history != text; }
     bool needs_text() const { return text != 0; }
   };
   Scales scales(double t) const {
-    // In fp32, as published: a border is met from below by 1e-7.
+    // In fp32, as published; a border already counts from 1e-7 below it on.
     size_t index = 0;
     for (size_t i = 0; i < times.size(); ++i)
       if (static_cast<float>(times[i]) - 1e-7F < static_cast<float>(t)) index = i;
@@ -35,7 +37,7 @@ struct MagiGuidance {
   }
 
   struct Velocities {
-    at::Tensor text, null, alone;  // undefined where the scales do not need them
+    at::Tensor text, null, alone;  // undefined if the scales do not need them
   };
   at::Tensor combine(double t, const Velocities& v) const {
     const Scales s = scales(t);

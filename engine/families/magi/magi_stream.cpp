@@ -8,8 +8,8 @@
 namespace flowcache {
 namespace {
 
-// Two passes in one cache. The first leaves zeros in the second's half; the second writes both. Nobody else
-// reads the chunk's slots in between.
+// Two passes share one cache, each with half of the heads. The first pass writes its half and zeros in the
+// other; the second writes both halves. Nobody else reads the chunk's slots in between.
 class Halves {
  public:
   Halves(KvView& all, int layers) : all_(all), first_(static_cast<size_t>(layers)) {}
@@ -36,7 +36,7 @@ class Halves {
 
  private:
   KvView& all_;
-  std::vector<KeyValue> first_;  // what the first pass attends, by layer: views into the cache
+  std::vector<KeyValue> first_;  // for each layer, the keys and values that the first pass attends: views
 };
 
 class HalfView final : public KvView {
@@ -52,7 +52,7 @@ class HalfView final : public KvView {
   Append append_;
 };
 
-// A pass's own part of what is remembered of all.
+// The part of the attention memory that belongs to one pass.
 class PassMemory final : public AttentionMemory {
  public:
   PassMemory(AttentionMemory& all, int first) : all_(all), first_(first) {}
@@ -119,7 +119,7 @@ Embedded MagiStream::embed(const at::Tensor& latent, std::span<const double> tim
                 "magi: a chunk has one timestep, " + std::to_string(timesteps.size()) + " given");
   const bool clean = timesteps[0] == 0;
   const double t = clean ? static_cast<float>(passes_.clean_time) : 1 - timesteps[0];
-  // A clean chunk is forwarded with the first step of a stage, and is told that step's size.
+  // A clean chunk runs as the first step of a stage does, and is told that step's size.
   const double interval = magi_time_interval(clean ? 0 : t, config_.steps, passes_.shortcut);
   Embedded embedded = magi_.embed(latent, t, first_frame, magi_step_size(config_.steps, interval));
   embedded.timestep = timesteps[0];
@@ -160,7 +160,7 @@ at::Tensor MagiStream::blocks(const Embedded& embedded, at::Tensor tokens, const
     return at::cat(out);
   }
   Halves halves(limited, shape_.layers);
-  if (is_clean(embedded)) {  // the history of both passes
+  if (is_clean(embedded)) {  // writes the history of both passes
     HalfView both(halves, &Halves::append_both);
     return pass(0, *clean_, both).repeat({passes(), 1});
   }
@@ -228,7 +228,7 @@ double magi_progress(double t) {
 
 double magi_time_interval(double t, int steps, const std::string& shortcut) {
   if (steps != 12) return 1;
-  // Where in its quarter: 0, 1/2, 3/4 of it, or 0, 1/4, 1/2.
+  // The place in its quarter: 0, 1/2 or 3/4 of it; or 0, 1/4 or 1/2.
   const double quarters = magi_progress(t) * 4 + 1e-4, part = quarters - std::floor(quarters);
   if (shortcut == "16,16,8") return part > 0.375 ? 2 : 1;
   return part < 0.25 ? 2 : 1;

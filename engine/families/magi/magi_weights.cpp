@@ -6,7 +6,7 @@
 namespace flowcache {
 namespace {
 
-// A published config has three sections; a model.json may hold the first one alone.
+// A published config has three sections; a model.json may have only the first one.
 nlohmann::json section(const nlohmann::json& config, const char* name) {
   return config.contains(name) ? config.at(name) : nlohmann::json::object();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// MAGI-1's tensors under their published names. Private to magi*.cpp.
+// MAGI-1's tensors by their published names. Used only by magi*.cpp.
 #pragma once
 
 #include "families/magi/magi.h"
@@ -19,16 +19,17 @@ struct Block {
 struct Weights {
   at::Tensor patch;  // [hidden, C, 1, p, p]
   at::Tensor time1, time1_bias, time2, time2_bias;
-  at::Tensor text, text_bias, text_condition, text_condition_bias;  // caption -> tokens, caption -> condition
-  at::Tensor null_caption;                                          // [caption_length, caption_channels]
+  // Projections of the caption to tokens, and to the timestep condition.
+  at::Tensor text, text_bias, text_condition, text_condition_bias;
+  at::Tensor null_caption;  // [caption_length, caption_channels]
   at::Tensor bands;
   std::vector<Block> blocks;
   Norm final_norm;
   at::Tensor final_linear;
 
-  // Declares every tensor; `*this` must stay where it is until the load.
+  // Declares every tensor. This object must not move until the load is done.
   void declare(const MagiConfig& config, Parameters& parameters);
-  // After the load: the norms published as "1p" store weight - 1.
+  // Call this after the load. Norms that were published as "1p" store weight - 1; this adds the 1.
   void finish();
 };
 

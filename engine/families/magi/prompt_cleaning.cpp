@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The DeepFloyd caption cleaner as MAGI-1 uses it. The order of the rules is the reference's: later ones see
-// what earlier ones left.
+// The DeepFloyd caption cleaner as MAGI-1 uses it. The rules run in the order of the reference, because each
+// one sees what those before it left.
 #include "families/magi/prompt_cleaning.h"
 
 #include <algorithm>
@@ -18,13 +18,13 @@ struct Rule {
   const wchar_t* replacement;
 };
 
-constexpr size_t max_prompt_bytes = 4096;  // regular expressions recurse once a character
+constexpr size_t max_prompt_bytes = 4096;  // std::regex recurses once for each character
 
 const wchar_t* const web_address =
     LR"(\b((?:https?:(?:\/{1,3}|[a-zA-Z0-9%])|[a-zA-Z0-9.\-]+[.](?:com|co|ru|net|org|edu|gov|it)[\w\/-]*\b\/?(?!@))))";
 const wchar_t* const file_types = LR"((?:png|jpg|jpeg|bmp|webp|eps|pdf|apk|mp4))";
 
-// Addresses, markup, names, quotes, numbers that identify something, file names, decoration.
+// Remove addresses, markup, names, quotes, numbers that identify something, file names and decoration.
 const std::vector<Rule>& first_rules() {
   static const std::vector<Rule> rules = [] {
     std::vector<Rule> list;
@@ -53,7 +53,7 @@ const std::vector<Rule>& first_rules() {
   return rules;
 }
 
-// Words that name a product or a page rather than what is seen, then spacing.
+// Remove words that name a product or a page instead of what is seen; then tidy the spacing.
 const std::vector<Rule>& last_rules() {
   static const std::vector<Rule> rules = [] {
     std::vector<Rule> list;
@@ -94,11 +94,11 @@ bool is_dash(char32_t c) {
          c == 0xFF0D;
 }
 
-// No word is longer; the rules would take quadratic time over one that is.
+// Real words are shorter. On a longer one the rules would take quadratic time.
 constexpr size_t max_word = 200;
 
-// Lower case; CJK strokes, ideographs and the rest of endless words go; every dash, quote and white space in
-// one spelling.
+// Converts to lower case, removes CJK strokes and ideographs and the rest of words that are too long, and
+// replaces every kind of dash, quote and white space by one.
 std::wstring normalise(std::string_view utf8) {
   std::wstring out;
   size_t word = 0;
@@ -126,7 +126,8 @@ std::wstring widen(std::string_view utf8) {
   return std::wstring(text.begin(), text.end());
 }
 
-// "this-is-a-cat" is words; one or two hyphens are spelling.
+// A chain with many hyphens, such as "this-is-a-cat-on-a-mat", is split into words; few hyphens are left as
+// spelling.
 std::wstring split_chained_words(std::wstring text) {
   if (std::count_if(text.begin(), text.end(), [](wchar_t c) { return c == L'-' || c == L'_'; }) > 3)
     for (wchar_t& c : text)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What MAGI-1's text encoder expects of a caption.
+// Brings a caption into the form that MAGI-1's text encoder was trained on.
 #pragma once
 
 #include <string>
@@ -7,9 +7,10 @@
 
 namespace flowcache {
 
-// The DeepFloyd caption cleaner of MAGI-1's reference (T5 v1.1), run twice as there. Lower-cases; drops addresses,
-// tags, @names, CJK ideographs, file names, id-like words and decorative punctuation. Prompts beyond 4096 bytes are
-// cut there at a character's border.
+// The DeepFloyd caption cleaner of MAGI-1's reference (T5 v1.1); it runs twice, as there. It converts to
+// lower case and removes addresses, tags, @names, CJK ideographs, file names, words that look like
+// identifiers, and decorative punctuation. A prompt of more than 4096 bytes is cut there, between two
+// characters.
 std::string clean_magi_prompt(std::string_view utf8);
 
 }  // namespace flowcache

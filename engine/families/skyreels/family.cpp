@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// SkyReels-V2: frames to go on from keep their place in the latent, with a little noise and its timestep.
+// SkyReels-V2. Frames that a video continues stay in the latent, with a little noise and the timestep of that
+// noise.
 #include "families/family.h"
 
 #include "families/skyreels/skyreels.h"
@@ -7,7 +8,7 @@
 namespace flowcache {
 namespace {
 
-constexpr double published_noise = 20;  // --addnoise_condition of the published scripts, of 1000
+constexpr double published_noise = 20;  // timestep, 0..1000: --addnoise_condition of the published scripts
 
 class SkyReelsFamily final : public Family {
  public:

@@ -8,7 +8,7 @@
 namespace flowcache {
 namespace {
 
-// Adds the frame rate to the modulation; everything else is Wan's.
+// Adds the embedding of the frame rate to the modulation. Everything else is the Wan transformer.
 class SkyReels final : public Transformer {
  public:
   SkyReels(std::unique_ptr<Transformer> wan, at::Tensor frame_rate)
@@ -38,7 +38,8 @@ class SkyReels final : public Transformer {
   at::Tensor frame_rate_;  // [1, 6, dim] fp32
 };
 
-// The fork keeps its KV buffers as module buffers, so that they end up in saved weights.
+// True for the KV buffers of the FlowCache fork, which end up in saved weights because they are module
+// buffers.
 bool is_buffer(const std::string& key) {
   return key.ends_with("_cache_even") || key.ends_with("_cache_odd");
 }

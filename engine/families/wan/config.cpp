@@ -61,7 +61,7 @@ TransformerShape Config::shape() const {
           .latent_channels = in_channels,
           .patch_height = patch_height,
           .patch_width = patch_width,
-          // q, k, v, o of self-attention, q, o of cross-attention, and the feed-forward
+          // q, k, v and o of self-attention, q and o of cross-attention, and the feed-forward
           .block_weights = 6 * dim * dim + 2 * dim * ffn_dim,
           .attention_weights = 4 * dim * dim,
           .time_frequencies = rope_time_frequencies(head_dim())};

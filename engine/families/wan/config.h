@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What a Wan config.json says, and the keys that follow from it.
+// The fields of a Wan config.json, and what follows from them.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -18,16 +18,16 @@ struct Config {
   double eps = 1e-6, rope_spatial_scale = 1, rope_scale_exponent = 0;
   int64_t rope_reference_tokens = 1;
 
-  // What a row and a column of a grid of so many tokens a frame count in RoPE: rope_spatial_scale in one of
-  // rope_reference_tokens, and that times (reference / tokens)^exponent in another. Exponent 0 keeps the
-  // distance of neighbours, 0.5 the extent of the picture.
+  // The distance in RoPE of neighbouring rows or columns, for a grid with this many tokens in a frame. It is
+  // rope_spatial_scale for rope_reference_tokens; otherwise it is multiplied by (reference /
+  // tokens)^exponent. Exponent 0 keeps the distance of neighbours, 0.5 keeps the extent of the picture.
   double rope_scale(int64_t tokens_per_frame) const;
   int64_t head_dim() const { return dim / heads; }
   int64_t patch_in() const { return in_channels * patch_height * patch_width; }
   int64_t patch_out() const { return out_channels * patch_height * patch_width; }
 
-  // Throws FC_ERROR_MODEL for a field that is missing or out of range and for variants that are not built
-  // (image to video, no norm of queries and keys, …).
+  // Throws FC_ERROR_MODEL for a field that is missing or out of range, and for variants that are not
+  // supported (image to video, no norm of queries and keys, …).
   static Config from_json(const nlohmann::json& config);
   TransformerShape shape() const;
   std::vector<WeightSpec> weights() const;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Wan 2.1 as published, and its causal form: frames to go on from fill whole chunks, as the causal models were
-// trained with one timestep a chunk.
+// Wan 2.1 as published, and its causal form. Frames that a video continues must fill whole chunks, because
+// the causal models were trained with one timestep for a chunk.
 #include "families/family.h"
 
 #include "families/wan/wan.h"

@@ -11,8 +11,8 @@ namespace {
 
 constexpr double base = 10000.0;
 
-// Angles of positions first, first + 1, …, times `scale`, for `pairs` frequencies: [positions, pairs] in
-// double.
+// The angles of the positions first, first + 1, …, times `scale`, for `pairs` frequencies: [positions, pairs]
+// in double.
 at::Tensor angles(int64_t first, int64_t positions, int64_t pairs, double scale = 1) {
   at::Tensor out = at::empty({positions, pairs}, at::kDouble);
   double* to = out.mutable_data_ptr<double>();

@@ -9,11 +9,11 @@
 namespace flowcache {
 namespace {
 
-// Every range of rows reads a block's weights, and in attention all keys and values, once. Those of a small
-// model stay in a core's caches, and then small ranges do too. Those of a large one come from memory each
-// time, so that more rows have to share them.
+// Every range of rows reads a block's weights once, and in attention all keys and values once. The weights of
+// a small model stay in a core's cache, so small ranges are fast. Those of a large model come from memory
+// each time, so more rows must share them.
 RangeSize range_size(const TransformerShape& shape) {
-  constexpr int64_t cached_dim = 256;  // a block's weights of 12 dim^2 numbers: 3 MB
+  constexpr int64_t cached_dim = 256;  // a block has 12 dim^2 weights, which is 3 MB
   return shape.dim <= cached_dim ? RangeSize{} : RangeSize{.least = 64, .most = 256};
 }
 
@@ -50,7 +50,7 @@ std::shared_ptr<const Condition> Wan::condition(const at::Tensor& features) cons
                 "the text encoder gives " + std::to_string(features.size(0)) + " x " +
                     std::to_string(features.size(-1)) + " features; the transformer's config takes at most " +
                     std::to_string(config_.text_len) + " x " + std::to_string(config_.text_dim));
-  // Rows of padding attend too: their keys come from the biases, as in training.
+  // Padding rows are attended, too: their keys come from the biases, as in training.
   at::Tensor padded =
       at::zeros({config_.text_len, config_.text_dim}, at::TensorOptions(device_).dtype(at::kFloat));
   padded.narrow(0, 0, features.size(0)).copy_(features);
@@ -74,7 +74,7 @@ Embedded Wan::embed(const at::Tensor& latent, std::span<const double> timesteps,
   Embedded out;
   out.grid = {frames, latent.size(2) / ph, latent.size(3) / pw};
   out.first_frame = first_frame;
-  // The patch convolution does not overlap, so it is a matrix product on gathered patches.
+  // The patches do not overlap, so the convolution is a matrix product of gathered patches.
   const at::Tensor patches = latent.to(device_, at::kFloat)
                                  .view({config_.in_channels, frames, out.grid.height, ph, out.grid.width, pw})
                                  .permute({1, 2, 4, 0, 3, 5})
@@ -103,8 +103,8 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
   const at::Tensor modulation =
       weights_.modulation.narrow(0, first, last - first).unsqueeze(1) + embedded.modulation;
 
-  // Rows meet only in attention. Everything between two attentions is one pass over a range of rows: one
-  // parallel section a layer, and a range stays in its core's cache.
+  // Rows depend on each other only in attention. All that lies between two attentions is one pass over a
+  // range of rows: one parallel section for each layer, in which a range stays in its core's cache.
   const auto options = x.options().dtype(compute_);
   AttentionMemory* const memory = embedded.attention;
   const auto recall = [&](int layer) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A Wan checkpoint on its device, laid out for use.
+// A Wan checkpoint on its device, in the layout that the blocks use.
 #pragma once
 
 #include <vector>
@@ -10,8 +10,8 @@
 namespace flowcache::wan {
 
 struct BlockWeights {
-  Linear qkv, o;                              // self-attention; qkv is the three projections stacked
-  Linear cross_q, cross_k, cross_v, cross_o;  // text
+  Linear qkv, o;                              // self-attention; qkv is the three projections in one matrix
+  Linear cross_q, cross_k, cross_v, cross_o;  // attention over the text
   Linear ffn_in, ffn_out;
   at::Tensor norm_q, norm_k, cross_norm_q, cross_norm_k;  // [dim] fp32
   at::Tensor norm3_weight, norm3_bias;                    // [1, dim] fp32
@@ -20,8 +20,8 @@ struct BlockWeights {
 struct Weights {
   Linear patch, text_in, text_out, time_in, time_out, time_projection, head;  // fp32
   std::vector<BlockWeights> blocks;
-  // What each block adds to e0, and the head to e, with 1 added where it is a scale: [layers, 6, dim], [2,
-  // dim] fp32.
+  // What each block adds to e0, and the head to e: [layers, 6, dim] and [2, dim] fp32. Scales already include
+  // their 1.
   at::Tensor modulation, head_modulation;
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What a chunk's computed steps left for its reused ones.
+// The residuals that a chunk's computed steps leave for its reused steps.
 #pragma once
 
 #include <deque>
@@ -11,16 +11,16 @@
 
 namespace flowcache {
 
-// One computed value: in the network's memory, or, with a lane, away from it until it is fetched.
+// One computed value. It stays in the device's memory; with a lane it is in host memory until it is fetched.
 class Kept {
  public:
   Kept(const at::Tensor& computed, CopyLane* lane)
       : value_(lane ? lane->away(computed) : computed), lane_(lane) {}
-  // Begins to bring it back; nothing if it is there or coming.
+  // Begins to copy the value back, unless it is there or on its way.
   void fetch() {
     if (lane_ && !coming_.tensor.defined()) coming_ = lane_->back(value_);
   }
-  // The value, which leaves again for its place: what stays there is not what is returned.
+  // Returns the value. With a lane, the copy in host memory stays, and the next take() fetches it again.
   at::Tensor take() {
     if (!lane_) return value_;
     fetch();
@@ -38,17 +38,17 @@ class Kept {
 // The last computed values of one quantity.
 class Residuals {
  public:
-  // `most`: as many as are kept afterwards. lane: null, or where they wait; outlives them.
+  // Adds a value and keeps at most `most`. lane: null, or moves the values to host memory; outlives this.
   void keep(const at::Tensor& computed, int most, CopyLane* lane = nullptr) {
     newest_first_.emplace_front(computed, lane);
     while (static_cast<int>(newest_first_.size()) > most) newest_first_.pop_back();
   }
-  // combined() is near: those that wait elsewhere begin to come.
+  // combined() will be called soon: begins to copy values back that are in host memory.
   void fetch() {
     for (Kept& one : newest_first_) one.fetch();
   }
-  // The sum of the kept values times `factors`, newest first; the newest itself for {1}, so that holding
-  // changes no bit.
+  // The sum of the kept values times `factors`, newest first. For {1} it is the newest value itself, bit by
+  // bit.
   at::Tensor combined(const std::vector<double>& factors) {
     if (factors.size() == 1 && factors[0] == 1) return newest_first_.at(0).take();
     at::Tensor sum = newest_first_.at(0).take() * factors.at(0);
@@ -56,7 +56,7 @@ class Residuals {
     return sum;
   }
   size_t size() const { return newest_first_.size(); }
-  // In the network's memory.
+  // Bytes in the device's memory.
   uint64_t bytes() const {
     uint64_t bytes = 0;
     for (const Kept& one : newest_first_) bytes += one.resident_bytes();
@@ -67,12 +67,12 @@ class Residuals {
   std::deque<Kept> newest_first_;
 };
 
-// The attention outputs of a chunk's branch as one forward pass sees them.
+// The attention outputs of one branch of a chunk, for one forward pass.
 class AttentionPass final : public AttentionMemory {
  public:
-  // layers: grows as needed. factors: of a reused step, from the policy's prediction(); empty: a computed
-  // step, which recalls nothing. kept: how many outputs of a layer stay. lane: as in Residuals::keep(); a
-  // layer's outputs are fetched while the layer before it runs.
+  // layers: grows as needed. factors: those of ReusePolicy::prediction() on a reused step; empty on a
+  // computed step, which recalls nothing. kept: how many outputs of each layer are kept. lane: as in
+  // Residuals::keep(); the outputs of a layer are fetched while the layer before it runs.
   AttentionPass(std::vector<Residuals>& layers, std::vector<double> factors, int kept,
                 CopyLane* lane = nullptr)
       : layers_(layers), factors_(std::move(factors)), kept_(kept), lane_(lane) {}
@@ -92,7 +92,7 @@ class AttentionPass final : public AttentionMemory {
     layers_[index].keep(output, kept_, lane_);
     ++computed_;
   }
-  // Of the pass's attentions, the share that was not computed.
+  // The share of this pass's attentions that were recalled and not computed; 0..1.
   double share_recalled() const {
     return recalled_ == 0 ? 0 : static_cast<double>(recalled_) / (recalled_ + computed_);
   }

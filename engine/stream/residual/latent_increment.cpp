@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// ReuseKind::latent_increment: how far the last computed step moved the latent, as FlowCache's MAGI-1 code does.
+// ReuseKind::latent_increment: the latent's change in the last computed step is added again, as in
+// FlowCache's code for MAGI-1.
 #include "stream/step.h"
 
 namespace flowcache {

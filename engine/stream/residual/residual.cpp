@@ -20,7 +20,7 @@ std::unique_ptr<Residual> make_residual(const ReusePolicy& policy) {
     case ReuseKind::attention_output:
       return attention_residual();
   }
-  throw Error(FC_ERROR_INTERNAL, "a reuse policy of a kind without a residual");
+  throw Error(FC_ERROR_INTERNAL, "no residual exists for this kind of reuse policy");
 }
 
 }  // namespace flowcache

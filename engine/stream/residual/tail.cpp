@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// ReuseKind::tail_residual: what the blocks between the first and the last ones changed, which always run (first-block
-// cache, DBCache). Also kept beside another kind, for policies whose decisions choose between the two (MixCache).
+// ReuseKind::tail_residual: what the blocks between the first and the last ones changed; the first and last
+// blocks always run (first-block cache, DBCache). It is also kept beside another kind, for policies that
+// choose between both (MixCache).
 #include "stream/residual/tokens.h"
 
 namespace flowcache {
@@ -18,7 +19,7 @@ class TailResidual : public TokenDifference {
   int last_blocks_;
 };
 
-// The newest only, in a place of its own, where the network is.
+// Keeps only the newest value, in LiveChunk::tail, in the device's memory.
 class SecondResidual final : public TailResidual {
  public:
   using TailResidual::TailResidual;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// ReuseKind::token_residual: what all blocks changed; embedding and head still run (TeaCache, arXiv 2411.19108;
-// FlowCache on SkyReels-V2).
+// ReuseKind::token_residual: what all blocks changed. Embedding and head still run on a reused step
+// (TeaCache, arXiv 2411.19108; FlowCache on SkyReels-V2).
 #include "stream/residual/tokens.h"
 
 namespace flowcache {
@@ -28,7 +28,7 @@ at::Tensor TokenDifference::kept(const StepRunner& runner, Step& step, size_t br
 void TokenDifference::apply(const StepRunner& runner, Step& step) {
   const StreamParts& parts = runner.parts();
   const Transformer& network = *parts.model->transformer;
-  runner.embed(step);  // the policy may have looked at no tokens
+  runner.embed(step);  // if the policy looks at no tokens, they are not embedded yet
   const int layers = network.shape().layers;
   PerBranch<at::Tensor> velocity;
   for (size_t branch = 0; branch < parts.guidance.branches(); ++branch) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What token and tail residuals share: a difference of tokens for each branch, added again on a reused step.
+// Common to token and tail residuals: a difference of tokens for each branch, which a reused step adds again.
 #pragma once
 
 #include "stream/step.h"
@@ -15,7 +15,7 @@ class TokenDifference : public Residual {
  protected:
   // The tokens that the difference is taken from.
   virtual const at::Tensor& from(const StepRunner& runner, const Step& step, size_t branch) const = 0;
-  // Where it is kept, how many of them and where they wait; and how they are combined.
+  // keep() stores a difference for later steps; kept() gives the one to add, combined as the policy says.
   virtual void keep(const StepRunner& runner, Step& step, size_t branch, const at::Tensor& difference) const;
   virtual at::Tensor kept(const StepRunner& runner, Step& step, size_t branch) const;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// ReuseKind::velocity: the velocities of the last computed steps, held or extrapolated.
+// ReuseKind::velocity: the velocity of the last computed step, or one that is extrapolated from several.
 #include "stream/step.h"
 
 namespace flowcache {
@@ -11,7 +11,7 @@ class VelocityResidual final : public Residual {
     const StreamParts& parts = runner.parts();
     Residuals& kept = step.chunk->residuals[0];
     kept.keep(velocity, parts.policy->residuals_kept(), parts.lane.get());
-    // What the policy's predictions got wrong since the last computed step.
+    // Repairs the error of the policy's predictions since the last computed step.
     const std::vector<double> factors = parts.policy->correction(step.question.info);
     if (!factors.empty()) step.chunk->latent = step.chunk->latent + kept.combined(factors);
   }
