@@ -21,7 +21,7 @@ struct UnitFormat {
       0;  ///< 1, 2 or 4: each NAL unit is prefixed by its length; 0: by a start code. AV1: 0
 };
 
-/// A whole unit. uuid: 16 bytes. With length prefixes it must fit the length field.
+/// A whole unit. uuid: 16 bytes. Empty if its length does not fit the format's prefix.
 std::vector<uint8_t> user_data_unit(std::span<const uint8_t> uuid, std::span<const uint8_t> data,
                                     UnitFormat format);
 
