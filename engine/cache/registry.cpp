@@ -139,7 +139,7 @@ Options parse(const PolicyEntry<Policy>& entry, const std::string& text, const s
 template <class Choice, class Policy>
 Choice choose(std::span<const PolicyEntry<Policy>> entries, std::string_view spec, const std::string& kind,
               const std::string& others = "") {
-  const std::string name(policy_name(spec)), options = split(spec, ':').second;
+  const auto [name, options] = split(spec, ':');
   for (const PolicyEntry<Policy>& entry : entries)
     if (entry.name == name) return {&entry, parse(entry, options, kind + " " + name)};
   reject(FC_ERROR_NOT_FOUND, "no " + kind + " \"" + name + "\"; there are " +
