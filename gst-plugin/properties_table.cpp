@@ -111,8 +111,8 @@ void hand_over(const OwnerOf<member>& settings, OwnerOf<field>* config) {
 /// An entry without its texts. member: the value. field: the field of fc_engine_config or fc_stream_config
 /// that the engine reads when it, or a stream, is opened; none for other properties.
 template <auto member, auto field, auto convert>
-constexpr Property entry(GParamSpec* (*spec)(const Property&)) {
-  Property made{};
+constexpr Property entry(GParamSpec* (*spec)(const Property&), decltype(Property::range) range = {}) {
+  Property made{.range = range};
   made.spec = spec;
   made.read = read<member>;
   made.write = write<member>;
@@ -144,7 +144,7 @@ constexpr Property flag() {
 template <auto member, auto field = nullptr, auto convert = nullptr>
 constexpr Property number(ValueOf<member> least, ValueOf<member> most) {
   using T = ValueOf<member>;
-  Property made = entry<member, field, convert>([](const Property& p) {
+  const auto spec = [](const Property& p) {
     const T usual = default_of<member>();
     const auto [low, high] = std::get<Range<T>>(p.range);
     if constexpr (std::is_same_v<T, guint>) {
@@ -156,9 +156,8 @@ constexpr Property number(ValueOf<member> least, ValueOf<member> most) {
     } else {
       return g_param_spec_double(p.name, p.nick, p.blurb, low, high, usual, p.flags);
     }
-  });
-  made.range = Range<T>{least, most};
-  return made;
+  };
+  return entry<member, field, convert>(spec, Range<T>{least, most});
 }
 
 template <auto member, auto type, auto field = nullptr>

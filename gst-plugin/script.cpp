@@ -20,7 +20,16 @@ std::string at_line(size_t line) {
   return "line " + std::to_string(line);
 }
 
-/// Reads a file's text as UTF-8, without byte order marks. Joined files have such marks inside, too.
+/// Byte order marks in UTF-8 are left out.
+std::string without_marks(std::string_view text) {
+  constexpr std::string_view kMark = "\xef\xbb\xbf";
+  std::string plain;
+  for (size_t at; (at = text.find(kMark)) != std::string_view::npos; text.remove_prefix(at + kMark.size()))
+    plain += text.substr(0, at);
+  return plain += text;
+}
+
+/// A file's text as UTF-8 without byte order marks. Files that were joined have some inside, too.
 std::string read_script_text(const std::string& path, std::string* text) {
   if (const std::string problem = file_problem(path, kMaxScriptBytes); !problem.empty()) return problem;
   char* data = nullptr;
@@ -41,10 +50,8 @@ std::string read_script_text(const std::string& path, std::string* text) {
     data = utf8;
     size = converted;
   }
-  text->assign(data, size);
+  *text = without_marks({data, size});
   g_free(data);
-  constexpr const char* kMark = "\xef\xbb\xbf";
-  for (size_t at = text->find(kMark); at != std::string::npos; at = text->find(kMark, at)) text->erase(at, 3);
   return {};
 }
 

@@ -244,21 +244,32 @@ std::string decode_entities(const std::string& text) {
   return plain;
 }
 
-/// The length of the tag at the start of the text; 0 if there is none.
-size_t tag_length(std::string_view text) {
+/// Length of the tag at the front of the text; 0 if there is none. has_end: whether the character is in the text,
+/// which is asked before it is looked for.
+template <typename HasEnd>
+size_t tag_length(std::string_view text, HasEnd has_end) {
   if (text.size() < 3) return 0;
   const char next = text[1];
-  const bool html = text[0] == '<' && (g_ascii_isalpha(next) || next == '/');
-  const bool time = text[0] == '<' && text.find_first_not_of("0123456789:.", 1) == text.find('>');
+  if (text[0] == '<') {
+    const size_t behind_time = text.find_first_not_of("0123456789:.", 1);
+    if (behind_time != std::string_view::npos && text[behind_time] == '>') return behind_time + 1;
+    const bool html = g_ascii_isalpha(next) || next == '/';
+    return html && has_end('>') ? text.find('>') + 1 : 0;
+  }
   const bool ass = text[0] == '{' && (next == '\\' || (g_ascii_isalpha(next) && text[2] == ':'));
-  const size_t end = html || time ? text.find('>') : ass ? text.find('}') : std::string_view::npos;
-  return end == std::string_view::npos ? 0 : end + 1;
+  return ass && has_end('}') ? text.find('}') + 1 : 0;
 }
 
+/// Goes through the text once, however many tags begin and do not end.
 std::string without_tags(std::string_view text) {
+  const size_t size = text.size(), last_angle = text.rfind('>'), last_brace = text.rfind('}');
+  const auto has_end = [&](char end) {
+    const size_t last = end == '>' ? last_angle : last_brace;
+    return last != std::string_view::npos && size - text.size() < last;
+  };
   std::string plain;
   while (!text.empty()) {
-    const size_t tag = tag_length(text);
+    const size_t tag = tag_length(text, has_end);
     if (tag == 0) plain += text.front();
     text.remove_prefix(std::max<size_t>(tag, 1));
   }

@@ -108,6 +108,17 @@ std::vector<uint8_t> joined(std::span<const uint8_t> uuid, std::span<const uint8
   return all;
 }
 
+/// Without the stop bit behind it.
+std::vector<uint8_t> sei_message(std::span<const uint8_t> uuid, std::span<const uint8_t> data) {
+  std::vector<uint8_t> message = {kUserDataUnregistered};
+  size_t size = uuid.size() + data.size();
+  for (; size >= 255; size -= 255) message.push_back(255);
+  message.push_back(static_cast<uint8_t>(size));
+  message.insert(message.end(), uuid.begin(), uuid.end());
+  message.insert(message.end(), data.begin(), data.end());
+  return message;
+}
+
 bool contains(std::span<const uint8_t> bytes, std::span<const uint8_t> part) {
   return std::search(bytes.begin(), bytes.end(), part.begin(), part.end()) != bytes.end();
 }
@@ -117,21 +128,16 @@ bool contains(std::span<const uint8_t> bytes, std::span<const uint8_t> part) {
 bool has_user_data(std::span<const uint8_t> bytes, std::span<const uint8_t> uuid,
                    std::span<const uint8_t> data, UnitFormat format) {
   if (format.codec == Codec::Av1) return contains(bytes, joined(uuid, data));
-  // The byte before it is a size and not 0, so it is escaped in the same way at any place.
+  // It begins with a byte that is not 0, so that it is escaped the same way wherever it stands.
   std::vector<uint8_t> escaped;
-  append_escaped(escaped, joined(uuid, data));
+  append_escaped(escaped, sei_message(uuid, data));
   return contains(bytes, escaped);
 }
 
 std::vector<uint8_t> user_data_unit(std::span<const uint8_t> uuid, std::span<const uint8_t> data,
                                     UnitFormat format) {
   if (format.codec == Codec::Av1) return metadata_obu(joined(uuid, data));
-  std::vector<uint8_t> message = {kUserDataUnregistered};
-  size_t size = uuid.size() + data.size();
-  for (; size >= 255; size -= 255) message.push_back(255);
-  message.push_back(static_cast<uint8_t>(size));
-  message.insert(message.end(), uuid.begin(), uuid.end());
-  message.insert(message.end(), data.begin(), data.end());
+  std::vector<uint8_t> message = sei_message(uuid, data);
   message.push_back(0x80);  // the stop bit
 
   std::vector<uint8_t> nal = sei_header(format.codec);
@@ -139,6 +145,7 @@ std::vector<uint8_t> user_data_unit(std::span<const uint8_t> uuid, std::span<con
   std::vector<uint8_t> prefix = {0, 0, 0, 1};
   if (format.length_bytes > 0) {
     prefix.clear();
+    if (nal.size() >> (8 * format.length_bytes) != 0) return {};
     for (uint32_t i = format.length_bytes; i-- > 0;)
       prefix.push_back(static_cast<uint8_t>(nal.size() >> (8 * i)));
   }

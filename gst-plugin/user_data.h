@@ -20,7 +20,7 @@ struct UnitFormat {
   uint32_t length_bytes = 0;  ///< 1, 2 or 4: a length comes before each NAL unit; 0: a start code; 0 for AV1
 };
 
-/// A complete unit. uuid: 16 bytes. With lengths, its size must fit into the length field.
+/// A whole unit. uuid: 16 bytes. Empty if its length does not fit the format's prefix.
 std::vector<uint8_t> user_data_unit(std::span<const uint8_t> uuid, std::span<const uint8_t> data,
                                     UnitFormat format);
 

@@ -29,6 +29,10 @@ bool is_https(const std::string& url) {
   return origin_of(url).rfind("https:", 0) == 0;
 }
 
+bool is_http(const std::string& url) {
+  return origin_of(url).rfind("http:", 0) == 0;
+}
+
 /// Seconds, or a date (RFC 9110, 10.2.3).
 unsigned seconds_of(const char* text) {
   if (text == nullptr) return 0;
@@ -112,8 +116,10 @@ class Exchange {
     if (++redirections_ > most_redirections) {
       finish("the server sends us from one address to the next, more than " +
              std::to_string(most_redirections) + " times");
-    } else if (origin_of(answer_.location).rfind("http", 0) != 0 ||
-               (is_https(answer_.url) && !is_https(answer_.location))) {
+    } else if (!is_http(answer_.location) && !is_https(answer_.location)) {
+      finish("the server sends us to \"" + answer_.location.substr(0, 80) +
+             "\", which is no http or https address");
+    } else if (is_https(answer_.url) && !is_https(answer_.location)) {
       finish("the server sends us from https to where there is none");
     } else {
       answer_.url = answer_.location;

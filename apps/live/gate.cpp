@@ -4,6 +4,7 @@
 #include <gio/gio.h>
 
 #include "handles.h"
+#include "ice.h"
 #include "options.h"
 
 namespace flowcache::live {
@@ -38,8 +39,8 @@ std::optional<Site> parse_site(const std::string& url) {
                                 &fragment, nullptr);
   const TextPtr owners[] = {TextPtr(scheme), TextPtr(user),  TextPtr(host),
                             TextPtr(path),   TextPtr(query), TextPtr(fragment)};
-  if (!good || scheme == nullptr || host == nullptr || *host == '\0' || user != nullptr || query != nullptr ||
-      fragment != nullptr)
+  if (!good || scheme == nullptr || host == nullptr || !is_host(host) || user != nullptr ||
+      query != nullptr || fragment != nullptr)
     return std::nullopt;
   Site site;
   const std::string kind = small(scheme);

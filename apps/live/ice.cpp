@@ -27,11 +27,22 @@ std::string place_of(const IceServer& server) {
          (server.transport.empty() ? "" : "?transport=" + server.transport);
 }
 
+bool is_utf8(const std::string& text) {
+  return g_utf8_validate(text.data(), static_cast<gssize>(text.size()), nullptr) != FALSE;
+}
+
 std::string text_or_empty(const TextPtr& text) {
   return text ? text.get() : "";
 }
 
 }  // namespace
+
+bool is_host(const std::string& text) {
+  if (text.find(':') != std::string::npos) return g_hostname_is_ip_address(text.c_str()) != FALSE;
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return g_ascii_isalnum(c) || c == '-' || c == '.' || c == '_' || static_cast<unsigned char>(c) > 127;
+  });
+}
 
 std::optional<IceServer> parse_ice_server(const std::string& text, std::string* problem) {
   *problem =
@@ -51,7 +62,8 @@ std::optional<IceServer> parse_ice_server(const std::string& text, std::string* 
       g_uri_split_with_user((server.scheme + "://" + rest).c_str(), G_URI_FLAGS_HAS_PASSWORD, nullptr, &user,
                             &password, nullptr, &host, &port, &path, &query, nullptr, nullptr);
   const TextPtr owners[] = {TextPtr(user), TextPtr(password), TextPtr(host), TextPtr(path), TextPtr(query)};
-  if (!good || text_or_empty(owners[2]).empty() || !text_or_empty(owners[3]).empty() || port == 0)
+  // A host that is percent-encoded may be anything once it is decoded.
+  if (!good || !is_host(text_or_empty(owners[2])) || !text_or_empty(owners[3]).empty() || port == 0)
     return std::nullopt;
   server.user = text_or_empty(owners[0]);
   server.password = text_or_empty(owners[1]);
@@ -82,9 +94,11 @@ std::vector<IceServer> ice_servers_of_links(const std::vector<std::string>& link
     };
     std::string problem;
     auto server = parse_ice_server(link.substr(1, end - 1), &problem);
-    if (server && field("rel") == "ice-server") {
-      server->user = field("username");
-      server->password = field("credential");
+    const std::string user = field("username"), password = field("credential");
+    // What is no text cannot be written into webrtcbin's address.
+    if (server && field("rel") == "ice-server" && is_utf8(user) && is_utf8(password)) {
+      server->user = user;
+      server->password = password;
       servers.push_back(*server);
     }
     soup_header_free_param_list(fields);

@@ -18,6 +18,9 @@ struct IceServer {
   std::string user, password;  ///< for turn and turns
 };
 
+/// True for what can stand as a host in an address as it is: a name, or an IP address without brackets.
+bool is_host(const std::string& text);
+
 /// "stun:HOST[:PORT]", "turn:HOST[:PORT][?transport=udp|tcp]" and the same with turns (RFC 7064, RFC 7065);
 /// "//" and "USER:PASSWORD@" may stand before HOST, with percent-encoding where it is needed. Returns none
 /// and a sentence if the text has another form. A TURN server without a user needs set_passing_credentials().

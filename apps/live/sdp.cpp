@@ -16,6 +16,8 @@ std::string problem_of_answer(const std::string& sdp) {
     return "that is no SDP";
   }
   const std::unique_ptr<GstSDPMessage, Release<gst_sdp_message_free>> owner(message);
+  // GStreamer takes the last of several v= lines.
+  if (g_strcmp0(gst_sdp_message_get_version(message), "0") != 0) return "that is no SDP of version 0";
   if (gst_sdp_message_medias_len(message) != 1)
     return "the answer has to have exactly one m= line, the offer's";
   const GstSDPMedia* media = gst_sdp_message_get_media(message, 0);

@@ -156,9 +156,10 @@ void Session::add_candidate(const Json& request) {
     return;
   }
   const std::string candidate = text_of(request, "candidate");
-  const unsigned line = mline == request.end() ? 0 : mline->get<unsigned>();
+  const uint64_t line = mline == request.end() ? 0 : mline->get<uint64_t>();
+  const auto capped = static_cast<unsigned>(std::min<uint64_t>(line, G_MAXUINT));  // all but 0 are refused
   const std::string problem =
-      viewer_ ? viewer_->add_candidate(line, candidate) : "there is no connection to add to";
+      viewer_ ? viewer_->add_candidate(capped, candidate) : "there is no connection to add to";
   if (!problem.empty()) reply("candidate", refusal(400, problem));
 }
 

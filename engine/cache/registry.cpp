@@ -42,7 +42,7 @@ const PolicyEntry<Policy>* find_policy(std::span<const PolicyEntry<Policy>> entr
 template <class Choice, class Policy>
 Choice choose(std::span<const PolicyEntry<Policy>> entries, std::string_view part, const std::string& kind,
               const std::string& other, const std::string& others = "") {
-  const std::string name(policy_name(part));
+  const std::string name(part.substr(0, part.find(':')));  // with what does not belong to a name
   if (const PolicyEntry<Policy>* entry = find_policy(entries, name))
     return {entry, parse_options(entry->options, std::string(options_of(part)), kind + " " + name)};
   std::string known;

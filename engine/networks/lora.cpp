@@ -143,7 +143,8 @@ WeightMap merge_lora(const WeightMap& weights, const WeightMap& lora, double sca
   if (lora.empty()) complaints.add("there is nothing in it");
   complaints.raise(what);
   WeightMap merged = weights;
-  for (const auto& [layer, change] : changes) {
+  for (const auto& [key, change] : changes) {
+    const std::string& layer = key;  // clang 14 lets no lambda capture a binding
     const auto add = [&](const char* part, const at::Tensor& difference) {
       const auto found = merged.find(layer + part);
       if (found == merged.end()) return complaints.add("this model has no " + layer + part);

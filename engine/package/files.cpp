@@ -28,6 +28,8 @@ std::string model_json(const ModelPackage& package) {
   return (package.folder / "model.json").string();
 }
 
+constexpr size_t longest_name = 1024;  // bytes of a file's name
+
 bool leaves_folder(const std::string& file) {
   const fs::path path(file);
   bool leaves = path.is_absolute() || file.find('\0') != std::string::npos;
@@ -53,8 +55,9 @@ std::vector<std::string> shards_of(const fs::path& index) {
     bad("it has no weight_map");
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : document["weight_map"].items()) {
-    if (!shard.is_string() || leaves_folder(shard.get<std::string>()))
-      bad("tensor \"" + tensor + "\" is said to be in " + shorten(shard));
+    if (!shard.is_string() || shard.get_ref<const std::string&>().size() > longest_name ||
+        leaves_folder(shard.get<std::string>()))
+      bad("tensor " + shorten(tensor) + " is said to be in " + shorten(shard));
     shards.insert(shard.get<std::string>());
   }
   if (shards.empty()) bad("its weight_map is empty");
@@ -83,7 +86,8 @@ std::optional<Shard> numbered(const std::string& file) {
                std::stoi(file.substr(of + 4, total)), of - dash - 1};
 }
 
-// All shards of a numbered set must be listed. Otherwise each key of the others would be reported as missing.
+// Of a numbered set of shards, all must be listed: the keys of the others would be reported missing one by
+// one. The message names the first that are missing.
 void check_shards(const std::vector<std::string>& files, const std::string& where) {
   std::map<std::pair<std::string, std::string>, std::pair<Shard, std::set<int>>> sets;
   for (const std::string& file : files)
@@ -95,8 +99,13 @@ void check_shards(const std::vector<std::string>& files, const std::string& wher
   for (const auto& [key, set] : sets) {
     const auto& [shard, have] = set;
     std::string missing;
-    for (int i = 1; i <= shard.total && i < 10000; ++i) {
+    int left = 20;
+    for (int i = 1; i <= shard.total; ++i) {
       if (have.contains(i)) continue;
+      if (left-- == 0) {
+        missing += ", …";
+        break;
+      }
       std::string number = std::to_string(i);
       number.insert(0, shard.digits - std::min(shard.digits, number.size()), '0');
       missing += (missing.empty() ? "" : ", ") + shard.stem + number + shard.rest;
@@ -126,13 +135,14 @@ std::vector<std::string> section_files(const ModelPackage& package, const json& 
   if (fields.has("files")) {
     if (fields.has("file")) fields.fail("files", "either \"file\" or \"files\"");
     for (const json& one : section["files"].is_array() ? section["files"] : json::array({json()})) {
-      if (!one.is_string() || one.get_ref<const std::string&>().empty())
-        fields.fail("files", "a list of file names");
+      if (!one.is_string() || one.get_ref<const std::string&>().empty() ||
+          one.get_ref<const std::string&>().size() > longest_name)
+        fields.fail("files", "a list of file names of at most " + std::to_string(longest_name) + " bytes");
       listed.push_back(one.get<std::string>());
     }
     if (listed.empty()) fields.fail("files", "at least one file name");
   } else {
-    listed.push_back(fields.string("file", 1024));
+    listed.push_back(fields.string("file", longest_name));
   }
   std::vector<std::string> files;
   for (const std::string& file : listed) {
@@ -167,10 +177,14 @@ std::vector<PackageFile> package_files(const ModelPackage& package) {
   for (const json& lora : package.transformer.value("loras", json::array()))
     add_section(lora, "transformer.loras");
   add_section(package.text, "text");
-  const std::string kind = package.text.value("kind", "");
-  if (kind != "words") add("text", package.text.value("tokenizer", "spiece.model"));
-  if (package.text.contains("special_tokens"))
-    add("text", Fields(package.text, model_json(package), "text").string("special_tokens", 255));
+  const Fields text(package.text, model_json(package), "text");
+  const auto add_named = [&](const char* field, std::optional<std::string> fallback) {
+    const std::string file = text.string(field, 255, std::move(fallback));
+    if (leaves_folder(file)) text.fail(field, "the name of a file in the model's folder");
+    add("text", file);
+  };
+  if (text.string("kind", 63) != "words") add_named("tokenizer", "spiece.model");
+  if (text.has("special_tokens")) add_named("special_tokens", std::nullopt);
   add_section(package.decoder, "decoder");
   return all;
 }

@@ -103,13 +103,18 @@ struct Entry {
   uint64_t begin = 0, end = 0;
 };
 
-// Bytes of a shape; nothing if 63 bits cannot count them.
+// Bytes of a shape; nothing if they exceed what 63 bits can count. A size of 0 does not hide others, whose products
+// are the strides of the tensor.
 std::optional<uint64_t> bytes_of(const std::vector<int64_t>& shape, uint64_t element) {
   uint64_t bytes = element;
-  for (const int64_t n : shape)
+  bool empty = false;
+  for (const int64_t n : shape) {
+    empty = empty || n == 0;
+    if (n == 0) continue;
     if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(n), &bytes) || bytes > INT64_MAX)
       return std::nullopt;
-  return bytes;
+  }
+  return empty ? 0 : bytes;
 }
 
 class HeaderReader {

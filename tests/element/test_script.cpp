@@ -184,6 +184,20 @@ TEST(Script, CuesThatShowNothingAreWarnedAbout) {
   EXPECT_FALSE(source.has_message(GST_MESSAGE_WARNING));
 }
 
+/// Tags that do not end, and byte order marks: each of them once took a search of the rest of the file, minutes in all.
+TEST(Script, LargeHostileFilesAreReadInOnePass) {
+  const gint64 begin = g_get_monotonic_time();
+  for (const char* piece : {"<", "<a", "<1", "{a:", "{\\", "\xef\xbb\xbf", "&"}) {
+    std::string text = "1\n00:00:00,000 --> 00:00:01,000\n";
+    while (text.size() < (4 << 20) - 100) text += piece;
+    const File file(text);
+    std::string error;
+    load_script(file.path(), &error);
+    EXPECT_NE(error, "") << piece;  // no prompt is that long, and marks alone are none
+  }
+  EXPECT_LT(g_get_monotonic_time() - begin, 20 * G_TIME_SPAN_SECOND);
+}
+
 TEST(Script, FilesThatAreNoSubtitlesSayWhatIsWrong) {
   struct Bad {
     std::string content, text;

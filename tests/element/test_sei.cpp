@@ -219,6 +219,15 @@ TEST(Sei, MessagesAreFoundHoweverTheyAreEscaped) {
       EXPECT_FALSE(has_user_data(Bytes{}, kUuid, data, format));
     }
   }
+  // A size that is a multiple of 255 ends with a zero, which counts for the escaping of what follows.
+  const Bytes zeros(16, 0), data(255 - 16, 7);
+  EXPECT_TRUE(has_user_data(user_data_unit(zeros, data, {Codec::H264, 0}), zeros, data, {Codec::H264, 0}));
+}
+
+TEST(Sei, UnitThatItsLengthCannotTellIsLeftOut) {
+  EXPECT_EQ(user_data_unit(kUuid, Bytes(230, 7), {Codec::H264, 1}).size(), 1u + 3 + 16 + 230 + 1);
+  EXPECT_EQ(user_data_unit(kUuid, Bytes(300, 7), {Codec::H264, 1}), Bytes{});
+  EXPECT_EQ(user_data_unit(kUuid, Bytes(1 << 16, 7), {Codec::H265, 2}), Bytes{});
 }
 
 /// How many messages are in the bytes that reach the sink, and how many in metas.

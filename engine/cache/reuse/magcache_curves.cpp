@@ -61,7 +61,7 @@ std::vector<double> read_curve(const std::string& file) {
   std::vector<double> ratios;
   for (const auto& one : json) {
     if (!one.is_number() || !(one.get<double>() > 0) || !std::isfinite(one.get<double>()))
-      throw bad("holds " + one.dump());
+      throw bad("holds " + one.dump(-1, ' ', /*ensure_ascii=*/true).substr(0, 80));
     ratios.push_back(one.get<double>());
   }
   return ratios;

@@ -4,6 +4,7 @@
 #include "families/family.h"
 
 #include "families/skyreels/skyreels.h"
+#include "package/fields.h"
 
 namespace flowcache {
 namespace {
@@ -19,9 +20,10 @@ class SkyReelsFamily final : public Family {
   const char* telling_key() const override { return "patch_embedding.weight"; }
   std::vector<std::string> sampler_fields() const override { return {"prefix_noise"}; }
   InitialFramesRule initial_frames(const ModelPackage& package) const override {
+    const Fields sampler(package.sampler, (package.folder / "model.json").string(), "sampler");
     return {.part_of_chunk = true,
             .own_timesteps = true,
-            .noise = package.sampler.value("prefix_noise", published_noise)};
+            .noise = sampler.number("prefix_noise", 0, 1000, published_noise)};
   }
 };
 
