@@ -7,8 +7,8 @@
 #include <string>
 #include <thread>
 
-#include "../../gst-plugin/output.h"
 #include "../../gst-plugin/measures.h"
+#include "../../gst-plugin/output.h"
 #include "../../gst-plugin/properties.h"
 #include "../../gst-plugin/timing.h"
 
