@@ -40,15 +40,18 @@ def without_pch(flags):
     return kept
 
 
-def nearest(path, known):
-    """A source of `known` that is likely to have the flags of header `path`: of the same name, of its folder or of one above."""
-    folder = Path(path).parent
+def candidates(path, known):
+    """Sources of `known` whose flags header `path` may have, likeliest first: the source of its name, those of its folder, else
+    those of the folder above, and so on; of those with the same flags the first."""
     same = str(Path(path).with_suffix(".cpp"))
-    if same in known:
-        return same
-    for place in (folder, *folder.parents):
-        inside = sorted(s for s in known if Path(s).is_relative_to(place))
-        beside = [s for s in inside if Path(s).parent == place]
-        if beside or inside:
-            return (beside or inside)[0]
-    return None
+    found = [same] if same in known else []
+    for place in Path(path).parents:
+        inside = sorted((s for s in known if Path(s).is_relative_to(place)), key=lambda s: (len(Path(s).parts), s))
+        if inside:
+            found += inside
+            break
+    distinct = {}
+    for source in found:
+        # A folder of its own for what Meson generates makes no difference here.
+        distinct.setdefault(tuple(f for f in known[source] if not f.endswith(".p")), source)
+    return list(distinct.values())[:4]

@@ -34,22 +34,26 @@ def reads_torch(path, folders):
 
 def compile_alone(root, build, known, cheap, header):
     """(header, what the compiler said, "" for nothing); None for a header of a program that this build leaves out."""
-    folder = (root / header).parent
-    beside = [str(s.relative_to(root)) for s in sorted(folder.glob("*.c*"))]
-    source = flags.nearest(header, known)
-    if source is None or (beside and not any(s in known for s in beside)):
+    beside = [str(s.relative_to(root)) for s in (root / header).parent.glob("*.c*")]
+    sources = flags.candidates(header, known)
+    if not sources or (beside and not any(s in known for s in beside)):
         return header, None
-    given = known[source]
-    precompiled = build / flags.ATEN
-    before = []
-    folders = (root / "engine", root / "kernels")
-    if cheap and precompiled.with_name("aten.h.gch").exists() and str(precompiled) in given and reads_torch(root / header, folders):
-        before = ["-include", str(precompiled)]
-    language = "c" if source.endswith(".c") else "c++"
-    command = ["gcc" if language == "c" else "g++", *flags.without_pch(given), *before, "-fsyntax-only",
-               "-fdiagnostics-color=never", "-x", language, "-include", str(root / header), "/dev/null"]
-    done = subprocess.run(command, cwd=build, capture_output=True, text=True)
-    return header, done.stderr if done.returncode else ""
+    said = ""
+    for source in sources:
+        given = known[source]
+        precompiled = build / flags.ATEN
+        before = []
+        folders = (root / "engine", root / "kernels")
+        if cheap and precompiled.with_name("aten.h.gch").exists() and str(precompiled) in given and reads_torch(root / header, folders):
+            before = ["-include", str(precompiled)]
+        language = "c" if source.endswith(".c") else "c++"
+        command = ["gcc" if language == "c" else "g++", *flags.without_pch(given), *before, "-fsyntax-only",
+                   "-fdiagnostics-color=never", "-x", language, "-include", str(root / header), "/dev/null"]
+        done = subprocess.run(command, cwd=build, capture_output=True, text=True)
+        if done.returncode == 0:
+            return header, ""
+        said = said or done.stderr
+    return header, said
 
 
 def main():
