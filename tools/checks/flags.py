@@ -54,4 +54,4 @@ def candidates(path, known):
     for source in found:
         # A folder of its own for what Meson generates makes no difference here.
         distinct.setdefault(tuple(f for f in known[source] if not f.endswith(".p")), source)
-    return list(distinct.values())[:4]
+    return list(distinct.values())

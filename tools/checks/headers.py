@@ -38,14 +38,16 @@ def compile_alone(root, build, known, cheap, header):
     sources = flags.candidates(header, known)
     if not sources or (beside and not any(s in known for s in beside)):
         return header, None
-    said = ""
-    for source in sources:
-        given = known[source]
-        precompiled = build / flags.ATEN
-        before = []
-        folders = (root / "engine", root / "kernels")
-        if cheap and precompiled.with_name("aten.h.gch").exists() and str(precompiled) in given and reads_torch(root / header, folders):
+    precompiled = build / flags.ATEN
+    before = []
+    if reads_torch(root / header, (root / "engine", root / "kernels")):
+        sources = [s for s in sources if str(precompiled) in known[s]] or sources
+        if cheap and precompiled.with_name("aten.h.gch").exists():
             before = ["-include", str(precompiled)]
+    said = ""
+    # What includes one header differs in little else than these folders; a handful is tried, as the first mostly does.
+    for source in sources[:4]:
+        given = known[source]
         language = "c" if source.endswith(".c") else "c++"
         command = ["gcc" if language == "c" else "g++", *flags.without_pch(given), *before, "-fsyntax-only",
                    "-fdiagnostics-color=never", "-x", language, "-include", str(root / header), "/dev/null"]
