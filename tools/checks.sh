@@ -245,8 +245,12 @@ check_reference() {
   needs_newer "$BUILD/gst-plugin/libgstflowcache.so" "${sources[@]}" || return 0
   note="REFERENCE.md"
   mend "meson devenv -C build build/gst-plugin/flowcachesrc-reference > gst-plugin/REFERENCE.md"
-  meson devenv -C "$BUILD" "$BUILD/gst-plugin/flowcachesrc-reference" >"$now" 2>/dev/null
-  diff --label REFERENCE.md --label "what the element says" -u gst-plugin/REFERENCE.md "$now"
+  if ! GST_PLUGIN_PATH_1_0=$BUILD/gst-plugin GST_REGISTRY_1_0=$BUILD/gst-registry-reference.bin GST_REGISTRY_FORK=no \
+    "$BUILD/gst-plugin/flowcachesrc-reference" >"$now"; then
+    mend "flowcachesrc-reference failed: see what it said"
+    return 1
+  fi
+  diff --label REFERENCE.md --label "what the element says" -U 1 gst-plugin/REFERENCE.md "$now" | sed -n 1,40p
 }
 
 check_clang-tidy() {
@@ -283,6 +287,12 @@ ANCESTOR=$(common_ancestor)
 readonly FILES ANCESTOR
 if [[ -n $base && -z $ANCESTOR ]]; then die "--base $base is no commit of this repository"; fi
 
+# tell: what a check said, as far as somebody will read it.
+tell() {
+  sed -n '1,120s/^/        /p' "$said"
+  if [[ $(wc -l <"$said") -gt 120 ]]; then echo "        … and $(($(wc -l <"$said") - 120)) lines more"; fi
+}
+
 passed=0 failed=() left_out=0
 said=$(mktemp)
 trap 'rm -f "$said"' EXIT
@@ -293,7 +303,7 @@ for check in "${chosen[@]}"; do
   if [[ $verdict == failed ]]; then
     failed+=("$check")
     echo "FAILED  $check ($note, $took)"
-    sed 's/^/        /' "$said"
+    tell
     echo "        mend it: $remedy"
     echo "        run it:  tools/checks.sh $check"
   elif [[ -n $skipped ]]; then
@@ -302,7 +312,7 @@ for check in "${chosen[@]}"; do
   else
     passed=$((passed + 1))
     echo "passed  $check ($note, $took)"
-    sed 's/^/        /' "$said"
+    tell
   fi
 done
 if [[ -d $BUILD ]]; then give_back "$BUILD"; fi
