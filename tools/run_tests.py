@@ -12,6 +12,7 @@ With --sanitizer the build is one with that sanitizer, and the tests, their case
 tools/sanitizers.py; --targets only prints what has to be built for them, a line each.
 """
 import argparse
+import fnmatch
 import json
 import os
 import re
@@ -93,6 +94,19 @@ def select(tests, pattern):
     return [t for t in tests if t["protocol"] == "gtest"], pattern if "*" in pattern else f"*{pattern}*"
 
 
+def listed(program, gtest_filter, env):
+    """The names of the GoogleTest cases of a program that a filter means."""
+    text = subprocess.run([program, "--gtest_list_tests", f"--gtest_filter={gtest_filter}"], capture_output=True, text=True, env=env).stdout
+    suite, names = "", []
+    for line in text.splitlines():
+        word = line.split("#")[0].strip()
+        if line.startswith("  "):
+            names.append(suite + word)
+        elif word.endswith("."):
+            suite = word
+    return names
+
+
 def lower_levels(build):
     """The set-ups that stand for lesser processors than this one; what `native` is needs no other."""
     program = build / "tests/cpu-levels"
@@ -170,7 +184,13 @@ def main():
     env.setdefault("GOMP_SPINCOUNT", "1000")
     if sanitizer:
         env.update(sanitizers.SANITIZERS[sanitizer].env)
-        gtest_filter = sanitizers.gtest_filter(sanitizer, gtest_filter)
+        if gtest_filter and sanitizers.SANITIZERS[sanitizer].cases:
+            # Of the cases that have a meaning there those that the filter means.
+            able = sanitizers.gtest_filter(sanitizer, None)
+            wanted = [n for t in chosen for n in listed(t["cmd"][0], able, env) if fnmatch.fnmatchcase(n, gtest_filter)]
+            gtest_filter, chosen = ":".join(wanted), chosen if wanted else []
+        else:
+            gtest_filter = sanitizers.gtest_filter(sanitizer, gtest_filter)
         for line in sanitizers.remarks(sanitizer):
             print(line)
     if gtest_filter:
