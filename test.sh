@@ -7,20 +7,31 @@ source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/tools/setup.sh"
 
 usage() {
   cat <<'TEXT'
-./test.sh [FILTER] [--help]
+./test.sh [FILTER] [--asan | --ubsan | --tsan] [--help]
 
 Runs every test, or those whose suite (golden, unit, element, pipeline, …) or name has FILTER in it; a FILTER that no
 suite or test has is looked for among the GoogleTest cases. Prints the output of what fails and, as the last line,
 `N passed, N failed`. Exit status 0 only if nothing failed.
 
 The first call installs what is missing, as ./demo.sh does, and builds into build/.
+
+With a sanitizer it runs the suites unit, golden and element, as far as they have a meaning there:
+  --asan   AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/; the first finding ends a program
+  --ubsan  the same build; goes on after undefined behaviour, so that one run names every place
+  --tsan   ThreadSanitizer, in build-tsan/: the element's worker thread, without LibTorch
+The first call of --asan builds for half an hour on two cores, and golden alone runs for minutes. What is left out, and why, is
+said first; it stands in tools/sanitizers.py.
 TEXT
 }
 
-filter=""
+filter="" sanitizer=""
 for argument in "$@"; do
   case $argument in
     -h | --help) usage && exit 0 ;;
+    --asan | --ubsan | --tsan)
+      [[ -z $sanitizer ]] || die "one sanitizer at a time: --$sanitizer and $argument"
+      sanitizer=${argument#--}
+      ;;
     -*) die "unknown option $argument" "see ./test.sh --help" ;;
     *)
       [[ -z $filter ]] || die "one filter at a time: \"$filter\" and \"$argument\""
@@ -30,6 +41,21 @@ for argument in "$@"; do
 done
 
 cd "$ROOT"
+if [[ -n $sanitizer ]]; then
+  case $sanitizer in
+    asan | ubsan) BUILD=$ROOT/build-asan flags=address,undefined ;;
+    tsan) BUILD=$ROOT/build-tsan flags=thread ;;
+  esac
+  # Calls keep their names with -O1, and nobody waits for a file to compile as with -O2. -g1: lines, but no variables.
+  BUILD_OPTIONS+=(-Db_sanitize="$flags" -Db_lundef=false -Dbuildtype=debugoptimized -Doptimization=1 -Dlive=disabled -Dbench=disabled
+    -Dc_args="-g1 -fno-omit-frame-pointer" -Dcpp_args="-g1 -fno-omit-frame-pointer")
+  flowcache_setup --configure-only
+  mapfile -t targets < <(python3 tools/run_tests.py "$BUILD" "$filter" --sanitizer "$sanitizer" --targets)
+  flowcache_setup "${targets[@]}"
+  python3 tools/run_tests.py "$BUILD" "$filter" --sanitizer "$sanitizer" || status=$?
+  give_back "$BUILD"
+  exit "${status:-0}"
+fi
 flowcache_setup --packages "gstreamer1.0-plugins-base-apps xvfb xauth ffmpeg python3-gi python3-numpy gir1.2-gstreamer-1.0 libges-1.0-0 chromium chromium-driver firefox-esr openssl iproute2 nftables"
 unpack_packages nginx nginx libnginx-mod-rtmp
 unpack_packages caddy caddy

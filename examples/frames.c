@@ -19,27 +19,32 @@ static int write_chunk(const fc_chunk* chunk, const char* prefix, unsigned* numb
   fc_chunk_info info = {.size = sizeof info};
   if (fc_chunk_describe(chunk, &info) != FC_OK) return fail("describe");
   uint8_t* rgba = malloc((size_t)info.width * info.height * 4);
-  fc_planes planes = {.size = sizeof planes, .memory = FC_MEMORY_HOST, .format = FC_FORMAT_RGBA,
-                      .plane = {rgba}, .stride = {info.width * 4}};
+  fc_planes planes = {.size = sizeof planes,
+                      .memory = FC_MEMORY_HOST,
+                      .format = FC_FORMAT_RGBA,
+                      .plane = {rgba},
+                      .stride = {info.width * 4}};
   int failed = rgba == NULL;
   for (uint32_t frame = 0; frame < info.frames && !failed; ++frame) {
     char path[4096];
     snprintf(path, sizeof path, "%s-%04u.ppm", prefix, (*number)++);
     FILE* file = fopen(path, "wb");
-    failed = file == NULL ? (perror(path), 1) : fc_chunk_write(chunk, frame, &planes) != FC_OK ? fail("write") : 0;
+    failed = file == NULL                                     ? (perror(path), 1)
+             : fc_chunk_write(chunk, frame, &planes) != FC_OK ? fail("write")
+                                                              : 0;
     if (file) fprintf(file, "P6\n%u %u\n255\n", info.width, info.height);
     for (uint32_t i = 0; i < info.width * info.height && !failed; ++i) fwrite(rgba + 4 * i, 1, 3, file);
     if (file && fclose(file) != 0) failed = 1;
   }
   free(rgba);
-  fprintf(stderr, "chunk %u: %u steps computed, %u reused, %.0f ms\n", (unsigned)info.chunk, info.steps_computed,
-          info.steps_reused, info.seconds * 1000);
+  fprintf(stderr, "chunk %u: %u steps computed, %u reused, %.0f ms\n", (unsigned)info.chunk,
+          info.steps_computed, info.steps_reused, info.seconds * 1000);
   return failed;
 }
 
 int main(int argc, char** argv) {
   if (argc != 4) return fprintf(stderr, "frames PROMPT CHUNKS PREFIX\n"), 2;
-  fc_engine_config engine_config = {.size = sizeof engine_config}; /* the model that ships, on the best device */
+  fc_engine_config engine_config = {.size = sizeof engine_config}; /* the model that ships, best device */
   fc_stream_config stream_config = {.size = sizeof stream_config, .prompt = argv[1], .seed = 1};
   fc_engine* engine = NULL;
   fc_stream* stream = NULL;

@@ -5,6 +5,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <array>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,16 @@ struct PlaneSize {
   uint32_t row_bytes = 0, rows = 0;
 };
 
-std::array<PlaneSize, 3> sizes_of(fc_format format, int64_t width, int64_t height) {
+// Of an enum that a caller in C has filled with any number: to load one that is none of its values is undefined.
+template <typename Enum>
+int number_of(const Enum& value) {
+  int number = 0;
+  static_assert(sizeof number == sizeof value);
+  std::memcpy(&number, &value, sizeof number);
+  return number;
+}
+
+std::array<PlaneSize, 3> sizes_of(int format, int64_t width, int64_t height) {
   const auto w = static_cast<uint32_t>(width), h = static_cast<uint32_t>(height);
   const uint32_t chroma = (w + 1) / 2, half = (h + 1) / 2;
   switch (format) {
@@ -36,8 +46,9 @@ std::array<PlaneSize, 3> sizes_of(fc_format format, int64_t width, int64_t heigh
 }
 
 void check(const fc_planes& planes, const std::array<PlaneSize, 3>& sizes) {
-  if (planes.memory != FC_MEMORY_HOST && planes.memory != FC_MEMORY_CUDA)
-    throw Error(FC_ERROR_ARGUMENT, "unknown kind of memory " + std::to_string(planes.memory) +
+  const int memory = number_of(planes.memory);
+  if (memory != FC_MEMORY_HOST && memory != FC_MEMORY_CUDA)
+    throw Error(FC_ERROR_ARGUMENT, "unknown kind of memory " + std::to_string(memory) +
                                        ": use FC_MEMORY_HOST or FC_MEMORY_CUDA");
   for (size_t i = 0; i < sizes.size() && sizes[i].rows > 0; ++i) {
     const std::string name = "plane " + std::to_string(i);
@@ -131,7 +142,7 @@ void wait_for_device(const at::Tensor& tensor) {
 void color_convert(const at::Tensor& frame, const fc_planes& planes) {
   if (frame.dim() != 3 || frame.size(0) != 3 || frame.size(1) < 1 || frame.size(2) < 1)
     throw Error(FC_ERROR_INTERNAL, "color_convert wants a frame [3, H, W]");
-  const auto sizes = sizes_of(planes.format, frame.size(2), frame.size(1));
+  const auto sizes = sizes_of(number_of(planes.format), frame.size(2), frame.size(1));
   check(planes, sizes);
   if (planes.memory == FC_MEMORY_CUDA && frame.is_cuda()) return convert_on_cuda(frame, planes, sizes);
   const at::Tensor host = frame.to(at::kCPU, at::kFloat).contiguous();

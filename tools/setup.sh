@@ -11,7 +11,9 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BUILD=$ROOT/build
 DEPS=$ROOT/deps
 LIBTORCH=$DEPS/libtorch
-readonly ROOT BUILD DEPS LIBTORCH
+# Eight files compile as one: most of what a small file costs is LibTorch's headers. `meson setup` by hand has each by itself.
+BUILD_OPTIONS=(-Dunity=on -Dunity_size=8)
+readonly ROOT DEPS LIBTORCH
 # shellcheck source=tools/resources.sh
 source "$ROOT/tools/resources.sh"
 
@@ -82,8 +84,17 @@ setup_packages() {
   if [[ ${#missing[@]} -gt 0 ]]; then install_packages "${missing[@]}"; fi
 }
 
-# unpack_packages FOLDER NAME…: unpacks the packages' files into deps/FOLDER. For servers that a test starts,
-# because Debian would run an installed server at once and at every boot. If it fails, the test is skipped.
+# setup_tools COMMAND:PACKAGE…: those whose command is missing, and nothing else.
+setup_tools() {
+  local pair missing=()
+  for pair in "$@"; do
+    command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+  done
+  if [[ ${#missing[@]} -gt 0 ]]; then install_packages "${missing[@]}"; fi
+}
+
+# unpack_packages FOLDER NAME…: the packages' files into deps/FOLDER. For a server that a test starts: installed, Debian would
+# run it at once and at every boot. Failing is no harm: the test then skips.
 unpack_packages() {
   local folder=$DEPS/$1 fresh=$DEPS/$1.partial package
   shift
@@ -176,19 +187,18 @@ install_libtorch() {
   mv "$fresh" "$LIBTORCH"
 }
 
-# A build folder is made again if it belongs to another checkout (a copied tree) or was not completely
-# configured.
+# build_is_configured: for this checkout, that is, not for one that it was copied from.
+build_is_configured() {
+  [[ -f $BUILD/build.ninja && -f $BUILD/meson-private/coredata.dat ]] &&
+    grep -qF "\"$ROOT\"" "$BUILD/meson-info/meson-info.json" 2>/dev/null
+}
+
+# A build folder of another checkout (a copied tree) or one that was interrupted before it was configured is made anew.
 setup_configure() {
-  local info=$BUILD/meson-info/meson-info.json
-  if [[ -f $BUILD/build.ninja && -f $BUILD/meson-private/coredata.dat ]] &&
-    grep -qF "\"$ROOT\"" "$info" 2>/dev/null; then
-    return
-  fi
-  step "configuring build/"
+  if build_is_configured; then return; fi
+  step "configuring ${BUILD##*/}/"
   rm -rf "$BUILD"
-  # Eight files are compiled as one, because LibTorch's headers take most of the time of a small file. With
-  # `meson setup` by hand each file is compiled by itself.
-  if ! meson setup "$BUILD" "$ROOT" -Dunity=on -Dunity_size=8 >"$DEPS/meson.log" 2>&1; then
+  if ! meson setup "$BUILD" "$ROOT" "${BUILD_OPTIONS[@]}" >"$DEPS/meson.log" 2>&1; then
     cat "$DEPS/meson.log" >&2
     rm -rf "$BUILD"
     die "meson setup failed (above)"
@@ -208,7 +218,7 @@ build_jobs() {
 setup_build() {
   local log=$DEPS/build.log todo
   export CCACHE_DIR=$DEPS/ccache CCACHE_SLOPPINESS=pch_defines,time_macros
-  todo=$(ninja -C "$BUILD" -n "$@") || die "ninja cannot read build/: remove that folder and run this again" "$todo"
+  todo=$(ninja -C "$BUILD" -n "$@") || die "ninja cannot read ${BUILD##*/}/: remove that folder and run this again" "$todo"
   if [[ $todo == *"no work to do"* ]]; then return; fi
   step "building ($(grep -c "^\[" <<<"$todo") steps)"
   if [[ -t 2 ]]; then
@@ -237,8 +247,7 @@ give_back() {
   fi
 }
 
-# flowcache_setup [--packages "NAME…"] [NINJA_TARGET…]: does all of this, in order. Without targets it builds
-# all of them.
+# flowcache_setup [--packages "NAME…"] [--configure-only | NINJA_TARGET…]: everything, in order. No target: all of them.
 flowcache_setup() {
   local extra=()
   if [[ ${1:-} == --packages ]]; then
@@ -254,7 +263,7 @@ flowcache_setup() {
   fi
   setup_libtorch
   setup_configure
-  setup_build "$@"
+  if [[ ${1:-} != --configure-only ]]; then setup_build "$@"; fi
   give_back "$DEPS" "$BUILD"
   exec 9>&-
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The worker's thread while other threads call it at the same time. All locks are those of the C++ library,
-// so that ThreadSanitizer sees them (sanitize.sh thread).
+// The worker's thread against everybody who talks to it at once. All locks are the C++ library's, so that
+// ThreadSanitizer sees all of them (./test.sh --tsan).
 #include <atomic>
 #include <thread>
 

@@ -529,7 +529,12 @@ TEST_F(Api, PlanesAreCheckedBeforeAnythingIsWritten) {
   planes.memory = FC_MEMORY_CUDA;
   EXPECT_EQ(fc_chunk_write(chunk, 0, &planes), FC_ERROR_DEVICE);
   planes.memory = FC_MEMORY_HOST;
-  planes.format = static_cast<fc_format>(9);
+  // As a caller in C can: no value of the enums, and none that C++ could hold in them.
+  const int nine = 9;
+  std::memcpy(&planes.format, &nine, sizeof nine);
+  EXPECT_EQ(fc_chunk_write(chunk, 0, &planes), FC_ERROR_ARGUMENT);
+  planes.format = FC_FORMAT_RGBA;
+  std::memcpy(&planes.memory, &nine, sizeof nine);
   EXPECT_EQ(fc_chunk_write(chunk, 0, &planes), FC_ERROR_ARGUMENT);
   fc_chunk_unref(chunk);
   fc_stream_close(stream);

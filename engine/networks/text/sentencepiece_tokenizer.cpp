@@ -12,8 +12,15 @@
 namespace flowcache {
 namespace {
 
-// The module lies beside the library that contains this code. For a test program it is in
-// the engine's build folder.
+// AddressSanitizer and ThreadSanitizer end a program that asks for RTLD_DEEPBIND. Built with them it does without, so that
+// the two objects of one name are one there (piece_model.h).
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kModuleApart = 0;
+#else
+constexpr int kModuleApart = RTLD_DEEPBIND;
+#endif
+
+// Beside the file that this code is in, or from a test's folder in the folder of the engine.
 std::unique_ptr<PieceModel> open_module() {
   Dl_info info{};
   if (dladdr(reinterpret_cast<void*>(&open_module), &info) == 0 || !info.dli_fname) info.dli_fname = "./";
@@ -21,7 +28,7 @@ std::unique_ptr<PieceModel> open_module() {
   std::string reasons;
   for (const auto& place : {folder, folder / "../../engine"}) {
     const std::string file = (place / piece_model_file).string();
-    void* module = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);  // and never closed
+    void* module = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | kModuleApart);  // and never closed
     if (!module) {
       reasons += (reasons.empty() ? "" : "; ") + std::string(dlerror());
       continue;
