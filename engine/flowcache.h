@@ -33,6 +33,7 @@
  *
  * Strings are UTF-8. Strings passed in are copied. Video frames are progressive with square pixels.
  */
+/* clang-format off: comments stand in columns beside what they describe */
 #ifndef FLOWCACHE_H
 #define FLOWCACHE_H
 

@@ -36,7 +36,8 @@ std::string driver_problem() {
   int version = 0;
   if (!version_of || version_of(&version) != 0 || version >= needed) return "";
   return "the NVIDIA driver is too old: it knows CUDA " + std::to_string(version / 1000) + "." +
-         std::to_string(version % 1000 / 10) + ", LibTorch needs 13.0 (driver R580 or newer): renew the driver, or "
+         std::to_string(version % 1000 / 10) +
+         ", LibTorch needs 13.0 (driver R580 or newer): renew the driver, or "
          "install a LibTorch for that version";
 }
 
@@ -49,7 +50,8 @@ std::string open_cuda() {
            dlerror();
   if (const std::string problem = driver_problem(); !problem.empty()) return problem;
   if (!at::hasCUDA())
-    return "LibTorch had done arithmetic in this process before the engine was opened, and then it takes no CUDA any "
+    return "LibTorch had done arithmetic in this process before the engine was opened, and then it takes no "
+           "CUDA any "
            "more: open the engine first";
   if (at::detail::getCUDAHooks().deviceCount() == 0) return "the NVIDIA driver reports no device";
   return "";
@@ -123,7 +125,8 @@ void give_back_memory(at::Device device) noexcept {
   try {
     c10::getDeviceAllocator(device.type())->emptyCache();
   } catch (const std::exception& error) {
-    log(FC_LOG_WARNING, std::string("GPU memory that is not used any more was not given back: ") + error.what());
+    log(FC_LOG_WARNING,
+        std::string("GPU memory that is not used any more was not given back: ") + error.what());
   }
 }
 

@@ -46,7 +46,9 @@ ChunkPrompt Prompts::take(int64_t chunk) {
   const std::lock_guard lock(mutex_);
   ChunkPrompt result;
   while (!queued_.empty() && queued_.front().at_chunk <= chunk) {
-    blend_from_ = queued_.front().blend_chunks > 0 ? current_.features : at::Tensor();
+    // What the last chunk had, which may itself be in a blend.
+    const at::Tensor& from = shown_.defined() ? shown_ : current_.features;
+    blend_from_ = queued_.front().blend_chunks > 0 ? from : at::Tensor();
     current_ = queued_.front();
     current_.at_chunk = chunk;
     queued_.erase(queued_.begin());
@@ -72,6 +74,7 @@ ChunkPrompt Prompts::take(int64_t chunk) {
       blend_from_ = at::Tensor();
     }
   }
+  shown_ = result.features;
   return result;
 }
 
@@ -83,7 +86,7 @@ at::Tensor Prompts::features() const {
 void Prompts::restart() {
   const std::lock_guard lock(mutex_);
   queued_.clear();
-  blend_from_ = at::Tensor();
+  blend_from_ = shown_ = at::Tensor();
   current_.blend_chunks = 0;
   current_.at_chunk = 0;
   next_chunk_ = 0;

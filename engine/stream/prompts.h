@@ -57,6 +57,7 @@ class Prompts {
   mutable std::mutex mutex_;    // guards everything below; never held while encoding
   Change current_;              // the prompt in force
   at::Tensor blend_from_;       // features at the start of the current blend; undefined without a blend
+  at::Tensor shown_;            // features of the last chunk asked for; undefined before the first
   std::vector<Change> queued_;  // in ascending order of their chunks
   int64_t next_chunk_ = 0;
   uint64_t last_ticket_ = 0;

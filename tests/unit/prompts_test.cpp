@@ -70,6 +70,18 @@ TEST(Prompts, ChangesForDifferentChunksStandSideBySideInAnyOrderOfCalls) {
   }
 }
 
+/// From what the last chunk showed, not from a prompt that never was fully shown.
+TEST(Prompts, ABlendDuringABlendGoesOnFromWhereItIs) {
+  Numbers encoder;
+  Prompts prompts(encoder, "0");
+  prompts.take(0);
+  prompts.change("8", FC_NEXT_CHUNK, 3);
+  EXPECT_EQ(value(prompts.take(1)), 2);
+  prompts.change("0", FC_NEXT_CHUNK, 1);
+  EXPECT_EQ(value(prompts.take(2)), 1);
+  EXPECT_EQ(value(prompts.take(3)), 0);
+}
+
 TEST(Prompts, BlendMovesInEqualStepsAndArrives) {
   Numbers encoder;
   Prompts prompts(encoder, "0");

@@ -54,7 +54,8 @@ RopeTable rope_table(const Grid& grid, int64_t first_frame, int64_t head_dim, at
   const at::Tensor time = angles(first_frame, f, pairs - 2 * third), row = angles(0, h, third, spatial_scale),
                    column = angles(0, w, third, spatial_scale);
   // The axes are few values: they go to the device in one piece, and only there are they spread over the tokens.
-  const at::Tensor axes[] = {at::cos(time), at::cos(row), at::cos(column), at::sin(time), at::sin(row), at::sin(column)};
+  const at::Tensor axes[] = {at::cos(time), at::cos(row), at::cos(column),
+                             at::sin(time), at::sin(row), at::sin(column)};
   std::vector<at::Tensor> flat;
   for (const at::Tensor& one : axes) flat.push_back(one.to(at::kFloat).flatten());
   const at::Tensor all = upload(at::cat(flat), device);

@@ -16,8 +16,7 @@ class SentencePiece final : public PieceModel {
   std::vector<Piece> encode(const std::string& text) const override {
     std::vector<Piece> pieces;
     const auto encoded = processor_.EncodeAsImmutableProto(text);  // owns what its pieces refer to
-    for (const auto& piece : encoded.pieces())
-      pieces.push_back({static_cast<int>(piece.id()), piece.end()});
+    for (const auto& piece : encoded.pieces()) pieces.push_back({static_cast<int>(piece.id()), piece.end()});
     return pieces;
   }
   bool is_unknown(int id) const override { return processor_.IsUnknown(id); }

@@ -6,11 +6,11 @@ extern "C" {
 
 /* Since the process began; `used` and `peak` in bytes of device memory. */
 struct FakeGpuCounts {
-  long launches;        /* kernels, matrix products of cuBLAS included */
-  long syncs;           /* the host waits for the device */
+  long launches;                      /* kernels, matrix products of cuBLAS included */
+  long syncs;                         /* the host waits for the device */
   long to_device, to_host, on_device; /* copies */
   long to_host_bytes;
-  long mallocs;         /* cudaMalloc */
+  long mallocs; /* cudaMalloc */
   long used, peak;
 };
 void fake_gpu_counts(struct FakeGpuCounts* counts);
