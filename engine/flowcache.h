@@ -33,7 +33,8 @@
  *
  * Strings are UTF-8. Strings passed in are copied. Video frames are progressive with square pixels.
  */
-/* clang-format off: comments stand in columns beside what they describe */
+/* Comments stand in columns beside what they describe. */
+/* clang-format off */
 #ifndef FLOWCACHE_H
 #define FLOWCACHE_H
 

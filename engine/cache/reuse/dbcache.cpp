@@ -75,8 +75,9 @@ namespace reuse {
 
 PolicyEntry<ReusePolicy> dbcache() {
   return {.name = "dbcache",
-          "the first blocks always run; the rest is reused while they change the tokens alike "
-          "(first_blocks=1: first-block cache)",
+          .summary =
+              "the first blocks always run; the rest is reused while they change the tokens alike "
+              "(first_blocks=1: first-block cache)",
           .paper = "DBCache, cache-dit; first-block cache, ParaAttention",
           .threshold = 0.12,
           .options = with_prediction({

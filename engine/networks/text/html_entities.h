@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // HTML 4's named character references, sorted by name. Those up to U+00FF also count without a semicolon.
-// clang-format off: a table, several entries a line
+// A table, several entries a line.
+// clang-format off
 #pragma once
 
 #include <cstdint>
