@@ -8,14 +8,16 @@
 
 namespace golden {
 
-Case::Case(const std::filesystem::path& folder, flowcache::Precision precision, double bound)
-    : folder_(folder), precision_(precision), bound_(bound) {
+Case::Case(const std::filesystem::path& folder, flowcache::Precision precision, double bound,
+           at::Device device)
+    : folder_(folder), precision_(precision), bound_(bound), device_(device) {
   std::ifstream file(folder / "case.json");
   if (!file) throw std::runtime_error("no case.json in " + folder.string());
   json_ = nlohmann::json::parse(file);
   kind_ = json_.at("kind").get<std::string>();
   if (std::filesystem::exists(folder / "tensors.safetensors"))
     tensors_ = flowcache::read_safetensors(folder / "tensors.safetensors");
+  for (auto& [name, tensor] : tensors_) tensor = tensor.to(device);
   if (std::filesystem::exists(folder / "weights.safetensors"))
     weights_ = flowcache::read_safetensors(folder / "weights.safetensors");
 }
@@ -43,7 +45,7 @@ void Case::compare(const at::Tensor& got, const std::string& want_name, Toleranc
         << want.sizes();
     return fail(why.str());
   }
-  const at::Tensor a = got.to(at::kCPU, at::kDouble), b = want.to(at::kDouble);
+  const at::Tensor a = got.to(at::kCPU, at::kDouble), b = want.to(at::kCPU, at::kDouble);
   if (bound_ > 0 && want.is_floating_point()) {
     const double distance = (a - b).norm().item<double>() / std::max(b.norm().item<double>(), 1e-12);
     largest_error_ = std::max(largest_error_, distance);

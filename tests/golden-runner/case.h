@@ -24,10 +24,11 @@ struct Tolerance {
 
 class Case {
  public:
-  // bound: for a precision below fp32; replaces the case's tolerance. Every floating tensor must then be
-  // within this relative distance: the norm of got - want divided by the norm of want.
+  // bound: of a precision below fp32, holds every floating tensor to this distance |got - want| / |want| of
+  // norms instead of the case's tolerance.
+  // device: where networks are built, and where tensor() is.
   explicit Case(const std::filesystem::path& folder, flowcache::Precision precision = at::kFloat,
-                double bound = 0);
+                double bound = 0, at::Device device = at::kCPU);
 
   const std::filesystem::path& folder() const { return folder_; }
   const std::string& kind() const { return kind_; }
@@ -37,6 +38,7 @@ class Case {
   const WeightMap& weights() const { return weights_; }
   // The precision that networks are built with.
   flowcache::Precision precision() const { return precision_; }
+  at::Device device() const { return device_; }
   // A tensor of tensors.safetensors; throws if it is missing.
   const at::Tensor& tensor(const std::string& name) const;
   bool has(const std::string& name) const { return tensors_.contains(name); }
@@ -63,6 +65,7 @@ class Case {
   std::string kind_;
   flowcache::Precision precision_;
   double bound_ = 0;
+  at::Device device_;
   WeightMap tensors_, weights_;
   int comparisons_ = 0;
   double largest_error_ = 0;

@@ -37,10 +37,11 @@ class NoDecoder final : public flowcache::Decoder {
   int64_t space_scale() const override { return 1; }
 };
 
-// Sets the sizes from latents [C, chunks * frames, h, w]. The caller fills in the rest.
+// The sizes and the device of latents [C, chunks * frames, h, w]; the caller fills in the rest.
 inline std::shared_ptr<flowcache::LoadedModel> given_model(const at::Tensor& latents,
                                                            int64_t frames_per_chunk) {
   auto model = std::make_shared<flowcache::LoadedModel>();
+  model->device = latents.device();
   model->package.family = "wan-causal";
   model->package.latent_channels = latents.size(0);
   model->package.latent_frames_per_chunk = frames_per_chunk;

@@ -8,7 +8,7 @@ namespace {
 using namespace flowcache;
 
 void taehv_decode(Case& c) {
-  const auto decoder = make_taehv(c.config(), c.weights(), at::kFloat, at::kCPU);
+  const auto decoder = make_taehv(c.config(), c.weights(), at::kFloat, c.device());
   for (const auto& call : c.calls()) {
     const at::Tensor& latents = c.tensor(call.at("latents"));
     c.compare(decoder->decode(latents, *decoder->open()), call.at("frames"));

@@ -2,7 +2,9 @@
 // Whole pipelines, run by the engine's own Stream: self-forcing-pipeline and ambient-stream.
 #include <c10/core/InferenceMode.h>
 
+#include "../fake_gpu/spare/spare_load.h"
 #include "case.h"
+#include "families/family.h"
 #include "families/wan/wan.h"
 #include "given_model.h"
 #include "networks/text/words.h"
@@ -28,7 +30,7 @@ std::shared_ptr<const LoadedModel> self_forcing_model(const Case& test, const js
                             {"timestep_shift", config.at("timestep_shift")},
                             {"warp_denoising_step", config.at("warp_denoising_step")}};
   model->package.cache = {{"reuse", "none"}, {"kv", "full"}, {"history_chunks", call.at("chunks")}};
-  model->transformer = flowcache::make_wan(config, test.weights(), test.precision(), at::kCPU);
+  model->transformer = flowcache::make_wan(config, test.weights(), test.precision(), test.device());
   model->compute = test.precision().compute;
   model->text = std::make_unique<GivenText>(test.tensor(call.at("text")));
   return model;
@@ -94,7 +96,9 @@ void run_ambient(Case& test) {
   options.model = (test.folder() / test.config().at("model").get<std::string>()).string();
   options.device = "cpu";
   options.precision = "fp32";
-  const auto model = LoadedModel::load(options, nullptr);
+  const auto model = test.device().is_cpu()
+                         ? LoadedModel::load(options, nullptr)
+                         : spare::load(flowcache::read_model(options.model), test.device());
   for (const json& call : test.calls()) {
     if (call.at("op") == "generate")
       run_ambient_generate(test, call, model);

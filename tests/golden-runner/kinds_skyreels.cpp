@@ -16,7 +16,7 @@ using nlohmann::json;
 std::unique_ptr<Transformer> load(Case& one, int fps_id) {
   json config = one.config();
   config["fps"] = fps_id == 0 ? 16 : 24;
-  return make_skyreels(config, one.weights(), one.precision(), at::kCPU);
+  return make_skyreels(config, one.weights(), one.precision(), one.device());
 }
 
 void transformer(Case& one) {

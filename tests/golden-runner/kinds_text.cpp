@@ -11,7 +11,7 @@ namespace {
 
 void encode(Case& one) {
   const auto config = flowcache::T5Config::from_json(one.config());
-  const flowcache::T5Encoder encoder(config, one.weights(), at::kFloat, at::kCPU, one.folder().string());
+  const flowcache::T5Encoder encoder(config, one.weights(), at::kFloat, one.device(), one.folder().string());
   for (const auto& call : one.calls()) {
     const at::Tensor mask = one.tensor(call.at("mask"));
     const at::Tensor all = encoder.encode(one.tensor(call.at("ids")), mask);

@@ -13,7 +13,8 @@ at::Tensor swapped(const at::Tensor& clip) {
 
 void wan_encode(Case& one) {
   const auto config = flowcache::WanVaeConfig::from_json(one.config());
-  const flowcache::WanVaeEncoder encoder(config, one.weights(), at::kFloat, at::kCPU, one.folder().string());
+  const flowcache::WanVaeEncoder encoder(config, one.weights(), at::kFloat, one.device(),
+                                         one.folder().string());
   for (const auto& call : one.calls()) {
     const at::Tensor frames = swapped(one.tensor(call.at("frames")));
     one.compare(swapped(encoder.encode((frames + 1) / 2)), call.at("latents"));
@@ -22,7 +23,8 @@ void wan_encode(Case& one) {
 
 void wan_decode(Case& one) {
   const auto config = flowcache::WanVaeConfig::from_json(one.config());
-  const flowcache::WanVaeDecoder decoder(config, one.weights(), at::kFloat, at::kCPU, one.folder().string());
+  const flowcache::WanVaeDecoder decoder(config, one.weights(), at::kFloat, one.device(),
+                                         one.folder().string());
   for (const auto& call : one.calls()) {
     const at::Tensor latents = swapped(one.tensor(call.at("latents")));
     const auto whole = decoder.open();
@@ -40,7 +42,8 @@ void wan_decode(Case& one) {
 
 void taehv_encode(Case& one) {
   const auto config = flowcache::TaehvEncoderConfig::from_json(one.config());
-  const flowcache::TaehvEncoder encoder(config, one.weights(), at::kFloat, at::kCPU, one.folder().string());
+  const flowcache::TaehvEncoder encoder(config, one.weights(), at::kFloat, one.device(),
+                                        one.folder().string());
   for (const auto& call : one.calls())
     one.compare(encoder.encode(one.tensor(call.at("frames"))), call.at("latents"));
 }

@@ -14,15 +14,15 @@ using nlohmann::json;
 void sinusoid_rope(Case& c) {
   for (const json& call : c.calls()) {
     if (call.at("op") == "sinusoid") {
-      const at::Tensor t = c.tensor(call.at("timesteps")).to(at::kDouble).contiguous();
+      const at::Tensor t = c.tensor(call.at("timesteps")).to(at::kCPU, at::kDouble).contiguous();
       const std::span<const double> timesteps(t.const_data_ptr<double>(), static_cast<size_t>(t.numel()));
       c.compare(sinusoid(timesteps, c.config().at("freq_dim")), call.at("embedding"));
     } else {
       const at::Tensor& x = c.tensor(call.at("x"));  // [tokens, heads, head_dim]
       const auto& grid = call.at("grid");
       const RopeTable table =
-          rope_table({grid[0], grid[1], grid[2]}, call.at("first_frame"), x.size(2), at::kCPU);
-      at::Tensor y = at::empty({x.size(1), x.size(0), x.size(2)});
+          rope_table({grid[0], grid[1], grid[2]}, call.at("first_frame"), x.size(2), c.device());
+      at::Tensor y = at::empty({x.size(1), x.size(0), x.size(2)}, x.options());
       rms_norm_rope(x.flatten(1), {}, 0, table.cos, table.sin, 0, y);
       c.compare(y.transpose(0, 1), call.at("y"));
     }
@@ -30,7 +30,7 @@ void sinusoid_rope(Case& c) {
 }
 
 void bidirectional(Case& c) {
-  const auto wan = make_wan(c.config(), c.weights(), c.precision(), at::kCPU);
+  const auto wan = make_wan(c.config(), c.weights(), c.precision(), c.device());
   for (const json& call : c.calls()) {
     const auto condition = wan->condition(c.tensor(call.at("text")));
     OwnKeys own;
@@ -47,6 +47,7 @@ std::unique_ptr<KvStore> make_store(Case& c, const Transformer& wan, const at::T
   const int64_t frames = c.config().at("frames_per_chunk");
   KvGeometry geometry{.layers = shape.layers, .kv_heads = shape.kv_heads, .head_dim = shape.head_dim};
   geometry.dtype = c.precision().compute;
+  geometry.device = c.device();
   geometry.tokens_per_frame = shape.tokens_per_frame(latent.size(2), latent.size(3));
   geometry.tokens_per_chunk = geometry.tokens_per_frame * frames;
   const int64_t window = c.config().at("local_attn_size");
@@ -76,7 +77,7 @@ class Recorder final : public KvView {
 };
 
 void causal(Case& c) {
-  const auto wan = make_wan(c.config(), c.weights(), c.precision(), at::kCPU);
+  const auto wan = make_wan(c.config(), c.weights(), c.precision(), c.device());
   const auto condition = wan->condition(c.tensor("in.text"));
   const int64_t chunks = c.calls().back().at("chunk").get<int64_t>() + 1;
   const auto store = make_store(c, *wan, c.tensor(c.calls().front().at("latent")), chunks);

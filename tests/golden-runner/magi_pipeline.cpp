@@ -36,7 +36,8 @@ KvGeometry geometry_of(const MagiTransformer& model, const MagiRun& run, const a
           .head_dim = shape.head_dim,
           .tokens_per_frame = per_frame,
           .tokens_per_chunk = chunk_frames * per_frame,
-          .window_chunks = run.chunks};
+          .window_chunks = run.chunks,
+          .device = latents.device()};
 }
 
 FlowCacheConfig reuse_of(const MagiRun& run) {

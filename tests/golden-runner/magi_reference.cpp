@@ -76,7 +76,7 @@ std::string numbered(std::string pattern, int layer) {
 
 std::unique_ptr<MagiTransformer> load_magi(Case& one) {
   return std::make_unique<MagiTransformer>(MagiConfig::from_json(one.config()), one.weights(),
-                                           one.precision(), at::kCPU, one.folder().string());
+                                           one.precision(), one.device(), one.folder().string());
 }
 
 }  // namespace golden

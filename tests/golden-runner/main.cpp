@@ -2,6 +2,7 @@
 // golden-runner DIR…: runs every golden case in these folders and below. Prints a line for each case, then
 // the totals.
 #include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <set>
 
+#include "../fake_gpu/spare/spare_device.h"
 #include "cache/options.h"
 #include "case.h"
 #include "stream/device.h"
@@ -16,24 +18,27 @@
 namespace {
 
 const char* const usage =
-    "golden-runner [--precision bf16|fp8 --bounds FILE] DIR…\n"
+    "golden-runner [--precision bf16|fp8 --bounds FILE] [--device cpu|spare] DIR…\n"
     "Runs every folder with a case.json below DIR and compares this engine with the numbers it holds.\n"
     "With a precision the networks are built in it, and FILE, a JSON object, gives for each kind of case "
     "the\n"
     "distance |got - want| / |want| that a tensor may have; kinds that are not in it are left out.\n"
+    "spare: a GPU's stand-in (tests/fake_gpu/spare), on which tensors of the CPU are refused.\n"
     "Prints a line per case and `N passed, N failed, N unsupported`; exits with 1 if a case fails, 2 on bad "
-    "use.\n";
+    "use, 77 if there can be no such device.\n";
 
 enum class Verdict { passed, failed, unsupported };
 
 // bounds: by kind, for kinds that run in `precision`; empty: all run in fp32.
 std::optional<Verdict> run(const std::filesystem::path& folder, const golden::Handlers& handlers,
-                           flowcache::Precision precision, const std::map<std::string, double>& bounds) {
+                           flowcache::Precision precision, const std::map<std::string, double>& bounds,
+                           at::Device device) {
+  const c10::InferenceMode inference;  // as in the engine
   const std::string name = folder.filename().string();
   try {
     const std::string kind = golden::Case(folder).kind();
     if (!bounds.empty() && !bounds.contains(kind)) return std::nullopt;
-    golden::Case one(folder, precision, bounds.empty() ? 0 : bounds.at(kind));
+    golden::Case one(folder, precision, bounds.empty() ? 0 : bounds.at(kind), device);
     const auto handler = handlers.find(one.kind());
     if (handler == handlers.end()) {
       std::printf("unsupported  %-40s kind %s\n", name.c_str(), one.kind().c_str());
@@ -66,14 +71,18 @@ int main(int argc, char** argv) {
   const flowcache::ParityOptions parity;  // the cases were made with published code, including its faults
   std::set<std::filesystem::path> folders;
   std::map<std::string, double> bounds;
-  std::string precision = "fp32";
+  std::string precision = "fp32", device = "cpu";
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     const std::string value = i + 1 < argc ? argv[i + 1] : "";
-    if (argument == "--precision" || argument == "--bounds") {
+    if (argument == "--precision" || argument == "--bounds" || argument == "--device") {
       ++i;
       if (argument == "--bounds")
         bounds = read_bounds(value);
+      else if (argument == "--device" && value != "cpu" && value != "spare")
+        return std::fprintf(stderr, "golden-runner: device is cpu or spare\n%s", usage), 2;
+      else if (argument == "--device")
+        device = value;
       else if (value != "fp32" && value != "bf16" && value != "fp8")
         return std::fprintf(stderr, "golden-runner: precision is fp32, bf16 or fp8\n%s", usage), 2;
       else
@@ -94,6 +103,12 @@ int main(int argc, char** argv) {
   if ((precision == "fp32") != bounds.empty())
     return std::fprintf(stderr, "golden-runner: a precision below fp32 and --bounds go together\n%s", usage),
            2;
+  if (device == "spare") {
+    const std::string reason = spare::install();
+    if (!reason.empty()) return std::printf("skipped: %s\n", reason.c_str()), 77;
+    at::set_num_threads(1);                       // its operators are too small for more
+    std::setvbuf(stdout, nullptr, _IOLBF, 1024);  // a host pointer into the device ends the process
+  }
   golden::Handlers handlers;
   golden::register_schedule(handlers);
   golden::register_wan(handlers);
@@ -107,9 +122,11 @@ int main(int argc, char** argv) {
   golden::register_magi_pipelines(handlers);
   golden::register_skyreels(handlers);
 
+  const at::Device where = device == "spare" ? spare::device : at::Device(at::kCPU);
   std::map<Verdict, int> count;
   for (const auto& folder : folders)
-    if (const auto verdict = run(folder, handlers, flowcache::choose_precision(precision, at::kCPU), bounds))
+    if (const auto verdict =
+            run(folder, handlers, flowcache::choose_precision(precision, at::kCPU), bounds, where))
       ++count[*verdict];
   std::printf("%d passed, %d failed, %d unsupported\n", count[Verdict::passed], count[Verdict::failed],
               count[Verdict::unsupported]);

@@ -40,7 +40,7 @@ std::vector<at::Tensor> read_captions_of(const Case& one, const json& in) {
 at::Tensor guided_in_stream(const Case& one, const std::vector<MagiStreamChunk>& chunks) {
   json config = one.config();
   config["runtime_config"]["cfg_number"] = 3;
-  const auto model = make_magi(config, one.weights(), one.precision(), at::kCPU);
+  const auto model = make_magi(config, one.weights(), one.precision(), one.device());
   const TransformerShape& shape = model->shape();
   const int64_t per_frame = shape.tokens_per_frame(chunks[0].x.size(2), chunks[0].x.size(3));
   const KvGeometry geometry{.layers = shape.layers,
@@ -49,7 +49,8 @@ at::Tensor guided_in_stream(const Case& one, const std::vector<MagiStreamChunk>&
                             .tokens_per_frame = per_frame,
                             .tokens_per_chunk = chunk_frames * per_frame,
                             .window_chunks = static_cast<int64_t>(chunks.size()),
-                            .dtype = one.precision().compute};
+                            .dtype = one.precision().compute,
+                            .device = one.device()};
   KvStore store(geometry, geometry.tokens_per_chunk, choose_kv("full").make());
   std::vector<at::Tensor> velocity;
   for (size_t i = 0; i < chunks.size(); ++i) {
@@ -75,7 +76,7 @@ void compare_magi_stream(Case& one, const json& call, const MagiRun& run) {
     model->package.cache["reuse"] =
         "flowcache:residual=latent_increment,protect_last=0,unsafe=parity,warmup=" +
         std::to_string(run.warmup);
-  model->transformer = make_magi(magi_config(one, run), one.weights(), at::kFloat, at::kCPU);
+  model->transformer = make_magi(magi_config(one, run), one.weights(), at::kFloat, one.device());
   const int offset =
       run.prefix /
       static_cast<int>(chunk_frames);  // whole chunks of prefix; a stream counts from the next chunk
@@ -121,7 +122,7 @@ void compare_skyreels_stream(Case& one, const json& call) {
         std::to_string(config.at("ret_steps").get<int>());
   json own = config;
   own["fps"] = config.at("fps_id") == 0 ? 16 : 24;
-  model->transformer = make_skyreels(own, one.weights(), at::kFloat, at::kCPU);
+  model->transformer = make_skyreels(own, one.weights(), at::kFloat, one.device());
   model->text = std::make_unique<GivenText>(std::map<std::string, at::Tensor, std::less<>>{
       {"text", one.tensor(call.at("text"))}, {"negative", one.tensor(call.at("negative"))}});
   StreamConfig asked;
