@@ -45,7 +45,7 @@ std::vector<std::string> search_order() {
   return places;
 }
 
-/// Fills one entry of the table; remembers the first symbol that is missing.
+// Fills one entry of the table; remembers the first symbol that is missing.
 template <typename Function>
 void resolve(GModule* module, const char* name, Function* entry, std::string* missing) {
   gpointer symbol = nullptr;
@@ -93,14 +93,14 @@ void bridge_log(void*, fc_log_level level, const char* message) {
   GST_CAT_LEVEL_LOG(flowcache_engine_debug, to, nullptr, "%s", message);
 }
 
-/// Without this the engine's arithmetic threads would spin for long while they wait for each other, and take
-/// the cores from the encoder downstream. They still spin for a few microseconds, which is faster than
-/// sleeping at once. OpenMP reads the variable when it is loaded, which happens when the engine is opened.
+// Without this the engine's arithmetic threads would spin for long while they wait for each other, and take
+// the cores from the encoder downstream. They still spin for a few microseconds, which is faster than
+// sleeping at once. OpenMP reads the variable when it is loaded, which happens when the engine is opened.
 void sleep_at_barriers() {
   if (g_getenv("OMP_WAIT_POLICY") == nullptr) g_setenv("GOMP_SPINCOUNT", "1000", FALSE);
 }
 
-/// Opens the engine in this file. On failure returns nullptr, and `reason` says why.
+// Opens the engine in this file. On failure returns nullptr, and `reason` says why.
 std::unique_ptr<EngineLibrary> open_at(const std::string& path, std::string* reason) {
   if (g_path_is_absolute(path.c_str()) && !g_file_test(path.c_str(), G_FILE_TEST_EXISTS)) {
     *reason = "no such file";
@@ -204,7 +204,7 @@ struct ProgressCall {
   }
 };
 
-/// Marks an entry as loading while it exists. The mark also goes if the engine throws.
+// Marks an entry as loading while it exists. The mark also goes if the engine throws.
 class LoadingMark {
  public:
   explicit LoadingMark(const EngineKey& key) : key_(key) {}

@@ -22,10 +22,10 @@ GST_DEBUG_CATEGORY_EXTERN(flowcache_engine_debug);
 
 namespace flowcache::gst {
 
-/// Registers the debug categories. May be called several times.
+// Registers the debug categories. May be called several times.
 void init_log();
 
-/// The functions of flowcache.h that the element uses. Never closed: LibTorch cannot be unloaded.
+// The functions of flowcache.h that the element uses. Never closed: LibTorch cannot be unloaded.
 struct EngineLibrary {
   std::string path;
 
@@ -54,26 +54,26 @@ struct EngineLibrary {
   decltype(&fc_chunk_write) chunk_write;
   decltype(&fc_chunk_unref) chunk_unref;
 
-  /// Opens the library at the first place that has one, once for each path and process. The places are
-  /// $FLOWCACHE_ENGINE alone if it is set; else the plugin's folder, ../engine (a build folder), .. (an
-  /// installed libdir), and then what the loader searches. On failure returns nullptr, and `error` lists
-  /// every place and why it was not used. Any thread.
+  // Opens the library at the first place that has one, once for each path and process. The places are
+  // $FLOWCACHE_ENGINE alone if it is set; else the plugin's folder, ../engine (a build folder), .. (an
+  // installed libdir), and then what the loader searches. On failure returns nullptr, and `error` lists
+  // every place and why it was not used. Any thread.
   static const EngineLibrary* open(std::string* error);
-  /// True if a file exists at one of these places, without the loader's own. Opens nothing.
+  // True if a file exists at one of these places, without the loader's own. Opens nothing.
   static bool is_installed();
-  /// The folder of that file, with symbolic links resolved; empty if there is no file. Opens nothing.
+  // The folder of that file, with symbolic links resolved; empty if there is no file. Opens nothing.
   static std::string folder();
-  /// These places, for code that watches them for changes.
+  // These places, for code that watches them for changes.
   static std::vector<std::string> places();
 };
 
-/// True if a description has a picture size and a frame rate.
+// True if a description has a picture size and a frame rate.
 bool is_complete(const fc_model_info& model);
 
-/// The calling thread's last error message of the engine, as valid UTF-8.
+// The calling thread's last error message of the engine, as valid UTF-8.
 std::string last_error_of(const EngineLibrary& library);
 
-/// Elements with equal keys share an engine.
+// Elements with equal keys share an engine.
 struct EngineKey {
   const EngineLibrary* library = nullptr;
   EngineSettings settings;
@@ -81,7 +81,7 @@ struct EngineKey {
   auto operator<=>(const EngineKey&) const = default;
 };
 
-/// A loaded model. It is unloaded when the last element and the last frame that use it are gone.
+// A loaded model. It is unloaded when the last element and the last frame that use it are gone.
 class LoadedEngine {
  public:
   LoadedEngine(const EngineKey& key, fc_engine* engine) : key_(key), engine_(engine) {}
@@ -98,20 +98,20 @@ class LoadedEngine {
 };
 
 struct LoadResult {
-  std::shared_ptr<LoadedEngine> engine;  ///< null unless status is FC_OK
+  std::shared_ptr<LoadedEngine> engine;  // null unless status is FC_OK
   fc_status status = FC_OK;
   std::string error;
 };
 
-/// Called on the loading thread with a stage's name and the share that is done, 0..1. Returning false
-/// cancels.
+// Called on the loading thread with a stage's name and the share that is done, 0..1. Returning false
+// cancels.
 using LoadProgress = std::function<bool(const char* stage, double fraction)>;
 
-/// Blocks until the model is loaded, by this call or by another thread that is already loading it. picture:
-/// the size that memory is checked for if it is loaded now; zeros: the model's own. Any thread.
+// Blocks until the model is loaded, by this call or by another thread that is already loading it. picture:
+// the size that memory is checked for if it is loaded now; zeros: the model's own. Any thread.
 LoadResult load_engine(const EngineKey& key, fc_picture_size picture, const LoadProgress& progress);
 
-/// How many models the process holds, for tests and `stats`.
+// How many models the process holds, for tests and `stats`.
 size_t loaded_engines();
 
 }  // namespace flowcache::gst

@@ -45,7 +45,7 @@ GstStaticPadTemplate kSink =
 GstStaticPadTemplate kSource =
     GST_STATIC_PAD_TEMPLATE("src", GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS(kCaps));
 
-/// lengthSizeMinusOne of ISO/IEC 14496-15 is in the last bits of this byte of a decoder's configuration.
+// lengthSizeMinusOne of ISO/IEC 14496-15 is in the last bits of this byte of a decoder's configuration.
 constexpr size_t kAvcLengthSize = 4, kHevcLengthSize = 21;
 
 UnitFormat format_of(const GstStructure* s) {
@@ -69,7 +69,7 @@ gboolean sei_set_caps(GstBaseTransform* transform, GstCaps* in, GstCaps*) {
   return TRUE;
 }
 
-/// The units for those messages of the buffer that are not in its bytes yet. place: offset where they belong.
+// The units for those messages of the buffer that are not in its bytes yet. place: offset where they belong.
 std::vector<uint8_t> messages_of(GstBuffer* buffer, std::span<const uint8_t> bytes, size_t place,
                                  UnitFormat format) {
   std::vector<uint8_t> all;
@@ -90,9 +90,9 @@ gboolean drop_if_sei(GstBuffer*, GstMeta** meta, gpointer) {
   return TRUE;
 }
 
-/// Returns a buffer whose messages are in its bytes and no longer in metas. So a parser after it finds them
-/// in the bytes, and another inserter has nothing to insert. Returns null if there are no messages or no
-/// place for them.
+// Returns a buffer whose messages are in its bytes and no longer in metas. So a parser after it finds them
+// in the bytes, and another inserter has nothing to insert. Returns null if there are no messages or no
+// place for them.
 GstBuffer* with_messages(GstBuffer* in, UnitFormat format) {
   GstMapInfo map;
   if (gst_buffer_get_n_meta(in, GST_VIDEO_SEI_USER_DATA_UNREGISTERED_META_API_TYPE) == 0 ||

@@ -43,7 +43,7 @@ SourceState& state_of(gpointer source) {
   return *FLOWCACHE_SRC(source)->state;
 }
 
-/// Runs the body of a vmethod. Exceptions must not leave it, because GLib cannot unwind.
+// Runs the body of a vmethod. Exceptions must not leave it, because GLib cannot unwind.
 template <typename Result, typename Body>
 Result guarded(gpointer source, Result on_exception, Body body) noexcept {
   try {
@@ -56,7 +56,7 @@ Result guarded(gpointer source, Result on_exception, Body body) noexcept {
   return on_exception;
 }
 
-/// Opens the engine's library and reads the model's description. The weights are loaded later, by the worker.
+// Opens the engine's library and reads the model's description. The weights are loaded later, by the worker.
 bool prepare(GstFlowCacheSrc* source) {
   SourceState& state = state_of(source);
   Settings settings;
@@ -230,12 +230,12 @@ gboolean unlock_stop(GstBaseSrc* base) {
   return TRUE;
 }
 
-/// The element waits for the clock itself (see Waiter), so the base class must not wait.
+// The element waits for the clock itself (see Waiter), so the base class must not wait.
 void get_times(GstBaseSrc*, GstBuffer*, GstClockTime* begin, GstClockTime* end) {
   *begin = *end = GST_CLOCK_TIME_NONE;
 }
 
-/// Publishes the engine's CUDA context. Elements that look for one after READY then share it.
+// Publishes the engine's CUDA context. Elements that look for one after READY then share it.
 void publish_context(GstElement* element) {
   SourceState& state = state_of(element);
   std::string device;
@@ -246,7 +246,7 @@ void publish_context(GstElement* element) {
   state.cuda.open(element, device);
 }
 
-/// Applies an is-live that was set while a stream ran; it holds from the next stream on.
+// Applies an is-live that was set while a stream ran; it holds from the next stream on.
 void apply_live(GstElement* element) {
   SourceState& state = state_of(element);
   bool live = true;

@@ -46,47 +46,47 @@ namespace flowcache::gst {
 
 class WorkerMessages;
 
-/// The position of a stream, for queries of its duration.
+// The position of a stream, for queries of its duration.
 struct Progress {
-  GstClockTime elapsed = 0;            ///< stream time of the next frame
-  guint64 content_frame = 0;           ///< index of the next frame in the video
-  guint64 buffers = 0;                 ///< buffers pushed so far
-  guint64 most_buffers = G_MAXUINT64;  ///< buffers that will be pushed: num-buffers at the start
-  guint parts = 1;                     ///< buffers for each frame
-  guint parts_left = 0;                ///< buffers of the last frame that are still to come
+  GstClockTime elapsed = 0;            // stream time of the next frame
+  guint64 content_frame = 0;           // index of the next frame in the video
+  guint64 buffers = 0;                 // buffers pushed so far
+  guint64 most_buffers = G_MAXUINT64;  // buffers that will be pushed: num-buffers at the start
+  guint parts = 1;                     // buffers for each frame
+  guint parts_left = 0;                // buffers of the last frame that are still to come
 };
 
-/// Lock order: GstBaseSrc's live and stream locks, then `mutex`, then the locks inside worker, waiter and
-/// statistics. `mutex` is never held while calling GStreamer functions that reach other elements or the bus,
-/// or the engine.
+// Lock order: GstBaseSrc's live and stream locks, then `mutex`, then the locks inside worker, waiter and
+// statistics. `mutex` is never held while calling GStreamer functions that reach other elements or the bus,
+// or the engine.
 struct SourceState {
   std::mutex mutex;
   // ---- under `mutex`
   Settings settings;
-  std::shared_ptr<FrameWorker> worker;   ///< from start() to stop()
-  std::shared_ptr<LoadedEngine> engine;  ///< kept in READY, so that a restart need not load it again
-  std::deque<PromptReceipt> receipts;    ///< prompts that were received and are not shown yet
+  std::shared_ptr<FrameWorker> worker;   // from start() to stop()
+  std::shared_ptr<LoadedEngine> engine;  // kept in READY, so that a restart need not load it again
+  std::deque<PromptReceipt> receipts;    // prompts that were received and are not shown yet
   LatencyEstimator latency;
   QosGovernor qos;
   SpeedWatch speed;
-  bool qos_warned = false;                  ///< the warning that the cache policy has no deadline was posted
-  guint64 end_frame = G_MAXUINT64;          ///< first frame of the video that is not shown
-  Progress progress;                        ///< position of the running stream
-  std::vector<PromptChange> early_prompts;  ///< prompts for a later time, given before there was a worker
-  const EngineLibrary* library = nullptr;   ///< from NULL->READY on
-  fc_model_info model{};  ///< valid if model.width > 0; has the negotiated size once caps are set
-  Script script;          ///< of `script-location`; read together with the model's description
-  KeyPrompts keys;        ///< of `key-prompts`; read at the same time
+  bool qos_warned = false;                  // the warning that the cache policy has no deadline was posted
+  guint64 end_frame = G_MAXUINT64;          // first frame of the video that is not shown
+  Progress progress;                        // position of the running stream
+  std::vector<PromptChange> early_prompts;  // prompts for a later time, given before there was a worker
+  const EngineLibrary* library = nullptr;   // from NULL->READY on
+  fc_model_info model{};  // valid if model.width > 0; has the negotiated size once caps are set
+  Script script;          // of `script-location`; read together with the model's description
+  KeyPrompts keys;        // of `key-prompts`; read at the same time
 
   // ---- thread-safe by themselves
   Statistics statistics;
   Waiter waiter;
-  Waiter prompt_room;  ///< threads of the pad `prompt` wait here while too many prompts wait
+  Waiter prompt_room;  // threads of the pad `prompt` wait here while too many prompts wait
   GlOutput gl;
   CudaOutput cuda;
-  std::atomic<MemoryPath> memory_path{MemoryPath::System};  ///< how the last frame was written
-  std::atomic<bool> reanchor{false};                        ///< after a flush: the time grid must start again
-  /// The running time at which the pipeline stopped playing; NONE while it plays.
+  std::atomic<MemoryPath> memory_path{MemoryPath::System};  // how the last frame was written
+  std::atomic<bool> reanchor{false};                        // after a flush: the time grid must start again
+  // The running time at which the pipeline stopped playing; NONE while it plays.
   std::atomic<GstClockTime> stopped_at{0};
 
   // ---- written before the worker starts, by the state-changing thread
@@ -94,17 +94,17 @@ struct SourceState {
 
   // ---- streaming thread only (and start(), before it runs)
   GstVideoInfo info;
-  MemoryKind memory = MemoryKind::System;  ///< of the negotiated caps
-  bool engine_writes_cuda = true;          ///< false after the engine has refused to write CUDA memory
-  bool textures_from_cuda = true;          ///< false after CUDA could not write textures
+  MemoryKind memory = MemoryKind::System;  // of the negotiated caps
+  bool engine_writes_cuda = true;          // false after the engine has refused to write CUDA memory
+  bool textures_from_cuda = true;          // false after CUDA could not write textures
   Timeline timeline;
-  Frame last;                      ///< the last frame pushed, for `underrun=repeat`
-  bool repeating = false;          ///< the last frame was pushed again, because no other was ready
-  bool discont = false;            ///< the next buffer gets the flag DISCONT
-  GstClockTime segment_start = 0;  ///< timestamp of the stream's first frame
-  bool black = false;              ///< the last frame pushed was a black one
-  bool gaps_begun = false;         ///< GAP events have been sent
-  guint64 first_frame = 0;         ///< first frame shown after a seek; those before it are made but not shown
+  Frame last;                      // the last frame pushed, for `underrun=repeat`
+  bool repeating = false;          // the last frame was pushed again, because no other was ready
+  bool discont = false;            // the next buffer gets the flag DISCONT
+  GstClockTime segment_start = 0;  // timestamp of the stream's first frame
+  bool black = false;              // the last frame pushed was a black one
+  bool gaps_begun = false;         // GAP events have been sent
+  guint64 first_frame = 0;         // first frame shown after a seek; those before it are made but not shown
   GstClockTime stats_due = GST_CLOCK_TIME_NONE;
 };
 
@@ -115,7 +115,7 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec);
 
 // ---- negotiation.cpp
 void install_pad_template(GstElementClass* element_class);
-/// Caps of all sizes and rates that a model with this description can give. Owned by the caller.
+// Caps of all sizes and rates that a model with this description can give. Owned by the caller.
 GstCaps* caps_of(const fc_model_info& model);
 GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter);
 GstCaps* fixate(GstBaseSrc* base, GstCaps* caps);
@@ -127,25 +127,25 @@ gboolean decide_allocation(GstBaseSrc* base, GstQuery* query);
 GstFlowReturn create(GstPushSrc* push, GstBuffer** buffer);
 
 // ---- queries.cpp
-/// Only streams that are not live can be seeked in.
+// Only streams that are not live can be seeked in.
 gboolean is_seekable(GstBaseSrc* base);
 gboolean do_seek(GstBaseSrc* base, GstSegment* segment);
 gboolean query(GstBaseSrc* base, GstQuery* query);
 gboolean send_event(GstElement* element, GstEvent* event);
 gboolean event(GstBaseSrc* base, GstEvent* event);
-/// The current jitter budget: the property, or the measured value.
+// The current jitter budget: the property, or the measured value.
 GstClockTime jitter_budget(SourceState& state);
-/// The latency that LATENCY queries get: one frame and the jitter budget. Only if the model is known.
+// The latency that LATENCY queries get: one frame and the jitter budget. Only if the model is known.
 GstClockTime reported_latency(SourceState& state);
 
 // ---- surroundings.cpp
-/// Installs the GstURIHandler: flowcache:?prompt=orange%20fire&seed=3&is-live=false. A parameter is a
-/// property of the element, or num-buffers, as text. Properties that a URI does not name stay as they are. A
-/// URI sets all of its parameters or none, and only in NULL and READY. The element's own URI names the
-/// properties that are not at their default, so that the id of a stream depends on what it shows.
+// Installs the GstURIHandler: flowcache:?prompt=orange%20fire&seed=3&is-live=false. A parameter is a
+// property of the element, or num-buffers, as text. Properties that a URI does not name stay as they are. A
+// URI sets all of its parameters or none, and only in NULL and READY. The element's own URI names the
+// properties that are not at their default, so that the id of a stream depends on what it shows.
 void install_uri_handler(gpointer interface, gpointer data);
 
-/// The class of GstPushSrc, for overrides that call their parent's version.
+// The class of GstPushSrc, for overrides that call their parent's version.
 GstBaseSrcClass* parent_class();
 
 }  // namespace flowcache::gst

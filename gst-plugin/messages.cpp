@@ -132,7 +132,7 @@ void WorkerMessages::post_progress(GstElement* element, GstProgressType type, co
   gst_element_post_message(element, message);
 }
 
-/// Posts STREAM_STATUS on the thread that it is about, as GstTask does.
+// Posts STREAM_STATUS on the thread that it is about, as GstTask does.
 void WorkerMessages::post_thread(GstStreamStatusType type) {
   GstMessage* message = gst_message_new_stream_status(GST_OBJECT(source_), type, element_of(source_));
   GValue thread = G_VALUE_INIT;
@@ -256,8 +256,8 @@ uint64_t WorkerMessages::now() {
   return clock.clock() == nullptr ? 0 : clock.running_time();
 }
 
-/// The oldest frame is shown when it is due. If it is later than the budget allows, or if none has been shown
-/// yet, it is shown now at the earliest.
+// The oldest frame is shown when it is due. If it is later than the budget allows, or if none has been shown
+// yet, it is shown now at the earliest.
 uint64_t WorkerMessages::frames_until(uint64_t time, uint64_t due) {
   const bool live = gst_base_src_is_live(GST_BASE_SRC(source_));
   const GstClockTime soonest = live ? shifted(now(), timestamp_offset_) : 0;
@@ -337,9 +337,9 @@ void post_chunk(GstElement* element, const fc_chunk_info& chunk, GstClockTime pt
 
 namespace {
 
-/// The base class keeps the event and sends it after the segment, before the next buffer.
-/// gst_element_send_event() would take the state lock, and might so wait for a state change that waits for
-/// this thread.
+// The base class keeps the event and sends it after the segment, before the next buffer.
+// gst_element_send_event() would take the state lock, and might so wait for a state change that waits for
+// this thread.
 void send_with_next_buffer(GstElement* element, GstEvent* event) {
   GST_ELEMENT_CLASS(parent_class())->send_event(element, event);
 }

@@ -13,12 +13,12 @@
 namespace flowcache::gst {
 namespace {
 
-/// The formats that the engine writes, best first for the elements that usually follow: encoders take NV12 as
-/// it is.
+// The formats that the engine writes, best first for the elements that usually follow: encoders take NV12 as
+// it is.
 struct OutputFormat {
   const char* format;
   const char* colorimetry;
-  const char* chroma_site;  ///< nullptr: none
+  const char* chroma_site;  // nullptr: none
 };
 constexpr OutputFormat kFormats[] = {
     {"NV12", "bt709", "mpeg2"}, {"RGBA", "sRGB", nullptr}, {"I420", "bt709", "mpeg2"}};
@@ -40,7 +40,7 @@ GstStaticPadTemplate kTemplate = GST_STATIC_PAD_TEMPLATE(
 #endif
                     ));
 
-/// Takes the pool and makes it the first one of the query. Returns false if `pool` is null.
+// Takes the pool and makes it the first one of the query. Returns false if `pool` is null.
 bool use_pool(GstQuery* query, GstBufferPool* pool, guint size, guint least, guint most, bool replace) {
   if (pool == nullptr) return false;
   if (replace) {
@@ -52,7 +52,7 @@ bool use_pool(GstQuery* query, GstBufferPool* pool, guint size, guint least, gui
   return true;
 }
 
-/// Sets a number if only one is possible, else a range.
+// Sets a number if only one is possible, else a range.
 void set_side(GstStructure* s, const char* field, uint32_t native, uint32_t least, uint32_t most,
               uint32_t step) {
   if (least >= most || step == 0) {
@@ -68,7 +68,7 @@ void set_side(GstStructure* s, const char* field, uint32_t native, uint32_t leas
 
 constexpr int kMostFps = 120;
 
-/// Sets the model's rate and its multiples up to kMostFps.
+// Sets the model's rate and its multiples up to kMostFps.
 void set_rates(GstStructure* s, const fc_model_info& model) {
   GValue rates = G_VALUE_INIT, rate = G_VALUE_INIT;
   gst_value_list_init(&rates, 0);
@@ -82,7 +82,7 @@ void set_rates(GstStructure* s, const fc_model_info& model) {
   g_value_unset(&rate);
 }
 
-/// How many times each frame is pushed at the rate of these caps.
+// How many times each frame is pushed at the rate of these caps.
 guint times_of(const GstVideoInfo& info, const fc_model_info& model) {
   const guint64 times =
       gst_util_uint64_scale(static_cast<guint64>(GST_VIDEO_INFO_FPS_N(&info)), model.fps_d,
@@ -105,7 +105,7 @@ std::string in_words(const GValue* value) {
   return text == nullptr ? "?" : text;
 }
 
-/// For a number outside of a range with steps: the value of the range that is nearest to it; else nothing.
+// For a number outside of a range with steps: the value of the range that is nearest to it; else nothing.
 std::string nearest(const GValue* range, const GValue* number) {
   if (!GST_VALUE_HOLDS_INT_RANGE(range) || !G_VALUE_HOLDS_INT(number)) return "";
   const int least = gst_value_get_int_range_min(range), most = gst_value_get_int_range_max(range);
@@ -116,8 +116,8 @@ std::string nearest(const GValue* range, const GValue* number) {
   return " (nearest: " + std::to_string(below) + (between ? " and " + std::to_string(above) : "") + ")";
 }
 
-/// The fields of `ours` whose values have nothing in common with `theirs`, as "width: the model gives 320,
-/// …".
+// The fields of `ours` whose values have nothing in common with `theirs`, as "width: the model gives 320,
+// …".
 std::vector<std::string> disagreements(const GstStructure* ours, const GstStructure* theirs) {
   std::vector<std::string> found;
   for (gint i = 0; i < gst_structure_n_fields(ours); ++i) {
@@ -131,7 +131,7 @@ std::vector<std::string> disagreements(const GstStructure* ours, const GstStruct
   return found;
 }
 
-/// Why two sides cannot agree: the fields in conflict, for the pair of structures that is closest.
+// Why two sides cannot agree: the fields in conflict, for the pair of structures that is closest.
 std::string explain_mismatch(const GstCaps* ours, const GstCaps* theirs) {
   if (gst_caps_is_empty(theirs)) return "downstream accepts nothing at all";
   std::vector<std::string> best;
@@ -200,7 +200,7 @@ void install_pad_template(GstElementClass* element_class) {
 
 namespace {
 
-/// Caps of this model in all kinds of memory that this machine has.
+// Caps of this model in all kinds of memory that this machine has.
 GstCaps* caps_in_all_memories(const fc_model_info& model) {
   GstCaps* system = caps_of(model);
   GstCaps* caps = gst_caps_new_empty();
@@ -219,7 +219,7 @@ GstCaps* caps_in_all_memories(const fc_model_info& model) {
   return caps;
 }
 
-/// The caps of the pad's template. If no driver answers, those that need one are left out.
+// The caps of the pad's template. If no driver answers, those that need one are left out.
 GstCaps* template_caps(GstBaseSrc* base) {
   GstCaps* all = gst_pad_get_pad_template_caps(GST_BASE_SRC_PAD(base));
   if (CudaOutput::driver_answers()) return all;
@@ -245,9 +245,9 @@ GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter) {
   return filtered;
 }
 
-/// Takes the first format, which is the best that both sides know. Of several sizes and rates it takes the
-/// native one or the nearest to it. If downstream fixes one side of the picture, the other keeps the native
-/// shape.
+// Takes the first format, which is the best that both sides know. Of several sizes and rates it takes the
+// native one or the nearest to it. If downstream fixes one side of the picture, the other keeps the native
+// shape.
 GstCaps* fixate(GstBaseSrc* base, GstCaps* caps) {
   SourceState& state = *FLOWCACHE_SRC(base)->state;
   int width = 0, height = 0, fps_n = 0, fps_d = 1;
@@ -274,7 +274,7 @@ GstCaps* fixate(GstBaseSrc* base, GstCaps* caps) {
 
 namespace {
 
-/// The first caps of a run fix the size; then the worker begins.
+// The first caps of a run fix the size; then the worker begins.
 void begin_with(SourceState& state, uint32_t width, uint32_t height) {
   std::shared_ptr<FrameWorker> worker;
   {
@@ -307,8 +307,8 @@ gboolean set_caps(GstBaseSrc* base, GstCaps* caps) {
   return TRUE;
 }
 
-/// Chooses CUDA memory, else textures, if downstream asks for them by name and this machine has them; else
-/// system memory. If downstream accepts anything, it is system memory, too.
+// Chooses CUDA memory, else textures, if downstream asks for them by name and this machine has them; else
+// system memory. If downstream accepts anything, it is system memory, too.
 gboolean negotiate(GstBaseSrc* base) {
   GstPad* pad = GST_BASE_SRC_PAD(base);
   SourceState& state = *FLOWCACHE_SRC(base)->state;

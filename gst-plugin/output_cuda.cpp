@@ -25,7 +25,7 @@ namespace {
 
 // ---- contexts
 
-/// Makes a context current while it exists.
+// Makes a context current while it exists.
 class CurrentContext {
  public:
   explicit CurrentContext(GstCudaContext* context) : pushed_(gst_cuda_context_push(context)) {}
@@ -39,7 +39,7 @@ class CurrentContext {
   bool pushed_;
 };
 
-/// Functions of the driver that libgstcuda does not load; null if an old driver does not have them.
+// Functions of the driver that libgstcuda does not load; null if an old driver does not have them.
 struct DriverCalls {
   CUresult (*retain)(CUcontext*, CUdevice) = nullptr;
   CUresult (*release)(CUdevice) = nullptr;
@@ -60,12 +60,12 @@ const DriverCalls& driver_calls() {
   return calls;
 }
 
-/// device: its number plus one, because GLib takes null for no data.
+// device: its number plus one, because GLib takes null for no data.
 void release_primary(gpointer device) {
   driver_calls().release(GPOINTER_TO_INT(device) - 1);
 }
 
-/// 0 for "auto" and "cuda", N for "cuda:N".
+// 0 for "auto" and "cuda", N for "cuda:N".
 int cuda_device_number(const std::string& device) {
   int number = 0;
   const auto colon = device.find(':');
@@ -75,8 +75,8 @@ int cuda_device_number(const std::string& device) {
   return number;
 }
 
-/// Bytes on the device of a context: in use by all processes, and in total. Returns false if the driver does
-/// not say.
+// Bytes on the device of a context: in use by all processes, and in total. Returns false if the driver does
+// not say.
 bool device_memory_of(GstCudaContext* context, guint64* used, guint64* total) {
   const CurrentContext current(context);
   size_t free = 0, all = 0;
@@ -86,8 +86,8 @@ bool device_memory_of(GstCudaContext* context, guint64* used, guint64* total) {
   return true;
 }
 
-/// The primary context of a device, which LibTorch uses. Owned by the caller; null if the device is missing
-/// or the driver is too old. It is released when the last memory has released the GstCudaContext.
+// The primary context of a device, which LibTorch uses. Owned by the caller; null if the device is missing
+// or the driver is too old. It is released when the last memory has released the GstCudaContext.
 GstCudaContext* wrap_primary_context(int number) {
   const DriverCalls& calls = driver_calls();
   CUdevice device = 0;
@@ -118,7 +118,7 @@ GstCudaContext* context_of(GstBuffer* buffer) {
   return gst_is_cuda_memory(memory) ? GST_CUDA_MEMORY_CAST(memory)->context : nullptr;
 }
 
-/// Maps a frame while it exists.
+// Maps a frame while it exists.
 class Mapped {
  public:
   Mapped(GstBuffer* buffer, const GstVideoInfo& info, int flags)
@@ -148,7 +148,7 @@ fc_status write_mapped(GstBuffer* buffer, const GstVideoInfo& info, int flags, f
   return writer(planes_of(mapped.frame(), memory), error);
 }
 
-/// Copies between contexts of one device, which unified addressing allows. Returns when the copy is done.
+// Copies between contexts of one device, which unified addressing allows. Returns when the copy is done.
 bool copy_planes(GstVideoFrame* from, GstVideoFrame* to, GstCudaContext* context) {
   const CurrentContext current(context);
   for (guint plane = 0; plane < GST_VIDEO_FRAME_N_PLANES(to); ++plane) {
@@ -172,12 +172,12 @@ bool copy_planes(GstVideoFrame* from, GstVideoFrame* to, GstCudaContext* context
 
 struct CudaOutput::Handles {
   ContextSlot<GstCudaContext> context;
-  ContextSlot<GstCudaContext> primary;  ///< the engine's; from open() to release()
+  ContextSlot<GstCudaContext> primary;  // the engine's; from open() to release()
   std::atomic<guint64> copies{0};
 
   // ---- streaming thread only
   PoolPtr staging_pool;
-  GstBuffer* staging = nullptr;  ///< in the primary context; used if frames go to another one
+  GstBuffer* staging = nullptr;  // in the primary context; used if frames go to another one
 
   void drop_staging() {
     gst_clear_buffer(&staging);
@@ -186,7 +186,7 @@ struct CudaOutput::Handles {
   }
   bool stage(const GstVideoInfo& info);
 
-  /// The driver's handle of the engine's context; null if there is none.
+  // The driver's handle of the engine's context; null if there is none.
   gpointer primary_handle() const {
     GstCudaContext* context = primary.ref();
     const gpointer handle = context == nullptr ? nullptr : gst_cuda_context_get_handle(context);

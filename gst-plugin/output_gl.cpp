@@ -23,9 +23,9 @@ struct GlOutput::Handles {
   ContextSlot<GstGLDisplay> display;
   ContextSlot<GstGLContext> application;
   std::mutex mutex;
-  GstGLContext* context = nullptr;  ///< under `mutex`
+  GstGLContext* context = nullptr;  // under `mutex`
 
-  /// Downstream's context, or a new one on the display; owned by the caller; null if there is none.
+  // Downstream's context, or a new one on the display; owned by the caller; null if there is none.
   GstGLContext* find_context(GstElement* element) const;
 };
 
@@ -136,7 +136,7 @@ bool GlOutput::answer(GstElement*, GstQuery*) {
 
 namespace {
 
-/// Makes a context current while it exists.
+// Makes a context current while it exists.
 struct CurrentForTextures {
   explicit CurrentForTextures(GstCudaContext* context) : pushed(gst_cuda_context_push(context)) {}
   ~CurrentForTextures() {
@@ -163,8 +163,8 @@ bool gl_is_on_cuda_device() {
   return CuGLGetDevices(&count, &device, 1, CU_GL_DEVICE_LIST_ALL) == CUDA_SUCCESS && count > 0;
 }
 
-/// CUDA's registration of the texture's upload buffer. It is stored on the memory, so it exists as long as
-/// the pool keeps the memory. Null if the buffer cannot be registered.
+// CUDA's registration of the texture's upload buffer. It is stored on the memory, so it exists as long as
+// the pool keeps the memory. Null if the buffer cannot be registered.
 GstCudaGraphicsResource* registered(TextureJob& job, GstGLContext* context) {
   auto* memory = GST_MEMORY_CAST(job.memory);
   const GQuark key = gst_cuda_quark_from_id(GST_CUDA_QUARK_GRAPHICS_RESOURCE);
@@ -187,7 +187,7 @@ GstCudaGraphicsResource* registered(TextureJob& job, GstGLContext* context) {
   return resource;
 }
 
-/// Writes into the mapped buffer, and tells OpenGL to make the texture from it.
+// Writes into the mapped buffer, and tells OpenGL to make the texture from it.
 void write_registered(TextureJob& job, GstCudaGraphicsResource* resource) {
   CUgraphicsResource mapped =
       gst_cuda_graphics_resource_map(resource, nullptr, CU_GRAPHICS_MAP_RESOURCE_FLAGS_WRITE_DISCARD);
@@ -212,7 +212,7 @@ void write_registered(TextureJob& job, GstCudaGraphicsResource* resource) {
   GST_MINI_OBJECT_FLAG_SET(job.memory->pbo, GST_GL_BASE_MEMORY_TRANSFER_NEED_DOWNLOAD);
 }
 
-/// Runs on the thread of OpenGL. Exceptions must not leave it.
+// Runs on the thread of OpenGL. Exceptions must not leave it.
 void run_on_gl_thread(GstGLContext* context, gpointer user) {
   TextureJob& job = *static_cast<TextureJob*>(user);
   try {

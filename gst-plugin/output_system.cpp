@@ -139,7 +139,7 @@ fc_status write_host(const Output& out, const Frame& frame, GstBuffer* buffer, s
   return status;
 }
 
-/// Without a copy in host memory if the model and OpenGL are on the same device.
+// Without a copy in host memory if the model and OpenGL are on the same device.
 fc_status write_gl(const Output& out, const Frame& frame, GstBuffer* buffer, std::string* error) {
   SourceState& state = out.state;
   if (!state.textures_from_cuda || !state.engine_writes_cuda || !engine_is_on_cuda(out.worker))

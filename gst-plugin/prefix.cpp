@@ -15,7 +15,7 @@ namespace flowcache::gst {
 
 namespace {
 
-/// The error that ended the pipeline, as the end of a message.
+// The error that ended the pipeline, as the end of a message.
 std::string problem_of(GstMessage* message, const char* unknown) {
   GError* error = nullptr;
   gst_message_parse_error(message, &error, nullptr);
@@ -28,7 +28,7 @@ std::string problem_of(GstMessage* message, const char* unknown) {
 
 // ---- reading a file
 
-/// A pipeline that sends a file's content into a sink; owned. Its elements are found by name.
+// A pipeline that sends a file's content into a sink; owned. Its elements are found by name.
 class FileReader {
  public:
   FileReader() = default;
@@ -36,13 +36,13 @@ class FileReader {
   FileReader(const FileReader&) = delete;
   FileReader& operator=(const FileReader&) = delete;
 
-  /// launch: a gst-launch line with a filesrc named "file" and a fakesink named "sink". `handoff` is called
-  /// with `user` for every buffer, on the streaming thread, as for the signal of GstFakeSink. Returns "", or
-  /// what is missing.
+  // launch: a gst-launch line with a filesrc named "file" and a fakesink named "sink". `handoff` is called
+  // with `user` for every buffer, on the streaming thread, as for the signal of GstFakeSink. Returns "", or
+  // what is missing.
   std::string open(const std::string& launch, const std::string& path, GCallback handoff, gpointer user);
   GstElement* pipeline() const { return pipeline_; }
-  /// Blocks until the end of the file. Calls `go_on` many times a second. When it returns, nothing runs any
-  /// more. Returns "", or why the end was not reached: `unknown` if the file has another type.
+  // Blocks until the end of the file. Calls `go_on` many times a second. When it returns, nothing runs any
+  // more. Returns "", or why the end was not reached: `unknown` if the file has another type.
   std::string run(const char* unknown, GstClockTime patience, const std::function<bool()>& go_on);
 
  private:
@@ -115,7 +115,7 @@ uint32_t big_endian(const uint8_t* bytes, int count) {
   return value;
 }
 
-/// Reads the next bytes of a file; fewer at its end.
+// Reads the next bytes of a file; fewer at its end.
 Bytes take(std::istream& in, uint32_t count) {
   Bytes bytes(std::min(count, kMostBytes));
   in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
@@ -129,7 +129,7 @@ Bytes without_mark(Bytes block) {
   return block;
 }
 
-/// JPEG: a segment APP1 that is marked as EXIF, before the picture's own segments.
+// JPEG: a segment APP1 that is marked as EXIF, before the picture's own segments.
 Bytes block_of_jpeg(std::istream& in) {
   in.seekg(2);
   while (true) {
@@ -147,7 +147,7 @@ Bytes block_of_jpeg(std::istream& in) {
   }
 }
 
-/// PNG: the chunk eXIf (PNG 3rd edition, 11.3.4.5).
+// PNG: the chunk eXIf (PNG 3rd edition, 11.3.4.5).
 Bytes block_of_png(std::istream& in) {
   in.seekg(8);
   while (true) {
@@ -159,7 +159,7 @@ Bytes block_of_png(std::istream& in) {
   }
 }
 
-/// WebP: the RIFF chunk EXIF (RFC 9649, 2.7.1.5).
+// WebP: the RIFF chunk EXIF (RFC 9649, 2.7.1.5).
 Bytes block_of_webp(std::istream& in) {
   in.seekg(12);
   while (true) {
@@ -172,7 +172,7 @@ Bytes block_of_webp(std::istream& in) {
   }
 }
 
-/// The EXIF block, which is a TIFF structure.
+// The EXIF block, which is a TIFF structure.
 Bytes exif_block(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   const Bytes start = take(in, 12);
@@ -210,7 +210,7 @@ struct Taker {
   GstVideoInfo info;
   bool too_many = false;
 
-  /// Handles GstFakeSink's signal "handoff".
+  // Handles GstFakeSink's signal "handoff".
   static void take(GstElement*, GstBuffer* buffer, GstPad*, Taker* taker) {
     GstVideoFrame video;
     if (taker->frames->count >= kMaxPrefixFrames) taker->too_many = true;
@@ -226,7 +226,7 @@ struct Taker {
   }
 };
 
-/// A pad probe on RGBA: puts transparent pixels on black, before they are mixed with their neighbours.
+// A pad probe on RGBA: puts transparent pixels on black, before they are mixed with their neighbours.
 GstPadProbeReturn put_on_black(GstPad* pad, GstPadProbeInfo* info, gpointer) {
   GstBuffer* buffer = gst_buffer_make_writable(GST_PAD_PROBE_INFO_BUFFER(info));
   GST_PAD_PROBE_INFO_DATA(info) = buffer;
@@ -247,12 +247,12 @@ GstPadProbeReturn put_on_black(GstPad* pad, GstPadProbeInfo* info, gpointer) {
   return GST_PAD_PROBE_OK;
 }
 
-/// Elements that decode a file, in the order in which they are tried. GdkPixbuf knows some pictures that
-/// decodebin does not, such as BMP.
+// Elements that decode a file, in the order in which they are tried. GdkPixbuf knows some pictures that
+// decodebin does not, such as BMP.
 constexpr const char* kDecoders[] = {"decodebin", "gdkpixbufdec"};
 
-/// How the picture must be turned: as its EXIF block says, which most decoders do not report; else as the
-/// decoder says.
+// How the picture must be turned: as its EXIF block says, which most decoders do not report; else as the
+// decoder says.
 GstVideoOrientationMethod direction_of(const std::string& path) {
   return exif_orientation(path).value_or(GST_VIDEO_ORIENTATION_AUTO);
 }

@@ -13,16 +13,16 @@
 
 namespace flowcache::gst {
 
-inline constexpr uint32_t kMaxPrefixFrames = 4096;  ///< limit of fc_stream_config
+inline constexpr uint32_t kMaxPrefixFrames = 4096;  // limit of fc_stream_config
 
-/// Reads all frames of a file, each once, whatever its frame rate. Frames are turned upright, put on black
-/// where they are transparent, and scaled to this size. Blocks; calls `go_on` many times a second. On failure
-/// there are no frames, and `error` names the file, what is wrong and the remedy. Any thread.
+// Reads all frames of a file, each once, whatever its frame rate. Frames are turned upright, put on black
+// where they are transparent, and scaled to this size. Blocks; calls `go_on` many times a second. On failure
+// there are no frames, and `error` names the file, what is wrong and the remedy. Any thread.
 PrefixFrames load_prefix(const std::string& path, uint32_t width, uint32_t height,
                          const std::function<bool()>& go_on, std::string* error);
 
-/// How the EXIF block of a JPEG, PNG or WebP file says that the picture must be turned; decoders do not do
-/// that. Nothing for other files, for files that do not say it, and for damaged ones.
+// How the EXIF block of a JPEG, PNG or WebP file says that the picture must be turned; decoders do not do
+// that. Nothing for other files, for files that do not say it, and for damaged ones.
 std::optional<GstVideoOrientationMethod> exif_orientation(const std::string& path);
 
 }  // namespace flowcache::gst

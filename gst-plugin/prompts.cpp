@@ -210,7 +210,7 @@ void install_signals(GObjectClass* object_class) {
 
 namespace {
 
-constexpr size_t kMostWaiting = 64;  ///< largest number of prompts that wait for their time
+constexpr size_t kMostWaiting = 64;  // largest number of prompts that wait for their time
 
 GstStaticPadTemplate kPromptPad =
     GST_STATIC_PAD_TEMPLATE("prompt", GST_PAD_SINK, GST_PAD_REQUEST,
@@ -220,7 +220,7 @@ SourceState& state_of(GstObject* element) {
   return *FLOWCACHE_SRC(element)->state;
 }
 
-/// The buffer's text in one line.
+// The buffer's text in one line.
 std::string text_of(GstPad* pad, GstBuffer* buffer) {
   GstMapInfo map;
   if (!gst_buffer_map(buffer, &map, GST_MAP_READ)) return {};
@@ -234,7 +234,7 @@ std::string text_of(GstPad* pad, GstBuffer* buffer) {
   return markup ? plain_text(text) : folded(text);
 }
 
-/// The timestamp of the frames that are shown at this running time.
+// The timestamp of the frames that are shown at this running time.
 GstClockTime frame_time(GstBaseSrc* source, GstClockTime running_time) {
   GST_OBJECT_LOCK(source);
   const guint64 position =
@@ -243,8 +243,8 @@ GstClockTime frame_time(GstBaseSrc* source, GstClockTime running_time) {
   return GST_CLOCK_TIME_IS_VALID(position) ? position : running_time;
 }
 
-/// The running time at which a buffer's prompt begins; NONE: at once. Nothing if the buffer is outside of its
-/// segment.
+// The running time at which a buffer's prompt begins; NONE: at once. Nothing if the buffer is outside of its
+// segment.
 std::optional<GstClockTime> begin_of(GstPad* pad, GstBaseSrc* source, GstBuffer* buffer) {
   GstEvent* event = gst_pad_get_sticky_event(pad, GST_EVENT_SEGMENT, 0);
   if (event == nullptr) return GST_CLOCK_TIME_NONE;
@@ -298,7 +298,7 @@ GstFlowReturn chain_text(GstPad* pad, GstObject* parent, GstBuffer* buffer) noex
   return flow;
 }
 
-/// Events of the text do not go downstream, because the end or a flush of the text is not one of the video.
+// Events of the text do not go downstream, because the end or a flush of the text is not one of the video.
 gboolean take_text_event(GstPad*, GstObject* parent, GstEvent* event) {
   SourceState& state = state_of(parent);
   if (GST_EVENT_TYPE(event) == GST_EVENT_FLUSH_START) state.prompt_room.interrupt();

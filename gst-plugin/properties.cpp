@@ -15,7 +15,7 @@ const Property* property_of(guint id) {
   return id >= 1 && id <= properties().size() ? &properties()[id - 1] : nullptr;
 }
 
-/// The number of the base class's property do-timestamp, which follows those of the table.
+// The number of the base class's property do-timestamp, which follows those of the table.
 guint do_timestamp() {
   return static_cast<guint>(properties().size()) + 1;
 }
@@ -34,7 +34,7 @@ void set_prompt(GstFlowCacheSrc* source, const std::string& prompt) {
   change_prompt(source, prompt, blend_chunks, GST_CLOCK_TIME_NONE);
 }
 
-/// Also refuses NaN and numbers between -1 and 0, which are inside the range that GObject can check.
+// Also refuses NaN and numbers between -1 and 0, which are inside the range that GObject can check.
 void tune(GstFlowCacheSrc* source, const Property& property, const GValue* value) {
   SourceState& state = *source->state;
   const double given = g_value_get_double(value);
@@ -58,8 +58,8 @@ void tune(GstFlowCacheSrc* source, const Property& property, const GValue* value
   if (worker) worker->tune(asked.cache_threshold, asked.guidance_scale);
 }
 
-/// While nothing runs, the caps are those of the new model at once. A model that cannot be described is an
-/// error when the stream starts.
+// While nothing runs, the caps are those of the new model at once. A model that cannot be described is an
+// error when the stream starts.
 void describe_model(GstFlowCacheSrc* source) {
   SourceState& state = *source->state;
   const EngineLibrary* library = nullptr;
@@ -76,8 +76,8 @@ void describe_model(GstFlowCacheSrc* source) {
   if (!state.worker) state.model = status == FC_OK && is_complete(info) ? info : fc_model_info{};
 }
 
-/// The base class would apply is-live at once, in the middle of a stream. So while a stream runs, the value
-/// is only stored, and the next stream uses it.
+// The base class would apply is-live at once, in the middle of a stream. So while a stream runs, the value
+// is only stored, and the next stream uses it.
 void follow_live(GstFlowCacheSrc* source, gboolean live) {
   if (GST_STATE(source) <= GST_STATE_READY) gst_base_src_set_live(GST_BASE_SRC(source), live);
 }

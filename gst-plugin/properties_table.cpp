@@ -29,7 +29,7 @@ using ValueOf = typename MemberOf<decltype(member)>::Value;
 template <auto member>
 using OwnerOf = typename MemberOf<decltype(member)>::Owner;
 
-/// The default of the property. Never destroyed, because properties may be read while the process ends.
+// The default of the property. Never destroyed, because properties may be read while the process ends.
 template <auto member>
 const ValueOf<member>& default_of() {
   static const Settings& untouched = *new Settings;
@@ -58,7 +58,7 @@ void read(const Settings& settings, GValue* value) {
   }
 }
 
-/// Writes a text. One that is unset or empty means the default.
+// Writes a text. One that is unset or empty means the default.
 template <auto member>
 void write(Settings& settings, const GValue* value) {
   using T = ValueOf<member>;
@@ -81,8 +81,8 @@ void write(Settings& settings, const GValue* value) {
   }
 }
 
-/// Converts a threshold: the property's -1 becomes the engine's 0 (the default), the property's 0 becomes
-/// FC_NEVER.
+// Converts a threshold: the property's -1 becomes the engine's 0 (the default), the property's 0 becomes
+// FC_NEVER.
 double engine_threshold(double value) {
   if (value < 0) return 0;
   return value == 0 ? FC_NEVER : value;
@@ -91,8 +91,8 @@ double engine_guidance(double value) {
   return value < 0 ? 0 : value;
 }
 
-/// Writes a field of the engine's configuration: an empty text as NULL, an enum as its number, a number
-/// unchanged unless `convert` is given.
+// Writes a field of the engine's configuration: an empty text as NULL, an enum as its number, a number
+// unchanged unless `convert` is given.
 template <auto member, auto field, auto convert>
 void hand_over(const OwnerOf<member>& settings, OwnerOf<field>* config) {
   using T = ValueOf<member>;
@@ -108,8 +108,8 @@ void hand_over(const OwnerOf<member>& settings, OwnerOf<field>* config) {
   }
 }
 
-/// An entry without its texts. member: the value. field: the field of fc_engine_config or fc_stream_config
-/// that the engine reads when it, or a stream, is opened; none for other properties.
+// An entry without its texts. member: the value. field: the field of fc_engine_config or fc_stream_config
+// that the engine reads when it, or a stream, is opened; none for other properties.
 template <auto member, auto field, auto convert>
 constexpr Property entry(GParamSpec* (*spec)(const Property&), decltype(Property::range) range = {}) {
   Property made{.range = range};
@@ -168,7 +168,7 @@ constexpr Property choice() {
   });
 }
 
-/// An entry that is read only; get_property() makes its value.
+// An entry that is read only; get_property() makes its value.
 constexpr Property structure() {
   Property made{};
   made.spec = [](const Property& p) {

@@ -7,7 +7,7 @@
 namespace flowcache::gst {
 namespace {
 
-/// There is no maximum, because a generator that must wait loses nothing.
+// There is no maximum, because a generator that must wait loses nothing.
 bool answer_latency(SourceState& state, GstQuery* query) {
   {
     std::lock_guard lock(state.mutex);
@@ -17,8 +17,8 @@ bool answer_latency(SourceState& state, GstQuery* query) {
   return true;
 }
 
-/// Only with num-buffers, or with a script that ends the stream; otherwise the video has no end. In a live
-/// stream, frames that are late or repeated make the duration longer.
+// Only with num-buffers, or with a script that ends the stream; otherwise the video has no end. In a live
+// stream, frames that are late or repeated make the duration longer.
 bool answer_duration(GstBaseSrc* base, SourceState& state, GstQuery* query) {
   GstFormat format;
   gst_query_parse_duration(query, &format, nullptr);
@@ -56,8 +56,8 @@ bool answer_convert(GstBaseSrc* base, GstQuery* query) {
   return true;
 }
 
-/// Decides before the base class handles the seek. In READY the base class would keep the seek for later, and
-/// in other states it would flush before it fails.
+// Decides before the base class handles the seek. In READY the base class would keep the seek for later, and
+// in other states it would flush before it fails.
 bool can_seek(GstBaseSrc* base, GstEvent* seek) {
   gdouble rate = 0;
   gst_event_parse_seek(seek, &rate, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
@@ -155,8 +155,8 @@ gboolean event(GstBaseSrc* base, GstEvent* event) {
 
 namespace {
 
-/// Every frame depends on those before it. To go back, the video is made again from its start. To go forward,
-/// the frames in between are made and not shown.
+// Every frame depends on those before it. To go back, the video is made again from its start. To go forward,
+// the frames in between are made and not shown.
 void go_to_frame(GstFlowCacheSrc* source, guint64 frame) {
   Turn turn(source);
   SourceState& state = turn.state;
@@ -182,8 +182,8 @@ gboolean is_seekable(GstBaseSrc* base) {
   return !gst_base_src_is_live(base);
 }
 
-/// Called with the stream's lock held, so create() does not run at the same time. Also called for the segment
-/// that a stream begins with.
+// Called with the stream's lock held, so create() does not run at the same time. Also called for the segment
+// that a stream begins with.
 gboolean do_seek(GstBaseSrc* base, GstSegment* segment) {
   GstFlowCacheSrc* source = FLOWCACHE_SRC(base);
   if (segment->rate <= 0) return FALSE;

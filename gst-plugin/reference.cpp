@@ -94,7 +94,7 @@ void print_signals(GstElement* element) {
       "have not shown yet stay asked for. `request-stats` posts `flowcache-stats` at once.\n");
 }
 
-/// What each field of the statistics means. A missing field is an error.
+// What each field of the statistics means. A missing field is an error.
 const std::map<std::string, const char*>& meanings() {
   static const std::map<std::string, const char*> texts = {
       {"fps", "frames a second that left the pad lately, repeated ones included"},
@@ -151,7 +151,7 @@ gboolean print_field(GQuark field, const GValue* value, gpointer complete) {
   return TRUE;
 }
 
-/// Returns false if a field has no entry in meanings().
+// Returns false if a field has no entry in meanings().
 bool print_statistics(GstElement* element) {
   std::printf(
       "\n## Fields of `stats` and of the message `flowcache-stats`\n\n"

@@ -20,7 +20,7 @@ std::string at_line(size_t line) {
   return "line " + std::to_string(line);
 }
 
-/// Byte order marks in UTF-8 are left out.
+// Byte order marks in UTF-8 are left out.
 std::string without_marks(std::string_view text) {
   constexpr std::string_view kMark = "\xef\xbb\xbf";
   std::string plain;
@@ -29,7 +29,7 @@ std::string without_marks(std::string_view text) {
   return plain += text;
 }
 
-/// A file's text as UTF-8 without byte order marks. Files that were joined have some inside, too.
+// A file's text as UTF-8 without byte order marks. Files that were joined have some inside, too.
 std::string read_script_text(const std::string& path, std::string* text) {
   if (const std::string problem = file_problem(path, kMaxScriptBytes); !problem.empty()) return problem;
   char* data = nullptr;
@@ -55,7 +55,7 @@ std::string read_script_text(const std::string& path, std::string* text) {
   return {};
 }
 
-/// Reads the cues of a file as prompts, in the order of their starts.
+// Reads the cues of a file as prompts, in the order of their starts.
 std::string read_cues(const std::string& path, Script* script) {
   std::string text;
   if (std::string problem = read_script_text(path, &text); !problem.empty()) return problem;

@@ -10,10 +10,10 @@
 namespace flowcache::gst {
 namespace {
 
-constexpr GstClockTime kGap = 100 * GST_MSECOND;  ///< time between GAP events
+constexpr GstClockTime kGap = 100 * GST_MSECOND;  // time between GAP events
 
-/// The running time now; 0 without a clock. It has a meaning only while the pipeline plays, so this waits for
-/// the end of a pause. Nothing if interrupted.
+// The running time now; 0 without a clock. It has a meaning only while the pipeline plays, so this waits for
+// the end of a pause. Nothing if interrupted.
 std::optional<GstClockTime> running_time(const Turn& turn) {
   const Waiter& waiter = turn.state.waiter;
   while (true) {
@@ -33,8 +33,8 @@ void report_underrun(Turn& turn, guint64 skipped, GstClockTime stamp, GstClockTi
                 turn.state.statistics.snapshot());
 }
 
-/// Makes sure that nothing is due before this running time: slots are left out, or with `stall` the grid
-/// moves. Returns how many slots were left out.
+// Makes sure that nothing is due before this running time: slots are left out, or with `stall` the grid
+// moves. Returns how many slots were left out.
 guint64 move_grid(Turn& turn, GstClockTime now) {
   SourceState& state = turn.state;
   guint64 skipped = 0;
@@ -48,8 +48,8 @@ guint64 move_grid(Turn& turn, GstClockTime now) {
   return skipped;
 }
 
-/// Sends a GAP event from `begin` on, of this length. A segment must come before the first gap, but the base
-/// class sends it only with the first buffer.
+// Sends a GAP event from `begin` on, of this length. A segment must come before the first gap, but the base
+// class sends it only with the first buffer.
 void send_gap(Turn& turn, GstClockTime begin, GstClockTime length) {
   GstPad* pad = GST_BASE_SRC_PAD(turn.source);
   if (!std::exchange(turn.state.gaps_begun, true)) {

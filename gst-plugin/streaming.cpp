@@ -12,7 +12,7 @@
 namespace flowcache::gst {
 namespace {
 
-/// Waits for a frame, as long as the current slot may be late.
+// Waits for a frame, as long as the current slot may be late.
 Wait wait_for_frame(Turn& turn) {
   const GstClockTime due = turn.state.timeline.pts(), budget = jitter_budget(turn.state);
   const GstClockTime deadline = budget < GST_CLOCK_TIME_NONE - due ? due + budget : GST_CLOCK_TIME_NONE;
@@ -20,15 +20,15 @@ Wait wait_for_frame(Turn& turn) {
       turn, [&] { return turn.frames_waiting(); }, deadline);
 }
 
-/// What the next buffer shows.
+// What the next buffer shows.
 struct Shown {
-  Frame frame;            ///< without a chunk: a black frame
-  bool again = false;     ///< one more part of the same slot as the last buffer
-  bool repeated = false;  ///< an older frame or black, because no frame came in time for this slot
+  Frame frame;            // without a chunk: a black frame
+  bool again = false;     // one more part of the same slot as the last buffer
+  bool repeated = false;  // an older frame or black, because no frame came in time for this slot
 };
 
-/// Chooses the frame for a new slot. Blocks until there is one, or until the underrun policy decides
-/// otherwise.
+// Chooses the frame for a new slot. Blocks until there is one, or until the underrun policy decides
+// otherwise.
 GstFlowReturn next_frame(Turn& turn, Frame* frame, bool* repeated) {
   SourceState& state = turn.state;
   while (true) {
@@ -57,7 +57,7 @@ GstFlowReturn next_frame(Turn& turn, Frame* frame, bool* repeated) {
   }
 }
 
-/// Makes a buffer of the negotiated pool with the frame written into it.
+// Makes a buffer of the negotiated pool with the frame written into it.
 GstFlowReturn make_buffer(Turn& turn, const Frame& frame, GstBuffer** buffer) {
   GstBaseSrc* base = GST_BASE_SRC(turn.source);
   const auto size = static_cast<guint>(turn.state.info.size);
@@ -84,8 +84,8 @@ void stamp(SourceState& state, GstBuffer* buffer, bool repeated) {
   state.discont = false;
 }
 
-/// Takes the receipts that this chunk settles, in the order of their tickets: those of its own prompt, and
-/// those of prompts that should have been shown by now.
+// Takes the receipts that this chunk settles, in the order of their tickets: those of its own prompt, and
+// those of prompts that should have been shown by now.
 std::deque<PromptReceipt> settled_receipts(SourceState& state, const fc_chunk_info& chunk) {
   std::deque<PromptReceipt> settled, pending;
   std::lock_guard lock(state.mutex);
@@ -97,7 +97,7 @@ std::deque<PromptReceipt> settled_receipts(SourceState& state, const fc_chunk_in
   return settled;
 }
 
-/// Posts at the first frame of a chunk what happened to the prompts.
+// Posts at the first frame of a chunk what happened to the prompts.
 void report_prompt(Turn& turn, const Frame& frame) {
   if (frame.index != 0) return;
   const fc_chunk_info& chunk = frame.chunk->info();
@@ -113,7 +113,7 @@ void report_prompt(Turn& turn, const Frame& frame) {
   if (cut) request_keyframe(GST_ELEMENT(turn.source), pts);
 }
 
-/// Posts at the first frame of a chunk how it was made.
+// Posts at the first frame of a chunk how it was made.
 void report_chunk(Turn& turn, const Frame& frame) {
   if (frame.index != 0 || !turn.setting(&Settings::report_chunks)) return;
   post_chunk(GST_ELEMENT(turn.source), frame.chunk->info(), turn.state.timeline.stamp());
@@ -136,7 +136,7 @@ bool script_is_over(const Turn& turn, const Frame& frame) {
   return number_of(frame) >= turn.state.end_frame;
 }
 
-/// Counts a frame that is pushed now, and posts the messages about it.
+// Counts a frame that is pushed now, and posts the messages about it.
 void account_for(Turn& turn, const Shown& shown) {
   const auto& [frame, again, repeated] = shown;
   SourceState& state = turn.state;
@@ -159,7 +159,7 @@ void account_for(Turn& turn, const Shown& shown) {
                  state.timeline.number(), GST_TIME_ARGS(stamp), repeated ? ", repeated" : "");
 }
 
-/// Goes on to the next part. After a frame's last part, goes on to the next frame.
+// Goes on to the next part. After a frame's last part, goes on to the next frame.
 void advance(Turn& turn, const Shown& shown) {
   const auto& [frame, again, repeated] = shown;
   SourceState& state = turn.state;
@@ -179,7 +179,7 @@ void advance(Turn& turn, const Shown& shown) {
   ++state.progress.buffers;
 }
 
-/// Chooses the frame for the current part. Blocks until there is one.
+// Chooses the frame for the current part. Blocks until there is one.
 GstFlowReturn choose(Turn& turn, Shown* shown) {
   const SourceState& state = turn.state;
   if (state.timeline.part() > 0) {

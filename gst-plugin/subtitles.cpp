@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kArrow = "-->";
 
-/// Reads a line from left to right.
+// Reads a line from left to right.
 struct Scanner {
   std::string_view rest;
 
@@ -24,7 +24,7 @@ struct Scanner {
     rest.remove_prefix(wanted.size());
     return true;
   }
-  /// Reads a number of at most `digits` digits.
+  // Reads a number of at most `digits` digits.
   std::optional<guint64> number(size_t digits) {
     guint64 value = 0;
     size_t taken = 0;
@@ -40,10 +40,10 @@ struct Scanner {
 
 struct Time {
   GstClockTime at = 0;
-  bool certain = false;  ///< has hours or a fraction, so it cannot be a text such as "12:30 at the station"
+  bool certain = false;  // has hours or a fraction, so it cannot be a text such as "12:30 at the station"
 };
 
-/// Reads [hours:]minutes:seconds[,fraction].
+// Reads [hours:]minutes:seconds[,fraction].
 std::optional<Time> take_time(Scanner& scan) {
   const auto first = scan.number(5);
   if (!first || !scan.take(":")) return std::nullopt;
@@ -70,7 +70,7 @@ std::optional<Time> take_time(Scanner& scan) {
   return time;
 }
 
-/// True if this line can only be meant as the times of a cue.
+// True if this line can only be meant as the times of a cue.
 bool speaks_of_time(std::string_view line) {
   if (line.find(kArrow) != std::string_view::npos) return true;
   Scanner scan{line};
@@ -79,7 +79,7 @@ bool speaks_of_time(std::string_view line) {
   return time && time->certain;
 }
 
-/// Reads start and end. Settings may follow; they are about the place on the screen.
+// Reads start and end. Settings may follow; they are about the place on the screen.
 bool parse_times(std::string_view line, SubtitleCue* cue) {
   Scanner scan{line};
   scan.skip_blanks();
@@ -122,7 +122,7 @@ std::vector<std::string_view> lines_of(std::string_view text) {
   return lines;
 }
 
-/// Reads the lines once, from the first to the last. A line with times begins a cue.
+// Reads the lines once, from the first to the last. A line with times begins a cue.
 class Parser {
  public:
   Parser(std::vector<std::string_view> lines, std::vector<SubtitleCue>* cues)
@@ -141,7 +141,7 @@ class Parser {
   }
 
  private:
-  /// Begins the cue whose times are in this line.
+  // Begins the cue whose times are in this line.
   std::string begin(size_t at) {
     SubtitleCue cue;
     cue.line = at + 1;
@@ -153,7 +153,7 @@ class Parser {
 
   void add_text(size_t at) { cues_->back().text += std::string(lines_[at]) + "\n"; }
 
-  /// SRT. A cue's text ends before the next cue's number or times. Blank lines may be in it, or missing.
+  // SRT. A cue's text ends before the next cue's number or times. Blank lines may be in it, or missing.
   std::string sub_rip(size_t at) {
     const size_t first = at;
     while (at < lines_.size()) {
@@ -174,14 +174,14 @@ class Parser {
     return cut ? "ends with a number that has no time in " + named(last, lines_[last]) : "";
   }
 
-  /// The last line of [from, to) that is not blank; `from` if all are.
+  // The last line of [from, to) that is not blank; `from` if all are.
   size_t last_text(size_t from, size_t to) const {
     while (to > from && is_blank(lines_[to - 1])) --to;
     return to > from ? to - 1 : from;
   }
 
-  /// Returns where the text of [from, times) ends: before the number of the cue whose times follow. A number
-  /// that is alone directly after the times, with a blank line after it, is text.
+  // Returns where the text of [from, times) ends: before the number of the cue whose times follow. A number
+  // that is alone directly after the times, with a blank line after it, is text.
   size_t without_number(size_t from, size_t times) const {
     if (times == lines_.size() || from == times) return times;
     const size_t last = last_text(from, times);
@@ -190,8 +190,8 @@ class Parser {
     return last + 1 == times || behind_blank ? last : times;
   }
 
-  /// WebVTT. Blocks between blank lines: comments, styles, and cues, with or without a name above their
-  /// times.
+  // WebVTT. Blocks between blank lines: comments, styles, and cues, with or without a name above their
+  // times.
   std::string web_vtt(size_t at) {
     while (at < lines_.size() && !is_blank(lines_[at]) && !speaks_of_time(lines_[at])) ++at;  // the header
     while (at < lines_.size()) {
@@ -244,8 +244,8 @@ std::string decode_entities(const std::string& text) {
   return plain;
 }
 
-/// Length of the tag at the front of the text; 0 if there is none. has_end: whether the character is in the text,
-/// which is asked before it is looked for.
+// Length of the tag at the front of the text; 0 if there is none. has_end: whether the character is in the text,
+// which is asked before it is looked for.
 template <typename HasEnd>
 size_t tag_length(std::string_view text, HasEnd has_end) {
   if (text.size() < 3) return 0;
@@ -260,7 +260,7 @@ size_t tag_length(std::string_view text, HasEnd has_end) {
   return ass && has_end('}') ? text.find('}') + 1 : 0;
 }
 
-/// Goes through the text once, however many tags begin and do not end.
+// Goes through the text once, however many tags begin and do not end.
 std::string without_tags(std::string_view text) {
   const size_t size = text.size(), last_angle = text.rfind('>'), last_brace = text.rfind('}');
   const auto has_end = [&](char end) {

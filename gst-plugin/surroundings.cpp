@@ -18,7 +18,7 @@ namespace {
 
 constexpr const char* kProtocol = "flowcache";
 
-/// Holds a property's value while it exists.
+// Holds a property's value while it exists.
 class Value {
  public:
   explicit Value(const GParamSpec* spec) { g_value_init(&value_, spec->value_type); }
@@ -49,7 +49,7 @@ std::vector<GParamSpec*> parameters(GObject* object) {
   return found;
 }
 
-/// Returns false if the text is not a value of this property or is outside its range.
+// Returns false if the text is not a value of this property or is outside its range.
 bool parse(const char* text, GParamSpec* spec, GValue* value) {
   if (G_IS_PARAM_SPEC_STRING(spec)) {
     g_value_set_string(value, text);
@@ -58,8 +58,8 @@ bool parse(const char* text, GParamSpec* spec, GValue* value) {
   return gst_value_deserialize(value, text) && !g_param_value_validate(spec, value);
 }
 
-/// Reads one parameter of a URI. If the element has no property of that name and value, returns null and sets
-/// `error`.
+// Reads one parameter of a URI. If the element has no property of that name and value, returns null and sets
+// `error`.
 std::unique_ptr<Value> value_for(GParamSpec* spec, const char* name, const char* text, GError** error) {
   if (spec == nullptr || !is_parameter(spec)) {
     g_set_error(error, GST_URI_ERROR, GST_URI_ERROR_BAD_REFERENCE,
@@ -91,7 +91,7 @@ bool read_parameters(GObject* object, const GstUri* uri, std::vector<Assignment>
   return good;
 }
 
-/// True if a URI names a host or a path.
+// True if a URI names a host or a path.
 bool has_place(const GstUri* uri) {
   GList* path = gst_uri_get_path_segments(uri);
   const bool place = gst_uri_get_host(uri) != nullptr || path != nullptr;
@@ -183,8 +183,8 @@ static GstElement* device_create_element(GstDevice* device, const gchar* name) {
   return element;
 }
 
-/// Sets another model in an existing element, in NULL or READY. Returns false for other elements and in other
-/// states.
+// Sets another model in an existing element, in NULL or READY. Returns false for other elements and in other
+// states.
 static gboolean device_reconfigure_element(GstDevice* device, GstElement* element) {
   if (!FLOWCACHE_IS_SRC(element) || GST_STATE(element) > GST_STATE_READY) return FALSE;
   g_object_set(element, "model", FLOWCACHE_DEVICE(device)->model, nullptr);
@@ -221,8 +221,8 @@ GST_DEVICE_PROVIDER_REGISTER_DEFINE(flowcachedeviceprovider, "flowcachedevicepro
 
 namespace {
 
-/// The folder of the model that ships, and the folders beside it that have a model.json. The engine is not
-/// opened, because programs that only look for cameras call this, too.
+// The folder of the model that ships, and the folders beside it that have a model.json. The engine is not
+// opened, because programs that only look for cameras call this, too.
 std::vector<std::string> model_folders() {
   std::vector<std::string> folders;
   const std::string ships = flowcache::shipped_model(flowcache::gst::EngineLibrary::folder());
@@ -245,7 +245,7 @@ fc_picture_size size_of(const flowcache::Pixels& pixels) {
   return {static_cast<uint32_t>(pixels.width), static_cast<uint32_t>(pixels.height)};
 }
 
-/// The part of a model's description that caps need.
+// The part of a model's description that caps need.
 fc_model_info picture_of(const flowcache::ModelCard& card, const flowcache::PictureSizes& sizes) {
   fc_model_info model{};
   model.size = sizeof model;
@@ -259,7 +259,7 @@ fc_model_info picture_of(const flowcache::ModelCard& card, const flowcache::Pict
   return model;
 }
 
-/// A device for a model that can be described; nullptr for any other.
+// A device for a model that can be described; nullptr for any other.
 GstDevice* make_device(const std::string& folder) {
   flowcache::ModelCard card;
   flowcache::PictureSizes sizes;

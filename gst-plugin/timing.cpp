@@ -28,7 +28,7 @@ GstClockTime PipelineClock::time_at(GstClockTime running_time) const {
 
 namespace {
 
-/// How much a negative offset takes away; also right for the smallest number.
+// How much a negative offset takes away; also right for the smallest number.
 GstClockTime taken_by(GstClockTimeDiff offset) {
   return offset < 0 ? -static_cast<GstClockTime>(offset) : 0;
 }
@@ -124,7 +124,7 @@ struct Waiter::Shared {
   }
 };
 
-/// The clock's callback may still run after the wait has ended, so it owns the data that it uses.
+// The clock's callback may still run after the wait has ended, so it owns the data that it uses.
 struct Waiter::Alarm {
   std::shared_ptr<Shared> shared;
   bool rang = false;

@@ -18,7 +18,7 @@ void append_leb128(std::vector<uint8_t>& bytes, size_t value) {
   bytes.push_back(static_cast<uint8_t>(value));
 }
 
-/// Reads a number and moves `at` past it. Returns nothing if the number has no end.
+// Reads a number and moves `at` past it. Returns nothing if the number has no end.
 std::optional<size_t> read_leb128(std::span<const uint8_t> bytes, size_t& at) {
   size_t value = 0;
   for (int i = 0; i < 8 && at < bytes.size(); ++i) {
@@ -57,8 +57,8 @@ std::optional<size_t> first_frame_obu(std::span<const uint8_t> unit) {
 
 constexpr uint8_t kUserDataUnregistered = 5;
 
-/// Appends the payload. Three bytes that look like a start code must not appear inside a NAL unit, so they
-/// are escaped.
+// Appends the payload. Three bytes that look like a start code must not appear inside a NAL unit, so they
+// are escaped.
 void append_escaped(std::vector<uint8_t>& nal, std::span<const uint8_t> payload) {
   int zeros = 0;
   for (const uint8_t byte : payload) {
@@ -71,7 +71,7 @@ void append_escaped(std::vector<uint8_t>& nal, std::span<const uint8_t> payload)
   }
 }
 
-/// nal_unit_type 6 of H.264, 39 (PREFIX_SEI_NUT) of H.265.
+// nal_unit_type 6 of H.264, 39 (PREFIX_SEI_NUT) of H.265.
 std::vector<uint8_t> sei_header(Codec codec) {
   return codec == Codec::H264 ? std::vector<uint8_t>{6} : std::vector<uint8_t>{39 << 1, 1};
 }
@@ -108,7 +108,7 @@ std::vector<uint8_t> joined(std::span<const uint8_t> uuid, std::span<const uint8
   return all;
 }
 
-/// Without the stop bit behind it.
+// Without the stop bit behind it.
 std::vector<uint8_t> sei_message(std::span<const uint8_t> uuid, std::span<const uint8_t> data) {
   std::vector<uint8_t> message = {kUserDataUnregistered};
   size_t size = uuid.size() + data.size();

@@ -14,22 +14,22 @@ namespace flowcache::gst {
 
 enum class Codec { H264, H265, Av1 };
 
-/// How the units of a stream are separated.
+// How the units of a stream are separated.
 struct UnitFormat {
   Codec codec = Codec::H264;
-  uint32_t length_bytes = 0;  ///< 1, 2 or 4: a length comes before each NAL unit; 0: a start code; 0 for AV1
+  uint32_t length_bytes = 0;  // 1, 2 or 4: a length comes before each NAL unit; 0: a start code; 0 for AV1
 };
 
-/// A whole unit. uuid: 16 bytes. Empty if its length does not fit the format's prefix.
+// A whole unit. uuid: 16 bytes. Empty if its length does not fit the format's prefix.
 std::vector<uint8_t> user_data_unit(std::span<const uint8_t> uuid, std::span<const uint8_t> data,
                                     UnitFormat format);
 
-/// True if these bytes already contain the message, in any unit.
+// True if these bytes already contain the message, in any unit.
 bool has_user_data(std::span<const uint8_t> bytes, std::span<const uint8_t> uuid,
                    std::span<const uint8_t> data, UnitFormat format);
 
-/// The offset in a picture's bytes at which its user data must be inserted: before the first unit that codes
-/// the picture. Nothing if there is no such unit or the bytes are damaged.
+// The offset in a picture's bytes at which its user data must be inserted: before the first unit that codes
+// the picture. Nothing if there is no such unit or the bytes are damaged.
 std::optional<size_t> place_of_user_data(std::span<const uint8_t> picture, UnitFormat format);
 
 }  // namespace flowcache::gst

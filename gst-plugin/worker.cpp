@@ -11,7 +11,7 @@
 namespace flowcache::gst {
 namespace {
 
-constexpr std::chrono::milliseconds kBurst{100};  ///< longest time between two keystrokes while typing
+constexpr std::chrono::milliseconds kBurst{100};  // longest time between two keystrokes while typing
 
 }  // namespace
 
@@ -72,7 +72,7 @@ void FrameWorker::forget_stream_prompts() {
   });
 }
 
-/// Calls `ask`, which adds to the requested changes, under the lock, and wakes the worker.
+// Calls `ask`, which adds to the requested changes, under the lock, and wakes the worker.
 template <typename Ask>
 void FrameWorker::post(Ask ask) {
   {
@@ -300,8 +300,8 @@ bool FrameWorker::wanted() const {
   return ring_.size() < capacity_ && made_ < options_.chunks && state_ == RingState::Empty;
 }
 
-/// Sleeps until there is work. Changed texts go to the engine before the next chunk or, if no chunk is
-/// wanted, when nobody has typed for a while.
+// Sleeps until there is work. Changed texts go to the engine before the next chunk or, if no chunk is
+// wanted, when nobody has typed for a while.
 void FrameWorker::wait_for_work(std::unique_lock<std::mutex>& lock) {
   while (!stopping_ && !changes_.urgent() && !wanted()) {
     const auto quiet_at = quiet_at_;
@@ -331,7 +331,7 @@ void FrameWorker::make_chunks(fc_stream* stream) {
   }
 }
 
-/// Makes the next chunk. Returns false if there is none and never will be.
+// Makes the next chunk. Returns false if there is none and never will be.
 bool FrameWorker::make_chunk(fc_stream* stream, uint64_t generation) {
   follow_script(stream);
   follow_times(stream);

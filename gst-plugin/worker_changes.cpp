@@ -28,7 +28,7 @@ void FrameWorker::apply(fc_stream* stream, Changes changes) {
   count_waiting();
 }
 
-/// Reports a refusal once, until a value is accepted, because a controller sets a value at every frame.
+// Reports a refusal once, until a value is accepted, because a controller sets a value at every frame.
 void FrameWorker::settle(const char* what, bool accepted) {
   if (accepted) {
     refused_.erase(what);
@@ -37,8 +37,8 @@ void FrameWorker::settle(const char* what, bool accepted) {
   }
 }
 
-/// Gives the engine only those cues of the script that are within reach, because encoding prompts takes time
-/// and a script may be long.
+// Gives the engine only those cues of the script that are within reach, because encoding prompts takes time
+// and a script may be long.
 void FrameWorker::follow_script(fc_stream* stream) {
   for (; next_cue_ < options_.script.size() && options_.script[next_cue_].chunk <= reach(); ++next_cue_) {
     const ScriptedPrompt& cue = options_.script[next_cue_];
@@ -46,7 +46,7 @@ void FrameWorker::follow_script(fc_stream* stream) {
   }
 }
 
-/// Gives the engine the prompts whose time is within reach; of several for the same chunk, only the last.
+// Gives the engine the prompts whose time is within reach; of several for the same chunk, only the last.
 void FrameWorker::follow_times(fc_stream* stream) {
   while (!later_.empty()) {
     const uint64_t chunk = std::max(next_chunk_, chunk_at(later_.begin()->first));
@@ -69,7 +69,7 @@ void FrameWorker::count_waiting() {
   listener_->prompts_fewer();
 }
 
-/// The first chunk whose frames are all shown at or after this time, as far as is known now.
+// The first chunk whose frames are all shown at or after this time, as far as is known now.
 uint64_t FrameWorker::chunk_at(uint64_t time) const {
   uint64_t frame = next_chunk_ * options_.frames_per_chunk, due = kNoTime;
   {
@@ -106,8 +106,8 @@ void FrameWorker::apply_prompt(fc_stream* stream, const PromptChange& change, ui
       {ticket, change.text, library_.stream_unknown_words(stream), change.blend_chunks, by_chunk});
 }
 
-/// After a reset the engine forgets the prompts that wait for their chunk. A script starts over. Other
-/// prompts stay: they hold from their time on, or at once.
+// After a reset the engine forgets the prompts that wait for their chunk. A script starts over. Other
+// prompts stay: they hold from their time on, or at once.
 void FrameWorker::apply_reset(fc_stream* stream, uint64_t seed) {
   if (library_.stream_reset(stream, seed) != FC_OK) {
     listener_->change_refused("reset", last_error_of(library_));

@@ -10,7 +10,7 @@ namespace {
 using flowcache::Chroma;
 using flowcache::RgbFrame;
 
-/// planes is passed by value, because a kernel cannot read the host's memory.
+// planes is passed by value, because a kernel cannot read the host's memory.
 struct Planes {
   uint8_t* plane[3];
   uint32_t stride[3];
@@ -27,8 +27,8 @@ __global__ void write_rgba(RgbFrame frame, Planes to) {
   at[3] = 255;
 }
 
-/// Each thread writes one chroma sample and the luma samples around it, four at most. step: bytes from one
-/// chroma sample to the next.
+// Each thread writes one chroma sample and the luma samples around it, four at most. step: bytes from one
+// chroma sample to the next.
 __global__ void write_yuv(RgbFrame frame, Planes to, int step) {
   const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
   if (2 * x >= frame.width || 2 * y >= frame.height) return;
@@ -55,7 +55,7 @@ Planes planes_of(const fc_planes& planes) {
   return p;
 }
 
-/// The stream of the current device. It is made once and kept.
+// The stream of the current device. It is made once and kept.
 cudaError_t own_stream(cudaStream_t* stream) {
   static std::mutex mutex;
   static std::map<int, cudaStream_t> streams;

@@ -13,7 +13,7 @@
 
 namespace flowcache {
 
-/// A frame [3, height, width] of R'G'B' in 0..1, contiguous, in the memory of the device that computes.
+// A frame [3, height, width] of R'G'B' in 0..1, contiguous, in the memory of the device that computes.
 struct RgbFrame {
   const float* data;
   int width, height;
@@ -37,14 +37,14 @@ FC_DEVICE Rgb pixel_at(const RgbFrame& frame, int x, int y) {
   return {clamp_unit(at[0]), clamp_unit(at[plane]), clamp_unit(at[2 * plane])};
 }
 
-/// Luma of pixel (x, y): BT.709, limited range.
+// Luma of pixel (x, y): BT.709, limited range.
 FC_DEVICE uint8_t luma_at(const RgbFrame& frame, int x, int y) {
   const Rgb p = pixel_at(frame, x, y);
   return to_byte(16.f + 219.f * 0.2126f * p.r + 219.f * 0.7152f * p.g + 219.f * 0.0722f * p.b);
 }
 
-/// Chroma sample (x, y), BT.709, limited range, sited left: the mean of rows 2y and 2y+1, weighted 1-2-1
-/// across columns 2x-1, 2x, 2x+1; edges are repeated.
+// Chroma sample (x, y), BT.709, limited range, sited left: the mean of rows 2y and 2y+1, weighted 1-2-1
+// across columns 2x-1, 2x, 2x+1; edges are repeated.
 FC_DEVICE Chroma chroma_at(const RgbFrame& frame, int x, int y) {
   const int middle = 2 * x, left = middle > 0 ? middle - 1 : 0,
             right = middle + 1 < frame.width ? middle + 1 : middle;

@@ -33,7 +33,7 @@ int tell_frame_rate() {
   return 0;
 }
 
-/// Empty if there is no such encoder with so many numbers.
+// Empty if there is no such encoder with so many numbers.
 std::string encoder(const std::string& name, const std::vector<unsigned>& numbers) {
   if (std::count(numbers.begin(), numbers.end(), 0U) > 0) return "";
   if (name == "opus" && numbers.empty()) return flowcache::opus_encoder();

@@ -9,7 +9,7 @@ namespace {
 constexpr int most_depth = 8;
 constexpr double farthest = 24 * 3600;  // seconds ahead that a prompt may be queued
 
-/// An exception that says what is wrong with a request. It does not leave this file.
+// An exception that says what is wrong with a request. It does not leave this file.
 struct Wrong {
   std::string sentence;
 };

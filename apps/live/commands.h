@@ -9,14 +9,14 @@
 
 namespace flowcache::live {
 
-/// An HTTP status and a JSON object. If the status is above 399, the object has `error`, a sentence.
+// An HTTP status and a JSON object. If the status is above 399, the object has `error`, a sentence.
 struct Reply {
   unsigned status = 200;
   Json body = Json::object();
 };
 Reply refusal(unsigned status, const std::string& sentence);
 
-/// Returns none, with a sentence in *problem, if the text is no JSON object or is nested too deep.
+// Returns none, with a sentence in *problem, if the text is no JSON object or is nested too deep.
 std::optional<Json> parse_object(const std::string& text, std::string* problem);
 
 class Commands {
@@ -25,11 +25,11 @@ class Commands {
 
   Commands(Generator& generator, Feed& feed) : generator_(generator), feed_(feed) {}
 
-  /// prompt, [blend_chunks], [in: seconds from now | at: running time in seconds]
+  // prompt, [blend_chunks], [in: seconds from now | at: running time in seconds]
   Reply prompt(const Json& request);
-  /// [cache_threshold], [guidance_scale], [cache]
+  // [cache_threshold], [guidance_scale], [cache]
   Reply settings(const Json& request);
-  /// [seed]
+  // [seed]
   Reply reset(const Json& request);
 
  private:

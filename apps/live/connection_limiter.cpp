@@ -21,8 +21,8 @@ void cut(GSocketConnection* connection) {
   g_socket_shutdown(g_socket_connection_get_socket(connection), TRUE, TRUE, nullptr);
 }
 
-/// Writes an answer without soup, which would read the whole request first. What the socket does not take at
-/// once is lost.
+// Writes an answer without soup, which would read the whole request first. What the socket does not take at
+// once is lost.
 void refuse(GIOStream* stream, const char* status_line, const std::string& sentence) {
   const std::string body = "{\"error\":\"" + sentence + "\"}\n";
   const std::string answer = std::string("HTTP/1.1 ") + status_line +

@@ -15,27 +15,27 @@ class ConnectionLimiter {
  public:
   static constexpr guint seconds_for_a_request = 10;
 
-  /// `most` connections at a time are passed on to `server`; further ones are refused.
+  // `most` connections at a time are passed on to `server`; further ones are refused.
   ConnectionLimiter(SoupServer* server, unsigned most) : server_(server), most_(most) {}
   ~ConnectionLimiter();
   ConnectionLimiter(const ConnectionLimiter&) = delete;
   ConnectionLimiter& operator=(const ConnectionLimiter&) = delete;
 
-  /// Call before listen(). TLS with these PEM files; with empty names, plain HTTP. Returns false and a
-  /// sentence if the files cannot be used.
+  // Call before listen(). TLS with these PEM files; with empty names, plain HTTP. Returns false and a
+  // sentence if the files cannot be used.
   bool use_certificate(const std::string& certificate, const std::string& key, std::string* error);
-  /// Returns false and a sentence if the port is taken or the address is not this machine's. Port 0 takes a
-  /// free one.
+  // Returns false and a sentence if the port is taken or the address is not this machine's. Port 0 takes a
+  // free one.
   bool listen(const std::string& address, guint16 port, std::string* error);
   guint16 port() const { return port_; }
   unsigned connections() const { return static_cast<unsigned>(open_.size()); }
   guint64 refused() const { return refused_; }
 
-  /// Takes the time limit off the connection of this request and returns the connection, which stays the
-  /// limiter's. Null if it is gone.
+  // Takes the time limit off the connection of this request and returns the connection, which stays the
+  // limiter's. Null if it is gone.
   GSocketConnection* keep(SoupServerMessage* message);
-  /// Answers this request with an error at once and closes its connection. The rest of the request's body is
-  /// not read.
+  // Answers this request with an error at once and closes its connection. The rest of the request's body is
+  // not read.
   void cut_off(SoupServerMessage* message, const char* status_line, const std::string& sentence);
 
  private:

@@ -15,7 +15,7 @@ UriPtr parse(const std::string& url) {
   return UriPtr(g_uri_parse(url.c_str(), static_cast<GUriFlags>(SOUP_HTTP_URI_FLAGS), nullptr));
 }
 
-/// scheme://host:port, with the scheme's own port where none is named.
+// scheme://host:port, with the scheme's own port where none is named.
 std::string origin_of(const std::string& url) {
   const UriPtr uri = parse(url);
   if (!uri || g_uri_get_host(uri.get()) == nullptr) return "";
@@ -33,7 +33,7 @@ bool is_http(const std::string& url) {
   return origin_of(url).rfind("http:", 0) == 0;
 }
 
-/// Seconds, or a date (RFC 9110, 10.2.3).
+// Seconds, or a date (RFC 9110, 10.2.3).
 unsigned seconds_of(const char* text) {
   if (text == nullptr) return 0;
   guint64 seconds = 0;
@@ -46,7 +46,7 @@ unsigned seconds_of(const char* text) {
   return wait <= 0 ? 0 : static_cast<unsigned>(std::min<gint64>(wait, 1000000));
 }
 
-/// One request under way. It owns itself until `done_` has been called.
+// One request under way. It owns itself until `done_` has been called.
 class Exchange {
  public:
   Exchange(SoupSession* session, Question question, GCancellable* cancellable,
@@ -109,8 +109,8 @@ class Exchange {
     }
   }
 
-  /// Follows 307 and 308, which repeat the request elsewhere. The other redirections would turn a POST into a
-  /// GET, so they are not followed and are the answer.
+  // Follows 307 and 308, which repeat the request elsewhere. The other redirections would turn a POST into a
+  // GET, so they are not followed and are the answer.
   bool redirected() {
     if ((answer_.status != 307 && answer_.status != 308) || answer_.location.empty()) return false;
     if (++redirections_ > most_redirections) {
@@ -134,7 +134,7 @@ class Exchange {
                                     this);
   }
 
-  /// A read returns what has come so far. Only an empty one is the end of the body.
+  // A read returns what has come so far. Only an empty one is the end of the body.
   static void on_piece(GObject*, GAsyncResult* result, gpointer data) {
     auto* self = static_cast<Exchange*>(data);
     GError* error = nullptr;

@@ -16,14 +16,14 @@ namespace flowcache::live {
 
 using Json = nlohmann::json;
 
-/// A prompt, from the request for it until it shows.
+// A prompt, from the request for it until it shows.
 struct PromptRecord {
-  std::string text, state;  ///< state: sent, received, applied, replaced, lost
-  double asked = 0;         ///< running time in seconds
-  double wanted = -1;       ///< running time at which it is to show; -1: as soon as possible
+  std::string text, state;  // state: sent, received, applied, replaced, lost
+  double asked = 0;         // running time in seconds
+  double wanted = -1;       // running time at which it is to show; -1: as soon as possible
   unsigned blend_chunks = 0;
   uint64_t ticket = 0, chunk = 0;
-  double applied = -1;  ///< running time of its first frame
+  double applied = -1;  // running time of its first frame
   std::string unknown_words;
 };
 
@@ -32,22 +32,22 @@ class Feed {
   static constexpr size_t chunks_kept = 240, prompts_kept = 100, most_waiting = 64;
   using Listener = std::function<void(const std::string& message)>;
 
-  /// Returns what unsubscribe() takes.
+  // Returns what unsubscribe() takes.
   unsigned subscribe(Listener listener);
   void unsubscribe(unsigned number) { listeners_.erase(number); }
   void publish(const Json& message);
 
-  /// flowcache-chunk or flowcache-prompt. `now` is the running time in seconds. Published.
+  // flowcache-chunk or flowcache-prompt. `now` is the running time in seconds. Published.
   void report(const GstStructure* report, double now);
-  /// Call this before the element gets the prompt, so that its receipt finds the record.
+  // Call this before the element gets the prompt, so that its receipt finds the record.
   void prompt_asked(PromptRecord record);
   void prompt_refused();
-  /// The source has restarted: prompts that waited are lost.
+  // The source has restarted: prompts that waited are lost.
   void restarted();
 
-  /// Prompts that have not shown yet.
+  // Prompts that have not shown yet.
   size_t waiting() const;
-  /// The chunks and prompts that are kept, oldest first, each as in its message.
+  // The chunks and prompts that are kept, oldest first, each as in its message.
   Json chunks() const { return Json(chunks_); }
   Json prompts() const;
 
@@ -62,7 +62,7 @@ class Feed {
   std::deque<PromptRecord> prompts_;
 };
 
-/// All fields of a structure, with underscores instead of hyphens in their names.
+// All fields of a structure, with underscores instead of hyphens in their names.
 Json json_of(const GstStructure* structure);
 Json json_of(const PromptRecord& record);
 

@@ -10,12 +10,12 @@
 namespace flowcache::live {
 namespace {
 
-/// Names of hosts and schemes have no case (RFC 9110, 4.2.3).
+// Names of hosts and schemes have no case (RFC 9110, 4.2.3).
 std::string small(const std::string& text) {
   return TextPtr(g_ascii_strdown(text.c_str(), -1)).get();
 }
 
-/// The name of HOST[:PORT], with IPv6 out of its brackets.
+// The name of HOST[:PORT], with IPv6 out of its brackets.
 std::string name_of(const std::string& host) {
   if (!host.empty() && host[0] == '[') return host.substr(1, host.find(']') - 1);
   return host.substr(0, host.find(':'));

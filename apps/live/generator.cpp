@@ -142,7 +142,7 @@ void Generator::restart_with(const std::string& policy) {
       new std::string(policy), [](gpointer data) { delete static_cast<std::string*>(data); });
 }
 
-/// The first chunk after a change has come.
+// The first chunk after a change has come.
 void Generator::restarted() {
   changing_ = false;
   vp8_->request_keyframe();

@@ -11,21 +11,21 @@
 
 namespace flowcache::live {
 
-/// Seconds for JSON, to the millisecond.
+// Seconds for JSON, to the millisecond.
 inline double seconds(GstClockTime time) {
   return static_cast<double>(time / 1000000) / 1e3;
 }
 
-/// Callbacks of the generator, called in the main loop.
+// Callbacks of the generator, called in the main loop.
 class GeneratorListener {
  public:
   virtual ~GeneratorListener() = default;
-  /// An element message of flowcachesrc: flowcache-chunk, -stats or -prompt.
+  // An element message of flowcachesrc: flowcache-chunk, -stats or -prompt.
   virtual void on_report(const GstStructure* report) = 0;
   virtual void on_warning(const std::string& text) = 0;
-  /// A change of policy has ended. `problem` is empty, or says why the old policy is still in use.
+  // A change of policy has ended. `problem` is empty, or says why the old policy is still in use.
   virtual void on_policy(const std::string& policy, const std::string& problem) = 0;
-  /// The stream has ended; `text` says why.
+  // The stream has ended; `text` says why.
   virtual void on_failure(const std::string& text) = 0;
 };
 
@@ -36,31 +36,31 @@ class Generator {
   Generator(const Generator&) = delete;
   Generator& operator=(const Generator&) = delete;
 
-  /// Returns false and a sentence if an element or the model is missing. The model's weights are loaded
-  /// later; if that fails, on_failure() is called.
+  // Returns false and a sentence if an element or the model is missing. The model's weights are loaded
+  // later; if that fails, on_failure() is called.
   bool start(std::string* error);
 
   Tap& vp8() { return *vp8_; }
   Tap& h264() { return *h264_; }
-  /// For RTMP and SRT: H.264 and silent AAC.
+  // For RTMP and SRT: H.264 and silent AAC.
   Streams streams() { return {pipeline_.get(), h264_.get(), sound_.get()}; }
   GstClockTime base_time() const { return base_time_; }
   GstClockTime running_time() const;
-  /// How many frames a chunk has; 0 until the first frame has come.
+  // How many frames a chunk has; 0 until the first frame has come.
   unsigned frames_per_chunk() const { return frames_per_chunk_; }
-  /// True if a frame has left the source within the last five seconds.
+  // True if a frame has left the source within the last five seconds.
   bool flowing() const;
   StructurePtr stats() const;
 
-  /// Shows another prompt from the running time `at` on; GST_CLOCK_TIME_NONE means as soon as possible.
-  /// Returns false if the element refuses it; a warning says why.
+  // Shows another prompt from the running time `at` on; GST_CLOCK_TIME_NONE means as soon as possible.
+  // Returns false if the element refuses it; a warning says why.
   bool prompt(const std::string& text, unsigned blend_chunks, GstClockTime at);
   void reset(uint64_t seed);
   void set_cache_threshold(double threshold);
   void set_guidance_scale(double scale);
-  /// Changes the property `cache` of flowcachesrc. That is possible in READY only, so the source is stopped
-  /// on another thread and started again; on_policy() is called then. Viewers see the last picture meanwhile.
-  /// Returns false if another change has not ended.
+  // Changes the property `cache` of flowcachesrc. That is possible in READY only, so the source is stopped
+  // on another thread and started again; on_policy() is called then. Viewers see the last picture meanwhile.
+  // Returns false if another change has not ended.
   bool change_policy(const std::string& policy);
   bool changing_policy() const { return changing_; }
   const std::string& policy() const { return policy_; }
@@ -70,7 +70,7 @@ class Generator {
   static GstPadProbeReturn on_buffer(GstPad* pad, GstPadProbeInfo* info, gpointer self);
   void on_message(GstMessage* message);
   void on_error(const std::string& text);
-  /// Stops the source, sets the policy and plays. Messages on the bus say how it went.
+  // Stops the source, sets the policy and plays. Messages on the bus say how it went.
   void restart_with(const std::string& policy);
   void restarted();
 

@@ -21,7 +21,7 @@ std::string escaped(const std::string& text) {
   return escaped.get();
 }
 
-/// HOST:PORT?transport=…
+// HOST:PORT?transport=…
 std::string place_of(const IceServer& server) {
   return in_brackets(server.host) + ":" + std::to_string(server.port) +
          (server.transport.empty() ? "" : "?transport=" + server.transport);

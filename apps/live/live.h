@@ -14,9 +14,9 @@ class Live : private GeneratorListener, private ServerHost {
   explicit Live(const Options& options);
   ~Live() override;
 
-  /// Returns false, with a sentence on stderr, if the program cannot begin.
+  // Returns false, with a sentence on stderr, if the program cannot begin.
   bool start();
-  /// Runs until a signal comes, --seconds have passed or the stream ends. Returns the exit status.
+  // Runs until a signal comes, --seconds have passed or the stream ends. Returns the exit status.
   int run();
 
  private:

@@ -16,9 +16,9 @@ class Metrics {
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
-  /// Of every chunk, as it is made.
+  // Of every chunk, as it is made.
   void chunk_finished(double milliseconds);
-  /// Everything else is taken from what /api/stats says; in Prometheus' text form.
+  // Everything else is taken from what /api/stats says; in Prometheus' text form.
   std::string text(const Json& stats);
 
  private:

@@ -16,7 +16,7 @@ constexpr const char* description =
     "address.\n"
     "Also there: GET /api/stats, POST /api/prompt, GET /openapi.json, GET /metrics, GET /healthz.";
 
-/// The variables that GOption fills.
+// The variables that GOption fills.
 struct Raw {
   char *prompt = nullptr, *model = nullptr, *cache = nullptr, *bind = nullptr, *token = nullptr,
        *size = nullptr, *turn_secret = nullptr, *tls_cert = nullptr, *tls_key = nullptr,
@@ -123,7 +123,7 @@ std::string wrong_address(const char* name, const std::string& address,
   return std::string("--") + name + " " + address + " is no " + schemes.front() + " address; see --help";
 }
 
-/// The first problem that is found; empty if there is none.
+// The first problem that is found; empty if there is none.
 std::string problem_of(const Raw& raw, const Options& o) {
   const std::string problems[] = {
       out_of_range("port", raw.port, 0, 65535),
@@ -154,7 +154,7 @@ std::string problem_of(const Raw& raw, const Options& o) {
   return "";
 }
 
-/// What is wrong with the servers of --stun or --turn; empty if nothing is.
+// What is wrong with the servers of --stun or --turn; empty if nothing is.
 std::string take_ice_servers(Options& o, char** texts, bool turn) {
   for (char** text = texts; text != nullptr && *text != nullptr; ++text) {
     std::string problem;

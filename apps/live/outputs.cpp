@@ -4,7 +4,7 @@
 namespace flowcache::live {
 namespace {
 
-/// A value in quotes, as gst-launch-1.0 reads it.
+// A value in quotes, as gst-launch-1.0 reads it.
 std::string quoted(const std::string& text) {
   std::string quoted = "\"";
   for (const char c : text) {

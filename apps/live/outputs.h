@@ -12,9 +12,9 @@ namespace flowcache::live {
 
 class Outputs {
  public:
-  /// Makes the outputs. They begin with start().
+  // Makes the outputs. They begin with start().
   void make(const Options& options, Generator& generator, const Output::Events& events);
-  /// Call this when the first chunk has come. Further calls do nothing.
+  // Call this when the first chunk has come. Further calls do nothing.
   void start();
   void close() { all_.clear(); }
   Json status() const;

@@ -24,17 +24,17 @@ constexpr const char* h264_caps =
     "x-rtp,media=video,encoding-name=H264,payload=96,clock-rate=90000,packetization-mode=(string)1";
 constexpr const char* offered_profile = "42e01f";
 
-/// Caps with an SSRC. webrtcbin puts an SSRC into the offer only if the caps have one, and the payloader
-/// takes it from them. Media servers drop packets of an SSRC that was not offered, and retransmission needs
-/// it too.
+// Caps with an SSRC. webrtcbin puts an SSRC into the offer only if the caps have one, and the payloader
+// takes it from them. Media servers drop packets of an SSRC that was not offered, and retransmission needs
+// it too.
 std::string with_ssrc(const char* caps, guint ssrc) {
   return caps + (",ssrc=(uint)" + std::to_string(ssrc));
 }
 
-/// A probe in front of webrtcbin that hides the encoder's profile-level-id. The encoder chooses a level by
-/// the size of the picture, but browsers accept only a few levels, so 3.1 is always offered. webrtcbin
-/// accepts only what it offered. Therefore this probe answers caps queries in its place, without a level, and
-/// replaces the level in the caps that pass by with the offered one.
+// A probe in front of webrtcbin that hides the encoder's profile-level-id. The encoder chooses a level by
+// the size of the picture, but browsers accept only a few levels, so 3.1 is always offered. webrtcbin
+// accepts only what it offered. Therefore this probe answers caps queries in its place, without a level, and
+// replaces the level in the caps that pass by with the offered one.
 GstPadProbeReturn name_as_offered(GstPad*, GstPadProbeInfo* info, gpointer ssrc) {
   if ((GST_PAD_PROBE_INFO_TYPE(info) & GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM) != 0) {
     GstQuery* query = GST_PAD_PROBE_INFO_QUERY(info);
@@ -69,7 +69,7 @@ void drop_carried(gpointer data, GClosure*) {
   delete static_cast<Weak*>(data);
 }
 
-/// Runs work(peer) in the main loop, if the peer still exists then.
+// Runs work(peer) in the main loop, if the peer still exists then.
 void tell(gpointer carried, std::function<void(Peer&)> work) {
   on_main([weak = *static_cast<Weak*>(carried), work = std::move(work)] {
     if (const auto peer = weak.lock()) work(*peer);
@@ -126,8 +126,8 @@ bool Peer::open(const PeerConfig& config, std::string* error) {
   return true;
 }
 
-/// Limits ICE to `address`, if there is one. Switches off UPnP, by which libnice would ask routers to open
-/// ports, and switches on the checks that notice a viewer that does not answer any more.
+// Limits ICE to `address`, if there is one. Switches off UPnP, by which libnice would ask routers to open
+// ports, and switches on the checks that notice a viewer that does not answer any more.
 void Peer::set_up_ice(const PeerConfig& config) {
   // webrtcbin uses one STUN server: it gets the first. libnice speaks no TLS to TURN servers, so `turns`
   // servers are for the viewers only.

@@ -18,32 +18,32 @@ enum class Codec { Vp8, H264 };
 struct PeerConfig {
   Codec codec = Codec::Vp8;
   GstClockTime base_time = 0;
-  std::string address;  ///< the only local address that is offered; empty: all addresses of this machine
-  std::vector<IceServer> ice;  ///< STUN and TURN servers
+  std::string address;         // the only local address that is offered; empty: all addresses of this machine
+  std::vector<IceServer> ice;  // STUN and TURN servers
 };
 
-/// Callbacks of a peer, called in the main loop. They may release the peer.
+// Callbacks of a peer, called in the main loop. They may release the peer.
 struct PeerEvents {
   std::function<void(const std::string& sdp)> offer;
   std::function<void(unsigned mline, const std::string& candidate)> candidate;
-  std::function<void()> gathered;                         ///< local_sdp() has all candidates now
-  std::function<void(const std::string& state)> state;    ///< connecting, connected, disconnected, …
-  std::function<void(const std::string& reason)> failed;  ///< the peer cannot be used any more: release it
+  std::function<void()> gathered;                         // local_sdp() has all candidates now
+  std::function<void(const std::string& state)> state;    // connecting, connected, disconnected, …
+  std::function<void(const std::string& reason)> failed;  // the peer cannot be used any more: release it
 };
 
 class Peer : public std::enable_shared_from_this<Peer> {
  public:
   static constexpr unsigned most_candidates = 64;
 
-  /// Returns null and a sentence if an element is missing. Otherwise events.offer follows.
+  // Returns null and a sentence if an element is missing. Otherwise events.offer follows.
   static std::shared_ptr<Peer> make(Tap& tap, const PeerConfig& config, PeerEvents events,
                                     std::string* error);
   ~Peer();
 
-  /// Returns what is wrong, and leaves the peer as it was, or an empty string.
+  // Returns what is wrong, and leaves the peer as it was, or an empty string.
   std::string answer(const std::string& sdp);
   std::string add_candidate(unsigned mline, const std::string& candidate);
-  /// Our session description, with the candidates that have been found so far.
+  // Our session description, with the candidates that have been found so far.
   std::string local_sdp() const;
 
   bool connected() const { return consumer_ != nullptr; }

@@ -9,9 +9,9 @@ namespace flowcache::live {
 
 constexpr size_t most_sdp = 32 * 1024, most_candidate = 512;
 
-/// Why this is no answer to our offer of one video track; empty if it is one.
+// Why this is no answer to our offer of one video track; empty if it is one.
 std::string problem_of_answer(const std::string& sdp);
-/// True if the text begins like a candidate line and is not too long.
+// True if the text begins like a candidate line and is not too long.
 bool is_candidate(const std::string& text);
 
 }  // namespace flowcache::live

@@ -60,13 +60,13 @@ void refuse_method(SoupServerMessage* message, const char* allowed) {
   respond(message, refusal(405, std::string("this takes ") + allowed));
 }
 
-/// True for the page's files and /healthz. All other paths need the token.
+// True for the page's files and /healthz. All other paths need the token.
 bool is_open_to_all(const std::string& path) {
   return is_file(path) || path == "/healthz";
 }
 
-/// True for GET and HEAD; other methods are refused. A path that answers GET answers HEAD too (RFC 9110,
-/// 9.3.2); soup leaves the body out.
+// True for GET and HEAD; other methods are refused. A path that answers GET answers HEAD too (RFC 9110,
+// 9.3.2); soup leaves the body out.
 bool only_reads(SoupServerMessage* message) {
   if (is_method(message, "GET") || is_method(message, "HEAD")) return true;
   refuse_method(message, "GET, HEAD");
@@ -119,7 +119,7 @@ void Server::close_sessions() {
     session->close(SOUP_WEBSOCKET_CLOSE_GOING_AWAY, "the stream is over");
 }
 
-/// soup answers requests with unreadable headers by itself, without a body. This sets one.
+// soup answers requests with unreadable headers by itself, without a body. This sets one.
 void Server::on_started(SoupServer*, SoupServerMessage* message, gpointer) {
   static constexpr char body[] = "{\"error\":\"the headers of the request cannot be read\"}\n";
   soup_server_message_set_response(message, "application/json", SOUP_MEMORY_STATIC, body, sizeof body - 1);
@@ -131,14 +131,14 @@ void Server::on_headers(SoupServer*, SoupServerMessage* message, const char* pat
   server->check(message, server->own_path(path), query);
 }
 
-/// The path without the prefix of the public URL, if it has that.
+// The path without the prefix of the public URL, if it has that.
 std::string Server::own_path(const std::string& path) const {
   const std::string& prefix = options_.public_site.path;
   if (is_file(path) || is_among(path, readings) || is_among(path, writings) || prefix.empty()) return path;
   return path.rfind(prefix + "/", 0) == 0 ? path.substr(prefix.size()) : path;
 }
 
-/// Checks the headers. If this sets a status, soup does not call on_request().
+// Checks the headers. If this sets a status, soup does not call on_request().
 void Server::check(SoupServerMessage* message, const std::string& path, GHashTable* query) {
   soup_server_message_set_response(message, nullptr, SOUP_MEMORY_STATIC, nullptr, 0);
   SoupMessageHeaders* out = soup_server_message_get_response_headers(message);
@@ -168,7 +168,7 @@ void Server::check(SoupServerMessage* message, const std::string& path, GHashTab
   soup_message_body_set_accumulate(soup_server_message_get_request_body(message), FALSE);
 }
 
-/// For bodies whose length the headers do not tell.
+// For bodies whose length the headers do not tell.
 void Server::on_chunk(SoupServerMessage* message, GBytes*, gpointer self) {
   SoupMessageBody* body = soup_server_message_get_request_body(message);
   if (body->length > static_cast<goffset>(most_body)) static_cast<Server*>(self)->refuse_body(message);

@@ -11,11 +11,11 @@
 
 namespace flowcache::live {
 
-/// What the server needs of the program. Outlives the server.
+// What the server needs of the program. Outlives the server.
 struct ServerHost : SessionHost {
   virtual Json stats() = 0;
   virtual std::string metrics() = 0;
-  /// Why the stream is not ready; empty if it is.
+  // Why the stream is not ready; empty if it is.
   virtual std::string not_ready() = 0;
 };
 
@@ -36,7 +36,7 @@ class Server {
   unsigned connections() const { return limiter_.connections(); }
   guint64 refused_connections() const { return limiter_.refused(); }
   const std::list<std::shared_ptr<Session>>& sessions() const { return sessions_; }
-  /// Closes all WebSockets: the stream is over.
+  // Closes all WebSockets: the stream is over.
   void close_sessions();
 
  private:

@@ -73,7 +73,7 @@ void Session::on_message(SoupWebsocketConnection*, SoupWebsocketDataType type, G
   self->handle(std::string(text, size));
 }
 
-/// Token bucket: holds up to `burst` messages and fills by `messages_per_second`.
+// Token bucket: holds up to `burst` messages and fills by `messages_per_second`.
 bool Session::may_speak() {
   const gint64 now = g_get_monotonic_time();
   allowance_ =
@@ -169,8 +169,8 @@ void Session::reply(const std::string& to, const Reply& reply) {
   send(message);
 }
 
-/// soup's queue of unsent messages has no bound. So a message is passed to soup only if the socket can take
-/// it now.
+// soup's queue of unsent messages has no bound. So a message is passed to soup only if the socket can take
+// it now.
 bool Session::can_write() const {
   return soup_websocket_connection_get_state(connection_.get()) == SOUP_WEBSOCKET_STATE_OPEN &&
          (g_socket_condition_check(g_socket_connection_get_socket(socket_.get()), G_IO_OUT) & G_IO_OUT) != 0;

@@ -11,18 +11,18 @@
 
 namespace flowcache::live {
 
-/// What a session needs of the program. Outlives all sessions.
+// What a session needs of the program. Outlives all sessions.
 struct SessionHost {
   virtual ~SessionHost() = default;
   virtual Commands& commands() = 0;
   virtual Feed& feed() = 0;
-  /// The first message to a browser: everything that the page needs to begin.
+  // The first message to a browser: everything that the page needs to begin.
   virtual Json hello() = 0;
-  /// What a browser's RTCPeerConnection takes as iceServers.
+  // What a browser's RTCPeerConnection takes as iceServers.
   virtual Json ice_servers() = 0;
-  /// Returns null and a sentence if there can be no viewer, for example because too many are watching.
-  /// `beyond_loopback` matters for a server on 127.0.0.1 or ::1: then the machine's other addresses are
-  /// offered, since some browsers do not accept loopback addresses.
+  // Returns null and a sentence if there can be no viewer, for example because too many are watching.
+  // `beyond_loopback` matters for a server on 127.0.0.1 or ::1: then the machine's other addresses are
+  // offered, since some browsers do not accept loopback addresses.
   virtual std::shared_ptr<Peer> make_viewer(Codec codec, bool beyond_loopback, PeerEvents events,
                                             std::string* error) = 0;
 };
@@ -31,9 +31,9 @@ class Session : public std::enable_shared_from_this<Session> {
  public:
   static constexpr size_t most_message = 64 * 1024;
   static constexpr double messages_per_second = 20, burst = 100;
-  static constexpr gint64 patience = 10 * G_USEC_PER_SEC;  ///< with a browser that does not read
+  static constexpr gint64 patience = 10 * G_USEC_PER_SEC;  // with a browser that does not read
 
-  /// `socket` is the one under `connection`. `closed` is called once, when the connection is over.
+  // `socket` is the one under `connection`. `closed` is called once, when the connection is over.
   Session(SessionHost& host, SoupWebsocketConnection* connection, GSocketConnection* socket,
           std::function<void(Session*)> closed);
   ~Session();
@@ -55,9 +55,9 @@ class Session : public std::enable_shared_from_this<Session> {
   void answer(const Json& request);
   void add_candidate(const Json& request);
   void reply(const std::string& to, const Reply& reply);
-  /// Sends a message that is left out if the other side does not read.
+  // Sends a message that is left out if the other side does not read.
   void send_report(const std::string& text);
-  /// Sends a message that must arrive: if the other side does not read, the connection is closed.
+  // Sends a message that must arrive: if the other side does not read, the connection is closed.
   void send(const Json& message);
   bool can_write() const;
 

@@ -45,7 +45,7 @@ class Whip : public Output {
   bool posted_ = false;
 };
 
-/// Calls `then` with the answer, unless the attempt has ended before.
+// Calls `then` with the answer, unless the attempt has ended before.
 void Whip::ask_server(Question question, void (Whip::*then)(const Answer&)) {
   ask(session_.get(), std::move(question), cancellable_.get(),
       [weak = std::weak_ptr(attempt_), then](const Answer& answer) {

@@ -8,7 +8,7 @@
 namespace flowcache {
 namespace {
 
-/// Why an element could not change its state, as its bus says.
+// Why an element could not change its state, as its bus says.
 std::string error_on(GstBus* bus) {
   GstMessage* message = gst_bus_pop_filtered(bus, GST_MESSAGE_ERROR);
   if (message == nullptr) return "flowcachesrc cannot be opened";
@@ -18,7 +18,7 @@ std::string error_on(GstBus* bus) {
   return take_message(error);
 }
 
-/// The rate in a pad's caps. They list the model's own rate first and its multiples behind it.
+// The rate in a pad's caps. They list the model's own rate first and its multiples behind it.
 std::optional<FrameRate> rate_in(const GstCaps* caps) {
   if (gst_caps_get_size(caps) == 0) return std::nullopt;
   const GValue* rate = gst_structure_get_value(gst_caps_get_structure(caps, 0), "framerate");

@@ -7,15 +7,15 @@
 
 namespace flowcache {
 
-/// n / d frames a second.
+// n / d frames a second.
 struct FrameRate {
   int n = 0, d = 1;
-  /// How many frames that is in so many seconds: rounded, at least one.
+  // How many frames that is in so many seconds: rounded, at least one.
   unsigned frames_in(unsigned seconds) const;
 };
 
-/// The rate of the model in this folder; an empty name is the model that ships. None, and a sentence, if
-/// flowcachesrc or the model is missing. The model's description is read, its weights are not.
+// The rate of the model in this folder; an empty name is the model that ships. None, and a sentence, if
+// flowcachesrc or the model is missing. The model's description is read, its weights are not.
 std::optional<FrameRate> frame_rate_of_model(const std::string& model, std::string* error);
 
 }  // namespace flowcache

@@ -33,28 +33,28 @@ using CapsPtr = std::unique_ptr<GstCaps, Release<gst_caps_unref>>;
 using StructurePtr = std::unique_ptr<GstStructure, Release<gst_structure_free>>;
 using TextPtr = std::unique_ptr<char, Release<g_free>>;
 
-/// Returns the error's message and frees the error.
+// Returns the error's message and frees the error.
 std::string take_message(GError* error);
-/// The text of an ERROR message, with the last line of its debug text.
+// The text of an ERROR message, with the last line of its debug text.
 std::string error_text(GstMessage* message);
 
-/// Runs `work` in the main loop, later. Any thread.
+// Runs `work` in the main loop, later. Any thread.
 void on_main(std::function<void()> work);
-/// Runs `work` in the main loop after so many milliseconds, once; returns what g_source_remove() takes. Main
-/// loop.
+// Runs `work` in the main loop after so many milliseconds, once; returns what g_source_remove() takes. Main
+// loop.
 guint after(guint milliseconds, std::function<void()> work);
 
-/// Parses a gst-launch line into a pipeline on the system clock with this base time, so that running times of
-/// all pipelines of the program are the same. Returns null and a sentence if the line is wrong.
+// Parses a gst-launch line into a pipeline on the system clock with this base time, so that running times of
+// all pipelines of the program are the same. Returns null and a sentence if the line is wrong.
 GstPtr<GstElement> make_pipeline(const std::string& line, GstClockTime base_time, std::string* error);
-/// Sets a pipeline to NULL on another thread and releases it: a network sink may take its time. Main loop.
+// Sets a pipeline to NULL on another thread and releases it: a network sink may take its time. Main loop.
 void stop_later(GstPtr<GstElement> pipeline);
-/// Keeps wait_for_stops() waiting until the last copy is gone. Main loop.
+// Keeps wait_for_stops() waiting until the last copy is gone. Main loop.
 std::shared_ptr<void> hold_exit();
-/// Waits until everything that stop_later() and hold_exit() began has ended, but not longer than this.
+// Waits until everything that stop_later() and hold_exit() began has ended, but not longer than this.
 void wait_for_stops(guint milliseconds);
 
-/// The child of that name, which must exist. The pipeline owns it.
+// The child of that name, which must exist. The pipeline owns it.
 GstElement* child(GstElement* pipeline, const char* name);
 
 }  // namespace flowcache

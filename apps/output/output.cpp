@@ -10,7 +10,7 @@ namespace {
 constexpr guint tick_ms = 250;
 constexpr gint64 finish_within = 5 * G_USEC_PER_SEC;
 
-/// scheme://host:port of an address.
+// scheme://host:port of an address.
 std::string without_secrets(const std::string& address) {
   GUri* uri = g_uri_parse(address.c_str(), G_URI_FLAGS_NONE, nullptr);
   if (uri == nullptr) return address.find(':') == std::string::npos ? address : "";
@@ -22,8 +22,8 @@ std::string without_secrets(const std::string& address) {
   return shown;
 }
 
-/// Removes the stream's key from a message, since some sinks print it. The key is what follows the last slash
-/// of the address, or its query.
+// Removes the stream's key from a message, since some sinks print it. The key is what follows the last slash
+// of the address, or its query.
 std::string without_key(std::string text, const std::string& address) {
   const size_t scheme = address.find("://"), host = scheme == std::string::npos ? 0 : scheme + 3;
   const size_t query = address.find('?', host), slash = address.substr(0, query).rfind('/');

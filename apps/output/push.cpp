@@ -71,8 +71,8 @@ OutputFrames Push::frames() const {
           video_->stalled()};
 }
 
-/// How long a muxer waits for a track before it goes on without it. It has to be the larger latency of the
-/// two: a track that comes after that would make the timestamps go back.
+// How long a muxer waits for a track before it goes on without it. It has to be the larger latency of the
+// two: a track that comes after that would make the timestamps go back.
 GstClockTime Push::latency() const {
   const GstClockTime video = streams_.video->latency();
   return streams_.sound == nullptr ? video : std::max(video, streams_.sound->latency());

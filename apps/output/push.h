@@ -7,17 +7,17 @@
 
 namespace flowcache {
 
-/// The sources of an output. They outlive it.
+// The sources of an output. They outlive it.
 struct Streams {
-  GstElement* generator;  ///< the generator's pipeline, made by make_pipeline()
+  GstElement* generator;  // the generator's pipeline, made by make_pipeline()
   Tap* video;
-  Tap* sound;  ///< null: no sound
+  Tap* sound;  // null: no sound
 };
 
 class Push : public Output {
  public:
-  /// `line`, as gst-launch-1.0 reads it, begins with an appsrc "video" and, if there is sound, an appsrc
-  /// "audio", and ends in a sink "sink".
+  // `line`, as gst-launch-1.0 reads it, begins with an appsrc "video" and, if there is sound, an appsrc
+  // "audio", and ends in a sink "sink".
   Push(Config config, Events events, std::string line, const Streams& streams);
   ~Push() override { Push::close(); }
 

@@ -8,8 +8,8 @@
 namespace flowcache {
 namespace {
 
-/// A copy whose timestamps are running times, since the segment of x264enc starts at a thousand hours. It
-/// shares the memory.
+// A copy whose timestamps are running times, since the segment of x264enc starts at a thousand hours. It
+// shares the memory.
 GstBuffer* with_running_time(GstBuffer* buffer, const GstSegment* segment) {
   GstBuffer* copy = gst_buffer_copy(buffer);
   const auto running = [&](GstClockTime time) {
@@ -76,8 +76,8 @@ void Tap::detach(const std::shared_ptr<Consumer>& consumer) {
   if (last && valve_ != nullptr) g_object_set(valve_, "drop", TRUE, nullptr);
 }
 
-/// The query goes to what is in front of the sink. The sink itself would answer 0, because it does not wait
-/// for the clock.
+// The query goes to what is in front of the sink. The sink itself would answer 0, because it does not wait
+// for the clock.
 GstClockTime Tap::latency() const {
   GstQuery* query = gst_query_new_latency();
   const GstPtr<GstPad> pad(gst_element_get_static_pad(sink_, "sink"));
@@ -116,7 +116,7 @@ void Tap::pass_on(GstSample* sample) {
   }
 }
 
-/// Whether the consumer gets this frame. A decoder can begin, or go on after a gap, only at a key frame.
+// Whether the consumer gets this frame. A decoder can begin, or go on after a gap, only at a key frame.
 bool Tap::takes(Consumer& consumer, bool key) {
   const GstClockTime waiting = gst_app_src_get_current_level_time(GST_APP_SRC(consumer.source_.get()));
   if (waiting > most_waiting + consumer.latency_) {

@@ -23,9 +23,9 @@ class Send {
  public:
   explicit Send(const char* address, unsigned retries) : config_{"", address, retries} {}
   ~Send();
-  /// Returns false, with a sentence on stderr, if a pipeline is wrong.
+  // Returns false, with a sentence on stderr, if a pipeline is wrong.
   bool start(const char* generator, const char* output);
-  /// What main() returns.
+  // What main() returns.
   int run();
 
  private:

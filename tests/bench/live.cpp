@@ -45,7 +45,7 @@ struct Spell {
   guint64 steps_computed = 0, chunks = 0;
 };
 
-/// Written by the streaming thread.
+// Written by the streaming thread.
 struct Watch {
   std::vector<Spell> spells;
   std::unique_ptr<Load> load;

@@ -30,7 +30,7 @@ double processor_seconds() {
   std::exit(1);
 }
 
-/// Processor seconds for these frames at the pad.
+// Processor seconds for these frames at the pad.
 double element_seconds(long frames) {
   const std::string line = "flowcachesrc is-live=false num-buffers=" + std::to_string(frames) +
                            " model=" + kModel + " ! fakesink sync=false";
@@ -51,7 +51,7 @@ double element_seconds(long frames) {
   return seconds;
 }
 
-/// Processor seconds for these frames from the engine alone.
+// Processor seconds for these frames from the engine alone.
 double engine_seconds(long frames) {
   std::string error;
   const auto* library = flowcache::gst::EngineLibrary::open(&error);

@@ -15,7 +15,7 @@ namespace cuda_test {
 
 using namespace element_test;
 
-/// The stand-in libraries. They are loaded before anything looks for the real ones, so they are used instead.
+// The stand-in libraries. They are loaded before anything looks for the real ones, so they are used instead.
 struct Driver {
   void* cuda = dlopen(FLOWCACHE_BUILD_DIR "/tests/fake_cuda/libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
   void* cuvid = dlopen(FLOWCACHE_BUILD_DIR "/tests/fake_cuda/libnvcuvid.so.1", RTLD_NOW | RTLD_GLOBAL);
@@ -38,7 +38,7 @@ class Cuda : public testing::Test {
     contexts_ = ask("fake_cuda_live_contexts");
     ASSERT_EQ(ask("fake_cuda_live_allocations"), 0);
   }
-  /// Checks that everything was released and that nothing was done that a driver would refuse.
+  // Checks that everything was released and that nothing was done that a driver would refuse.
   void TearDown() override {
     EXPECT_EQ(ask("fake_cuda_live_allocations"), 0);
     EXPECT_EQ(ask("fake_cuda_live_contexts"), contexts_);
@@ -59,7 +59,7 @@ inline bool have(const char* element) {
   if (!have("cudadownload")) \
   GTEST_SKIP() << "no cudadownload: gstreamer1.0-plugins-bad is built without nvcodec"
 
-/// `memory-path` of the statistics.
+// `memory-path` of the statistics.
 inline std::string path_of(GstElement* source) {
   GstStructure* stats = nullptr;
   g_object_get(source, "stats", &stats, nullptr);
@@ -75,7 +75,7 @@ struct Played {
   int contexts = 0, warnings = 0;
 };
 
-/// Plays a pipeline whose source is named s and whose sink is an appsink named k.
+// Plays a pipeline whose source is named s and whose sink is an appsink named k.
 inline Played play(const std::string& source_options, const std::string& rest,
                    GstContext* context = nullptr) {
   const std::string line = "flowcachesrc name=s is-live=false num-buffers=9 prompt=fire " + source_options +

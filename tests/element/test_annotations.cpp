@@ -55,8 +55,8 @@ TEST(Meta, SurvivesQueueConverterAndScaler) {
   gst_object_unref(pipeline);
 }
 
-/// A frame's intent is the time at which its chunk was begun. It is never after the frame, and the same for
-/// all of a chunk.
+// A frame's intent is the time at which its chunk was begun. It is never after the frame, and the same for
+// all of a chunk.
 TEST(Meta, IntentIsWhenTheChunkWasBegun) {
   Source source("max-chunks-ahead=1");
   source.play();
@@ -73,7 +73,7 @@ TEST(Meta, IntentIsWhenTheChunkWasBegun) {
   EXPECT_GT(of_chunk, 0u);
 }
 
-/// A frame's wall time goes with its timestamp: both move by the same.
+// A frame's wall time goes with its timestamp: both move by the same.
 TEST(Meta, WallTimeIsThatOfTheSlot) {
   Source source("max-chunks-ahead=8");
   source.play();
@@ -111,7 +111,7 @@ TEST(Chunks, AreReportedOnDemand) {
   }
 }
 
-/// The first buffer whose picture shows this prompt.
+// The first buffer whose picture shows this prompt.
 BufferPtr first_with(Source& source, const std::string& prompt) {
   for (int i = 0; i < 80; ++i) {
     BufferPtr buffer(source.pull());
@@ -158,7 +158,7 @@ TEST(Control, ActionSignalResetsWithASeedAndKeepsTheGrid) {
   EXPECT_TRUE(reset);
 }
 
-/// A prompt for a given time is shown at that time, after loading, underruns, a reset or a restart.
+// A prompt for a given time is shown at that time, after loading, underruns, a reset or a restart.
 GstClockTime shown_at(Source& source, const std::string& prompt) {
   const BufferPtr buffer = first_with(source, prompt);
   return buffer ? GST_BUFFER_PTS(buffer.get()) : GST_CLOCK_TIME_NONE;
@@ -170,7 +170,7 @@ bool set_prompt_at(Source& source, const char* prompt, GstClockTime at) {
   return accepted != FALSE;
 }
 
-/// A chunk has 4 frames. The grid begins at 2 s, so the first chunk at or after 3.1 s begins at 3.25 s.
+// A chunk has 4 frames. The grid begins at 2 s, so the first chunk at or after 3.1 s begins at 3.25 s.
 TEST(PromptAtATime, GivenWhileTheModelLoads) {
   Hold hold(0);
   Source source("prompt=fire");
@@ -206,7 +206,7 @@ TEST(PromptAtATime, ComesBackAfterAReset) {
   EXPECT_LT(shown, 2 * GST_SECOND + 4 * kFrame);
 }
 
-/// Repeated frames move the video in time: without them chunk 16 would begin at 4 s.
+// Repeated frames move the video in time: without them chunk 16 would begin at 4 s.
 TEST(PromptAtATime, CountsWhatAnUnderrunAdds) {
   Hold hold(2);
   Source source("prompt=fire latency=0");
@@ -232,7 +232,7 @@ TEST(PromptAtATime, OnesForTheSameTimeReplaceEachOther) {
   EXPECT_STREQ(gst_structure_get_string(gst_message_get_structure(replaced.get()), "prompt"), "snow");
 }
 
-/// A prompt that was given and is not shown yet survives a reset, as the property's description says.
+// A prompt that was given and is not shown yet survives a reset, as the property's description says.
 TEST(Control, PromptAskedForBeforeAResetShowsAfterIt) {
   Source source("prompt=fire max-chunks-ahead=2");
   source.play();
@@ -258,7 +258,7 @@ TEST(Control, StatisticsOnRequest) {
   EXPECT_GE(frames, 1u);
 }
 
-/// Code that watches a property is also notified of changes that were made in another way.
+// Code that watches a property is also notified of changes that were made in another way.
 TEST(Control, ChangesByOtherWaysAreNotified) {
   Source source("prompt=fire");
   int notified = 0;
@@ -301,7 +301,7 @@ TEST(Control, UpstreamEventSetsThePrompt) {
   }
 }
 
-/// Counts force-key-unit events that arrive before the first frame with this prompt.
+// Counts force-key-unit events that arrive before the first frame with this prompt.
 int keyframes_asked_for(Source& source, const std::string& prompt) {
   while (GstEvent* event = gst_harness_try_pull_event(source.harness())) gst_event_unref(event);
   g_object_set(source.element(), "prompt", prompt.c_str(), nullptr);
@@ -314,7 +314,7 @@ int keyframes_asked_for(Source& source, const std::string& prompt) {
   return count;
 }
 
-/// A reset is a cut, too.
+// A reset is a cut, too.
 TEST(Control, ResetAsksForAKeyframe) {
   Source source("max-chunks-ahead=1");
   source.play();

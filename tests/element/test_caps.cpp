@@ -60,8 +60,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"video/x-raw,width=[1,4096],height=[1,4096],framerate=[0/1,120/1]", "NV12"},
                     Case{"video/x-raw(ANY)", "NV12"}, Case{"video/x-raw,format=RGBA;video/x-raw", "NV12"}));
 
-/// Compares every pixel of every format with the fake engine's picture, at an odd size, where planes are
-/// padded.
+// Compares every pixel of every format with the fake engine's picture, at an odd size, where planes are
+// padded.
 TEST(Caps, OddSizesArePaintedExactly) {
   for (const char* format : {"RGBA", "NV12", "I420"}) {
     Source source("prompt=fire seed=5 model=fake:width=63,height=47",
@@ -125,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"audio/x-raw", "media type: the model gives video/x-raw"},
         Refusal{"video/x-raw(memory:DMABuf)", "memory:DMABuf"}));
 
-/// With a stand-in for the driver: test_cuda.cpp.
+// With a stand-in for the driver: test_cuda.cpp.
 TEST(Caps, WithoutADriverThereIsNoCudaMemory) {
   if (void* driver = dlopen("libcuda.so.1", RTLD_NOW)) {
     dlclose(driver);
@@ -166,7 +166,7 @@ void PrintTo(const SizeCase& one, std::ostream* out) {
 }
 class Sizes : public testing::TestWithParam<SizeCase> {};
 
-/// The native size is 64 x 48. Other sizes are multiples of 8 from 32 x 24 to 128 x 96.
+// The native size is 64 x 48. Other sizes are multiples of 8 from 32 x 24 to 128 x 96.
 TEST_P(Sizes, AreWhatDownstreamAsksFor) {
   Source source("prompt=fire model=fake:size_step=8", GetParam().sink_caps);
   source.play();
@@ -201,7 +201,7 @@ TEST(Caps, ASizeBetweenTheStepsNamesTheNearest) {
   }
 }
 
-/// The worker has begun with this size.
+// The worker has begun with this size.
 TEST(Caps, TheSizeStaysUntilReady) {
   Source source("model=fake:size_step=8 max-chunks-ahead=8", "video/x-raw,width=96,height=72");
   source.play();
@@ -226,7 +226,7 @@ TEST(Caps, TheSizeStaysUntilReady) {
   gst_object_unref(pad);
 }
 
-/// Downstream may ask for other caps while the stream runs; the numbers of the frames continue.
+// Downstream may ask for other caps while the stream runs; the numbers of the frames continue.
 TEST(Caps, RenegotiationOnTheFly) {
   Source source("max-chunks-ahead=8", "video/x-raw,format=NV12");
   source.play();

@@ -7,7 +7,7 @@ using namespace element_test;
 
 namespace {
 
-/// A whole second, so that it shows whether a pipeline leaves it out of its running time.
+// A whole second, so that it shows whether a pipeline leaves it out of its running time.
 constexpr GstClockTime kPause = 10 * GST_SECOND;
 
 void pause_here(Source& source) {
@@ -16,7 +16,7 @@ void pause_here(Source& source) {
   ASSERT_TRUE(eventually([&] { return gst_test_clock_peek_id_count(source.clock()) == 0; }));
 }
 
-/// CLOCK_LOST, or gst_pipeline_use_clock(): the clock after the pause starts at another time.
+// CLOCK_LOST, or gst_pipeline_use_clock(): the clock after the pause starts at another time.
 TEST(Clock, AnotherOneAfterAPauseGoesOnWithTheGrid) {
   for (const GstClockTime seconds : {0, 5, 1000000}) {
     const GstClockTime epoch = seconds * GST_SECOND;
@@ -39,7 +39,7 @@ TEST(Clock, AnotherOneAfterAPauseGoesOnWithTheGrid) {
   }
 }
 
-/// The model is loaded during a pause: the clock runs, but running time does not.
+// The model is loaded during a pause: the clock runs, but running time does not.
 TEST(Clock, FirstFrameInAPauseGetsTheRunningTimeAfterIt) {
   Hold hold(0);
   Source source("");
@@ -57,7 +57,7 @@ TEST(Clock, FirstFrameInAPauseGetsTheRunningTimeAfterIt) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(times[i], GST_SECOND + i * kFrame);
 }
 
-/// The intent of a chunk that is begun in a pause is the running time at which the pipeline stopped.
+// The intent of a chunk that is begun in a pause is the running time at which the pipeline stopped.
 TEST(Clock, IntentInAPauseIsNotAfterItsFrame) {
   Hold hold(1);
   Source source("max-chunks-ahead=1");
@@ -83,8 +83,8 @@ int qos_messages(Source& source) {
   return count;
 }
 
-/// Returns the first frame after ten seconds in which no frame could leave. The base time does not change, as
-/// in pipelines that manage it themselves. A sink that blocks has the same effect.
+// Returns the first frame after ten seconds in which no frame could leave. The base time does not change, as
+// in pipelines that manage it themselves. A sink that blocks has the same effect.
 BufferPtr frame_after_being_held_up(Source& source) {
   source.play();
   EXPECT_EQ(source.pull_times(5).size(), 5u);
@@ -131,7 +131,7 @@ TEST(CatchUp, WithoutALimitEverySlotGetsItsFrame) {
   EXPECT_EQ(stat(source.element(), "skipped"), 0u);
 }
 
-/// Frames may be late by the reported latency and the allowed lateness.
+// Frames may be late by the reported latency and the allowed lateness.
 TEST(CatchUp, LimitIsTheReportedLatencyAndWhatIsAllowedOnTop) {
   const struct {
     GstClockTime late;
@@ -160,7 +160,7 @@ gint64 duration(Source& source) {
   return time;
 }
 
-/// The stream's own time begins with the first frame, however late that is; timestamps are running times.
+// The stream's own time begins with the first frame, however late that is; timestamps are running times.
 TEST(StreamTime, BeginsWithTheFirstFrameAndEndsWithTheDuration) {
   Source source("num-buffers=8");
   gst_test_clock_set_time(source.clock(), 7 * GST_SECOND);
@@ -184,7 +184,7 @@ TEST(StreamTime, BeginsWithTheFirstFrameAndEndsWithTheDuration) {
   gst_event_unref(event);
 }
 
-/// Slots that are left out make the stream longer, and the element says so.
+// Slots that are left out make the stream longer, and the element says so.
 TEST(StreamTime, DurationGrowsByWhatIsLeftOut) {
   Source source("num-buffers=8 max-chunks-ahead=8");
   ASSERT_TRUE(frame_after_being_held_up(source));

@@ -33,7 +33,7 @@ TEST(Prompt, FirstOneIsAcknowledged) {
   EXPECT_EQ(field(applied.get(), "pts"), 0u);
 }
 
-/// Keys of a window reach the source as navigation events. Other keys, and released keys, change nothing.
+// Keys of a window reach the source as navigation events. Other keys, and released keys, change nothing.
 TEST(Prompt, KeysShowTheirPrompts) {
   Source source("prompt=fire key-prompts=\"1=blue snow; space = golden ocean=still;\"");
   source.play();
@@ -71,7 +71,7 @@ TEST(Prompt, KeysOfAnotherFormAreNamed) {
   }
 }
 
-/// The receipt names exactly the first frame that shows the new prompt.
+// The receipt names exactly the first frame that shows the new prompt.
 TEST(Prompt, ChangeWhilePlayingIsReceivedAndApplied) {
   Source source("prompt=fire max-chunks-ahead=1");
   source.play();
@@ -119,8 +119,8 @@ TEST(Prompt, OverwrittenOneIsSaidToBeReplaced) {
   EXPECT_NE(text(last.get(), "prompt"), "stars");
 }
 
-/// A text field may send a prompt for every key. Each prompt costs the engine time, so the engine gets only
-/// the last one.
+// A text field may send a prompt for every key. Each prompt costs the engine time, so the engine gets only
+// the last one.
 TEST(Prompt, OfABurstOnlyTheLastReachesTheEngine) {
   Hold hold(1);
   Source source("prompt=fire max-chunks-ahead=1");
@@ -227,8 +227,8 @@ TEST(Properties, StatsSayThePrecision) {
   gst_structure_free(stats);
 }
 
-/// Elements share an engine only if all properties that choose it are equal. A change in READY opens another
-/// engine.
+// Elements share an engine only if all properties that choose it are equal. A change in READY opens another
+// engine.
 TEST(Properties, ThoseOfTheEngineChooseIt) {
   Source first("precision=bf16");
   first.play();
@@ -332,8 +332,8 @@ TEST(Properties, UnknownPolicyNamesTheValue) {
   EXPECT_NE(text_of(error.get()).find("magic"), std::string::npos);
 }
 
-/// A curve sets a value at every frame. A refusal is reported once, and again only after a value was
-/// accepted.
+// A curve sets a value at every frame. A refusal is reported once, and again only after a value was
+// accepted.
 TEST(Properties, RefusedCurveIsOneWarning) {
   Source source("max-chunks-ahead=1");
   source.play();
@@ -356,7 +356,7 @@ TEST(Properties, RefusedCurveIsOneWarning) {
   EXPECT_EQ(stat_double(source.element(), "cache-threshold"), 0.75);
 }
 
-/// Values that hold from the next start do not change the statistics of the running stream.
+// Values that hold from the next start do not change the statistics of the running stream.
 TEST(Stats, SayWhatRuns) {
   Source source("max-chunks-ahead=2");
   source.play();

@@ -34,7 +34,7 @@ TEST_F(Cuda, EveryFormatFromAnEngineOnTheDevice) {
   }
 }
 
-/// If the engine cannot write CUDA memory, frames are uploaded.
+// If the engine cannot write CUDA memory, frames are uploaded.
 TEST_F(Cuda, EngineThatRefusesCudaMemoryIsUploadedFrom) {
   NEEDS_NVCODEC();
   const Played played = play("model=fake:cuda=2", in_cuda("NV12"));
@@ -64,7 +64,7 @@ bool have_gl() {
 
 constexpr const char* kTextures = "video/x-raw(memory:GLMemory) ! gldownload ! video/x-raw,format=RGBA";
 
-/// While this exists, OpenGL counts as running on the stand-in's device.
+// While this exists, OpenGL counts as running on the stand-in's device.
 struct GlOnDevice {
   GlOnDevice() { driver.get<void(int)>("fake_cuda_put_gl_on_device")(1); }
   ~GlOnDevice() { driver.get<void(int)>("fake_cuda_put_gl_on_device")(0); }

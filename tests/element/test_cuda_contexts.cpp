@@ -29,7 +29,7 @@ TEST_F(Cuda, ForeignContextCostsOneCopyOneWarningAndIsCounted) {
   gst_object_unref(foreign);
 }
 
-/// Acts as an encoder that was opened before the source: it has a context of its own and offers a pool of it.
+// Acts as an encoder that was opened before the source: it has a context of its own and offers a pool of it.
 GstPadProbeReturn offer_own_pool(GstPad*, GstPadProbeInfo* info, gpointer context) {
   GstQuery* query = GST_PAD_PROBE_INFO_QUERY(info);
   if (GST_QUERY_TYPE(query) != GST_QUERY_ALLOCATION) return GST_PAD_PROBE_OK;
@@ -94,7 +94,7 @@ TEST_F(Cuda, TwentyRestartsLeaveNothing) {
   }
 }
 
-/// Restarts one element several times through READY. In between it may hold only its context.
+// Restarts one element several times through READY. In between it may hold only its context.
 TEST_F(Cuda, RestartsOfOneElement) {
   Source source("model=fake:cuda=1", "video/x-raw(memory:CUDAMemory)");
   for (int i = 0; i < 5; ++i) {
@@ -106,7 +106,7 @@ TEST_F(Cuda, RestartsOfOneElement) {
   }
 }
 
-/// A buffer that exists longer than the element keeps the context of its memory.
+// A buffer that exists longer than the element keeps the context of its memory.
 TEST_F(Cuda, BufferMayOutliveTheElement) {
   BufferPtr kept;
   {

@@ -21,7 +21,7 @@ class CudaEngine : public Cuda {
 
 using Bytes = std::vector<std::vector<uint8_t>>;
 
-/// The first three frames in system memory. *path: the memory path that was used.
+// The first three frames in system memory. *path: the memory path that was used.
 Bytes frames_through(const std::string& device, const std::string& rest, std::string* path) {
   const std::string line =
       "flowcachesrc name=s is-live=false num-buffers=3 steps=1 seed=5 prompt=fire device=" + device + " ! " +
@@ -48,8 +48,8 @@ Bytes frames_through(const std::string& device, const std::string& rest, std::st
   return frames;
 }
 
-/// There is a driver, but no device that LibTorch could use. So `auto` is the CPU, and frames have the same
-/// bytes in every kind of memory.
+// There is a driver, but no device that LibTorch could use. So `auto` is the CPU, and frames have the same
+// bytes in every kind of memory.
 TEST_F(CudaEngine, FramesAreTheSameInCudaMemory) {
   for (const char* format : {"NV12", "RGBA", "I420"}) {
     SCOPED_TRACE(format);

@@ -62,7 +62,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"fake:throw_at=1,chunk_ms=50", gst_library_error_quark, GST_LIBRARY_ERROR_FAILED, "thrown"},
         Fault{"fake:fail_write=1", gst_resource_error_quark, GST_RESOURCE_ERROR_SETTINGS, "fc_chunk_write"}));
 
-/// Frames that were finished before the fault are still shown.
+// Frames that were finished before the fault are still shown.
 TEST(Faults, FramesBeforeTheFaultAreShown) {
   Source source("model=fake:fail_at=2 is-live=false");
   source.play();
@@ -142,7 +142,7 @@ TEST(Faults, DownstreamThatStallsHoldsTheEngineAtTheRing) {
   gst_object_unref(pipeline);
 }
 
-/// The sink is taken out of the pipeline while frames flow.
+// The sink is taken out of the pipeline while frames flow.
 TEST(Faults, DownstreamThatGoesAwayIsAnErrorNotACrash) {
   GstElement* pipeline =
       gst_parse_launch("flowcachesrc name=s model=fake is-live=false ! fakesink name=k sync=false", nullptr);

@@ -8,8 +8,8 @@ using namespace element_test;
 
 namespace {
 
-/// True if GStreamer can make an OpenGL context here. Tried once; without a screen, unless the environment
-/// says otherwise.
+// True if GStreamer can make an OpenGL context here. Tried once; without a screen, unless the environment
+// says otherwise.
 bool have_gl() {
   static const bool works = run_to_end("gltestsrc num-buffers=1 ! gldownload ! fakesink") == "";
   return works;

@@ -32,7 +32,7 @@ TEST(Governed, ALiveStreamIsUnlessItsPolicyIsChosen) {
   }
 }
 
-/// A chunk of four frames plays for 250 ms.
+// A chunk of four frames plays for 250 ms.
 TEST(Governed, AMachineThatIsTooSlowAtAnyQualityIsSaidOnce) {
   Source source("model=fake:report_ms=300,least_ms=280 max-chunks-ahead=8");
   source.play();

@@ -58,7 +58,7 @@ TEST(Properties, HostileTextsAreAnErrorNotACrash) {
   }
 }
 
-/// Control characters are allowed: they reach the engine and come back unchanged.
+// Control characters are allowed: they reach the engine and come back unchanged.
 TEST(Prompt, ControlCharactersAreFine) {
   const std::string odd = "fire\a\x1b[31m\t\r\n\x7f \xe2\x80\xae \xef\xbf\xbe %s%n";
   Source source("sei=true");
@@ -72,7 +72,7 @@ TEST(Prompt, ControlCharactersAreFine) {
   EXPECT_STREQ(gst_structure_get_string(gst_message_get_structure(applied.get()), "prompt"), odd.c_str());
 }
 
-/// The worst values that GObject accepts for this property.
+// The worst values that GObject accepts for this property.
 std::vector<GValue> hostile_values(GParamSpec* spec) {
   std::vector<GValue> values;
   const auto add = [&](auto set) {
@@ -107,8 +107,8 @@ std::vector<GValue> hostile_values(GParamSpec* spec) {
   return values;
 }
 
-/// Sets every property to its worst values, before playing and while playing. The result is a frame or one
-/// clear error, but never a crash or a critical message (main.cpp makes those fatal).
+// Sets every property to its worst values, before playing and while playing. The result is a frame or one
+// clear error, but never a crash or a critical message (main.cpp makes those fatal).
 TEST(Properties, HostileValuesOfEveryOneArePlayedOrRefused) {
   guint count = 0, tried = 0;
   Source any("");

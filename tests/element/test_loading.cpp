@@ -8,7 +8,7 @@ using namespace element_test;
 
 namespace {
 
-/// Collects GAP events and checks that they follow each other without a hole, after a segment.
+// Collects GAP events and checks that they follow each other without a hole, after a segment.
 struct Gaps {
   int count = 0;
   bool segment = false;
@@ -104,8 +104,8 @@ TEST(Loading, PlaceholdersAreBlackFramesOnTheGrid) {
   }
 }
 
-/// Sound beside the video is muxed while the model loads. More of it reaches the file than the queue could
-/// hold.
+// Sound beside the video is muxed while the model loads. More of it reaches the file than the queue could
+// hold.
 TEST(Loading, PlaceholdersLetSoundThrough) {
   Hold hold(0);
   GstElement* pipeline = gst_parse_launch(

@@ -259,8 +259,8 @@ GstPad* new_pad() {
   return GST_PAD(gst_object_ref_sink(gst_pad_new(nullptr, GST_PAD_SRC)));
 }
 
-/// Each call of ask() has its own place. set_context() on the same thread fills it; on another thread it does
-/// not.
+// Each call of ask() has its own place. set_context() on the same thread fills it; on another thread it does
+// not.
 TEST(ContextSlot, EachThreadWritesToItsOwnPlace) {
   GstPad *mine = new_pad(), *other = new_pad();
   {

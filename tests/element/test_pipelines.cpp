@@ -14,7 +14,7 @@ struct Program {
   std::string output;
 };
 
-/// Runs a program in the environment of these tests, with these variables added.
+// Runs a program in the environment of these tests, with these variables added.
 Program run(const std::string& command, const std::vector<std::string>& environment = {}) {
   char** env = g_get_environ();
   for (const std::string& setting : environment) {
@@ -80,7 +80,7 @@ TEST(Pipelines, OtherOptionsAreAnotherModel) {
   gst_object_unref(pipeline);
 }
 
-/// An element that waits for another element's load can be stopped.
+// An element that waits for another element's load can be stopped.
 TEST(Pipelines, WaitingForAnothersLoadCanBeCancelled) {
   GstElement* first = gst_parse_launch("flowcachesrc model=fake:load_ms=60000 ! fakesink", nullptr);
   GstElement* second = gst_parse_launch("flowcachesrc model=fake:load_ms=60000 ! fakesink", nullptr);
@@ -119,8 +119,8 @@ TEST(Pipelines, PauseAndResumeOnTheRealClock) {
   gst_object_unref(pipeline);
 }
 
-/// From a prompt to an MP4 file and back: length, size and rate by gst-discoverer-1.0, and the numbers in the
-/// pictures.
+// From a prompt to an MP4 file and back: length, size and rate by gst-discoverer-1.0, and the numbers in the
+// pictures.
 TEST(Pipelines, ToMp4AndBack) {
   g_autofree char* path = g_build_filename(g_get_tmp_dir(), "flowcache-element-test.mp4", nullptr);
   ASSERT_EQ(run_to_end(
@@ -156,7 +156,7 @@ TEST(Pipelines, ToMp4AndBack) {
   g_remove(path);
 }
 
-/// Runs in a process of its own, because the tracer reports everything that exists at the end of the process.
+// Runs in a process of its own, because the tracer reports everything that exists at the end of the process.
 TEST(Pipelines, LeaksTracerFindsNothing) {
   const Program leaks =
       run("gst-launch-1.0 flowcachesrc model=fake num-buffers=20 ! tee name=t t. ! queue ! fakesink "
@@ -171,7 +171,7 @@ TEST(Pipelines, LeaksTracerFindsNothing) {
   }
 }
 
-/// GStreamer's other tracers work with the element.
+// GStreamer's other tracers work with the element.
 TEST(Pipelines, LatencyAndStatsTracersWork) {
   const Program traced =
       run("gst-launch-1.0 flowcachesrc model=fake num-buffers=8 ! queue ! fakesink sync=true",
@@ -193,7 +193,7 @@ TEST(Pipelines, InspectShowsEveryProperty) {
   }
 }
 
-/// The registry's entry depends on the engine: if the engine changes, the plugin is scanned again.
+// The registry's entry depends on the engine: if the engine changes, the plugin is scanned again.
 TEST(Pipelines, RegistryFollowsTheEngine) {
   g_autofree char* registry = g_build_filename(g_get_tmp_dir(), "flowcache-dependency.registry", nullptr);
   g_remove(registry);
@@ -210,7 +210,7 @@ TEST(Pipelines, RegistryFollowsTheEngine) {
   g_remove(registry);
 }
 
-/// A scan of the plugin must not load LibTorch or the engine.
+// A scan of the plugin must not load LibTorch or the engine.
 TEST(Pipelines, PluginLinksNoEngine) {
   const Program links = run("ldd " FLOWCACHE_BUILD_DIR "/gst-plugin/libgstflowcache.so");
   EXPECT_EQ(links.status, 0);

@@ -12,7 +12,7 @@ using flowcache::gst::PrefixFrames;
 
 namespace {
 
-/// The name of a temporary file, which is removed with this object.
+// The name of a temporary file, which is removed with this object.
 class Path {
  public:
   explicit Path(const char* name) : path_(g_build_filename(g_get_tmp_dir(), name, nullptr)) {
@@ -54,7 +54,7 @@ TEST(Prefix, ImageIsOneFrameOfTheModelsSize) {
   }
 }
 
-/// Writes a file with a picture of `height` rows of RGBA, with one of GStreamer's encoders.
+// Writes a file with a picture of `height` rows of RGBA, with one of GStreamer's encoders.
 bool encode(std::vector<uint8_t> rgba, int width, int height, const std::string& encoder, const Path& path) {
   const std::string raw = std::string(path.get()) + ".raw";
   g_file_set_contents(raw.c_str(), reinterpret_cast<const char*>(rgba.data()),
@@ -68,7 +68,7 @@ bool encode(std::vector<uint8_t> rgba, int width, int height, const std::string&
   return error.empty();
 }
 
-/// A picture whose left half is red and whose right half is blue.
+// A picture whose left half is red and whose right half is blue.
 std::vector<uint8_t> red_and_blue(int width, int height, uint8_t alpha_of_blue = 255) {
   std::vector<uint8_t> rgba;
   for (int i = 0; i < width * height; ++i) {
@@ -86,7 +86,7 @@ void expect_near(const PrefixFrames& frames, uint32_t x, uint32_t y, int red, in
   EXPECT_NEAR(pixel[2], blue, tolerance) << x << ", " << y;
 }
 
-/// An EXIF block that contains only this orientation.
+// An EXIF block that contains only this orientation.
 std::string exif(uint8_t orientation) {
   const char start[] = "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01";
   return std::string(start, sizeof start) + static_cast<char>(orientation) + std::string(6, '\0');
@@ -164,7 +164,7 @@ TEST_P(Photos, AreTurnedAsTheirExifSays) {
   }
 }
 
-/// The file is cut at every place, and the block has every value.
+// The file is cut at every place, and the block has every value.
 TEST_P(Photos, DamagedExifTurnsNothing) {
   const Path path("flowcache-prefix-test.photo");
   ASSERT_TRUE(encode(red_and_blue(64, 64), 64, 64, GetParam().encoder, path));

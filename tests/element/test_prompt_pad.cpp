@@ -11,7 +11,7 @@ using namespace element_test;
 
 namespace {
 
-/// The pad `prompt` of a source. The test's own thread pushes into it.
+// The pad `prompt` of a source. The test's own thread pushes into it.
 class TextPad {
  public:
   TextPad(GstElement* element, const char* format, GstClockTime base = 0) : element_(element) {
@@ -68,8 +68,8 @@ std::string prompt_of(Source& source) {
   return prompt;
 }
 
-/// A chunk has 4 frames of 1/16 s. Gaps and the end of the text change nothing; an empty text returns to
-/// `prompt`.
+// A chunk has 4 frames of 1/16 s. Gaps and the end of the text change nothing; an empty text returns to
+// `prompt`.
 TEST(PromptPad, EachBufferIsAPromptAtItsRunningTime) {
   Hold hold(0);
   Source source("prompt=fire");
@@ -122,8 +122,8 @@ TEST(PromptPad, FlushForgetsWhatHasNotCome) {
   EXPECT_EQ(shown_prompts(source, 36), prompt_runs({{32, "fire"}, {4, "stars"}}));
 }
 
-/// A text that is read faster than it is shown has to wait; the number of kept prompts is limited. Closing
-/// the pad ends the wait.
+// A text that is read faster than it is shown has to wait; the number of kept prompts is limited. Closing
+// the pad ends the wait.
 TEST(PromptPad, HoldsUpWhatIsFarAhead) {
   for (const bool stop : {false, true}) {
     Hold hold(0);
@@ -158,7 +158,7 @@ TEST(PromptPad, ThereIsOne) {
   EXPECT_EQ(gst_element_request_pad(source.element(), pads, nullptr, nullptr), nullptr);
 }
 
-/// A subtitle file, read by GStreamer's own parser. Its end does not end the video.
+// A subtitle file, read by GStreamer's own parser. Its end does not end the video.
 TEST(PromptPad, TakesSubtitlesFromSubparse) {
   g_autofree char* path = g_build_filename(g_get_tmp_dir(), "flowcache-prompt-pad.srt", nullptr);
   ASSERT_TRUE(g_file_set_contents(path, "1\n00:00:00,000 --> 00:00:01,000\n<i>snow</i>\n\n", -1, nullptr));

@@ -12,8 +12,8 @@ namespace {
 
 constexpr int64_t kLate = kFrame, kEarly = -1000000;
 
-/// A chunk of 4 frames of 1/16 s plays for 250 ms. One chunk may be on its way, so the governor waits for 8
-/// frames.
+// A chunk of 4 frames of 1/16 s plays for 250 ms. One chunk may be on its way, so the governor waits for 8
+// frames.
 QosGovernor governor() {
   QosGovernor one;
   one.reset(kFrame, 4, 1);
@@ -70,7 +70,7 @@ void sink_reports(Source& source, GstClockTimeDiff late, int times) {
   }
 }
 
-/// Pulls frames until the deadline is `wanted`, at most 40.
+// Pulls frames until the deadline is `wanted`, at most 40.
 double deadline_after_frames(Source& source, double wanted) {
   for (int i = 0; i < 40 && std::abs(deadline_ms(source) - wanted) > 0.001; ++i) {
     EXPECT_TRUE(BufferPtr(source.pull()));

@@ -90,7 +90,7 @@ TEST(Rate, AfterAPauseOfTheSinkTheNextFrameBeginsOnTheGrid) {
   EXPECT_EQ(numbers[first], numbers[first + 1]);
 }
 
-/// Reads "NUMBER@PTS" from streams that are not live.
+// Reads "NUMBER@PTS" from streams that are not live.
 class Reader {
  public:
   explicit Reader(const std::string& properties, const std::string& caps) {
@@ -121,7 +121,7 @@ class Reader {
     gst_element_query_duration(pipeline_, format, &value);
     return value;
   }
-  /// The numbers of the frames until the end, such as "0 0 1 1 ". Checks that each has its time.
+  // The numbers of the frames until the end, such as "0 0 1 1 ". Checks that each has its time.
   std::string rest(guint times) {
     std::string all;
     while (GstSample* sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink_), kPatience)) {

@@ -17,7 +17,7 @@ constexpr const char* kEngine = FLOWCACHE_BUILD_DIR "/engine/libflowcache.so.0";
 
 struct Picture {
   std::array<double, 3> mean{};
-  double spread = 0;  ///< standard deviation of green
+  double spread = 0;  // standard deviation of green
 };
 
 Picture picture_of(GstSample* sample) {
@@ -35,7 +35,7 @@ Picture picture_of(GstSample* sample) {
   return p;
 }
 
-/// The first frames of a prompt, as RGBA.
+// The first frames of a prompt, as RGBA.
 std::vector<GstSample*> frames_of(const std::string& prompt, int count, const std::string& size = "") {
   GError* error = nullptr;
   GstElement* pipeline = gst_parse_launch(
@@ -101,8 +101,8 @@ TEST_F(RealEngine, DrawsTheSizeThatIsAskedFor) {
   EXPECT_NE(error.find("(nearest: 480 and 512)"), std::string::npos) << error;
 }
 
-/// A chunk of the model that ships plays for 0.75 s. Each cue changes the prompt at the chunk that begins
-/// with the cue.
+// A chunk of the model that ships plays for 0.75 s. Each cue changes the prompt at the chunk that begins
+// with the cue.
 TEST_F(RealEngine, FollowsAScriptAndHasADeadline) {
   g_autofree char* path = g_build_filename(g_get_tmp_dir(), "flowcache-real-engine.srt", nullptr);
   ASSERT_TRUE(g_file_set_contents(path,
@@ -142,7 +142,7 @@ TEST_F(RealEngine, FollowsAScriptAndHasADeadline) {
   g_remove(path);
 }
 
-/// Runs in the child of a death test: a program that ends while its pipelines play, as scripts often do.
+// Runs in the child of a death test: a program that ends while its pipelines play, as scripts often do.
 [[noreturn]] void exit_while_playing(const char* line, int pipelines) {
   for (int i = 0; i < pipelines; ++i)
     gst_element_set_state(gst_parse_launch(line, nullptr), GST_STATE_PLAYING);
@@ -159,7 +159,7 @@ TEST_F(RealEngine, AProgramMayEndWhileItPlays) {
               testing::ExitedWithCode(0), "");
 }
 
-/// The number of steps that the only chunk computes after these presets were loaded.
+// The number of steps that the only chunk computes after these presets were loaded.
 guint64 computed_steps(std::initializer_list<const char*> presets) {
   GstElement* pipeline = gst_parse_launch(
       "flowcachesrc name=s is-live=false num-buffers=1 max-chunks-ahead=1 ! fakesink", nullptr);
@@ -174,7 +174,7 @@ guint64 computed_steps(std::initializer_list<const char*> presets) {
   return steps;
 }
 
-/// A preset changes what the model that ships computes, whatever was loaded before it.
+// A preset changes what the model that ships computes, whatever was loaded before it.
 TEST_F(RealEngine, PresetsChangeWhatIsComputed) {
   const guint64 fast = computed_steps({"Fast"}), usual = computed_steps({"Steady"});
   EXPECT_GT(fast, 0u);

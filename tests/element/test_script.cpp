@@ -14,7 +14,7 @@ using flowcache::gst::plain_text;
 
 namespace {
 
-/// A file with this content, removed with the object.
+// A file with this content, removed with the object.
 class File {
  public:
   explicit File(const std::string& content) {
@@ -77,7 +77,7 @@ TEST(Script, MarkupBecomesPlainText) {
   EXPECT_EQ(plain_text(""), "");
 }
 
-/// Reads a script and returns "start:text …", or the error.
+// Reads a script and returns "start:text …", or the error.
 std::string read(const std::string& content) {
   const File file(content);
   std::string error, all;
@@ -87,7 +87,7 @@ std::string read(const std::string& content) {
   return all + error;
 }
 
-/// In an untidy file every cue is still a prompt, in the order of time.
+// In an untidy file every cue is still a prompt, in the order of time.
 TEST(Script, UntidyFilesLoseNothing) {
   const char* wanted = "0:fire 1000:snow 2000:stars";
   const struct {
@@ -146,7 +146,7 @@ TEST(Script, TextsMayHaveBlankLinesAndNumbers) {
       "0:fire and smoke 1000:1984 2000:12:30 at the station 7");
 }
 
-/// A line that is not part of a proper cue is named by its number.
+// A line that is not part of a proper cue is named by its number.
 TEST(Script, LinesThatCannotBeReadAreNamed) {
   const struct {
     const char* content;
@@ -168,7 +168,7 @@ TEST(Script, LinesThatCannotBeReadAreNamed) {
     EXPECT_NE(read(one.content).find(one.line), std::string::npos) << read(one.content);
 }
 
-/// Cues that show nothing are named, and the script still plays.
+// Cues that show nothing are named, and the script still plays.
 TEST(Script, CuesThatShowNothingAreWarnedAbout) {
   const File file(
       "1\n00:00:00,000 --> 00:00:01,000\nfire\n\n2\n00:00:01,000 --> 00:00:01,010\n<i></i>\n\n"
@@ -184,7 +184,7 @@ TEST(Script, CuesThatShowNothingAreWarnedAbout) {
   EXPECT_FALSE(source.has_message(GST_MESSAGE_WARNING));
 }
 
-/// Tags that do not end, and byte order marks: each of them once took a search of the rest of the file, minutes in all.
+// Tags that do not end, and byte order marks: each of them once took a search of the rest of the file, minutes in all.
 TEST(Script, LargeHostileFilesAreReadInOnePass) {
   const gint64 begin = g_get_monotonic_time();
   for (const char* piece : {"<", "<a", "<1", "{a:", "{\\", "\xef\xbb\xbf", "&"}) {
@@ -238,7 +238,7 @@ TEST(Script, FileThatIsNoneStopsThePipelineWithOneError) {
   EXPECT_NE(text_of(error.get()).find("neither SRT nor WebVTT"), std::string::npos);
 }
 
-/// The prompt of each frame, as painted.
+// The prompt of each frame, as painted.
 std::vector<uint32_t> hashes(Source& source, int frames) {
   std::vector<uint32_t> seen;
   for (int i = 0; i < frames; ++i) {
@@ -255,7 +255,7 @@ std::vector<uint32_t> expected(std::vector<std::pair<int, const char*>> runs) {
   return all;
 }
 
-/// A chunk has 4 frames of 1/16 s. Chunk 4 begins at 1 s; 2.01 s is inside chunk 8.
+// A chunk has 4 frames of 1/16 s. Chunk 4 begins at 1 s; 2.01 s is inside chunk 8.
 TEST(Script, PromptsChangeAtExactFrames) {
   const File file(kSrt);
   Source source("prompt=never max-chunks-ahead=3");
@@ -290,7 +290,7 @@ TEST(Script, EachCueIsAcknowledged) {
   }
 }
 
-/// A prompt that a user sets holds until the next cue. It does not remove that cue.
+// A prompt that a user sets holds until the next cue. It does not remove that cue.
 TEST(Script, APromptInBetweenHoldsUntilTheNextCue) {
   const File file(kSrt);
   Hold hold(6);
@@ -305,7 +305,7 @@ TEST(Script, APromptInBetweenHoldsUntilTheNextCue) {
   EXPECT_EQ(rest.back(), hash_of("stars"));
 }
 
-/// The last cue ends at 3 s, after 48 frames, at the end of a chunk; or at 2.99 s, inside one.
+// The last cue ends at 3 s, after 48 frames, at the end of a chunk; or at 2.99 s, inside one.
 TEST(Script, EndsTheStreamIfAskedTo) {
   for (const char* end : {"00:00:03,000", "00:00:02,990"}) {
     const File file("1\n00:00:00,000 --> 00:00:01,000\nfire\n\n2\n00:00:01,000 --> " + std::string(end) +
@@ -342,7 +342,7 @@ TEST(Script, EndOfALiveScriptIsNoUnderrun) {
   EXPECT_EQ(stat(source.element(), "underruns"), 0u);
 }
 
-/// After the end of a script a flush starts the stream over; then it ends again.
+// After the end of a script a flush starts the stream over; then it ends again.
 TEST(Script, PlaysAgainAfterItsEnd) {
   const File file("1\n00:00:00,000 --> 00:00:00,400\nfire\n\n");
   Source source("end-with-script=true");

@@ -8,7 +8,7 @@ using namespace element_test;
 
 namespace {
 
-/// A pipeline in PAUSED whose frames are pulled.
+// A pipeline in PAUSED whose frames are pulled.
 class Player {
  public:
   explicit Player(const std::string& properties) {
@@ -42,7 +42,7 @@ class Player {
                             GST_CLOCK_TIME_IS_VALID(stop) ? GST_SEEK_TYPE_SET : GST_SEEK_TYPE_NONE,
                             static_cast<gint64>(stop)) != FALSE;
   }
-  /// "NUMBER:PROMPT" of the next frames, "-" at the end. Checks that each has the time of its number.
+  // "NUMBER:PROMPT" of the next frames, "-" at the end. Checks that each has the time of its number.
   std::string frames(int count) {
     std::string all;
     for (int i = 0; i < count; ++i) {
@@ -87,7 +87,7 @@ TEST(Seek, EndsAtTheStop) {
   EXPECT_EQ(player.frames(5), "0 1 -");
 }
 
-/// Segment loops: SEGMENT_DONE comes instead of EOS, and a seek without a flush starts the segment again.
+// Segment loops: SEGMENT_DONE comes instead of EOS, and a seek without a flush starts the segment again.
 TEST(Seek, SegmentsLoop) {
   Player player("");
   player.play();
@@ -113,7 +113,7 @@ TEST(Seek, BeforeTheStartAndInReady) {
   EXPECT_EQ(player.frames(2), "16 17 ");
 }
 
-/// After a reset the numbers of frames do not fit their times; after a seek they fit again.
+// After a reset the numbers of frames do not fit their times; after a seek they fit again.
 TEST(Seek, AfterAResetVideoAndTimeAgree) {
   Player player("");
   player.play();
@@ -137,7 +137,7 @@ TEST(Seek, BackwardsIsRefusedAndTheStreamGoesOn) {
   gst_query_unref(query);
 }
 
-/// An editing service places a source with seeks, also before it plays.
+// An editing service places a source with seeks, also before it plays.
 TEST(Seek, PlaysInAComposition) {
   GstElement* composition = gst_element_factory_make("nlecomposition", nullptr);
   GstElement* clip = gst_element_factory_make("nlesource", nullptr);

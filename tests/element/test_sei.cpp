@@ -92,7 +92,7 @@ TEST(Sei, DamagedUnitsHaveNoPlace) {
   }
 }
 
-/// The JSON of each access unit, read back by GStreamer's own parser.
+// The JSON of each access unit, read back by GStreamer's own parser.
 std::vector<std::string> read_back(const std::string& launch_line) {
   GstElement* pipeline = gst_parse_launch((launch_line + " ! appsink name=k sync=false").c_str(), nullptr);
   GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
@@ -114,7 +114,7 @@ std::vector<std::string> read_back(const std::string& launch_line) {
   return found;
 }
 
-/// Expects twelve frames of three chunks, in any order.
+// Expects twelve frames of three chunks, in any order.
 void expect_all_frames(std::vector<std::string> found) {
   ASSERT_EQ(found.size(), 12u);
   for (int i = 0; i < 12; ++i) {
@@ -130,8 +130,8 @@ constexpr const char* kSource = "flowcachesrc model=fake:width=320,height=192 is
 
 struct Way {
   const char* encoder;
-  const char* container;  ///< the stream goes through a file, so that no meta gets through
-  const char* reader;     ///< reads this file with a parser that turns messages into metas
+  const char* container;  // the stream goes through a file, so that no meta gets through
+  const char* reader;     // reads this file with a parser that turns messages into metas
 };
 void PrintTo(const Way& way, std::ostream* out) {
   *out << way.encoder;
@@ -153,7 +153,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, SeiPipelines,
                          testing::Values(Way{X264 "byte-stream", "identity", "h264parse"},
                                          Way{X264 "avc", "mp4mux", "qtdemux ! h264parse"}));
 
-/// The bytes of a stream, and the planes of its decoded pictures.
+// The bytes of a stream, and the planes of its decoded pictures.
 std::pair<std::string, std::string> coded_and_decoded(const std::string& coded, const std::string& decoder) {
   std::string parts[2];
   GstElement* pipeline =
@@ -186,8 +186,8 @@ void PrintTo(const Coder& coder, std::ostream* out) {
 }
 class SeiCoders : public testing::TestWithParam<Coder> {};
 
-/// For these codecs GStreamer 1.22 does not turn messages into metas, so the bytes are searched. Decoders
-/// skip the messages.
+// For these codecs GStreamer 1.22 does not turn messages into metas, so the bytes are searched. Decoders
+// skip the messages.
 TEST_P(SeiCoders, CarryItAndDecodeAsBefore) {
   const auto [encoder, decoder] = GetParam();
   const auto with = coded_and_decoded(std::string("sei=true ! ") + encoder + " ! flowcachesei", decoder);
@@ -230,7 +230,7 @@ TEST(Sei, UnitThatItsLengthCannotTellIsLeftOut) {
   EXPECT_EQ(user_data_unit(kUuid, Bytes(1 << 16, 7), {Codec::H265, 2}), Bytes{});
 }
 
-/// How many messages are in the bytes that reach the sink, and how many in metas.
+// How many messages are in the bytes that reach the sink, and how many in metas.
 std::pair<int, int> in_bytes_and_beside(const std::string& behind_the_encoder) {
   GstElement* pipeline = gst_parse_launch(
       (std::string(kSource) + "sei=true ! x264enc speed-preset=ultrafast tune=zerolatency ! " +
@@ -258,7 +258,7 @@ std::pair<int, int> in_bytes_and_beside(const std::string& behind_the_encoder) {
   return {bytes, beside};
 }
 
-/// x264enc's own identification is such a message, too, with another UUID.
+// x264enc's own identification is such a message, too, with another UUID.
 TEST(Sei, IsWrittenOnceHoweverOftenItPasses) {
   EXPECT_EQ(in_bytes_and_beside("flowcachesei"), std::pair(12, 0));
   EXPECT_EQ(in_bytes_and_beside("flowcachesei ! flowcachesei"), std::pair(12, 0));

@@ -24,7 +24,7 @@ GstStateChangeReturn go_to(GstElement* element, GstState state) {
   return result;
 }
 
-/// Tries every sequence of up to five states, so every change of state happens in many contexts.
+// Tries every sequence of up to five states, so every change of state happens in many contexts.
 TEST(States, EveryWalk) {
   const GstState targets[] = {GST_STATE_NULL, GST_STATE_READY, GST_STATE_PAUSED, GST_STATE_PLAYING};
   for (int code = 0; code < 4 * 4 * 4 * 4 * 4; ++code) {
@@ -59,8 +59,8 @@ TEST(States, NotLivePrerolls) {
   gst_object_unref(element);
 }
 
-/// Loading takes a minute, but stopping must not. This is not a measurement: the limit is far above what
-/// stopping takes.
+// Loading takes a minute, but stopping must not. This is not a measurement: the limit is far above what
+// stopping takes.
 TEST(States, NullWhileLoading) {
   for (const GstState from : {GST_STATE_PAUSED, GST_STATE_PLAYING}) {
     Source source("model=fake:load_ms=60000");
@@ -111,7 +111,7 @@ TEST(States, ProgressOfLoading) {
   EXPECT_EQ(last_percent, 100);
 }
 
-/// In READY, caps change at once when another model is set.
+// In READY, caps change at once when another model is set.
 TEST(States, AnotherModelInReadyGivesOtherCaps) {
   Source source("");
   gst_element_set_state(source.element(), GST_STATE_READY);
@@ -132,7 +132,7 @@ TEST(States, AnotherModelInReadyGivesOtherCaps) {
   gst_object_unref(pad);
 }
 
-/// The worker's thread has a name, and announces its begin and end with itself as GThread.
+// The worker's thread has a name, and announces its begin and end with itself as GThread.
 TEST(States, WorkersThreadIsAnnounced) {
   Source source("");
   std::map<GstStreamStatusType, std::string> seen;
@@ -226,7 +226,7 @@ TEST(States, EosByEvent) {
   gst_object_unref(pipeline);
 }
 
-/// EOS is sent even while no frame comes.
+// EOS is sent even while no frame comes.
 TEST(States, EosByEventWhileWaitingForAFrame) {
   const Hold hold(0);
   GstElement* pipeline = gst_parse_launch("flowcachesrc name=s model=fake ! fakesink", nullptr);
@@ -254,7 +254,7 @@ TEST(States, EosByNumBuffersAndByTheEnginesEnd) {
   }
 }
 
-/// The element reports why the engine has no next chunk. A flush starts over, and the stream plays again.
+// The element reports why the engine has no next chunk. A flush starts over, and the stream plays again.
 TEST(States, EnginesEndSaysWhyAndAFlushStartsOver) {
   Source source("model=fake:end_at=2");
   source.play();

@@ -21,7 +21,7 @@ TEST(Presets, CanBeLoaded) {
   g_strfreev(names);
 }
 
-/// The values, as text, of every property that any preset sets, after loading these presets.
+// The values, as text, of every property that any preset sets, after loading these presets.
 std::string settings_after(std::initializer_list<const char*> presets) {
   Source source("");
   for (const char* name : presets) EXPECT_TRUE(gst_preset_load_preset(GST_PRESET(source.element()), name));
@@ -36,7 +36,7 @@ std::string settings_after(std::initializer_list<const char*> presets) {
   return all;
 }
 
-/// A preset has the same effect whatever was loaded before, and every preset has another effect.
+// A preset has the same effect whatever was loaded before, and every preset has another effect.
 TEST(Presets, LeaveNothingOfTheOneBefore) {
   const char* names[] = {"Fast", "Quality", "Interactive", "Steady"};
   for (const char* last : names) {
@@ -48,7 +48,7 @@ TEST(Presets, LeaveNothingOfTheOneBefore) {
   }
 }
 
-/// A folder with models, removed with the object.
+// A folder with models, removed with the object.
 class ModelFolder {
  public:
   ModelFolder() : path_(g_dir_make_tmp("flowcache-models-XXXXXX", nullptr)) {}
@@ -87,8 +87,8 @@ std::string card(const std::string& name) {
          "\"transformer\":{\"config\":{}},\"decoder\":{\"kind\":\"wan-vae\"}}";
 }
 
-/// A program that looks for cameras finds models, too. That must not load the engine, and with it LibTorch,
-/// into the program.
+// A program that looks for cameras finds models, too. That must not load the engine, and with it LibTorch,
+// into the program.
 TEST(Devices, OneForEachModelWithoutOpeningTheEngine) {
   ModelFolder models;
   const std::string ships = models.add("ships", card("first"));
@@ -165,7 +165,7 @@ TEST(Devices, MakeAnElement) {
   gst_object_unref(provider);
 }
 
-/// REFERENCE.md is what the element prints now.
+// REFERENCE.md is what the element prints now.
 TEST(Reference, IsUpToDate) {
   char* argv[] = {const_cast<char*>(FLOWCACHE_BUILD_DIR "/gst-plugin/flowcachesrc-reference"), nullptr};
   g_autofree char* now = nullptr;
@@ -176,7 +176,7 @@ TEST(Reference, IsUpToDate) {
   EXPECT_STREQ(now, page) << "renew it: see gst-plugin/reference.cpp";
 }
 
-/// The page names every field of the messages, and no others.
+// The page names every field of the messages, and no others.
 TEST(Reference, NamesTheMessagesFields) {
   g_autofree char* page = nullptr;
   ASSERT_TRUE(g_file_get_contents(FLOWCACHE_SOURCE_DIR "/gst-plugin/REFERENCE.md", &page, nullptr, nullptr));

@@ -45,7 +45,7 @@ TEST(Time, GridBeginsAtTheRunningTimeOfTheFirstFrame) {
   EXPECT_EQ(source.pull_times(4), grid(4, 5 * GST_SECOND));
 }
 
-/// It has no effect while playing either, and the property stays off.
+// It has no effect while playing either, and the property stays off.
 TEST(Time, DoTimestampChangesNothing) {
   Source source("do-timestamp=true max-chunks-ahead=8");
   source.play();
@@ -61,7 +61,7 @@ TEST(Time, DoTimestampChangesNothing) {
   EXPECT_FALSE(on);
 }
 
-/// The offset moves timestamps. Frames leave at the same time as without it.
+// The offset moves timestamps. Frames leave at the same time as without it.
 TEST(Time, TimestampOffsetMovesTimestampsOnly) {
   Source source("max-chunks-ahead=8 timestamp-offset=1000000000");
   source.play();
@@ -80,7 +80,7 @@ TEST(Time, TimestampOffsetMovesTimestampsOnly) {
   EXPECT_EQ(pts, GST_SECOND);
 }
 
-/// No timestamp occurs twice: the first frame waits until its timestamp is 0.
+// No timestamp occurs twice: the first frame waits until its timestamp is 0.
 TEST(Time, NegativeTimestampOffsetBeginsAtZero) {
   Source source("max-chunks-ahead=8 timestamp-offset=-125000000");
   source.play();
@@ -102,8 +102,8 @@ TEST(Time, NotLiveRunsFreeFromZero) {
   }
 }
 
-/// A pipeline moves the base time by the length of a pause. So running time has no gap, and neither has the
-/// grid.
+// A pipeline moves the base time by the length of a pause. So running time has no gap, and neither has the
+// grid.
 TEST(Time, PauseLeavesNoGapAndKeepsTheGrid) {
   Source source("max-chunks-ahead=8");
   source.play();
@@ -176,7 +176,7 @@ TEST(Latency, PropertyIsTheBudgetAndCannotOverflow) {
   EXPECT_GT(least, kFrame);
 }
 
-/// Chunk 1 (frames 4 to 7) does not come. Four frames are shown, then the policy decides.
+// Chunk 1 (frames 4 to 7) does not come. Four frames are shown, then the policy decides.
 TEST(Underrun, RepeatKeepsTheRate) {
   Hold hold(1);
   Source source("underrun=repeat latency=0");
@@ -213,7 +213,7 @@ TEST(Underrun, RepeatKeepsTheRate) {
   }
 }
 
-/// Plays until the underrun, waits for 2.5 frames, and returns the first frame after it.
+// Plays until the underrun, waits for 2.5 frames, and returns the first frame after it.
 BufferPtr frame_after_underrun(Source& source, Hold& hold) {
   source.play();
   EXPECT_EQ(source.pull_times(4), grid(4));
@@ -249,7 +249,7 @@ TEST(Underrun, StallMovesTheGrid) {
   EXPECT_EQ(GST_BUFFER_PTS(next.get()), 7 * kFrame + kFrame / 2);
 }
 
-/// A frame that is late by less than the jitter budget is not an underrun.
+// A frame that is late by less than the jitter budget is not an underrun.
 TEST(Underrun, LatencyBudgetIsWaitedFor) {
   Hold hold(1);
   Source source("underrun=skip latency=1000000000");

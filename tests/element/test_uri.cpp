@@ -11,7 +11,7 @@ std::string uri_of(GstElement* element) {
   return uri;
 }
 
-/// The element that GStreamer makes for a URI; null if there is none, and `problem` gets the error.
+// The element that GStreamer makes for a URI; null if there is none, and `problem` gets the error.
 GstElement* made_from(const char* uri, std::string* problem = nullptr) {
   GError* error = nullptr;
   GstElement* element = gst_element_make_from_uri(GST_URI_SRC, uri, nullptr, &error);
@@ -62,7 +62,7 @@ TEST(Uri, BareOneIsTheDefault) {
   gst_object_unref(element);
 }
 
-/// A bad URI gives a message that names the fault, and sets nothing.
+// A bad URI gives a message that names the fault, and sets nothing.
 TEST(Uri, BadOnesAreNamed) {
   for (const auto& [uri, said] :
        {std::pair("flowcache:?sead=3", "sead"), std::pair("flowcache:?prompt=fire&seed=many", "many"),
@@ -105,7 +105,7 @@ TEST(Uri, StreamIdDependsOnWhatIsShown) {
   EXPECT_NE(stream_id("seed=3"), stream_id("seed=4"));
 }
 
-/// Opens the URI as playbin, gst-play-1.0 and the discoverer do.
+// Opens the URI as playbin, gst-play-1.0 and the discoverer do.
 TEST(Uri, PlaysInUridecodebin) {
   for (const char* live : {"true", "false"}) {
     EXPECT_EQ(run_to_end("uridecodebin uri=flowcache:?model=fake&num-buffers=6&is-live=" + std::string(live) +

@@ -40,7 +40,7 @@ class Counter : public flowcache::gst::FrameWorkerListener {
   void ring_changed() override {}
 
   std::atomic<int> loads{0}, receipts{0}, resets{0}, refusals{0}, chunks{0}, failures{0};
-  std::atomic<uint64_t> seed{UINT64_MAX};  ///< of the last finished chunk
+  std::atomic<uint64_t> seed{UINT64_MAX};  // of the last finished chunk
 };
 
 const EngineLibrary& library() {
@@ -50,7 +50,7 @@ const EngineLibrary& library() {
   return *opened;
 }
 
-/// Takes frames until `more` returns false. Returns false if a frame was out of order.
+// Takes frames until `more` returns false. Returns false if a frame was out of order.
 bool consume(FrameWorker& worker, const std::function<bool()>& more) {
   uint64_t before = 0;
   while (more()) {
@@ -125,7 +125,7 @@ TEST(Worker, EverybodyAtOnce) {
   EXPECT_GE(counter.receipts, kRounds);
 }
 
-/// The worker can be stopped at any time, also while it loads the model or makes a chunk.
+// The worker can be stopped at any time, also while it loads the model or makes a chunk.
 TEST(Worker, StopsAtAnyTime) {
   for (int i = 0; i < 50; ++i) {
     Counter counter;
@@ -139,7 +139,7 @@ TEST(Worker, StopsAtAnyTime) {
   EXPECT_EQ(element_test::fake().live_chunks(), 0);
 }
 
-/// When the worker's state is "failed", the reason has already been reported.
+// When the worker's state is "failed", the reason has already been reported.
 TEST(Worker, TellsTheReasonBeforeItHasFailed) {
   struct Listener : Counter {
     void failed(fc_status status, const std::string& sentence, bool loading) override {

@@ -14,7 +14,7 @@ namespace fake {
 namespace {
 thread_local std::string last_error;
 std::mutex opened_mutex;
-std::string opened_with;  ///< under `opened_mutex`
+std::string opened_with;  // under `opened_mutex`
 
 bool is_precision(const std::string& name) {
   return name == "auto" || name == "fp32" || name == "bf16" || name == "fp8";
@@ -60,7 +60,7 @@ FC_API int fake_opened_engines() {
 FC_API int fake_prompts_taken() {
   return fake::counters().prompts_taken;
 }
-/// Chunks from this one on wait; UINT64_MAX opens the gate.
+// Chunks from this one on wait; UINT64_MAX opens the gate.
 FC_API void fake_hold_from(uint64_t chunk) {
   {
     std::lock_guard lock(fake::gate().mutex);
@@ -69,8 +69,8 @@ FC_API void fake_hold_from(uint64_t chunk) {
   fake::gate().changed.notify_all();
 }
 
-/// The configuration of the last fc_engine_open(), as text. Valid until the calling thread's next
-/// call.
+// The configuration of the last fc_engine_open(), as text. Valid until the calling thread's next
+// call.
 FC_API const char* fake_opened_with() {
   thread_local std::string copy;
   std::lock_guard lock(fake::opened_mutex);

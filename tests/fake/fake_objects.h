@@ -14,13 +14,13 @@
 
 namespace fake {
 
-/// Counted so that tests can see what is left over.
+// Counted so that tests can see what is left over.
 struct Counters {
   std::atomic<int> live_engines{0}, live_streams{0}, live_chunks{0}, opened_engines{0}, prompts_taken{0};
 };
 Counters& counters();
 
-/// A gate in fc_stream_next(), so that tests need no timing: chunks from `first` on wait until it is moved.
+// A gate in fc_stream_next(), so that tests need no timing: chunks from `first` on wait until it is moved.
 struct Gate {
   std::mutex mutex;
   std::condition_variable changed;
@@ -28,9 +28,9 @@ struct Gate {
 };
 Gate& gate();
 
-/// Remembers the sentence for fc_last_error() and returns the status.
+// Remembers the sentence for fc_last_error() and returns the status.
 fc_status fail(fc_status status, const std::string& sentence);
-/// As above for a fault that an option asks for.
+// As above for a fault that an option asks for.
 fc_status fail_on_demand(uint32_t status, const char* call);
 
 }  // namespace fake

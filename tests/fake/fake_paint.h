@@ -13,18 +13,18 @@ namespace fake {
 
 struct Picture {
   uint32_t width, height;
-  uint32_t number;  ///< of the frame since the start of the stream
-  uint32_t hash;    ///< of the prompt
+  uint32_t number;  // of the frame since the start of the stream
+  uint32_t hash;    // of the prompt
   uint64_t seed;
-  bool twice = false;  ///< the number in the third band too
+  bool twice = false;  // the number in the third band too
 
-  /// Red, green, blue of a pixel.
+  // Red, green, blue of a pixel.
   std::array<uint8_t, 3> pixel(uint32_t x, uint32_t y) const;
 };
 
-/// BT.709, limited range.
+// BT.709, limited range.
 std::array<uint8_t, 3> yuv_of(const std::array<uint8_t, 3>& rgb);
-/// The colour of the third band.
+// The colour of the third band.
 std::array<uint8_t, 3> seed_colour(uint64_t seed);
 
 void paint(const Picture& picture, const fc_planes& planes);

@@ -24,7 +24,7 @@ fc_status check_prompt(const char* text) {
   return FC_OK;
 }
 
-/// What a policy and its options are written with.
+// What a policy and its options are written with.
 bool is_spec(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::strchr("_:=,.+-/", c) != nullptr;
 }
@@ -41,7 +41,7 @@ std::string unknown_words_of(const std::string& prompt) {
   return unknown;
 }
 
-/// As a kernel could: in the primary context only. Asks the stand-in driver of tests/fake_cuda.
+// As a kernel could: in the primary context only. Asks the stand-in driver of tests/fake_cuda.
 bool may_write(const fc_engine& engine, const fc_planes& planes) {
   void* driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
   if (!engine.on_cuda || engine.options.cuda == 2 || driver == nullptr) return false;
@@ -52,7 +52,7 @@ bool may_write(const fc_engine& engine, const fc_planes& planes) {
 
 constexpr double default_threshold = 0.1, default_guidance = 1;
 
-/// As flowcache.h has it: 0 is the default, FC_AUTO what `automatic` says, FC_NEVER a threshold of 0.
+// As flowcache.h has it: 0 is the default, FC_AUTO what `automatic` says, FC_NEVER a threshold of 0.
 double in_force(double given, double usual, double automatic) {
   if (std::isnan(given)) return automatic;
   if (given == FC_NEVER) return 0;

@@ -66,7 +66,7 @@ TEST_F(CudaApi, RefusalsNameThePlane) {
   EXPECT_NE(std::strstr(fc_last_error(), "plane 1 is not in CUDA memory"), nullptr) << fc_last_error();
 }
 
-/// The stand-in is no device that LibTorch could run on: asking for it is an error, never the CPU.
+// The stand-in is no device that LibTorch could run on: asking for it is an error, never the CPU.
 TEST(CudaApiDevice, DriverWithoutADeviceForLibTorchIsAnError) {
   fc_engine_config config{};
   config.size = sizeof config;

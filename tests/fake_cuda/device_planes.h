@@ -18,7 +18,7 @@ namespace device_test {
 
 constexpr uint8_t kUntouched = 0xcd;
 
-/// A context of its own, current for as long as it lives. The primary one if asked for.
+// A context of its own, current for as long as it lives. The primary one if asked for.
 class Context {
  public:
   explicit Context(bool primary) : primary_(primary) {
@@ -46,7 +46,7 @@ class Context {
   bool primary_;
 };
 
-/// Rows of a plane in the host's memory (context null) or the device's, filled with kUntouched.
+// Rows of a plane in the host's memory (context null) or the device's, filled with kUntouched.
 class Plane {
  public:
   Plane(CUcontext context, size_t row, size_t rows, size_t padding)
@@ -80,7 +80,7 @@ class Plane {
   std::vector<uint8_t> host_;
 };
 
-/// All planes of a picture.
+// All planes of a picture.
 struct Picture {
   Plane luma, u, v;
   fc_planes planes{};
@@ -101,7 +101,7 @@ struct Picture {
   std::vector<std::vector<uint8_t>> bytes() { return {luma.copy(), u.copy(), v.copy()}; }
 };
 
-/// Nothing is left over, nothing was done that a driver would refuse, and no context is left current.
+// Nothing is left over, nothing was done that a driver would refuse, and no context is left current.
 class Driver : public testing::Test {
  protected:
   void TearDown() override {

@@ -8,19 +8,19 @@
 
 extern "C" {
 
-/// What a test can ask. Look them up with dlsym(); all counts are of the process.
-int fake_cuda_misuses();               ///< calls that a driver would refuse
-const char* fake_cuda_first_misuse();  ///< what the first was; "" if there was none
-int fake_cuda_live_contexts();         ///< created ones; the primary context counts while it is retained
-int fake_cuda_live_allocations();      ///< device and pinned host memory
+// What a test can ask. Look them up with dlsym(); all counts are of the process.
+int fake_cuda_misuses();               // calls that a driver would refuse
+const char* fake_cuda_first_misuse();  // what the first was; "" if there was none
+int fake_cuda_live_contexts();         // created ones; the primary context counts while it is retained
+int fake_cuda_live_allocations();      // device and pinned host memory
 int fake_cuda_copies_to_device();
 int fake_cuda_copies_on_device();
-/// Whether device memory starts or lies at this address in the primary context.
+// Whether device memory starts or lies at this address in the primary context.
 int fake_cuda_is_primary(const void* pointer);
-/// As a kernel: whether these bytes are device memory of the current context. If not, a misuse.
+// As a kernel: whether these bytes are device memory of the current context. If not, a misuse.
 int fake_cuda_may_touch(const void* pointer, size_t bytes);
-/// OpenGL is on this device (1), or on none that it knows (0: as it begins).
+// OpenGL is on this device (1), or on none that it knows (0: as it begins).
 void fake_cuda_put_gl_on_device(int on);
-/// Allocations fail from now on (1), or not (0).
+// Allocations fail from now on (1), or not (0).
 void fake_cuda_fail_allocations(int fail);
 }

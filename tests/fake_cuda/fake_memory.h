@@ -33,20 +33,20 @@ struct Books {
 };
 Books& books();
 
-/// The calling thread's stack of contexts.
+// The calling thread's stack of contexts.
 std::vector<CUcontext>& stack();
 
-/// Counts a misuse and returns the error.
+// Counts a misuse and returns the error.
 CUresult misuse(CUresult error, const char* what);
-/// The current context; null, and a misuse, if there is none or it is gone.
+// The current context; null, and a misuse, if there is none or it is gone.
 CUcontext current(const char* call);
 
 CUresult allocate(void** pointer, size_t size, bool on_device, const char* call);
 CUresult release(uintptr_t pointer, const char* call);
-/// The allocation that holds this byte; null if none does. Valid until it is released.
+// The allocation that holds this byte; null if none does. Valid until it is released.
 const Allocation* allocation_at(uintptr_t pointer);
 size_t bytes_on_device();
-/// Whether this many bytes from here on are inside one allocation on the device.
+// Whether this many bytes from here on are inside one allocation on the device.
 bool is_on_device(uintptr_t pointer, size_t bytes);
 
 }  // namespace fake_cuda

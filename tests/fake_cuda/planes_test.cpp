@@ -16,7 +16,7 @@ using namespace device_test;
 namespace flowcache {
 namespace {
 
-/// A frame in device memory, as LibTorch would hold it.
+// A frame in device memory, as LibTorch would hold it.
 struct DeviceFrame {
   Plane memory;
   at::Tensor tensor;
@@ -118,7 +118,7 @@ TEST_F(CudaPlanesErrors, PlanesOfTwoContextsOrOfAnotherThanTheFrames) {
   color_convert(frame.tensor, picture.planes);
 }
 
-/// A context that was current before stays current, also if writing fails.
+// A context that was current before stays current, also if writing fails.
 TEST_F(CudaPlanesErrors, CallersContextStaysCurrent) {
   const Context mine(false), other(false);
   Picture picture(other.get(), FC_FORMAT_I420, 6, 6, 0);
@@ -130,7 +130,7 @@ TEST_F(CudaPlanesErrors, CallersContextStaysCurrent) {
   cuCtxPopCurrent(nullptr);
 }
 
-/// A process asks for the module once, so each case has a process of its own, begun anew.
+// A process asks for the module once, so each case has a process of its own, begun anew.
 void ask_for_kernels(const char* module) {
   setenv("FLOWCACHE_CUDA_KERNELS", module, 1);
   try {

@@ -16,8 +16,8 @@ std::vector<std::string> policies(fc_policy_kind kind) {
   return names;
 }
 
-/// Not an operator on tensors of two devices, not a touch of the host, not a type that CUDA lacks; and nothing is
-/// allocated once it runs.
+// Not an operator on tensors of two devices, not a touch of the host, not a type that CUDA lacks; and nothing is
+// allocated once it runs.
 TEST(Policies, EveryOneRunsOnTheGpu) {
   const Engine engine = open_engine({});
   for (const std::string& cache : policies(FC_POLICY_REUSE)) {
@@ -41,13 +41,13 @@ TEST(Policies, EveryOneRunsOnTheGpu) {
 }
 
 struct Budget {
-  const char* name;      ///< of a template; "": the model that ships, at 256 x 160
-  const char* kv;        ///< "": the model's
-  long launches, syncs;  ///< at most, of a chunk in the steady state
-  long copies;           ///< between host and device, both ways
+  const char* name;      // of a template; "": the model that ships, at 256 x 160
+  const char* kv;        // "": the model's
+  long launches, syncs;  // at most, of a chunk in the steady state
+  long copies;           // between host and device, both ways
 };
 
-/// What a chunk costs beside the network's arithmetic. Lower a number when it has become possible, never raise one.
+// What a chunk costs beside the network's arithmetic. Lower a number when it has become possible, never raise one.
 constexpr Budget kBudgets[] = {
     {"", "", 15000, 4, 60},
     {"self-forcing-1.3b", "", 42500, 7, 15},

@@ -6,8 +6,8 @@ using namespace fake_gpu_test;
 
 namespace {
 
-/// LibTorch decides at its first convolution whether there is CUDA, for the life of the process. gtest runs this test
-/// before the others of the program that could open the CUDA half.
+// LibTorch decides at its first convolution whether there is CUDA, for the life of the process. gtest runs this test
+// before the others of the program that could open the CUDA half.
 TEST(AFirstTest, ACpuEngineThatHasDecodedLeavesTheGpuUsable) {
   {
     const Engine engine = open_engine({.device = "cpu"});

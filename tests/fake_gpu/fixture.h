@@ -15,7 +15,7 @@ namespace fake_gpu_test {
 
 inline const std::string kAmbient = FLOWCACHE_SOURCE_DIR "/models/ambient";
 
-/// Of the stand-in, which is preloaded.
+// Of the stand-in, which is preloaded.
 FakeGpuCounts counts();
 void restart_peak();
 
@@ -37,16 +37,16 @@ struct Asked {
   double guidance = FC_AUTO;
   uint32_t steps = 0, lag = 0;
   uint64_t kv_budget = 0, memory_limit = 0;
-  uint32_t width = 256, height = 160;  ///< of the ambient model; 0: native
+  uint32_t width = 256, height = 160;  // of the ambient model; 0: native
 };
 
-/// null after a failure, whose status and sentence are in *status and fc_last_error().
+// null after a failure, whose status and sentence are in *status and fc_last_error().
 Engine open_engine(const Asked& asked, fc_status* status = nullptr);
 Stream open_stream(const Engine& engine, const Asked& asked, fc_status* status = nullptr);
-/// EXPECTs that it works.
+// EXPECTs that it works.
 Chunk next(const Stream& stream);
 
-/// A folder with one of models/templates as model.json, for "random:FOLDER".
+// A folder with one of models/templates as model.json, for "random:FOLDER".
 class Template {
  public:
   explicit Template(const std::string& name);
@@ -59,7 +59,7 @@ class Template {
   std::filesystem::path folder_;
 };
 
-/// What happened from `begin` to `end`.
+// What happened from `begin` to `end`.
 FakeGpuCounts between(const FakeGpuCounts& begin, const FakeGpuCounts& end);
 
 }  // namespace fake_gpu_test

@@ -12,7 +12,7 @@ namespace {
 
 constexpr long kMegabyte = 1'000'000;
 
-/// For the length of a test the GPU has this much.
+// For the length of a test the GPU has this much.
 struct GpuBytes {
   explicit GpuBytes(long bytes) { setenv("FAKE_GPU_BYTES", std::to_string(bytes).c_str(), 1); }
   ~GpuBytes() { unsetenv("FAKE_GPU_BYTES"); }
@@ -73,7 +73,7 @@ TEST(Memory, AStreamThatDoesNotFitIsRefusedAndTheFirstGoesOn) {
   next(first);
 }
 
-/// LibTorch's allocator throws in the middle of a chunk: one sentence, and the process lives.
+// LibTorch's allocator throws in the middle of a chunk: one sentence, and the process lives.
 TEST(Memory, OutOfItInTheMiddleIsAnErrorOfTheChunk) {
   const Template wan("self-forcing-1.3b");
   const Asked asked{.model = wan.model(), .width = 0, .height = 0};
@@ -89,7 +89,7 @@ TEST(Memory, OutOfItInTheMiddleIsAnErrorOfTheChunk) {
   next(stream);
 }
 
-/// Models whose decoders need no cuDNN, which is switched off here: what stands in for it takes gigabytes.
+// Models whose decoders need no cuDNN, which is switched off here: what stands in for it takes gigabytes.
 TEST(Memory, StaysWithinWhatThePreflightSays) {
   const Template magi("magi-1-4.5b-distill");
   for (const std::string& model : {kAmbient, magi.model()}) {

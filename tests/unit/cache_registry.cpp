@@ -94,7 +94,7 @@ TEST(CacheRegistry, UnknownOptionListsTheKnownOnes) {
   expect_words(error_of(choose_reuse, "flowcache:warmup=3,,feature=tokens"), FC_ERROR_ARGUMENT, {"\"\""});
 }
 
-/// Options that only serve to compare with faults of published code are not known to users and not listed.
+// Options that only serve to compare with faults of published code are not known to users and not listed.
 TEST(CacheRegistry, ParityOptionsAreUnknownToUsers) {
   for (const char* spec : {"flowcache:unsafe=parity", "flowcache:metric=bf16", "teacache:unsafe=parity"})
     expect_words(error_of(choose_reuse, spec), FC_ERROR_ARGUMENT, {"no option"});

@@ -218,7 +218,7 @@ TEST(Lora, NamesWhatDoesNotFit) {
   }
 }
 
-/// A model with small random weights, which are the same for every precision.
+// A model with small random weights, which are the same for every precision.
 std::unique_ptr<MagiTransformer> random_magi(const MagiConfig& config, at::ScalarType type) {
   const auto build = [&](const WeightMap& weights) {
     return std::make_unique<MagiTransformer>(config, weights, type, at::kCPU, "random MAGI");

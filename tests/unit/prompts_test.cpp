@@ -70,7 +70,7 @@ TEST(Prompts, ChangesForDifferentChunksStandSideBySideInAnyOrderOfCalls) {
   }
 }
 
-/// From what the last chunk showed, not from a prompt that never was fully shown.
+// From what the last chunk showed, not from a prompt that never was fully shown.
 TEST(Prompts, ABlendDuringABlendGoesOnFromWhereItIs) {
   Numbers encoder;
   Prompts prompts(encoder, "0");
