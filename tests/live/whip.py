@@ -75,7 +75,8 @@ def no_session():
 
 def no_way():
     """redirections without end, to other schemes and of kinds that make a GET of a POST are refused with a sentence"""
-    for status, location, says in ((307, "/whip", "more than 5 times"), (307, "ftp://127.0.0.1/", "where there is none"),
+    for status, location, says in ((307, "/whip", "more than 5 times"), (307, "ftp://127.0.0.1/", "which is no http or https address"),
+                                   (307, "httpfoo://127.0.0.1/", "which is no http or https address"),
                                    (302, "/other", "302 Found, which is no way"), (307, None, "307")):
         plan = {"status": status, "headers": [("Location", location)] if location else []}
         with Server({("POST", "/whip"): plan}) as server, Live("--whip", server.url + "/whip") as live:
