@@ -16,6 +16,19 @@ GstClockTime Generator::running_time() const {
   return 5 * GST_SECOND;
 }
 
+// Nothing begins a stream here, and nothing asks for its figures.
+bool Generator::start(std::string*) {
+  return {};
+}
+
+StructurePtr Generator::stats() const {
+  return {};
+}
+
+bool Generator::flowing() const {
+  return true;
+}
+
 bool Generator::prompt(const std::string& text, unsigned blend_chunks, GstClockTime at) {
   ++fuzz::reached().commands;
   FUZZ_REQUIRE(!text.empty() && text.size() <= Commands::most_prompt && blend_chunks <= 64);
@@ -55,6 +68,10 @@ std::shared_ptr<Peer> Peer::make(Tap& tap, const PeerConfig&, PeerEvents events,
 }
 
 Peer::~Peer() = default;
+
+std::string Peer::local_sdp() const {
+  return {};
+}
 
 std::string Peer::answer(const std::string& sdp) {
   if (answered_) return "the offer has been answered";
