@@ -171,7 +171,7 @@ WeightSizes weight_sizes(const ModelPackage& package) {
   WeightSizes sizes{.transformer = ask(make_transformer, package.transformer),
                     .decoder = ask(decoder, package.decoder)};
   if (package.text.value("kind", "") != "words")
-    sizes.text = bytes_of(T5Config::from_json(config_of(package.text)).weights());
+    sizes.text = bytes_of(T5Config::of_section(package.text).weights());
   return sizes;
 }
 

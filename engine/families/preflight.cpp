@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/words.h"
 #include "families/family.h"
+#include "networks/text/t5_text_encoder.h"
 #include "package/fields.h"
 
 namespace flowcache {
@@ -74,7 +75,8 @@ std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPl
   const bool text_on_host = !plan.device_is_host && text.string("device", 15, "model") == "cpu";
   const bool on_cpu = plan.device_is_host || text_on_host;
   const bool wide =
-      text.string("kind", 63) != "words" && text.string("precision", 15, on_cpu ? "fp32" : "bf16") == "fp32";
+      text.string("kind", 63) != "words" &&
+      text.string("precision", 15, default_text_precision(text.string("kind", 63), on_cpu)) == "fp32";
   const uint64_t text_bytes =
       text.boolean("unload", false) ? 0 : weights(plan.text_bytes, package.text) * (wide ? 2 : 1);
   return {

@@ -2,6 +2,7 @@
 // magi-dit-window, magi-dit-chunkwise, magi-dit-cfg3, magi-cfg3: the transformer and its guidance.
 #include "case.h"
 #include "families/magi/magi_guidance.h"
+#include "families/magi/magi_stream.h"
 #include "magi_reference.h"
 #include "stream_cases.h"
 
@@ -119,14 +120,17 @@ void dit_chunkwise(Case& one) {
   const auto model = load_magi(one);
   const json in = {{"caption", "in.caption"}, {"caption_mask", "in.caption_mask"}};
   const auto captions = read_captions(one, in, *model);
+  const MagiPasses passes = MagiPasses::from_json(one.config());
   MagiMemory memory(model->shape().layers, tokens_of(one));
   for (const json& call : one.calls()) {
     if (call.at("kv_memory") == "fresh") memory = MagiMemory(model->shape().layers, tokens_of(one));
-    const double step_size = magi_step_size(call.at("num_steps"), 1);
+    const int steps = call.at("num_steps");
     for (const json& forward : call.at("forwards")) {
       const int64_t chunk = forward.at("chunk"), rope_chunk = forward.at("rope_chunk");
       const at::Tensor x = one.tensor(name_in(forward, "x"));
       const double t = forward.at("t");
+      const double step_size =
+          magi_step_size(steps, magi_time_interval(t == passes.clean_time ? 0 : t, steps, passes.shortcut));
       const Condition& caption = *captions[static_cast<size_t>(chunk)];
       const std::vector<int64_t> attended = forward.at("attends_chunks");
       const at::Tensor velocity =

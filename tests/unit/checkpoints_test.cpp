@@ -54,6 +54,10 @@ TEST(PromptCleaning, WanKeepsWordsAndRepairsText) {
   EXPECT_EQ(plain_prompt("sea &amp;amp; &#65;&#x42; &copy &notin;"), "sea & AB © ∉");
   EXPECT_EQ(plain_prompt("sch\xC3\x83\xC2\xB6n"), "schön");
   EXPECT_EQ(plain_prompt("caf\xC3\xA9"), "café");
+  EXPECT_EQ(plain_prompt("cafe\xCC\x81"), "caf\xC3\xA9");
+  EXPECT_EQ(
+      plain_prompt("A\xCC\x8A q\xCC\x87\xCC\xA3 \xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB"),
+      "\xC3\x85 q\xCC\xA3\xCC\x87 \xED\x95\x9C");  // a mark with no letter of its own is ordered; Hangul is joined
   EXPECT_EQ(plain_prompt("“a” ‘b’ ＦＵＬＬ ｶﾞ ﬁ"), "\"a\" 'b' FULL ガ fi");
   EXPECT_EQ(plain_prompt("\x1b[31mred\x01"), "red");
   EXPECT_EQ(plain_prompt("\xff\xfe"), "\xEF\xBF\xBD\xEF\xBF\xBD");
@@ -73,6 +77,48 @@ TEST(T5, BucketsAsPublished) {
                                        {0, 0},     {1, 17},   {8, 24},   {12, 25}, {16, 26},
                                        {23, 27},   {32, 28},  {46, 29},  {64, 30}, {91, 31}};
   for (const auto& [relative, bucket] : table) EXPECT_EQ(t5_bucket(relative, 32, 128), bucket) << relative;
+}
+
+// The golden case of UMT5 in the naming of the Wan project, under the names and the config of transformers.
+TEST(T5, Umt5InHuggingFaceNamingHasATableInEachBlock) {
+  const std::filesystem::path folder = FLOWCACHE_SOURCE_DIR "/tests/golden/umt5-encode";
+  const nlohmann::json config = {{"d_model", 48},
+                                 {"d_kv", 16},
+                                 {"d_ff", 96},
+                                 {"num_heads", 4},
+                                 {"num_layers", 3},
+                                 {"vocab_size", 300},
+                                 {"feed_forward_proj", "gated-gelu"}};
+  const std::pair<const char*, const char*> names[] = {
+      {"token_embedding.", "shared."},
+      {"blocks.", "encoder.block."},
+      {".norm1.", ".layer.0.layer_norm."},
+      {".attn.", ".layer.0.SelfAttention."},
+      {".pos_embedding.embedding.", ".layer.0.SelfAttention.relative_attention_bias."},
+      {".norm2.", ".layer.1.layer_norm."},
+      {".ffn.gate.0.", ".layer.1.DenseReluDense.wi_0."},
+      {".ffn.fc1.", ".layer.1.DenseReluDense.wi_1."},
+      {".ffn.fc2.", ".layer.1.DenseReluDense.wo."}};
+  WeightMap weights;
+  for (const auto& [key, tensor] : read_safetensors(folder / "weights.safetensors")) {
+    std::string name = key == "norm.weight" ? "encoder.final_layer_norm.weight" : key;
+    for (const auto& [from, to] : names)
+      if (const size_t at = name.find(from); at != std::string::npos && key != "norm.weight")
+        name.replace(at, std::string(from).size(), to);
+    weights.emplace(name, tensor);
+  }
+  nlohmann::json by_type = config, by_class = config;
+  by_type["model_type"] = "umt5";
+  by_class["architectures"] = {"UMT5EncoderModel"};
+  const WeightMap tensors = read_safetensors(folder / "tensors.safetensors");
+  for (const T5Config& one : {T5Config::from_json(by_type), T5Config::from_json(by_class),
+                              T5Config::of_section({{"kind", "umt5"}, {"config", config}})}) {
+    const T5Encoder encoder(one, weights, at::kFloat, at::kCPU, "umt5");
+    const at::Tensor mask = tensors.at("in.mask"), real = mask.ne(0);
+    const at::Tensor hidden = encoder.encode(tensors.at("in.ids"), mask);
+    EXPECT_TRUE(at::allclose(hidden * real.unsqueeze(1), tensors.at("out.context"), 1e-4, 1e-4));
+  }
+  EXPECT_TRUE(T5Config::from_json(config).shared_positions);  // T5
 }
 
 TEST(UniPc, ScalarTrace) {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/text/prompt_cleaning.h"
 
+#include <glib.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <optional>
 
 #include "base/unicode.h"
@@ -68,28 +71,9 @@ size_t skip_escape(const std::u32string& text, size_t at) {
   return end < text.size() && ((text[end] | 32) >= U'a' && (text[end] | 32) <= U'z') ? end + 1 : at;
 }
 
-// Joins a combining voice mark with the kana before it, as NFC does.
-void append_composed(std::u32string& out, char32_t c) {
-  if ((c == 0x3099 || c == 0x309A) && !out.empty()) {
-    const char32_t base = out.back();
-    const bool h_row = base >= U'ハ' && base <= U'ホ' && (base - U'ハ') % 3 == 0;
-    const bool plain = (base >= U'カ' && base <= U'ヂ' && (base - U'カ') % 2 == 0) || base == U'ツ' ||
-                       base == U'テ' || base == U'ト';
-    if (h_row || (plain && c == 0x3099)) {
-      out.back() = base + (c == 0x3099 ? 1 : 2);
-      return;
-    }
-    if (base == U'ウ' && c == 0x3099) {
-      out.back() = U'ヴ';
-      return;
-    }
-  }
-  out += c;
-}
-
 void append_plain(std::u32string& out, char32_t c) {
   if (c >= 0xFF01 && c <= 0xFF5E) return void(out += c - 0xFF01 + 0x21);
-  if (c >= 0xFF61 && c <= 0xFF9F) return append_composed(out, halfwidth_katakana[c - 0xFF61]);
+  if (c >= 0xFF61 && c <= 0xFF9F) return void(out += halfwidth_katakana[c - 0xFF61]);
   if (c == 0x3000) return void(out += U' ');
   if (c == 0x02BC || (c >= 0x2018 && c <= 0x201B)) return void(out += U'\'');
   if (c >= 0x201C && c <= 0x201F) return void(out += U'"');
@@ -97,7 +81,7 @@ void append_plain(std::u32string& out, char32_t c) {
   const auto found =
       std::find_if(std::begin(ligatures), std::end(ligatures), [c](const auto& l) { return l.from == c; });
   if (found != std::end(ligatures)) return void(out += found->to);
-  append_composed(out, c);
+  out += c;
 }
 
 // The character that a numeric reference stands for. HTML reads 0x80..0x9F as Windows-1252.
@@ -146,6 +130,13 @@ Reference read_named(std::string_view s) {  // s begins with "&"
   return {1 + best->name.size(), encode_utf8(std::u32string(1, best->code))};
 }
 
+// Unicode's NFC. utf8: well-formed, without NUL.
+std::string composed(const std::string& utf8) {
+  const std::unique_ptr<char, decltype(&g_free)> text(
+      g_utf8_normalize(utf8.data(), static_cast<gssize>(utf8.size()), G_NORMALIZE_NFC), g_free);
+  return text ? text.get() : utf8;
+}
+
 }  // namespace
 
 std::string html_unescape(std::string_view text) {
@@ -179,7 +170,7 @@ std::string repair_text(std::string_view utf8) {
       append_plain(out, c);
     }
   }
-  return encode_utf8(out);
+  return composed(encode_utf8(out));
 }
 
 std::string collapse_whitespace(std::string_view utf8) {

@@ -2,8 +2,8 @@
 // Cleans a prompt in the way in which the captions of the models' training were cleaned.
 //
 // The reference codes use the Python packages ftfy and BeautifulSoup; this file does a part of what they do.
-// Not done, because both tokenizers do it (NFKC): canonical composition. Not done, because it is rare: text
-// in which only a part was decoded wrongly, or that was decoded wrongly twice; HTML entities beyond HTML 4.
+// Not done, because it is rare: text in which only a part was decoded wrongly, or that was decoded wrongly twice; HTML
+// entities beyond HTML 4.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ namespace flowcache {
 
 // The main parts of ftfy.fix_text. A text that is UTF-8 read as Windows-1252 is decoded again.
 // Ligatures, full- and half-width forms, curly quotes and line breaks become plain. Control characters
-// and terminal escapes go.
+// and terminal escapes go. Letters and their marks are composed (NFC): "e" and U+0301 become "é".
 std::string repair_text(std::string_view utf8);
 
 // As Python's html.unescape, for numeric references and the names of HTML 4.

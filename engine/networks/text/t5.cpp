@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/text/t5.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -52,6 +53,16 @@ std::string layer_key(std::string pattern, int layer) {
 // A second name of the embedding: the library that wrote the checkpoint stores it twice.
 constexpr const char* tied_embedding = "encoder.embed_tokens.weight";
 
+// UMT5's blocks have a table of positions each (arXiv 2304.09151, section 3). A config.json of transformers names the
+// model in one of two fields.
+bool is_umt5(const nlohmann::json& config) {
+  if (config.value("model_type", std::string()) == "umt5") return true;
+  const auto architectures = config.value("architectures", nlohmann::json::array());
+  return std::any_of(architectures.begin(), architectures.end(), [](const nlohmann::json& one) {
+    return one.is_string() && one.get<std::string>().starts_with("UMT5");
+  });
+}
+
 int64_t positive(const nlohmann::json& config, const char* field) {
   if (!config.contains(field) || !config[field].is_number_integer() || config[field].get<int64_t>() < 1)
     throw Error(FC_ERROR_MODEL,
@@ -71,7 +82,7 @@ T5Config T5Config::from_json(const nlohmann::json& config) {
     result.ffn_dim = positive(config, "d_ff");
     result.buckets = config.value("relative_attention_num_buckets", int64_t{32});
     result.max_distance = config.value("relative_attention_max_distance", int64_t{128});
-    result.shared_positions = true;
+    result.shared_positions = !is_umt5(config);
     result.eps = config.value("layer_norm_epsilon", 1e-6);
     const auto activation = config.value("feed_forward_proj", std::string("gated-gelu"));
     if (activation != "gated-gelu")
@@ -92,6 +103,13 @@ T5Config T5Config::from_json(const nlohmann::json& config) {
                                     " position buckets up to distance " +
                                     std::to_string(result.max_distance) +
                                     " cannot be laid out; an even number of at least 4 is wanted");
+  return result;
+}
+
+T5Config T5Config::of_section(const nlohmann::json& text) {
+  T5Config result = from_json(text.value("config", nlohmann::json::object()));
+  if (result.naming == T5Naming::huggingface && text.value("kind", "") == "umt5")
+    result.shared_positions = false;
   return result;
 }
 

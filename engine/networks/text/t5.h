@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The encoder of T5 (arXiv 1910.10683) in its v1.1 form. Two text encoders are made of it: UMT5-XXL (Wan,
 // SkyReels-V2) and T5-v1.1-XXL (MAGI-1). They differ in the names of their weights, and in whether each block
-// has a table of relative positions or all share the first block's.
+// has a table of relative positions (UMT5) or all share the first block's.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -17,7 +17,7 @@ namespace flowcache {
 // Whose key names the weights have.
 enum class T5Naming {
   wan,          // models_t5_umt5-xxl-enc: blocks.N.attn.q.weight, a position table in every block
-  huggingface,  // T5EncoderModel: encoder.block.N.layer.0.SelfAttention.q.weight, block 0's table serves all
+  huggingface,  // T5EncoderModel, UMT5EncoderModel: encoder.block.N.layer.0.SelfAttention.q.weight
 };
 
 struct T5Config {
@@ -30,6 +30,8 @@ struct T5Config {
 
   // Reads a config.json of either project. Throws FC_ERROR_MODEL for a missing or impossible field.
   static T5Config from_json(const nlohmann::json& config);
+  // Reads `config` of the "text" of a model.json, whose `kind` tells UMT5 from T5 if the config does not.
+  static T5Config of_section(const nlohmann::json& text);
   // Every key with its shape.
   std::vector<WeightSpec> weights() const;
 };

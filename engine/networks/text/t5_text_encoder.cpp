@@ -52,7 +52,7 @@ at::Tensor read_special_tokens(const ModelPackage& package, int64_t dim) {
 
 T5TextEncoder::T5TextEncoder(const ModelPackage& package, at::Device device, Cleaner clean)
     : package_(package),
-      config_(T5Config::from_json(package.text.value("config", nlohmann::json::object()))),
+      config_(T5Config::of_section(package.text)),
       clean_(std::move(clean)),
       tokenizer_(file_in(package, "tokenizer", "spiece.model")) {
   const Fields fields = text_fields(package_);
@@ -61,7 +61,8 @@ T5TextEncoder::T5TextEncoder(const ModelPackage& package, at::Device device, Cle
   const std::string where = fields.string("device", 15, "model");
   if (where != "model" && where != "cpu") fields.fail("device", "\"model\" or \"cpu\"");
   device_ = where == "cpu" ? at::Device(at::kCPU) : device;
-  const std::string precision = fields.string("precision", 15, device_.is_cpu() ? "fp32" : "bf16");
+  const std::string precision =
+      fields.string("precision", 15, default_text_precision(fields.string("kind", 63), device_.is_cpu()));
   if (precision != "bf16" && precision != "fp32") fields.fail("precision", "\"bf16\" or \"fp32\"");
   dtype_ = precision == "bf16" ? at::kBFloat16 : at::kFloat;
   if (tokenizer_.vocabulary() > config_.vocabulary)

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "networks/text/sentencepiece_tokenizer.h"
 #include "networks/text/t5.h"
@@ -17,12 +18,18 @@
 
 namespace flowcache {
 
+// What a text encoder of a kind computes in where model.json does not say: as its authors do. T5-v1.1 in fp32 (MAGI-1
+// passes torch.float), UMT5 in bf16, but on a CPU in fp32, which is faster there.
+constexpr const char* default_text_precision(std::string_view kind, bool on_cpu) {
+  return kind == "t5" || on_cpu ? "fp32" : "bf16";
+}
+
 // model.json's "text" has kind "umt5" or "t5", file or files, config (the encoder's config.json), and these
 // optional fields:
 //   tokenizer       the SentencePiece file in the model's folder; default "spiece.model"
 //   max_length      tokens, the end of sequence included; default 512 for umt5, 800 for t5
 //   device          "model" (default: where the transformer is) or "cpu"
-//   precision       "bf16" (default on a GPU) or "fp32" (default on a CPU)
+//   precision       "bf16" or "fp32"; see default_text_precision()
 //   unload          true: weights are dropped after each new prompt and read again for the next one
 //   special_tokens  t5 only: a safetensors file with MAGI-1's `other_tokens`. The tokens for an endless video
 //                   of high quality then stand before the caption, as in the published scripts
