@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "networks/decoders/taehv.h"
+#include "networks/decoders/taehv_encoder.h"
+#include "networks/random_weights.h"
 #include "networks/text/words.h"
 #include "temp_folder.h"
 
@@ -80,6 +82,39 @@ TEST(Taehv, LatentScaleMultiplies) {
   const at::Tensor latents = at::randn({2, 16, 4, 6});
   const at::Tensor want = decode(*taehv(), latents * 0.5, {2});
   EXPECT_LE((decode(*taehv({{"latent_scale", 0.5}}), latents, {2}) - want).abs().max().item<double>(), 1e-6);
+}
+
+// What LightX2V's lighttae needs, there and back.
+TEST(Taehv, MeanAndDeviationOfEachChannelAreUndone) {
+  at::manual_seed(4);
+  const at::Tensor latents = at::randn({2, 16, 4, 6});
+  std::vector<double> mean, deviation;
+  for (int i = 0; i < 16; ++i) {
+    mean.push_back(0.1 * i - 0.5);
+    deviation.push_back(0.5 + 0.1 * i);
+  }
+  const at::Tensor as_decoded = latents * at::tensor(deviation, at::kFloat).view({16, 1, 1}) +
+                                at::tensor(mean, at::kFloat).view({16, 1, 1});
+  const json config = {{"latents_mean", mean}, {"latents_std", deviation}};
+  const at::Tensor want = decode(*taehv(), as_decoded, {2});
+  EXPECT_LE((decode(*taehv(config), latents, {2}) - want).abs().max().item<double>(), 1e-6);
+  EXPECT_GT((decode(*taehv(), latents, {2}) - want).abs().max().item<double>(), 1e-2);
+  const auto encode = [](const json& given) {
+    const auto build = [&](WeightMap weights) {
+      return TaehvEncoder(TaehvEncoderConfig::from_json(given), weights, at::kFloat, at::kCPU, "encoder")
+          .encode(at::linspace(0, 1, 4 * 3 * 16 * 24).view({4, 3, 16, 24}));
+    };
+    return build(random_weights(wanted_by(build)));
+  };
+  const at::Tensor back = encode(config) * at::tensor(deviation, at::kFloat).view({16, 1, 1}) +
+                          at::tensor(mean, at::kFloat).view({16, 1, 1});
+  EXPECT_LE((back - encode(json::object())).abs().max().item<double>(), 1e-5);
+  const auto wrong = [&](const json& bad) { return message_of([&] { taehv(bad); }); };
+  EXPECT_NE(wrong({{"latents_mean", mean}}).find("latents_std"), std::string::npos);
+  EXPECT_NE(wrong({{"latents_mean", {1, 2}}, {"latents_std", deviation}}).find("16 numbers"),
+            std::string::npos);
+  deviation[3] = 0;
+  EXPECT_NE(wrong({{"latents_mean", mean}, {"latents_std", deviation}}).find("above 0"), std::string::npos);
 }
 
 TEST(Taehv, Bf16IsNearFp32) {

@@ -85,7 +85,11 @@ class TorchRunner final : public Runner {
 class Taehv final : public Decoder {
  public:
   Taehv(const Config& config, const WeightMap& weights, at::ScalarType compute, at::Device device)
-      : config_(config), runner_(make_runner(config, weights, compute, device)) {}
+      : config_(config), runner_(make_runner(config, weights, compute, device)) {
+    if (config.latents_mean.empty()) return;
+    mean_ = per_channel(config.latents_mean, device);
+    std_ = per_channel(config.latents_std, device);
+  }
 
   std::unique_ptr<DecoderState> open() const override {
     auto state = std::make_unique<State>();
@@ -105,10 +109,12 @@ class Taehv final : public Decoder {
     if (latents.dim() != 4 || latents.size(1) != config_.latent_channels)
       throw Error(FC_ERROR_INTERNAL, "taehv: latents must be [frames, " +
                                          std::to_string(config_.latent_channels) + ", rows, columns]");
+    const at::Tensor scaled =
+        mean_.defined() ? latents.to(std_.device(), at::kFloat) * std_ + mean_ : latents;
     if (config_.slice_frames == 0 || config_.slice_frames >= latents.size(0))
-      return runner_->decode(latents, state);
+      return runner_->decode(scaled, state);
     std::vector<at::Tensor> frames;
-    for (const at::Tensor& slice : latents.split(config_.slice_frames))
+    for (const at::Tensor& slice : scaled.split(config_.slice_frames))
       frames.push_back(runner_->decode(slice, state));
     return at::cat(frames);
   }
@@ -124,8 +130,13 @@ class Taehv final : public Decoder {
     return std::make_unique<TorchRunner>(config, std::move(layers), compute, device);
   }
 
+  static at::Tensor per_channel(const std::vector<double>& values, at::Device device) {
+    return at::tensor(values, at::kDouble).to(device, at::kFloat).view({-1, 1, 1});
+  }
+
   Config config_;
   std::unique_ptr<Runner> runner_;
+  at::Tensor mean_, std_;  // [channels, 1, 1] fp32; undefined: latents are decoded as they are
 };
 
 }  // namespace

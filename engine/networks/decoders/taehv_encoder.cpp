@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 #include "base/error.h"
+#include "networks/decoders/taehv.h"
 #include "networks/parameters.h"
 
 namespace flowcache {
@@ -59,6 +61,8 @@ TaehvEncoderConfig TaehvEncoderConfig::from_json(const nlohmann::json& json) {
     throw Error(FC_ERROR_MODEL,
                 "taehv encoder config: latent_channels, patch_size and width must be positive, "
                 "encoder_time_downscale needs an entry a level");
+  std::tie(config.latents_mean, config.latents_std) =
+      latents_statistics(json, "taehv encoder", config.latent_channels);
   return config;
 }
 
@@ -119,7 +123,12 @@ at::Tensor TaehvEncoder::encode(const at::Tensor& frames) const {
     x = level.half(x, 2);
     for (const MemoryBlock& block : level.blocks) x = block(x);
   }
-  return net_->out(x).to(at::kFloat);
+  const at::Tensor latents = net_->out(x).to(at::kFloat);
+  if (config.latents_mean.empty()) return latents;
+  const auto per_channel = [&](const std::vector<double>& values) {
+    return at::tensor(values, at::kDouble).to(latents.device(), at::kFloat).view({-1, 1, 1});
+  };
+  return (latents - per_channel(config.latents_mean)) / per_channel(config.latents_std);
 }
 
 }  // namespace flowcache

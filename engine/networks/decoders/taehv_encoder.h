@@ -16,6 +16,7 @@ namespace flowcache {
 struct TaehvEncoderConfig {
   int64_t latent_channels = 16, patch_size = 1, width = 64;
   std::vector<bool> time_downscale = {true, true, false};  // does each level halve the frames, too?
+  std::vector<double> latents_mean, latents_std;           // the inverse of what the decoder does (taehv.h)
 
   // Throws FC_ERROR_MODEL for impossible values.
   static TaehvEncoderConfig from_json(const nlohmann::json& config);

@@ -1,16 +1,42 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/decoders/taehv_layers.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "package/fields.h"
+
+namespace flowcache {
+
+std::pair<std::vector<double>, std::vector<double>> latents_statistics(const nlohmann::json& json,
+                                                                       const char* what, int64_t channels) {
+  const Fields fields(json, what, "config");
+  const auto read = [&](const char* name, bool positive) {
+    std::vector<double> values;
+    const nlohmann::json list = json.value(name, nlohmann::json::array());
+    const auto number = [&](const nlohmann::json& one) { return one.is_number() && (!positive || one > 0); };
+    if (!list.is_array() || !std::all_of(list.begin(), list.end(), number) ||
+        (json.contains(name) && list.size() != static_cast<size_t>(channels)))
+      fields.fail(name, std::to_string(channels) + (positive ? " numbers above 0" : " numbers") +
+                            ", one for each channel");
+    return list.get<std::vector<double>>();
+  };
+  auto result = std::make_pair(read("latents_mean", false), read("latents_std", true));
+  if (result.first.size() != result.second.size())
+    fields.fail("latents_mean", "given together with latents_std");
+  return result;
+}
+
+}  // namespace flowcache
 
 namespace flowcache::taehv {
 
 Config Config::from_json(const nlohmann::json& json) {
   const Fields fields(json, "taehv decoder", "config");
   fields.none_like({"latent_channels", "patch_size", "n_f", "mem_blocks", "decoder_time_upscale",
-                    "slice_frames", "frames_to_trim", "latent_scale", "width", "encoder_time_downscale"});
+                    "slice_frames", "frames_to_trim", "latent_scale", "latents_mean", "latents_std", "width",
+                    "encoder_time_downscale"});
   Config c;
   c.latent_channels = fields.integer("latent_channels", 1, 1024, c.latent_channels);
   c.patch_size = fields.integer("patch_size", 1, 16, c.patch_size);
@@ -29,6 +55,7 @@ Config Config::from_json(const nlohmann::json& json) {
   c.slice_frames = fields.integer("slice_frames", 0, 1024, 0);
   c.frames_to_trim = fields.integer("frames_to_trim", 0, 1024, c.time_scale() - 1);
   c.latent_scale = fields.number("latent_scale", 1e-6, 1e6, 1.0);
+  std::tie(c.latents_mean, c.latents_std) = latents_statistics(json, "taehv decoder", c.latent_channels);
   return c;
 }
 

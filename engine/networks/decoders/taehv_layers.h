@@ -17,6 +17,7 @@ struct Config {
   std::vector<int64_t> widths = {256, 128, 64, 64}, mem_blocks = {3, 3, 3};
   std::array<bool, 3> grows = {false, true, true};
   double latent_scale = 1;
+  std::vector<double> latents_mean, latents_std;  // a number for each channel, or none
 
   int64_t time_scale() const { return (grows[0] ? 2 : 1) * (grows[1] ? 2 : 1) * (grows[2] ? 2 : 1); }
 
