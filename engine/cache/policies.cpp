@@ -24,7 +24,7 @@ namespace flowcache {
   EACH(attention)
 #define FLOWCACHE_GUIDANCE_POLICIES(EACH) EACH(cfg_cache)
 #define FLOWCACHE_KV_POLICIES(EACH) \
-  EACH(flowcache) EACH(window) EACH(full) EACH(packcache) EACH(ca2) EACH(decoprune)
+  EACH(flowcache) EACH(window) EACH(full) EACH(packcache) EACH(ca2) EACH(decoprune) EACH(tokentrim)
 
 namespace reuse {
 #define DECLARE(name) PolicyEntry<ReusePolicy> name();

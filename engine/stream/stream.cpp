@@ -22,10 +22,10 @@ DeadlineKeeper::Setup deadline_setup(const StreamParts& parts) {
           .threshold = parts.threshold};
 }
 
-// The mean squared difference between a chunk's estimate and its final latent, for each token: [tokens].
-at::Tensor token_change(const LiveChunk& chunk, const TransformerShape& shape) {
-  if (!chunk.estimate.defined()) return {};
-  const at::Tensor error = (chunk.latent - chunk.estimate).square().mean(0);  // [F, h, w]
+// The mean squared difference of two latents of a chunk, for each token: [tokens]. Undefined if one of them is.
+at::Tensor token_change(const at::Tensor& one, const at::Tensor& other, const TransformerShape& shape) {
+  if (!one.defined() || !other.defined()) return {};
+  const at::Tensor error = (one - other).square().mean(0);  // [F, h, w]
   return error.unfold(1, shape.patch_height, shape.patch_height)
       .unfold(2, shape.patch_width, shape.patch_width)
       .mean({3, 4})
@@ -245,11 +245,21 @@ at::Tensor Stream::decode(LiveChunk& chunk) {
   return frames;
 }
 
+// What the KV policy wants the chunk's final latent compared with.
+at::Tensor Stream::compared_latent(const LiveChunk& chunk) {
+  if (!parts_.kv.front()->policy().needs_drift()) return chunk.estimate;
+  const bool begins = chunk.is_cut || !previous_latent_.defined();
+  const at::Tensor before = begins ? chunk.latent : previous_latent_;
+  previous_latent_ = chunk.latent;
+  return before;
+}
+
 // Returns true if tokens of the history were dropped.
 bool Stream::move_to_history(const LiveChunk& chunk) {
   bool dropped = false;
   try {
-    const at::Tensor change = token_change(chunk, parts_.model->transformer->shape());
+    const at::Tensor change =
+        token_change(chunk.latent, compared_latent(chunk), parts_.model->transformer->shape());
     for (const auto& kv : parts_.kv) dropped |= kv->finish(chunk.index, change);
   } catch (const Error& error) {
     if (error.status() != FC_ENDED) throw;

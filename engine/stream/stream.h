@@ -84,6 +84,7 @@ class Stream {
   void fetch_ahead(size_t step);
   // ---- a chunk that has done all its steps
   std::shared_ptr<Chunk> finish(LiveChunk& chunk);
+  at::Tensor compared_latent(const LiveChunk& chunk);
   bool move_to_history(const LiveChunk& chunk);
   at::Tensor decode(LiveChunk& chunk);
   void context_changed();
@@ -94,6 +95,7 @@ class Stream {
   std::unique_ptr<DeadlineKeeper> deadline_;
   std::unique_ptr<Conditions> conditions_;
   std::unique_ptr<DecoderState> decoder_state_;
+  at::Tensor previous_latent_;  // of the newest finished chunk, if the KV policy looks at its drift
   SeamFade seam_fade_;
   std::shared_ptr<HostWish> host_wish_ = std::make_shared<HostWish>(false);
   bool forgets_on_cut_ = false;  // after a cut to another prompt the history is dropped

@@ -26,6 +26,7 @@ void Stream::reset(uint64_t seed) {
   deadline_->restart();
   if (deadline_->steers_threshold()) threshold_ = deadline_->threshold();
   for (const auto& kv : parts_.kv) kv->reset();
+  previous_latent_ = at::Tensor();
   conditions_->restart();
   decoder_state_ = std::move(decoder_state);
   seam_fade_.forget();

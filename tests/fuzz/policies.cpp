@@ -89,6 +89,7 @@ void kv(std::string_view spec) {
     const auto policy = first.make();
     policy->begin(16, 48, 48 * 10);
     FUZZ_REQUIRE(policy->needs_change(50) < 50);
+    FUZZ_REQUIRE(policy->needs_change(50) < 0 || !policy->needs_drift());
   });
 }
 

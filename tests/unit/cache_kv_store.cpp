@@ -66,7 +66,7 @@ class Stream {
   // 1000.
   bool finish(int64_t chunk) {
     const int64_t n = geometry_.tokens_per_chunk;
-    if (store.policy().needs_change(8) < 0) return store.finish(chunk);
+    if (store.policy().needs_change(8) < 0 && !store.policy().needs_drift()) return store.finish(chunk);
     return store.finish(chunk, at::arange(chunk * n, (chunk + 1) * n, at::kFloat) / 1000);
   }
 
@@ -279,6 +279,54 @@ TEST(KvStore, DecoPruneKeepsWhatChangedMost) {
   wanted = range(0, 12);
   for (const int64_t token : range(30, 48)) wanted.push_back(token);
   EXPECT_EQ(s.tokens(s.store.history(0).k), wanted);
+}
+
+// Chunk 0 is the sink. Chunks 1 to 3 drift alike; in chunk 4 three tokens lie far off, and the budget holds three chunks.
+TEST(KvStore, TokenTrimDropsWhatDriftedAndKeepsOlderTokensInItsPlace) {
+  Stream s("tokentrim:share=0.25,deviations=2,sink_chunks=1", 36);
+  const auto whole_chunk = [&](int64_t chunk, const at::Tensor& drift) {
+    s.admit(chunk);
+    s.compute(chunk);
+    s.store.finish(chunk, drift);
+  };
+  whole_chunk(0, at::zeros({12}));
+  for (int64_t chunk = 1; chunk < 4; ++chunk) whole_chunk(chunk, at::full({12}, chunk % 2 ? 0.101 : 0.1));
+  std::vector<int64_t> wanted = range(0, 12);
+  for (const int64_t token : range(24, 48)) wanted.push_back(token);
+  EXPECT_EQ(s.tokens(s.store.history(0).k), wanted);  // nothing was out of the ordinary: a window with a sink
+
+  at::Tensor drift = at::full({12}, 0.1);
+  for (const int64_t token : {2, 3, 7}) drift[token] = 0.5;
+  whole_chunk(4, drift);
+  wanted = range(0, 12);
+  for (const int64_t token : range(33, 60))
+    if (token != 48 + 2 && token != 48 + 3 && token != 48 + 7) wanted.push_back(token);
+  EXPECT_EQ(s.tokens(s.store.history(0).k), wanted);
+  EXPECT_EQ(s.tokens(s.store.history(1).k, 1), wanted);
+  expect_intact(s.store, 2);
+  whole_chunk(5,
+              at::full({12}, 0.101));  // what is dropped does not come back, and is no measure for the next
+  const std::vector<int64_t> after = s.tokens(s.store.history(0).k);
+  EXPECT_EQ(after.size(), 36u);
+  EXPECT_EQ(std::count(after.begin(), after.end(), 50), 0);
+  EXPECT_EQ(std::count(after.begin(), after.end(), 62), 1);
+}
+
+// A chunk that the stream was given has no change; the policies that look at it take it as unchanged.
+TEST(KvStore, GivenFramesHaveNoChange) {
+  for (const char* spec : {"decoprune", "tokentrim"}) {
+    Stream s(spec, 36);
+    for (int64_t chunk = 0; chunk < 5; ++chunk) {
+      s.admit(chunk);
+      s.compute(chunk);
+      if (chunk < 2)
+        s.store.finish(chunk);
+      else
+        s.finish(chunk);
+    }
+    EXPECT_EQ(s.store.history_tokens(), 36) << spec;
+    expect_intact(s.store, 2);
+  }
 }
 
 TEST(KvStore, BytesAreExact) {

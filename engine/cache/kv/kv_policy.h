@@ -15,7 +15,7 @@ struct HistoryLayer {
   // [kv_heads, T] int64: the token of each slot, counted from the start of the video:
   // frame * tokens_per_frame + place in the frame, row by row.
   at::Tensor origin;
-  at::Tensor change;  // [T] fp32, see needs_change(); undefined if the policy does not need it
+  at::Tensor change;  // [T] fp32, see needs_change() and needs_drift(); undefined if the policy needs neither
   int64_t tokens_per_frame = 0;
   int64_t tokens_per_chunk = 0;
 };
@@ -33,6 +33,9 @@ class KvPolicy {
   // A step. Its estimate of the clean latent is compared with the chunk's final latent; the mean squared
   // difference of each token is passed as HistoryLayer::change. Negative: not needed.
   virtual int needs_change(int /*steps*/) const { return -1; }
+  // True: HistoryLayer::change is the mean squared difference of each token's latent from the one at the same place of the
+  // chunk before; 0 in the first chunk of the video and in the first after a cut. Not together with needs_change().
+  virtual bool needs_drift() const { return false; }
   // True: after tokens were dropped, the store moves the older keys in time, so that no gap remains before
   // the newer ones. keep() must then return the same ascending slots for every layer and head.
   virtual bool closes_gaps() const { return false; }

@@ -223,9 +223,12 @@ bool KvStore::finish(int64_t chunk, const at::Tensor& change) {
                     " cannot take chunk " + std::to_string(chunk) + " (" +
                     megabytes(s.geometry.bytes(s.geometry.tokens_per_chunk)) +
                     " more): raise kv-budget, or choose a KV cache policy that forgets, such as window");
-  if (change.defined())
-    s.change = s.change.defined() ? at::cat({s.change, change.to(at::kCPU, at::kFloat)})
-                                  : change.to(at::kCPU, at::kFloat);
+  if (s.policy->needs_change(1) >= 0 || s.policy->needs_drift()) {
+    // Frames that were given to the stream have no step, and no chunk before them.
+    const at::Tensor own = change.defined() ? change.to(at::kCPU, at::kFloat)
+                                            : at::zeros({s.geometry.tokens_per_chunk}, at::kFloat);
+    s.change = s.change.defined() ? at::cat({s.change, own}) : own;
+  }
   if (s.rebased)
     s.rebased->append(s.buffer.select(1, 0).narrow(2, s.history, s.geometry.tokens_per_chunk),
                       s.window.front().first_frame);

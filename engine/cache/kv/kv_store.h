@@ -53,7 +53,8 @@ class KvStore {
   // The oldest chunk in flight, `chunk`, is finished: its slots become history. If the history exceeds the
   // budget, the policy reduces it. Returns true if tokens were dropped (rule R5). Throws FC_ENDED if the
   // budget is full and the policy never drops anything. `change`: fp32 [tokens_per_chunk], see
-  // KvPolicy::needs_change(); undefined if the policy does not need it.
+  // KvPolicy::needs_change() and needs_drift(); undefined for frames
+  // that the stream was given.
   bool finish(int64_t chunk, const at::Tensor& change = {});
   const KvPolicy& policy() const;
   // Drops the history. The chunks in flight stay and no longer attend it. Returns false if there was no
