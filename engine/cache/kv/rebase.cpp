@@ -39,8 +39,8 @@ void RebasedKeys::append(const at::Tensor& keys, int64_t first_frame) {
 
 void RebasedKeys::keep(const at::Tensor& slots) {
   const auto used = static_cast<int64_t>(frames_.size());
-  for (int64_t layer = 0; layer < written_.size(0); ++layer)
-    compact_rows(written_[layer], slots, used, 0, scratch_);
+  const std::vector<at::Tensor> of_layers(static_cast<size_t>(written_.size(0)), slots);
+  compact_layers(written_, of_layers, used, 0, scratch_);
   const int64_t* slot = slots.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < slots.numel(); ++i) {
     frames_[i] = frames_[slot[i]];
