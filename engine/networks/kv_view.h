@@ -15,9 +15,14 @@ class KvView {
  public:
   virtual ~KvView() = default;
 
+  // Where keys and values of the chunk belong in this layer: [kv_heads, tokens, head_dim], views of the cache. A
+  // network that writes them there and hands these tensors to append() saves the copy. Until then nobody may read
+  // the chunk's keys of this layer, so only a pass that is sure to reach append() may write. Undefined: the
+  // network makes its own.
+  virtual KeyValue slots(int /*layer*/) { return {}; }
   // Called once for each layer of a forward pass. q [heads, tokens, head_dim] and `own` are of the chunk
-  // that is computed, after norm and RoPE. Stores `own` in the chunk's slots and returns all that the
-  // chunk may attend, its own keys last. The result is a view of the cache, valid until the next
+  // that is computed, after norm and RoPE. Stores `own` in the chunk's slots, unless it is slots(layer), and
+  // returns all that the chunk may attend, its own keys last. The result is a view of the cache, valid until the next
   // append() of this layer.
   virtual KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) = 0;
 };
@@ -38,6 +43,7 @@ inline KeyValue newest(const KeyValue& all, int64_t tokens) {
 class NewestKeys final : public KvView {
  public:
   NewestKeys(KvView& all, int64_t tokens) : all_(all), tokens_(tokens) {}
+  KeyValue slots(int layer) override { return all_.slots(layer); }
   KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
     return newest(all_.append(layer, q, own), tokens_);
   }

@@ -19,6 +19,11 @@ namespace {
   throw Error(FC_ERROR_INTERNAL, "KV store: " + what);
 }
 
+// Of two tensors of one shape.
+bool same_memory(const at::Tensor& a, const at::Tensor& b) {
+  return a.const_data_ptr() == b.const_data_ptr() && a.strides() == b.strides();
+}
+
 }  // namespace
 
 uint64_t KvGeometry::bytes(int64_t tokens) const {
@@ -30,6 +35,7 @@ struct KvStore::Impl {
   // valid.
   struct InFlight final : KvView {
     InFlight(Impl& owner, int64_t id, int64_t frame) : store(owner), chunk(id), first_frame(frame) {}
+    KeyValue slots(int layer) override { return store.slots(*this, layer); }
     KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
       return store.append(*this, layer, q, own);
     }
@@ -64,6 +70,7 @@ struct KvStore::Impl {
 
   void allocate();
   void admit(int64_t chunk, int64_t first_frame);
+  KeyValue slots(const InFlight& one, int layer) const;
   KeyValue append(const InFlight& one, int layer, const at::Tensor& q, const KeyValue& own);
   void keep_queries(int layer, const at::Tensor& q);
   at::Tensor ask_policy(int layer);
@@ -101,6 +108,11 @@ void KvStore::Impl::admit(int64_t chunk, int64_t first_frame) {
   origin.narrow(2, start_of(window.back()), geometry.tokens_per_chunk).copy_(tokens.view({1, 1, -1, 1}));
 }
 
+KeyValue KvStore::Impl::slots(const InFlight& one, int layer) const {
+  const int64_t start = start_of(one), count = geometry.tokens_per_chunk;
+  return {buffer[layer][0].narrow(1, start, count), buffer[layer][1].narrow(1, start, count)};
+}
+
 KeyValue KvStore::Impl::append(const InFlight& one, int layer, const at::Tensor& q, const KeyValue& own) {
   stop_at_process_end();  // every model family calls this function once for each layer
   const std::array<int64_t, 3> shape = {geometry.kv_heads, geometry.tokens_per_chunk, geometry.head_dim};
@@ -110,11 +122,11 @@ KeyValue KvStore::Impl::append(const InFlight& one, int layer, const at::Tensor&
          << " and values " << own.v.sizes() << ", a chunk has " << at::IntArrayRef(shape);
     defect(what.str());
   }
-  const int64_t start = start_of(one), end = start + geometry.tokens_per_chunk;
-  buffer[layer][0].narrow(1, start, geometry.tokens_per_chunk).copy_(own.k);
-  buffer[layer][1].narrow(1, start, geometry.tokens_per_chunk).copy_(own.v);
+  const KeyValue place = slots(one, layer);
+  if (!same_memory(place.k, own.k)) place.k.copy_(own.k);
+  if (!same_memory(place.v, own.v)) place.v.copy_(own.v);
   if (policy->needs_queries()) keep_queries(layer, q);
-  return span(layer, end);
+  return span(layer, start_of(one) + geometry.tokens_per_chunk);
 }
 
 void KvStore::Impl::keep_queries(int layer, const at::Tensor& q) {
@@ -161,10 +173,8 @@ void KvStore::Impl::shrink() {
 // Moves these slots of each layer together, and drops all others of the history.
 void KvStore::Impl::keep(const std::vector<at::Tensor>& slots) {
   const int64_t tail = static_cast<int64_t>(window.size()) * geometry.tokens_per_chunk;
-  for (int layer = 0; layer < geometry.layers; ++layer) {
-    compact_rows(buffer[layer], slots[layer], history, tail, scratch);
-    compact_rows(origin.narrow(0, layer, 1), slots[layer], history, tail, origin_scratch);
-  }
+  compact_layers(buffer, slots, history, tail, scratch);
+  compact_layers(origin.unsqueeze(1), slots, history, tail, origin_scratch);
   if (rebased) {
     rebased->keep(slots.front());
     rebased->close_gaps(buffer.select(1, 0).narrow(2, 0, slots.front().size(-1)));

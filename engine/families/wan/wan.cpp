@@ -119,7 +119,7 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
   wan::SelfAttention attention{.known = recall(first)};
   wan::Projected projected;
   if (!attention.known.defined()) {
-    projected = wan::Projected(shape_, x.size(0), options);
+    projected = wan::Projected(shape_, x.size(0), options, kv.slots(first));
     in_ranges([&](int64_t row, int64_t count) { block(first).project(x, row, count, projected); });
   }
   for (int layer = first; layer < last; ++layer) {
@@ -131,7 +131,8 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
     }
     wan::SelfAttention next{.known = recall(layer + 1)};
     const bool project_next = layer + 1 < last && !next.known.defined();
-    projected = project_next ? wan::Projected(shape_, x.size(0), options) : wan::Projected();
+    projected =
+        project_next ? wan::Projected(shape_, x.size(0), options, kv.slots(layer + 1)) : wan::Projected();
     in_ranges([&](int64_t row, int64_t count) {
       block(layer).attend_and_feed(x, row, count, attention);
       if (project_next) block(layer + 1).project(x, row, count, projected);
