@@ -21,6 +21,9 @@ TORCH_WHEEL=torch==2.11.0
 # Libraries that libtorch_cpu.so needs even if no GPU is used.
 TORCH_CPU_NEEDS=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 
+# The CUDA compiler, of the major version of LibTorch's runtime.
+NVCC_WHEELS=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85)
+
 # command:package, for tools that may have been installed without apt.
 FLOWCACHE_TOOLS=(g++:g++ meson:meson ninja:ninja-build ccache:ccache pkg-config:pkg-config gst-launch-1.0:gstreamer1.0-tools)
 FLOWCACHE_PACKAGES=(
@@ -187,6 +190,29 @@ install_libtorch() {
   mv "$fresh" "$LIBTORCH"
 }
 
+# setup_nvcc: an nvcc in deps/cuda (271 MB) where the machine has none that can compile the CUDA kernels, so that tests compile
+# them everywhere. Failing is no harm: what needs them then skips.
+setup_nvcc() {
+  local python fresh=$DEPS/cuda.partial
+  if [[ -d $DEPS/cuda ]] || grep -qs libflowcache-kernels-cuda.so "$BUILD/build.ninja"; then return; fi
+  if "$ROOT/kernels/find_nvcc.py" "$DEPS/cuda" >/dev/null 2>&1; then return; fi
+  if ! python=$(python_with_pip); then
+    say "warning: no Python with pip, so nvcc is not fetched and the CUDA kernels are not compiled"
+    return
+  fi
+  step "nvcc into deps/cuda"
+  rm -rf "$fresh"
+  if PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+    "$python" -m pip install -q --no-deps --no-compile --target "$fresh" "${NVCC_WHEELS[@]}" >&2; then
+    mv "$fresh" "$DEPS/cuda"
+    # A build that was configured without it looks again.
+    if build_is_configured; then meson setup --reconfigure "$BUILD" "$ROOT" >"$DEPS/meson.log" 2>&1; fi
+  else
+    rm -rf "$fresh"
+    say "warning: nvcc could not be fetched, so the CUDA kernels are not compiled"
+  fi
+}
+
 # build_is_configured: for this checkout, that is, not for one that it was copied from.
 build_is_configured() {
   [[ -f $BUILD/build.ninja && -f $BUILD/meson-private/coredata.dat ]] &&
@@ -247,9 +273,13 @@ give_back() {
   fi
 }
 
-# flowcache_setup [--packages "NAME…"] [--configure-only | NINJA_TARGET…]: everything, in order. No target: all of them.
+# flowcache_setup [--nvcc] [--packages "NAME…"] [--configure-only | NINJA_TARGET…]: everything, in order. No target: all of them.
 flowcache_setup() {
-  local extra=()
+  local extra=() nvcc=
+  if [[ ${1:-} == --nvcc ]]; then
+    nvcc=wanted
+    shift
+  fi
   if [[ ${1:-} == --packages ]]; then
     read -ra extra <<<"$2"
     shift 2
@@ -262,6 +292,7 @@ flowcache_setup() {
     flock 9 || die "the lock $DEPS/.lock cannot be taken (above)"
   fi
   setup_libtorch
+  if [[ -n $nvcc ]]; then setup_nvcc; fi
   setup_configure
   if [[ ${1:-} != --configure-only ]]; then setup_build "$@"; fi
   give_back "$DEPS" "$BUILD"
