@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include <ATen/Context.h>
 #include <dlfcn.h>
 #include <unistd.h>
 
 #include <atomic>
 
+#include "cudnn.h"
 #include "fixture.h"
 
 namespace fake_gpu_test {
@@ -33,6 +33,7 @@ Engine open_engine(const Asked& asked, fc_status* status) {
     *status = result;
   else
     EXPECT_EQ(result, FC_OK) << fc_last_error();
+  if (engine && asked.device != "cpu") use_cudnn();
   return Engine(engine);
 }
 
@@ -97,7 +98,6 @@ int main(int argc, char** argv) {
                  "the stand-in for NVIDIA's libraries is not preloaded: run meson test --suite fake-gpu\n");
     return 77;
   }
-  at::globalContext().setUserEnabledCuDNN(false);  // its plans cannot be made without a GPU
-  at::globalContext().setSDPUseCuDNN(false);
+  fake_gpu_test::refuse_cudnn();
   return RUN_ALL_TESTS();
 }

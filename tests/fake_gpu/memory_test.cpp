@@ -89,7 +89,7 @@ TEST(Memory, OutOfItInTheMiddleIsAnErrorOfTheChunk) {
   next(stream);
 }
 
-// Models whose decoders need no cuDNN, which is switched off here: what stands in for it takes gigabytes.
+// Models whose decoders need no cuDNN: its workspaces are not counted here.
 TEST(Memory, StaysWithinWhatThePreflightSays) {
   const Template magi("magi-1-4.5b-distill");
   for (const std::string& model : {kAmbient, magi.model()}) {

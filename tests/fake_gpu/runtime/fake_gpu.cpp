@@ -129,6 +129,10 @@ EXPORTED void fake_gpu_counts(FakeGpuCounts* counts) {
   *counts = gpu().counts;
 }
 
+EXPORTED void fake_gpu_count_launch(const char* name) {
+  product(name);
+}
+
 EXPORTED void fake_gpu_restart_peak(void) {
   const std::lock_guard lock(gpu().mutex);
   gpu().counts.peak = gpu().counts.used;

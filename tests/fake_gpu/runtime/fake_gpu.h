@@ -14,6 +14,8 @@ struct FakeGpuCounts {
   long used, peak;
 };
 void fake_gpu_counts(struct FakeGpuCounts* counts);
+/* One more kernel of this name, for what a test program runs in the place of a library's. */
+void fake_gpu_count_launch(const char* name);
 /* The peak begins again at what is used now. */
 void fake_gpu_restart_peak(void);
 }
