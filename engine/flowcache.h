@@ -184,8 +184,9 @@ typedef struct {
   const char* model;     /* folder with model.json; NULL: fc_default_model() */
   const char* device;    /* "auto" (NULL), "cpu", "cuda", "cuda:1". "cuda" without a driver is an error, never the CPU */
   const char* precision; /* "fp32", "bf16": of matrix products and convolutions; "auto" (NULL): bf16 where the GPU or the
-                            CPU (fc_cpu_describe()) has instructions for it, else fp32; "fp8": bf16, and the transformer's
-                            matrices are kept in 8 bits, half the memory */
+                            CPU (fc_cpu_describe()) has instructions for it, else fp32; "fp8", "int8": bf16, and the
+                            transformer's matrices are kept in 8 bits, half the memory; GPUs that multiply such
+                            numbers do so: fp8 from compute capability 8.9, int8 from 7.5 on */
   uint32_t threads;      /* CPU threads for one stream's arithmetic; 0: as many as this process may keep busy, by its affinity
                             and its control group's quota; more than those is an error */
   uint64_t memory_limit; /* bytes the preflight may plan with; 0: what the device has free */
@@ -202,7 +203,7 @@ FC_API fc_status fc_engine_open(const fc_engine_config* config, fc_progress_func
 FC_API void fc_engine_unref(fc_engine* engine); /* any thread; NULL is fine */
 /* As fc_model_describe(), of the loaded model. Any thread. */
 FC_API fc_status fc_engine_describe(fc_engine* engine, fc_model_info* info);
-/* "cpu" or "cuda:0", and "fp32", "bf16" or "fp8". Valid for the life of the engine. Any thread. */
+/* "cpu" or "cuda:0", and "fp32", "bf16", "fp8" or "int8". Valid for the life of the engine. Any thread. */
 FC_API const char* fc_engine_device(fc_engine* engine);
 FC_API const char* fc_engine_precision(fc_engine* engine);
 

@@ -284,8 +284,8 @@ constexpr Property kProperties[] = {
               "Where the model runs: auto, cpu, cuda or cuda:N; cuda without a driver is an error"),
     described("precision", "Precision", kReady,
               text<&EngineSettings::precision, &fc_engine_config::precision>(),
-              "What the model computes in: auto, fp32, bf16, or fp8, which keeps the transformer's matrices "
-              "in 8 bits "
+              "What the model computes in: auto, fp32, bf16, or fp8 or int8, which keep the transformer's "
+              "matrices in 8 bits "
               "at half the memory; auto is bf16 where the device has instructions for it. `stats` says which "
               "it is"),
     described("threads", "Threads", kReady,

@@ -39,7 +39,7 @@ struct EngineChoice {
   void add_options(CLI::App& command) {
     command.add_option("-m,--model", model, "Folder with model.json; default: the model that ships");
     command.add_option("--device", device, "auto, cpu, cuda, cuda:N")->capture_default_str();
-    command.add_option("--precision", precision, "auto, fp32, bf16, fp8")->capture_default_str();
+    command.add_option("--precision", precision, "auto, fp32, bf16, fp8, int8")->capture_default_str();
     command.add_option("--threads", threads, "CPU threads; 0: as many as this process may keep busy")
         ->capture_default_str();
     command

@@ -133,7 +133,7 @@ Command add_inspect(CLI::App& app) {
           "--device", a->device,
           "Device to plan memory for: auto, cpu, cuda, or gpu for one that this machine does not have")
       ->capture_default_str();
-  command->add_option("--precision", a->precision, "auto, fp32, bf16, fp8")->capture_default_str();
+  command->add_option("--precision", a->precision, "auto, fp32, bf16, fp8, int8")->capture_default_str();
   command->add_flag("--load", a->load, "Also load the weights and check every key");
   return [a] { return run(*a); };
 }

@@ -97,8 +97,8 @@ void check_memory(const std::vector<MemoryNeed>& needs, uint64_t available, cons
   for (const MemoryNeed& need : needs)
     message += " " + need.what + " " + megabytes(need.bytes) + (&need == &needs.back() ? "" : ",");
   throw Error(FC_ERROR_MEMORY, message +
-                                   "; lower kv-budget, ask for a smaller picture, choose precision bf16 or "
-                                   "fp8, or a smaller model, or free memory");
+                                   "; lower kv-budget, ask for a smaller picture, choose precision bf16, "
+                                   "fp8 or int8, or a smaller model, or free memory");
 }
 
 }  // namespace flowcache

@@ -11,7 +11,7 @@
 namespace flowcache {
 
 struct MemoryPlan {
-  uint64_t weight_bytes = 4;  // of one weight of the transformer in memory: fp32 4, bf16 2, fp8 1
+  uint64_t weight_bytes = 4;  // of one weight of the transformer in memory: fp32 4, bf16 2, fp8 and int8 1
   uint64_t kv_bytes = 4;      // of one number in keys or values
   uint64_t kv_budget = 0;     // bytes for finished chunks in all branches; 0: the model's history_chunks
   uint64_t chunks_in_flight = 1;

@@ -18,6 +18,7 @@
 #include "base/headroom.h"
 #include "base/log.h"
 #include "base/resources.h"
+#include "networks/eight_bits.h"
 #include "stream/cpu_report.h"
 
 // Part of LibTorch if that was built with MKL. Returns the old number of this thread; 0 stands for the
@@ -88,9 +89,13 @@ at::Device choose_device(const std::string& name) {
 Precision choose_precision(const std::string& name, at::Device device) {
   if (name == "fp32") return at::kFloat;
   if (name == "bf16") return at::kBFloat16;
-  if (name == "fp8") return {at::kBFloat16, at::kFloat8_e4m3fn};
+  if (name == "fp8" || name == "int8") {
+    const at::ScalarType narrow = name == "fp8" ? at::kFloat8_e4m3fn : at::kChar;
+    return {at::kBFloat16, narrow, multiplies_eight_bits(device, narrow) ? narrow : at::kBFloat16};
+  }
   if (!name.empty() && name != "auto")
-    throw Error(FC_ERROR_ARGUMENT, "precision \"" + name + "\" is unknown; use auto, fp32, bf16 or fp8");
+    throw Error(FC_ERROR_ARGUMENT,
+                "precision \"" + name + "\" is unknown; use auto, fp32, bf16, fp8 or int8");
   return bf16_is_emulated(device) ? at::kFloat : at::kBFloat16;
 }
 
@@ -99,7 +104,7 @@ bool bf16_is_emulated(at::Device device) {
 }
 
 const char* name_of(Precision precision) {
-  if (precision.weights == at::kFloat8_e4m3fn) return "fp8";
+  if (is_eight_bits(precision.weights)) return precision.weights == at::kChar ? "int8" : "fp8";
   return precision.compute == at::kFloat ? "fp32" : "bf16";
 }
 

@@ -17,7 +17,7 @@ std::mutex opened_mutex;
 std::string opened_with;  // under `opened_mutex`
 
 bool is_precision(const std::string& name) {
-  return name == "auto" || name == "fp32" || name == "bf16" || name == "fp8";
+  return name == "auto" || name == "fp32" || name == "bf16" || name == "fp8" || name == "int8";
 }
 }  // namespace
 

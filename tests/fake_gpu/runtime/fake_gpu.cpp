@@ -213,6 +213,9 @@ static int devices() {
 static size_t device_bytes() {
   return static_cast<size_t>(number("FAKE_GPU_BYTES", 80'000'000'000));
 }
+static int capability() {  // ten times it
+  return static_cast<int>(number("FAKE_GPU_CAPABILITY", 90));
+}
 static int driver_version() {
   return static_cast<int>(number("FAKE_GPU_DRIVER", 13000));
 }
@@ -236,7 +239,8 @@ EXPORTED cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   std::memset(p, 0, sizeof *p);
   std::strcpy(p->name, "Fake H100");
   p->totalGlobalMem = device_bytes();
-  p->major = 9;
+  p->major = capability() / 10;
+  p->minor = capability() % 10;
   p->multiProcessorCount = 132;
   p->warpSize = 32;
   p->sharedMemPerBlock = 49152;
@@ -256,17 +260,17 @@ EXPORTED cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   return cudaSuccess;
 }
 EXPORTED cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  static const std::map<cudaDeviceAttr, int> values = {{cudaDevAttrComputeCapabilityMajor, 9},
-                                                       {cudaDevAttrComputeCapabilityMinor, 0},
-                                                       {cudaDevAttrMultiProcessorCount, 132},
-                                                       {cudaDevAttrMaxSharedMemoryPerBlockOptin, 232448},
-                                                       {cudaDevAttrMaxSharedMemoryPerBlock, 49152},
-                                                       {cudaDevAttrMaxThreadsPerBlock, 1024},
-                                                       {cudaDevAttrMaxThreadsPerMultiProcessor, 2048},
-                                                       {cudaDevAttrMaxGridDimX, 2147483647},
-                                                       {cudaDevAttrMaxGridDimY, 65535},
-                                                       {cudaDevAttrMaxGridDimZ, 65535},
-                                                       {cudaDevAttrWarpSize, 32}};
+  const std::map<cudaDeviceAttr, int> values = {{cudaDevAttrComputeCapabilityMajor, capability() / 10},
+                                                {cudaDevAttrComputeCapabilityMinor, capability() % 10},
+                                                {cudaDevAttrMultiProcessorCount, 132},
+                                                {cudaDevAttrMaxSharedMemoryPerBlockOptin, 232448},
+                                                {cudaDevAttrMaxSharedMemoryPerBlock, 49152},
+                                                {cudaDevAttrMaxThreadsPerBlock, 1024},
+                                                {cudaDevAttrMaxThreadsPerMultiProcessor, 2048},
+                                                {cudaDevAttrMaxGridDimX, 2147483647},
+                                                {cudaDevAttrMaxGridDimY, 65535},
+                                                {cudaDevAttrMaxGridDimZ, 65535},
+                                                {cudaDevAttrWarpSize, 32}};
   const auto found = values.find(attribute);
   *value = found == values.end() ? 1 : found->second;
   return cudaSuccess;
@@ -481,6 +485,9 @@ EXPORTED int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, v
 }
 EXPORTED int cublasLtMatmul() {
   return product("cublasLtMatmul");
+}
+EXPORTED size_t cublasLtGetVersion() {  // older ones have no scale for each row
+  return 130000;
 }
 EXPORTED int cublasGemmEx() {
   return product("cublasGemmEx");

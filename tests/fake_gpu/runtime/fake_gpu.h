@@ -20,4 +20,5 @@ void fake_gpu_count_launch(const char* name);
 void fake_gpu_restart_peak(void);
 }
 /* Environment: FAKE_GPU_DEVICES (1), FAKE_GPU_BYTES of each (80e9), FAKE_GPU_DRIVER (13000): its CUDA version;
+ * FAKE_GPU_CAPABILITY (90): ten times the compute capability;
  * FAKE_GPU_KERNELS=N: the N most launched kernels are printed at exit. */
