@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "families/magi/magi.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
+
 #include <cmath>
 
 #include "base/error.h"
@@ -187,6 +189,8 @@ MagiTransformer::MagiTransformer(const MagiConfig& config, const WeightMap& weig
   net_->weights.declare(config, parameters);
   parameters.load(weights, precision, device, what);
   net_->weights.finish(config);
+  // The parts of what was joined; without this they would stay reserved.
+  if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
 }
 
 MagiTransformer::~MagiTransformer() = default;
