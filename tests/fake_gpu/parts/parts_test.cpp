@@ -151,7 +151,7 @@ TEST_F(Parts, DecodersStayWithinTheirLaunches) {
               of_taehv, of_magi);
   EXPECT_LE(of_wan, 1190);
   EXPECT_LE(of_taehv, 140);
-  EXPECT_LE(of_magi, 20000);
+  EXPECT_LE(of_magi, 11650);
 }
 
 }  // namespace
