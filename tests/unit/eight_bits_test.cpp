@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // How far the shipped model's pictures are from those of fp32 in each precision, with what is multiplied in 8 bits, too.
+// FLOWCACHE_TEST_CHUNKS: how many chunks (3).
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
