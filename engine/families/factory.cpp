@@ -15,7 +15,9 @@
 #include "networks/random_weights.h"
 #include "networks/text/t5_text_encoder.h"
 #include "networks/text/words.h"
+#include "package/deferred.h"
 #include "package/fields.h"
+#include "package/published_names.h"
 
 namespace flowcache {
 namespace {
@@ -77,13 +79,12 @@ const auto& choose(const T& table, const std::string& name, const ModelPackage& 
                                   "\"; this build knows " + known);
 }
 
-// The transformer's weights, with the LoRAs of "loras": [{file, scale}] merged.
-WeightMap with_loras(const ModelPackage& package) {
-  WeightMap weights = read_section(package, package.transformer);
+// The weights with the LoRAs of "loras": [{file, scale}] merged.
+WeightMap with_loras(const ModelPackage& package, WeightMap weights) {
   const std::string file = (package.folder / "model.json").string();
   for (const json& lora : package.transformer.value("loras", json::array())) {
     const Fields fields(lora, file, "transformer.loras");
-    fields.only({"file", "files", "scale"});
+    fields.only({"file", "files", "key", "scale"});
     const double scale = fields.number("scale", -10, 10, 1.0);
     weights = merge_lora(weights, read_section(package, lora), scale, "a LoRA of " + file);
   }
@@ -92,6 +93,19 @@ WeightMap with_loras(const ModelPackage& package) {
 
 json config_of(const json& section) {
   return section.value("config", json::object());
+}
+
+// The weights of a section under the names that its network has.
+WeightMap read_as_wanted(const ModelPackage& package, const char* section, const json& fields,
+                         const std::vector<WeightSpec>& wanted, std::span<const Naming> namings) {
+  const std::string what = std::string(section) + " of " + (package.folder / "model.json").string();
+  return renamed(read_section(package, fields), wanted, namings, what);
+}
+
+WeightMap read_decoder(const ModelPackage& package, const std::vector<WeightSpec>& wanted) {
+  WeightMap weights = read_as_wanted(package, "decoder", package.decoder, wanted, decoder_namings());
+  for (auto& [name, weight] : weights) weight = dense(weight);  // decoders are small
+  return weights;
 }
 
 // Refuses weights of another family. A list of all keys that do not fit would be too long to be of use.
@@ -119,9 +133,10 @@ std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, Preci
     return family.make_transformer(config_of(package.transformer), std::move(weights), precision, device);
   };
   if (package.random_weights) return build(random_weights(wanted_by(build)));
-  WeightMap weights = with_loras(package);
+  WeightMap weights =
+      read_as_wanted(package, "transformer", package.transformer, wanted_by(build), transformer_namings());
   check_family(package, weights);
-  return build(std::move(weights));
+  return build(with_loras(package, std::move(weights)));
 }
 
 std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarType compute,
@@ -130,8 +145,8 @@ std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarTyp
   const auto build = [&](WeightMap weights) {
     return make(config_of(package.decoder), std::move(weights), compute, device);
   };
-  return build(package.random_weights ? random_weights(wanted_by(build))
-                                      : read_section(package, package.decoder));
+  const std::vector<WeightSpec> wanted = wanted_by(build);
+  return build(package.random_weights ? random_weights(wanted) : read_decoder(package, wanted));
 }
 
 std::unique_ptr<FrameEncoder> make_frame_encoder(const ModelPackage& package, at::ScalarType compute,
@@ -141,7 +156,7 @@ std::unique_ptr<FrameEncoder> make_frame_encoder(const ModelPackage& package, at
     return make(config_of(package.decoder), weights, compute, device);
   };
   if (package.random_weights) return build(random_weights(wanted_by(build)));
-  const WeightMap weights = read_section(package, package.decoder);
+  const WeightMap weights = read_decoder(package, wanted_by(build));
   const auto encodes = [](const auto& entry) { return entry.first.starts_with("encoder."); };
   if (std::none_of(weights.begin(), weights.end(), encodes))
     throw Error(FC_ERROR_MODEL,

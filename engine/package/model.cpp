@@ -5,6 +5,7 @@
 #include "package/card.h"
 #include "package/fields.h"
 #include "package/files.h"
+#include "package/weights_file.h"
 
 namespace flowcache {
 namespace {
@@ -29,7 +30,7 @@ fs::path model_json_of(const fs::path& given) {
 }
 
 Fields::Names with_files(Fields::Names names) {
-  names.insert(names.end(), {"file", "files"});
+  names.insert(names.end(), {"file", "files", "key"});
   return names;
 }
 
@@ -166,32 +167,34 @@ ModelPackage at_size(const ModelPackage& package, int64_t width, int64_t height)
 uint64_t ModelPackage::weight_bytes() const {
   if (random_weights) return 0;
   check_files(*this);
-  return section_bytes(*this, transformer) + section_bytes(*this, text) + section_bytes(*this, decoder);
+  uint64_t bytes = 0;
+  for (const json& section : {transformer, text, decoder})
+    for (const std::string& file : section_files(*this, section, "file"))
+      bytes += fs::file_size(folder / file);
+  return bytes;
 }
 
 uint64_t section_bytes(const ModelPackage& package, const json& section) {
-  uint64_t bytes = 0;
-  for (const std::string& file : section_files(package, section, "file")) {
-    std::error_code error;
-    const uint64_t size = fs::file_size(package.folder / file, error);
-    if (error)
-      throw Error(FC_ERROR_NOT_FOUND, (package.folder / file).string() +
-                                          ", which model.json names, cannot be read: " + error.message() +
-                                          "; fetch the model again");
-    bytes += size;
-  }
-  return bytes;
+  uint64_t values = 0;
+  for (const auto& [name, tensor] : read_section(package, section)) values += tensor.numel();
+  return 2 * values;
 }
 
 WeightMap read_section(const ModelPackage& package, const json& section) {
   WeightMap all;
-  for (const std::string& file : section_files(package, section, "file")) {
-    WeightMap part = read_safetensors(package.folder / file);
+  const std::vector<std::string> files = section_files(package, section, "file");
+  for (const std::string& file : files) {
+    WeightMap part = read_weights(package.folder / file);
     for (auto& [name, tensor] : part)
       if (!all.emplace(name, std::move(tensor)).second)
         throw Error(FC_ERROR_MODEL, (package.folder / file).string() + ": tensor \"" + name +
                                         "\" is in another file of the same section too; remove one");
   }
+  const std::string what = (package.folder / files.front()).string();
+  const std::string key =
+      Fields(section, (package.folder / "model.json").string(), "").string("key", 255, "");
+  if (!key.empty()) all = under_key(std::move(all), key, what);
+  join_scales(all, what);
   return all;
 }
 

@@ -85,11 +85,15 @@ TEST(Files, AnIndexStandsForItsShards) {
   }
 }
 
-TEST(Files, APthIsSentToTheConverter) {
+TEST(Files, OneNumberedShardStandsForItsSet) {
   const TempFolder folder;
-  const auto file = folder.write("weights.pth", "PK\x03\x04 and the rest of a zip archive");
-  expect_parts(message_of([&] { read_safetensors(file); }),
-               {"weights.pth", "models/convert.py", "never run"});
+  json document = checkpoint();
+  document["transformer"]["file"] = "m-00002-of-00003.safetensors";
+  folder.write("model.json", document.dump());
+  const ModelPackage package = read_package(folder.path);
+  EXPECT_EQ(section_files(package, package.transformer, "transformer"),
+            (std::vector<std::string>{"m-00001-of-00003.safetensors", "m-00002-of-00003.safetensors",
+                                      "m-00003-of-00003.safetensors"}));
 }
 
 TEST(Weights, MixedTypesAreNamed) {
@@ -102,20 +106,8 @@ TEST(Weights, MixedTypesAreNamed) {
   EXPECT_EQ(say(at::kHalf, at::kHalf), "");
   expect_parts(say(at::kHalf, at::kBFloat16),
                {"mixed types", "1 of Half (a", "1 of BFloat16 (b", "different checkpoints"});
-  expect_parts(say(at::kFloat8_e4m3fn, at::kBFloat16), {"Float8_e4m3fn (a", "bf16 one"});
+  EXPECT_EQ(say(at::kFloat8_e4m3fn, at::kBFloat16), "");  // rounded to fp8 without scales
   expect_parts(say(at::kLong, at::kFloat), {"a holds Long"});
-}
-
-TEST(Weights, AWrappedNetworkIsRecognised) {
-  const WeightMap weights = {{"model.a", at::ones({2})}, {"model.b", at::ones({2})}};
-  expect_parts(message_of([&] {
-                 check_weights(weights, {{"a", {2}}, {"b", {2}}}, "transformer");
-               }),
-               {"begins with \"model.\"", "--strip model."});
-  expect_parts(message_of([&] {
-                 check_weights(weights, {{"b", {2}}, {"c", {2}}}, "transformer");
-               }),
-               {"2 missing", "2 unexpected"});
 }
 
 TEST(Weights, UnfitOnesSayWhatIsWanted) {
