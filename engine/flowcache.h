@@ -219,7 +219,7 @@ FC_API fc_status fc_engine_calibrate(fc_engine* engine, const struct fc_stream_c
 typedef struct fc_stream_config {
   size_t size;
   const char* prompt;          /* NULL or "": no condition. At most 8192 bytes of UTF-8 */
-  const char* negative_prompt; /* used when guidance_scale != 1; NULL: the empty prompt */
+  const char* negative_prompt; /* used when guidance_scale != 1; NULL or "": model.json's, if it has one */
   uint64_t seed;
   const char* cache;           /* reuse policy, "name" or "name:option=value,…", and perhaps "+guidance policy";
                                   NULL: the model's default; see `live` */

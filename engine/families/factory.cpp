@@ -17,6 +17,7 @@
 #include "networks/text/words.h"
 #include "package/deferred.h"
 #include "package/fields.h"
+#include "package/files.h"
 #include "package/published_names.h"
 
 namespace flowcache {
@@ -170,6 +171,49 @@ std::unique_ptr<TextEncoder> make_text_encoder(const ModelPackage& package, at::
   if (package.random_weights) return make_random_text(package, device);
   const auto& make = choose(text_encoders, package.text.value("kind", ""), package, "text.kind");
   return make(package, device);
+}
+
+std::vector<std::string> check_present_keys(const ModelPackage& package) {
+  std::vector<std::string> problems;
+  const auto all = package_files(package);
+  const auto check = [&](const char* section, const json& fields, const std::function<void(WeightMap)>& build,
+                         std::span<const Naming> namings) {
+    for (const PackageFile& file : all)
+      if (file.section == section && !file.present) return;
+    try {
+      const std::vector<WeightSpec> wanted = wanted_by(build);
+      WeightMap weights = read_as_wanted(package, section, fields, wanted, namings);
+      std::erase_if(weights, [&](const auto& entry) {  // the encoder of a VAE is no part of its decoder
+        return std::none_of(wanted.begin(), wanted.end(),
+                            [&](const WeightSpec& spec) { return spec.name == entry.first; });
+      });
+      check_weights(weights, wanted, section);
+    } catch (const Error& error) {
+      problems.emplace_back(error.what());
+    }
+  };
+  const Family& family = family_of(package);
+  check(
+      "transformer", package.transformer,
+      [&](WeightMap weights) {
+        family.make_transformer(config_of(package.transformer), std::move(weights), at::kBFloat16, at::kCPU);
+      },
+      transformer_namings());
+  const auto& decoder = choose(decoders, package.decoder.value("kind", ""), package, "decoder.kind");
+  check(
+      "decoder", package.decoder,
+      [&](WeightMap weights) {
+        decoder(config_of(package.decoder), std::move(weights), at::kBFloat16, at::kCPU);
+      },
+      decoder_namings());
+  if (package.text.value("kind", "") != "words")
+    check(
+        "text", package.text,
+        [&](const WeightMap& weights) {
+          check_weights(weights, T5Config::from_json(config_of(package.text)).weights(), "text encoder");
+        },
+        text_namings());
+  return problems;
 }
 
 WeightSizes weight_sizes(const ModelPackage& package) {

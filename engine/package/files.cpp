@@ -133,6 +133,11 @@ std::string source_of(const ModelPackage& package, const std::string& section, c
 
 }  // namespace
 
+std::string first_shard(const std::string& file) {
+  const auto shard = numbered(file);
+  return shard ? shard->named(1) : "";
+}
+
 std::vector<std::string> section_files(const ModelPackage& package, const json& section,
                                        const std::string& name) {
   const Fields fields(section, model_json(package), name);

@@ -19,6 +19,9 @@ namespace flowcache {
 std::vector<std::string> section_files(const ModelPackage& package, const nlohmann::json& section,
                                        const std::string& name);
 
+// Of a numbered shard (model-00002-of-00003.safetensors), the name of the first of its set; "" for another name.
+std::string first_shard(const std::string& file);
+
 struct PackageFile {
   std::string section, name;
   std::string source;  // what "sources" of model.json says about it; "" if nothing

@@ -32,6 +32,7 @@ struct ModelPackage {
   nlohmann::json cache;          // {reuse, threshold, kv, history_chunks, …}
   nlohmann::json sources;        // file name -> where the file is published
   int64_t seam_fade_frames = 0;  // frames over which a jump between chunks is faded in; 0: not at all
+  std::string negative_prompt;   // what guidance keeps away from unless a stream says otherwise
   bool clean_context = false;    // true: a finished chunk runs once more at timestep 0, for its history
 
   bool random_weights = false;  // true: weights are random in the shapes of model.json; no other file is read

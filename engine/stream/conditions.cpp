@@ -9,8 +9,9 @@ Conditions::Conditions(const LoadedModel& model, const std::string& prompt, cons
                        bool guided)
     : model_(model), prompts_(*model.text, prompt) {
   if (!guided) return;
-  check_prompt(negative);
-  negative_ = model.transformer->condition(model.text->encode(negative).embedding);
+  const std::string& used = negative.empty() ? model.package.negative_prompt : negative;
+  check_prompt(used);
+  negative_ = model.transformer->condition(model.text->encode(used).embedding);
 }
 
 void Conditions::set_negative(const std::string& text) {

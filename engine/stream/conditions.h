@@ -23,7 +23,7 @@ struct ChunkConditions {
 
 class Conditions {
  public:
-  // `model` outlives this. Throws FC_ERROR_ARGUMENT as check_prompt() does.
+  // `model` outlives this. negative: "" is the one of model.json. Throws FC_ERROR_ARGUMENT as check_prompt() does.
   Conditions(const LoadedModel& model, const std::string& prompt, const std::string& negative, bool guided);
 
   Prompts& prompts() { return prompts_; }  // any thread

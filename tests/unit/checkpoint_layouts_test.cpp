@@ -9,7 +9,10 @@
 #include "families/factory.h"
 #include "families/family.h"
 #include "networks/text/t5.h"
+#include "package/adopt.h"
 #include "package/deferred.h"
+#include "package/files.h"
+#include "package/parts.h"
 #include "package/weights_file.h"
 #include "stream/stream.h"
 #include "temp_folder.h"
@@ -390,4 +393,131 @@ TEST_F(Layouts, PlanTheSameMemory) {
   EXPECT_EQ(expected, 2U * values);
   EXPECT_EQ(bytes("both.pt", {{"key", "generator"}}), expected);
   EXPECT_EQ(bytes("q.gguf", json::object()), expected);
+}
+
+namespace {
+
+const std::filesystem::path templates = FLOWCACHE_SOURCE_DIR "/models/templates";
+
+std::vector<std::string> missing_of(const ModelPackage& package) {
+  std::vector<std::string> missing;
+  for (const PackageFile& file : package_files(package))
+    if (!file.present) missing.push_back(file.name);
+  return missing;
+}
+
+}  // namespace
+
+// A folder as diffusers publishes it: every part is found by its keys, whatever it is called.
+TEST_F(Layouts, OfADiffusersFolderAreAdopted) {
+  const TempFolder download;
+  for (const char* part : {"transformer", "vae", "text_encoder", "tokenizer", "scheduler", ".cache"})
+    std::filesystem::create_directory(download.path / part);
+  WeightMap first, second;
+  for (const auto& [name, tensor] : with_names(transformer_, as_diffusers))
+    (first.size() < 20 ? first : second)[name] = tensor;
+  download.write("transformer/diffusion_pytorch_model-00001-of-00002.safetensors",
+                 test::safetensors_of(first));
+  download.write("transformer/diffusion_pytorch_model-00002-of-00002.safetensors",
+                 test::safetensors_of(second));
+  download.write("transformer/config.json", R"({"num_attention_heads": 2, "attention_head_dim": 32})");
+  download.write("vae/diffusion_pytorch_model.safetensors",
+                 test::safetensors_of(with_names(vae_, vae_as_diffusers)));
+  download.write("text_encoder/model.safetensors",
+                 test::safetensors_of(with_names(text_, umt5_as_huggingface)));
+  download.write(".cache/other.safetensors", "not looked at");
+  download.write("model_index.json", "{}");
+  std::filesystem::copy_file(folder_.path / "spiece.model", download.path / "tokenizer/spiece.model");
+
+  const json report = adopt({.given = {download.path}, .templates = templates});
+  EXPECT_EQ(report.at("name"), "self-forcing-1.3b");
+  EXPECT_EQ(report.at("sure"), "a guess");
+  EXPECT_EQ(report.at("parts").size(), 4U) << report;
+  EXPECT_TRUE(report.at("unused").empty()) << report;
+  const ModelPackage package = read_model(download.path);
+  EXPECT_TRUE(missing_of(package).empty());
+  EXPECT_TRUE(check_present_keys(package).empty()) << check_present_keys(package).front();
+  EXPECT_EQ(package.transformer.at("config").at("num_heads"), 2);
+  EXPECT_EQ(package.text.at("tokenizer"), "tokenizer/spiece.model");
+  EXPECT_NO_THROW(make_transformer(package, at::kFloat, at::kCPU));
+  EXPECT_NO_THROW(make_text_encoder(package, at::kCPU));
+  EXPECT_NO_THROW(make_decoder(package, at::kFloat, at::kCPU));
+
+  EXPECT_NE(
+      test::message_of([&] { adopt({.given = {download.path}, .templates = templates}); }).find("--replace"),
+      std::string::npos);
+  EXPECT_EQ(
+      adopt({.given = {download.path}, .templates = templates, .as = "causal-forcing-1.3b", .replace = true})
+          .at("name"),
+      "causal-forcing-1.3b");
+  EXPECT_NE(test::message_of([&] {
+              adopt({.given = {download.path}, .templates = templates, .as = "no-such", .replace = true});
+            }).find("longlive-1.3b"),
+            std::string::npos);
+}
+
+// Files of a training and of ComfyUI, in several places: linked into a folder, with what is missing under its published name.
+TEST_F(Layouts, OfSingleFilesAreAdopted) {
+  const TempFolder here, there, to;
+  test::TorchFile both;
+  for (const auto& [name, tensor] : transformer_) {
+    both.add("generator/model." + name, at::zeros_like(tensor));
+    both.add("generator_ema/model." + name, tensor);
+  }
+  const auto transformer = here.write("self_forcing_dmd.pt", both.bytes());
+  WeightMap comfy = with_names(in_fp8(text_, "scale_weight", false).first, umt5_as_huggingface);
+  const std::string pieces = [&] {
+    std::ifstream file(folder_.path / "spiece.model", std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  }();
+  comfy["spiece_model"] =
+      at::from_blob(const_cast<char*>(pieces.data()), {static_cast<int64_t>(pieces.size())}, at::kByte)
+          .clone();
+  const auto text = there.write("umt5_xxl_fp8_e4m3fn_scaled.safetensors", test::safetensors_of(comfy));
+  const auto lora =
+      there.write("style.safetensors", test::safetensors_of({{"a.lora_A.weight", at::ones({2, 2})}}));
+  const auto junk =
+      there.write("other.safetensors", test::safetensors_of({{"something.else", at::ones({2})}}));
+
+  const json report =
+      adopt({.given = {transformer, text, lora, junk}, .to = to.path / "model", .templates = templates});
+  EXPECT_EQ(report.at("name"), "self-forcing-1.3b");
+  EXPECT_EQ(report.at("sure"), "by its name");
+  EXPECT_EQ(report.at("unused").size(), 2U) << report;
+  const ModelPackage package = read_model(to.path / "model");
+  EXPECT_EQ(package.transformer.at("key"), "generator_ema");
+  EXPECT_EQ(missing_of(package), std::vector<std::string>{"Wan2.1_VAE.pth"});
+  EXPECT_TRUE(check_present_keys(package).empty()) << check_present_keys(package).front();
+  EXPECT_NO_THROW(make_text_encoder(package, at::kCPU)) << "its tokenizer was taken out of the weights";
+  EXPECT_NE(test::message_of([&] {
+              adopt({.given = {transformer, text}, .templates = templates});
+            }).find("--to"),
+            std::string::npos);
+  EXPECT_NE(test::message_of([&] {
+              adopt({.given = {junk}, .to = to.path / "x", .templates = templates});
+            }).find("something.else"),
+            std::string::npos);
+  EXPECT_NE(test::message_of([&] {
+              adopt({.given = {"/nowhere"}, .templates = templates});
+            }).find("no file or folder"),
+            std::string::npos);
+}
+
+// What each kind of file is taken for.
+TEST_F(Layouts, AreToldApart) {
+  const auto kind = [](const std::string& name) {
+    return parts_of(read_weights(golden_cases / name / "weights.safetensors"), name).at(0);
+  };
+  EXPECT_EQ(kind("skyreels-df-transformer").kind, PartKind::wan);
+  EXPECT_EQ(kind("magi-dit-window").kind, PartKind::magi);
+  EXPECT_EQ(kind("t5-v1_1-encode").kind, PartKind::t5);
+  EXPECT_EQ(kind("umt5-encode").kind, PartKind::umt5);
+  EXPECT_EQ(kind("wan-vae-decode-stream").kind, PartKind::wan_vae);
+  EXPECT_EQ(kind("taehv-decode-stream").kind, PartKind::taehv);
+  EXPECT_EQ(kind("wan-causal-kv").config.at("num_layers"), 2);
+  const WeightMap image = {{"patch_embedding.weight", at::ones({4, 16, 1, 2, 2})},
+                           {"blocks.0.self_attn.q.weight", at::ones({4, 4})},
+                           {"head.head.weight", at::ones({64, 4})},
+                           {"img_emb.proj.1.weight", at::ones({4, 4})}};
+  EXPECT_NE(parts_of(image, "x").at(0).what.find("image-to-video"), std::string::npos);
 }
