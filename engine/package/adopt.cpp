@@ -113,33 +113,64 @@ struct Choice {
   std::string name, sure, why;
 };
 
-// Words in a path that only one of several models of the same network has.
+std::vector<std::string> template_names(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error))
+    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Words in a path that mean a template although they are not its name.
 struct NamedModel {
   const char* word;
   const char* name;
 };
-constexpr NamedModel small_wan[] = {{"self-forcing", "self-forcing-1.3b"},
-                                    {"causal-forcing", "causal-forcing-1.3b"},
-                                    {"longlive", "longlive-1.3b"},
-                                    {"causvid", "causvid-1.3b"},
+constexpr NamedModel small_wan[] = {{"causvid", "causvid-1.3b"},
                                     {"autoregressive-checkpoint", "causvid-1.3b"},
                                     {"skyreels", "skyreels-v2-df-1.3b-540p"}};
 constexpr NamedModel large_wan[] = {{"14b-540p", "skyreels-v2-df-14b-540p"},
                                     {"14b-720p", "skyreels-v2-df-14b-720p"},
-                                    {"-of-00012", "skyreels-v2-df-14b-540p"},
-                                    {"-of-00006", "skyreels-v2-df-14b-720p"}};
+                                    {"model-00001-of-00012", "skyreels-v2-df-14b-540p"},
+                                    {"model-00001-of-00006", "skyreels-v2-df-14b-720p"}};
+// Models of the same network that other templates do not fit.
+constexpr std::string_view others[] = {"krea",      "rolling-forcing", "reward-forcing", "longlive-2",
+                                       "longlive2", "framewise",       "frame-wise",     "matrix-game",
+                                       "fastwan",   "causalwan",       "helios"};
+
+// A template whose name, but for its size, is in the path; the longest such name. "" if there is none.
+std::string named_in(const std::string& path, const std::vector<std::string>& names) {
+  std::string best, longest;
+  for (const std::string& name : names) {
+    std::string word = name;
+    for (const char* size : {"-1.3b", "-5b", "-14b"})
+      if (word.ends_with(size)) word.erase(word.rfind('-'));
+    if (path.find(word) == std::string::npos || word.size() <= longest.size()) continue;
+    longest = word;
+    best = name;
+  }
+  return best;
+}
 
 template <size_t N>
 Choice by_name(const NamedModel (&models)[N], const std::string& path, const std::string& network,
-               const std::string& likely) {
-  for (const auto& [word, name] : models)
-    if (path.find(word) != std::string::npos)
-      return {name, "by its name", network + ", and " + in_quotes(word) + " is in its path"};
+               const std::vector<std::string>& names, const std::string& likely) {
+  std::string name = named_in(path, names), word = name;
+  if (name.empty())
+    for (const NamedModel& one : models)
+      if (name.empty() && path.find(one.word) != std::string::npos) name = one.name, word = one.word;
+  for (const std::string_view other : others)
+    if (path.find(other) != std::string::npos && name.find(other) == std::string::npos)
+      return {name.empty() ? likely : name, "a guess",
+              network + "; " + in_quotes(other) +
+                  " is in its path, for which there is no template: its schedule may differ"};
+  if (!name.empty()) return {name, "by its name", network + ", and its path says " + in_quotes(word)};
   return {likely, "a guess",
           network + ", of which there are several with the same keys and shapes, and no name says which"};
 }
 
-Choice choice_of(const Found& found, const Part& part) {
+Choice choice_of(const Found& found, const Part& part, const std::vector<std::string>& names) {
   const int64_t layers = part.config.value("num_layers", int64_t{0});
   const std::string path = lower(fs::absolute(found.file).string());
   if (part.kind == PartKind::magi) {
@@ -153,8 +184,8 @@ Choice choice_of(const Found& found, const Part& part) {
   if (part.skyreels)
     return {"skyreels-v2-df-1.3b-540p", "by its keys", part.what + ", which no other model is"};
   if (part.config.value("dim", int64_t{0}) >= 5120)
-    return by_name(large_wan, path, part.what, "skyreels-v2-df-14b-540p");
-  return by_name(small_wan, path, part.what, "self-forcing-1.3b");
+    return by_name(large_wan, path, part.what, names, "skyreels-v2-df-14b-540p");
+  return by_name(small_wan, path, part.what, names, "self-forcing-1.3b");
 }
 
 // Of the copies of a network in a file, the one that is played: what "key" names, else the average of a training, else
@@ -176,11 +207,7 @@ bool is_transformer(const Part& part) {
 }
 
 ordered read_template(const fs::path& folder, const std::string& name) {
-  std::vector<std::string> known;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    if (entry.path().extension() == ".json") known.push_back(entry.path().stem().string());
-  std::sort(known.begin(), known.end());
+  const std::vector<std::string> known = template_names(folder);
   if (std::find(known.begin(), known.end(), name) == known.end()) {
     std::string all;
     for (const std::string& one : known) all += (all.empty() ? "" : ", ") + one;
@@ -321,7 +348,7 @@ json adopt(const Adoption& how) {
     throw Error(FC_ERROR_MODEL, "there is no transformer that is known here" +
                                     (seen.empty() ? "; no file of weights was found" : ":" + seen));
   }
-  Choice choice = choice_of(*transformer, *played(*transformer, ""));
+  Choice choice = choice_of(*transformer, *played(*transformer, ""), template_names(how.templates));
   if (!how.as.empty()) choice = {how.as, "as you say", played(*transformer, "")->what};
   ordered model = read_template(how.templates, choice.name);
   const bool is_magi = model.at("family") == "magi";

@@ -503,6 +503,35 @@ TEST_F(Layouts, OfSingleFilesAreAdopted) {
             std::string::npos);
 }
 
+// Models of one network differ in their names only, and a name that no template has is said to be none.
+TEST_F(Layouts, OfOneNetworkAreToldApartByTheirNames) {
+  const TempFolder download, to;
+  const std::string bytes = test::safetensors_of(transformer_);
+  const auto adopted = [&](const std::string& name) {
+    const std::filesystem::path file = download.path / name;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file, std::ios::binary) << bytes;
+    return adopt({.given = {file}, .to = to.path / "model", .templates = templates, .replace = true});
+  };
+  const std::pair<const char*, const char*> named[] = {
+      {"checkpoints/self_forcing_dmd.pt", "self-forcing-1.3b"},
+      {"chunkwise/causal_forcing.pt", "causal-forcing-1.3b"},
+      {"LongLive-1.3B/models/longlive_base.pt", "longlive-1.3b"},
+      {"autoregressive_checkpoint/model.pt", "causvid-1.3b"},
+      {"SkyReels-V2-DF-1.3B-540P/model.safetensors", "skyreels-v2-df-1.3b-540p"},
+  };
+  for (const auto& [file, name] : named) {
+    const json report = adopted(file);
+    EXPECT_EQ(report.at("name"), name) << file;
+    EXPECT_EQ(report.at("sure"), "by its name") << file;
+  }
+  for (const char* file :
+       {"model.safetensors", "krea-realtime-video-14b.safetensors", "framewise/causal_forcing.pt"})
+    EXPECT_EQ(adopted(file).at("sure"), "a guess") << file;
+  EXPECT_NE(adopted("krea/x.safetensors").at("why").get<std::string>().find("\"krea\" is in its path"),
+            std::string::npos);
+}
+
 // What each kind of file is taken for.
 TEST_F(Layouts, AreToldApart) {
   const auto kind = [](const std::string& name) {
