@@ -9,8 +9,9 @@
 extern "C" {
 #endif
 
-// Writes the model.json of what was downloaded (package/adopt.h) and checks every key of the parts that are there against
-// the networks. request: a JSON object {given: [path], to, as, replace}. Returns a JSON object: what adopt() returns, and
+// Writes the model.json of what was downloaded (package/adopt.h) and checks every key of the parts that are there
+// against the networks. request: a JSON object {given: [path], to, as, replace}. Returns a JSON object: what adopt()
+// returns, and
 //   folder    of the model
 //   missing   [{section, name, source}]
 //   problems  [text]                      parts whose keys do not fit

@@ -23,8 +23,8 @@ struct Adoption {
 //   parts         [{what, file, layout}]    what is used
 //   unused        [{what, file}]            what is not
 // What is missing, inspect says from the new model.json. Throws FC_ERROR_NOT_FOUND for a path that is not there,
-// FC_ERROR_MODEL if there is no transformer, or more than one model could be meant; FC_ERROR_ARGUMENT for a model.json that
-// is there already, and for files of several folders without `to`.
+// FC_ERROR_MODEL if there is no transformer, or more than one model could be meant; FC_ERROR_ARGUMENT for a
+// model.json that is there already, and for files of several folders without `to`.
 nlohmann::json adopt(const Adoption& how);
 
 }  // namespace flowcache

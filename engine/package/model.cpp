@@ -96,8 +96,8 @@ void read_latent_size(const Fields& root, ModelPackage& out) {
                      std::to_string(out.latent_channels) + ", as many as decoder.config.latent_channels");
 }
 
-// A few-step model's timesteps, as the authors' configurations have them: some end with the 0 at which nothing is left to
-// be done, which their pipelines drop, too.
+// A few-step model's timesteps, as the authors' configurations have them: some end with the 0 at which nothing is
+// left to be done, which their pipelines drop, too.
 void check_denoising_steps(json& sampler, const std::string& file) {
   if (!sampler.contains("denoising_step_list")) return;
   const Fields fields(sampler, file, "sampler");

@@ -64,8 +64,9 @@ ModelPackage read_package(const std::filesystem::path& given, const OwnFields& o
 // Bytes of a section's weights as 16-bit floats, from the headers of its files. Throws as read_section() does.
 uint64_t section_bytes(const ModelPackage& package, const nlohmann::json& section);
 
-// All tensors of a section's "file" or "files", of any format (weights_file.h): those under its "key", if it has one, by
-// the names that the files give them. Throws as read_weights() does, and FC_ERROR_MODEL for a name that is in two files.
+// All tensors of a section's "file" or "files", of any format (weights_file.h): those under its "key", if it has one,
+// by the names that the files give them. Throws as read_weights() does, and FC_ERROR_MODEL for a name that is in two
+// files.
 WeightMap read_section(const ModelPackage& package, const nlohmann::json& section);
 
 }  // namespace flowcache

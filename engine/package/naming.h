@@ -11,8 +11,8 @@
 
 namespace flowcache {
 
-// The names of another library. `ours` makes of a key, whatever stands in front of it, the one that the network has; keys
-// that mean nothing there come back as they are, and "" drops one.
+// The names of another library. `ours` makes of a key, whatever stands in front of it, the one that the network has;
+// keys that mean nothing there come back as they are, and "" drops one.
 struct Naming {
   const char* library;  // for messages and reports: "diffusers"
   std::function<std::string(const std::string& key, const WeightMap& all)> ours;
@@ -33,8 +33,9 @@ std::string without_wrappers(std::string key);
 NameMatch match_names(const WeightMap& weights, const std::vector<WeightSpec>& wanted,
                       std::span<const Naming> namings, const std::string& what);
 
-// The weights under the names that are wanted. What lies outside of the prefix belongs to other networks and is left out.
-// If hardly any key is found, the names stay as they are, and check_weights() says so. Throws as match_names() does.
+// The weights under the names that are wanted. What lies outside of the prefix belongs to other networks and is left
+// out. If hardly any key is found, the names stay as they are, and check_weights() says so. Throws as match_names()
+// does.
 WeightMap renamed(WeightMap weights, const std::vector<WeightSpec>& wanted, std::span<const Naming> namings,
                   const std::string& what);
 

@@ -75,8 +75,9 @@ std::string wan_from_diffusers(const std::string& key, const WeightMap&) {
 
 // ---- Wan's VAE, diffusers: the same script
 
-// decoder.up_blocks.1.resnets.0.… is decoder.upsamples.4.…: here a level of blocks and what enlarges it are counted through.
-// A level of the decoder has one block more than one of the encoder, whose blocks diffusers counts through, too.
+// decoder.up_blocks.1.resnets.0.… is decoder.upsamples.4.…: here a level of blocks and what enlarges it are counted
+// through. A level of the decoder has one block more than one of the encoder, whose blocks diffusers counts through,
+// too.
 std::string counted_through(std::string key) {
   constexpr int64_t blocks = 3, level = blocks + 1;  // of the published model: num_res_blocks 2, and one
   const auto up = number_behind(key, "decoder.up_blocks.");

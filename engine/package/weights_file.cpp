@@ -32,7 +32,8 @@ std::string other_kind(const Mapping& file) {
     return std::string("it is a ") + (tar ? "tar archive" : "bare pickle") +
            ", as PyTorch saved weights before version 1.6, and that form is not read: open it with PyTorch "
            "(torch.load, weights_only=True) and save it again (torch.save)";
-  if (file.begins_with("\x1f\x8b") || file.begins_with("7z\xbc\xaf") || file.begins_with("Rar!"))
+  if (file.begins_with("\x1f\x8b") || file.begins_with("7z\xbc\xaf") || file.begins_with("Rar!") ||
+      file.begins_with("\x28\xb5\x2f\xfd"))
     return "it is a packed archive: unpack it and name what is in it";
   if (file.begins_with("ggml") || file.begins_with("GGJT") || file.begins_with("tjgg"))
     return "it is an old ggml file; of these only GGUF is read";

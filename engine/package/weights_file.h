@@ -6,8 +6,8 @@
 
 namespace flowcache {
 
-// All tensors of a file by the names in it. What the file is, its first bytes say. Matrices that it keeps in 8 bits with
-// scales become one weight each, which dense() of deferred.h makes. Nothing is read before it is used. Throws as the
+// All tensors of a file by the names in it. What the file is, its first bytes say. Nothing is read before it is used:
+// tensors are views of the mapped file, and those of GGUF's Q8_0 are made by dense() of deferred.h. Throws as the
 // readers do, and FC_ERROR_MODEL for a file that is none of these, with what it seems to be.
 WeightMap read_weights(const std::filesystem::path& file);
 
@@ -18,8 +18,8 @@ WeightMap read_weights(const std::filesystem::path& file);
 // them among scaled ones. what: for the message.
 void join_scales(WeightMap& weights, const std::string& what);
 
-// Keeps what lies under `key`, and takes it off the names: of "generator_ema.blocks.0.…" what comes behind the first dot.
-// Throws FC_ERROR_MODEL if there is nothing, with what there is.
+// Keeps what lies under `key`, and takes it off the names: of "generator_ema.blocks.0.…" what comes behind the first
+// dot. Throws FC_ERROR_MODEL if there is nothing, with what there is.
 WeightMap under_key(WeightMap weights, const std::string& key, const std::string& what);
 
 }  // namespace flowcache

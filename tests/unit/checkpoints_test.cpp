@@ -191,6 +191,24 @@ TEST(Lora, SeveralAddUpEachWithItsScale) {
   EXPECT_EQ(both.at("a.weight").sizes(), weights.at("a.weight").sizes());
 }
 
+// What a LoRA changes is made when its network takes it, one weight at a time.
+TEST(Lora, TakesNoMemoryBeforeItsWeightsAreUsed) {
+  const c10::InferenceMode inference;
+  WeightMap weights, lora;
+  for (const char* layer : {"a", "b", "c", "d"}) {
+    weights[std::string(layer) + ".weight"] = at::ones({1024, 1024});
+    lora[std::string(layer) + ".lora_A.weight"] = at::ones({1, 1024});
+    lora[std::string(layer) + ".lora_B.weight"] = at::ones({1024, 1});
+  }
+  WeightMap merged;
+  EXPECT_LT(test::peak_bytes([&] { merged = merge_lora(weights, lora, 1, "x"); }), 1 << 20);
+  const int64_t one = test::peak_bytes([&] { dense(merged.at("a.weight")); });
+  EXPECT_LT(test::peak_bytes([&] {
+              for (const auto& [name, weight] : merged) dense(weight);
+            }),
+            one + (1 << 20));
+}
+
 TEST(Lora, ChangesWeightsThatAreKeptIn8Bits) {
   const at::Tensor eight = at::full({2, 2}, 2.0).to(at::kFloat8_e4m3fn), down = at::full({1, 2}, 0.01),
                    up = at::ones({2, 1});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Weights as they are downloaded: every format that is read, by tensors that come out, and every way in which a file can
-// be wrong, by the sentence that says so.
+// Weights as they are downloaded: every format that is read, by tensors that come out, and every way in which a file
+// can be wrong, by the sentence that says so.
 #include <gtest/gtest.h>
 
 #include "checkpoint_writer.h"
@@ -220,6 +220,7 @@ TEST(WeightsFile, SaysWhatElseAFileIs) {
       {"before PyTorch 1.6", "\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.", {"bare pickle", "torch.save"}},
       {"a tar", tar, {"tar archive", "torch.save"}},
       {"gzip", "\x1f\x8b\x08 and more", {"packed archive"}},
+      {"zstd, as MAGI-1 has it", "\x28\xb5\x2f\xfd and more", {"packed archive", "unpack it"}},
       {"nothing of these", "nonsense and more of it", {"not safetensors"}},
   });
 }
@@ -281,6 +282,20 @@ TEST(Gguf, ReadsPlainAndQuantizedTensors) {
   EXPECT_TRUE(dense(weights.at("q")).view({6, 96}).equal(m));
   EXPECT_TRUE(dense(weights.at("m"), at::kBFloat16).equal(m.to(at::kBFloat16)));
   EXPECT_THROW(weights.at("m").sum().item<float>(), std::exception) << "a stand-in has no data";
+}
+
+// A file of the format's own library, and what that makes of it.
+TEST(Gguf, WhatItsLibraryWroteComesOut) {
+  const std::filesystem::path folder = FLOWCACHE_SOURCE_DIR "/tests/checkpoints";
+  const WeightMap weights = read_weights(folder / "gguf-py.gguf"),
+                  values = read_weights(folder / "gguf-py.npz");
+  ASSERT_EQ(weights.size(), 4U);
+  for (const auto& [name, tensor] : weights) {
+    EXPECT_EQ(tensor.sizes(), values.at(name).sizes()) << name;
+    EXPECT_TRUE(dense(tensor).to(at::kFloat).equal(values.at(name))) << name;
+  }
+  EXPECT_EQ(weights.at("blocks.0.half").scalar_type(), at::kHalf);
+  EXPECT_TRUE(weights.at("blocks.0.q.weight").is_meta());
 }
 
 TEST(Gguf, RefusesBrokenOnes) {
