@@ -182,7 +182,8 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
                                    c.memory_limit,
                                    c.slice_tokens,
                                    c.width,
-                                   c.height};
+                                   c.height,
+                                   flowcache::text(c.kv_precision)};
     auto made = std::make_unique<fc_engine>();
     made->model = flowcache::LoadedModel::load(options, [&](const char* stage, double fraction) {
       return !progress || progress(user, stage, fraction) == 0;

@@ -42,11 +42,12 @@ json words(const ModelPackage& package) {
 }
 
 // The memory that the model needs. If a file is missing, its size is computed from the configs.
-json memory(const ModelPackage& package, const std::string& device, const std::string& precision) {
+json memory(const ModelPackage& package, const std::string& device, const std::string& precision,
+            const std::string& kv_precision) {
   const bool gpu = device == "gpu" || choose_device(device).is_cuda();
-  const Precision chosen = choose_precision(precision, gpu ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU));
+  const at::Device place = gpu ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
   MemoryPlan plan =
-      default_plan(package, c10::elementSize(chosen.weights), c10::elementSize(chosen.compute), !gpu);
+      plan_of(package, choose_precision(precision, place), choose_kv_precision(kv_precision), place);
   const auto present = [&](const PackageFile& file) { return file.present; };
   const auto all = package_files(package);
   if (package.random_weights || !std::all_of(all.begin(), all.end(), present)) {
@@ -65,14 +66,15 @@ json memory(const ModelPackage& package, const std::string& device, const std::s
 }  // namespace flowcache
 
 extern "C" fc_status fc_model_report(const char* model, const char* device, const char* precision,
-                                     const char** json) {
+                                     const char* kv_precision, const char** json) {
   return flowcache::guarded([&] {
     if (!json) throw flowcache::Error(FC_ERROR_ARGUMENT, "json is NULL");
     const flowcache::ModelPackage package = flowcache::read(model);
     nlohmann::json report = {{"folder", package.folder.string()}, {"license", package.license}};
     report["files"] = flowcache::files(package);
     report["words"] = flowcache::words(package);
-    report["memory"] = flowcache::memory(package, flowcache::text(device), flowcache::text(precision));
+    report["memory"] = flowcache::memory(package, flowcache::text(device), flowcache::text(precision),
+                                         flowcache::text(kv_precision));
     thread_local std::string text;
     text = report.dump();
     *json = text.c_str();

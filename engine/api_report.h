@@ -14,11 +14,11 @@ extern "C" {
 //   files   [{section, name, source, present, bytes}]   everything that model.json names
 //   words   [text]                                      the vocabulary, if the model has a fixed one
 //   memory  [{what, bytes, on_host}]                    needs of the model and one stream of its own settings
-// device, precision: as in fc_engine_config; "gpu" is a GPU that need not exist. The text belongs to the
+// device, precision, kv_precision: as in fc_engine_config; "gpu" is a GPU that need not exist. The text belongs to the
 // calling thread and is valid until its next call. Errors: those of fc_model_describe(), and
 // FC_ERROR_DEVICE.
 FC_API fc_status fc_model_report(const char* model, const char* device, const char* precision,
-                                 const char** json);
+                                 const char* kv_precision, const char** json);
 
 #ifdef __cplusplus
 }

@@ -192,6 +192,9 @@ typedef struct {
   uint32_t slice_tokens; /* most tokens that a block's projections, text attention and feed-forward take at once: less
                             memory, more calls; 0: all of a chunk (Wan on a CPU: at most 256 a core anyhow) */
   uint32_t width, height; /* of the pictures that the preflight plans memory for; 0 and 0: the native size */
+  const char* kv_precision; /* "full": keys and values of finished chunks in the type that is computed in; "int8": in 8
+                               bits with a scale for each head and token, about half the memory of bf16 and a quarter of
+                               fp32, so that as many bytes of kv_budget hold more chunks; "auto" (NULL): full */
 } fc_engine_config;
 
 /* Loads a model. Blocks; seconds for the model that ships. On success *engine is owned by the caller, who calls
@@ -300,7 +303,8 @@ typedef struct {
   uint64_t forced_computes;    /* of the computed: those the rules demanded (warm-up, last step, unsafe metric, …) */
   uint64_t kv_bytes;           /* keys and values of finished chunks now */
   uint64_t kv_budget;          /* the most they may hold */
-  uint64_t kv_allocated;       /* the whole KV buffer: budget + chunks in flight; constant for the life of a stream */
+  uint64_t kv_allocated;       /* all that is allocated for them: budget, chunks in flight, and scratch, which some devices
+                                  need from the first time on that history is reduced */
   uint64_t reuse_bytes;        /* residuals and features kept for steps to come, when the last chunk was finished */
   double last_chunk_seconds;   /* wall time of the last fc_stream_next(), decode included */
   double last_decode_seconds;

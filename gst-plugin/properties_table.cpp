@@ -288,6 +288,11 @@ constexpr Property kProperties[] = {
               "in 8 bits "
               "at half the memory; auto is bf16 where the device has instructions for it. `stats` says which "
               "it is"),
+    described(
+        "kv-precision", "KV precision", kReady,
+        text<&EngineSettings::kv_precision, &fc_engine_config::kv_precision>(),
+        "How keys and values of finished chunks are kept: auto, full, or int8, which takes half the memory "
+        "of bf16 and a quarter of fp32, so that `kv-budget` holds more of them; auto is full"),
     described("threads", "Threads", kReady,
               number<&EngineSettings::threads, &fc_engine_config::threads>(0, 1024),
               "CPU threads of the model's arithmetic (0 = all that the process may use)"),

@@ -15,7 +15,7 @@ namespace {
 using nlohmann::json;
 
 struct InspectArguments {
-  std::string model, device = "auto", precision = "auto";
+  std::string model, device = "auto", precision = "auto", kv_precision = "auto";
   bool load = false;
 };
 
@@ -39,8 +39,8 @@ void print_video(const fc_model_info& info) {
   std::printf("  caching           %s, threshold %g; KV: %s, %u chunks of history\n", info.cache,
               info.cache_threshold, info.kv_cache, info.history_chunks);
   const double kv = static_cast<double>(info.kv_bytes_per_chunk);
-  std::printf("  KV of a chunk     %s in fp32, %s in bf16\n", megabytes(kv).c_str(),
-              megabytes(kv / 2).c_str());
+  std::printf("  KV of a chunk     %s in fp32, %s in bf16, a little over %s with --kv-precision int8\n",
+              megabytes(kv).c_str(), megabytes(kv / 2).c_str(), megabytes(kv / 4).c_str());
 }
 
 void print_words(const json& words) {
@@ -100,7 +100,7 @@ int run(const InspectArguments& a) {
   // If files are still missing, model.json alone is enough for this description, as for random weights.
   check(fc_model_describe(random ? model.c_str() : ("random:" + model).c_str(), &info));
   const char* text = nullptr;
-  check(fc_model_report(model.c_str(), a.device.c_str(), a.precision.c_str(), &text));
+  check(fc_model_report(model.c_str(), a.device.c_str(), a.precision.c_str(), a.kv_precision.c_str(), &text));
   const json report = json::parse(text);
   print_video(info);
   std::printf("  folder            %s\n", report.at("folder").get<std::string>().c_str());
@@ -115,6 +115,7 @@ int run(const InspectArguments& a) {
   choice.model = model;
   choice.device = a.device == "gpu" ? "auto" : a.device;
   choice.precision = a.precision;
+  choice.kv_precision = a.kv_precision;
   const OwnedEngine engine = choice.open();
   std::printf("  loads             yes, on %s in %s\n", fc_engine_device(engine.get()),
               fc_engine_precision(engine.get()));
@@ -134,6 +135,7 @@ Command add_inspect(CLI::App& app) {
           "Device to plan memory for: auto, cpu, cuda, or gpu for one that this machine does not have")
       ->capture_default_str();
   command->add_option("--precision", a->precision, "auto, fp32, bf16, fp8")->capture_default_str();
+  command->add_option("--kv-precision", a->kv_precision, "auto, full, int8")->capture_default_str();
   command->add_flag("--load", a->load, "Also load the weights and check every key");
   return [a] { return run(*a); };
 }

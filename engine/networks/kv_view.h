@@ -17,9 +17,11 @@ class KvView {
 
   // Called once for each layer of a forward pass. q [heads, tokens, head_dim] and `own` are of the chunk
   // that is computed, after norm and RoPE. Stores `own` in the chunk's slots and returns all that the
-  // chunk may attend, its own keys last. The result is a view of the cache, valid until the next
-  // append() of this layer.
+  // chunk may attend, its own keys last. The result is a view of the cache, valid until the next append().
   virtual KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) = 0;
+  // The chunk's own slots of this layer, which keep what append() stored there: [kv_heads, tokens, head_dim]. Undefined
+  // tensors: there is no cache.
+  virtual KeyValue slots(int /*layer*/) { return {}; }
 };
 
 // No cache: a chunk attends only itself. For bidirectional models, and for branches without history.
@@ -41,6 +43,7 @@ class NewestKeys final : public KvView {
   KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
     return newest(all_.append(layer, q, own), tokens_);
   }
+  KeyValue slots(int layer) override { return all_.slots(layer); }
 
  private:
   KvView& all_;

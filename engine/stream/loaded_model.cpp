@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/resources.h"
+#include "cache/registry.h"
 #include "cpu_isa.h"
 #include "families/factory.h"
 #include "families/family.h"
@@ -14,6 +15,27 @@
 #include "stream/device.h"
 
 namespace flowcache {
+
+MemoryPlan plan_of(const ModelPackage& package, Precision precision, KvPrecision kv, at::Device device) {
+  MemoryPlan plan = default_plan(package, c10::elementSize(precision.weights),
+                                 c10::elementSize(precision.compute), device.is_cpu());
+  plan.kv_int8 = kv == KvPrecision::int8;
+  const KvShape shape = kv_shape(package);
+  const KvGeometry geometry{.layers = static_cast<int>(shape.layers),
+                            .kv_heads = shape.kv_heads,
+                            .head_dim = shape.head_dim,
+                            .tokens_per_frame = shape.tokens_per_frame,
+                            .tokens_per_chunk = shape.tokens_per_chunk,
+                            .window_chunks = static_cast<int64_t>(plan.chunks_in_flight),
+                            .dtype = precision.compute,
+                            .device = device,
+                            .heads = shape.heads,
+                            .precision = kv};
+  const auto policy = choose_kv(resolve_kv(package.cache.value("kv", "window"))).make();
+  const int64_t budget = package.cache.value("history_chunks", int64_t{1}) * shape.tokens_per_chunk;
+  plan.kv_scratch = plan.branches * kv_needs(geometry, budget, *policy).scratch;
+  return plan;
+}
 
 std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options, const Progress& progress) {
   const auto report = [&](const char* stage, double fraction) {
@@ -42,6 +64,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
                             cpu_report().bf16_emulated + "; use precision=auto or fp32");
   model->compute = precision.compute;
   model->weights = precision.weights;
+  model->kv_precision = choose_kv_precision(options.kv_precision);
   model->threads = threads;
   model->memory_limit = options.memory_limit;
   report("check", 0.05);
@@ -61,15 +84,15 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
 }
 
 std::vector<MemoryNeed> LoadedModel::memory_needs(int64_t width, int64_t height) const {
-  MemoryPlan plan =
-      default_plan(package, c10::elementSize(weights), c10::elementSize(compute), device.is_cpu());
+  const ModelPackage sized = at_size(package, width, height);
+  MemoryPlan plan = plan_of(sized, {compute, weights}, kv_precision, device);
   if (package.random_weights) {
     const WeightSizes sizes = weight_sizes(package);
     plan.transformer_bytes = sizes.transformer;
     plan.decoder_bytes = sizes.decoder;
     plan.text_bytes = 0;  // random weights come with a small stand-in for the text encoder
   }
-  return flowcache::memory_needs(at_size(package, width, height), plan);
+  return flowcache::memory_needs(sized, plan);
 }
 
 int64_t LoadedModel::tokens_per_frame(const PictureSize& size) const {

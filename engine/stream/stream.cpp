@@ -225,8 +225,11 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   const std::lock_guard lock(stats_mutex_);
   ++stats_.chunks;
   stats_.last_decode_seconds = decode_seconds;
-  stats_.kv_bytes = 0;
-  for (const auto& kv : parts_.kv) stats_.kv_bytes += kv->history_bytes();
+  stats_.kv_bytes = stats_.kv_allocated = 0;
+  for (const auto& kv : parts_.kv) {
+    stats_.kv_bytes += kv->history_bytes();
+    stats_.kv_allocated += kv->allocated_bytes();
+  }
   stats_.reuse_bytes = held;
   result->kv_bytes = stats_.kv_bytes;
   result->kv_budget = stats_.kv_budget;

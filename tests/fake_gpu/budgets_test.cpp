@@ -53,6 +53,7 @@ constexpr Budget kBudgets[] = {
     {"self-forcing-1.3b", "", 42500, 7, 15},
     {"self-forcing-1.3b", "flowcache", 42700, 7, 15},
     {"skyreels-v2-df-1.3b-540p", "window", 266000, 4, 215},
+    {"skyreels-v2-df-1.3b-540p", "", 300000, 8, 260},
     {"magi-1-4.5b-distill", "", 226000, 38, 70},
 };
 
