@@ -29,10 +29,14 @@ TEST(Policies, EveryOneRunsOnTheGpu) {
     ASSERT_TRUE(next(stream)) << cache;
     EXPECT_EQ(between(begin, counts()).mallocs, 0) << cache;
   }
-  for (const std::string& kv : policies(FC_POLICY_KV)) {
-    const Stream stream = open_stream(engine, {.kv = kv});
-    for (int i = 0; i < 5 && kv != "full"; ++i) ASSERT_TRUE(next(stream)) << kv;
-  }
+  const Engine small = open_engine({.kv_precision = "int8"});
+  std::vector<std::string> histories = policies(FC_POLICY_KV);
+  histories.emplace_back("window:sink_frames=1,positions=relative");
+  for (const Engine* one : {&engine, &small})
+    for (const std::string& kv : histories) {
+      const Stream stream = open_stream(*one, {.kv = kv});
+      for (int i = 0; i < 5 && kv != "full"; ++i) ASSERT_TRUE(next(stream)) << kv;
+    }
   for (const char* cache :
        {"attention+cfg_cache", "dbcache+offload", "attention+offload", "teacache+offload"}) {
     const Stream stream = open_stream(engine, {.cache = cache, .guidance = 3});
@@ -53,8 +57,8 @@ constexpr Budget kBudgets[] = {
     {"self-forcing-1.3b", "", 42500, 7, 15},
     {"self-forcing-1.3b", "flowcache", 42700, 7, 15},
     {"skyreels-v2-df-1.3b-540p", "window", 266000, 4, 215},
-    {"skyreels-v2-df-1.3b-540p", "", 300000, 8, 260},
-    {"magi-1-4.5b-distill", "", 226000, 38, 70},
+    {"skyreels-v2-df-1.3b-540p", "", 269500, 6, 215},
+    {"magi-1-4.5b-distill", "", 152000, 5, 38},
 };
 
 TEST(Budgets, OfAChunkInTheSteadyState) {

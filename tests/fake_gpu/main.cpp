@@ -24,6 +24,7 @@ Engine open_engine(const Asked& asked, fc_status* status) {
   config.model = asked.model.c_str();
   config.device = asked.device.c_str();
   config.precision = asked.precision.c_str();
+  config.kv_precision = asked.kv_precision.c_str();
   config.memory_limit = asked.memory_limit;
   config.width = asked.width;
   config.height = asked.height;

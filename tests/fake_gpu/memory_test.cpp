@@ -2,6 +2,7 @@
 // Device memory: asked for before it is taken, bounded, and given back.
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fixture.h"
@@ -92,9 +93,11 @@ TEST(Memory, OutOfItInTheMiddleIsAnErrorOfTheChunk) {
 // Models whose decoders need no cuDNN, which is switched off here: what stands in for it takes gigabytes.
 TEST(Memory, StaysWithinWhatThePreflightSays) {
   const Template magi("magi-1-4.5b-distill");
-  for (const std::string& model : {kAmbient, magi.model()}) {
-    const char* name = model == kAmbient ? "ambient" : "magi-1-4.5b-distill";
-    const Asked asked{.model = model, .width = 0, .height = 0};
+  const std::pair<std::string, std::string> cases[] = {
+      {kAmbient, "full"}, {magi.model(), "full"}, {magi.model(), "int8"}};
+  for (const auto& [model, kv_precision] : cases) {
+    const std::string name = (model == kAmbient ? "ambient, KV " : "magi-1-4.5b-distill, KV ") + kv_precision;
+    const Asked asked{.model = model, .width = 0, .height = 0, .kv_precision = kv_precision};
     const long before = counts().used;
     restart_peak();
     {
@@ -114,7 +117,7 @@ TEST(Memory, StaysWithinWhatThePreflightSays) {
     const size_t at = message.find("need ");
     ASSERT_NE(at, std::string::npos) << message;
     const double planned = std::strtod(message.c_str() + at + 5, nullptr);
-    std::printf("%-28s peak %6ld MB, planned %6.0f MB\n", name, peak / kMegabyte, planned);
+    std::printf("%-28s peak %6ld MB, planned %6.0f MB\n", name.c_str(), peak / kMegabyte, planned);
     constexpr double kLibTorchsOwn =
         128;  // workspaces of cuBLAS, and blocks of the allocator that are not full
     EXPECT_LE(static_cast<double>(peak) / kMegabyte, planned + kLibTorchsOwn) << name;

@@ -39,7 +39,7 @@ KvEngine engine_with(const char* kv_precision, const char* precision = "fp32", u
 struct KvAsked {
   std::string kv, cache = "none";
   uint64_t budget = 0;
-  uint32_t steps = 6;
+  uint32_t steps = 4;
   double guidance = FC_AUTO;
 };
 
@@ -129,29 +129,29 @@ TEST(KvPrecision, PicturesAreNearThoseOfFullPrecisionWithEveryPolicy) {
        {"full", "window", "window:sink_frames=2", "window:sink_frames=2,positions=relative", "flowcache",
         "packcache:positions=relative", "ca2", "decoprune:recent_chunks=1"}) {
     // `full` has room for all; the others hold two chunks and must drop.
-    const int chunks = std::strcmp(policy, "full") == 0 ? 8 : 2;
+    const int chunks = std::strcmp(policy, "full") == 0 ? 5 : 2;
     const KvStream a = stream_of(full, {.kv = policy, .budget = budget_of_chunks(full, chunks, 4)});
     const KvStream b = stream_of(small, {.kv = policy, .budget = budget_of_chunks(small, chunks, 4)});
     double error = 0, last = 0;
-    for (int chunk = 0; chunk < 8; ++chunk) {
+    for (int chunk = 0; chunk < 5; ++chunk) {
       const Picture wanted = next_picture(a), got = next_picture(b);
       EXPECT_EQ(wanted.decisions, got.decisions) << policy;
       last = mean_squared_error(wanted, got);
-      error += last / 8;
+      error += last / 5;
       EXPECT_EQ(last == 0, chunk == 0) << policy << ": only the first chunk attends itself alone";
     }
     EXPECT_EQ(kv_stats(b).kv_bytes, kv_stats(b).kv_budget) << policy;
     EXPECT_GT(error, 0) << policy << ": nothing was rounded";
-    EXPECT_GT(decibels(error), 30) << policy;
+    EXPECT_GT(decibels(error), 40) << policy;
     std::printf("%-46s %8.1f %8.1f\n", policy, decibels(error), decibels(last));
   }
 }
 
 TEST(KvPrecision, ReuseDecidesAsWithFullPrecision) {
   const KvEngine full = engine_with("full"), small = engine_with("int8");
-  for (const char* cache : {"flowcache", "ramp:computed=5"}) {
-    const KvStream a = stream_of(full, {.kv = "window", .cache = cache, .steps = 24});
-    const KvStream b = stream_of(small, {.kv = "window", .cache = cache, .steps = 24});
+  for (const char* cache : {"flowcache", "ramp:computed=3"}) {
+    const KvStream a = stream_of(full, {.kv = "window", .cache = cache, .steps = 12});
+    const KvStream b = stream_of(small, {.kv = "window", .cache = cache, .steps = 12});
     for (int chunk = 0; chunk < 4; ++chunk)
       EXPECT_EQ(next_picture(a).decisions, next_picture(b).decisions) << cache;
     EXPECT_GT(kv_stats(a).steps_reused, 0u) << cache;
@@ -165,7 +165,7 @@ TEST(KvPrecision, LongStreamsDoNotDrift) {
     std::vector<Look> looks[2];
     for (const int kind : {0, 1}) {
       const KvStream stream =
-          stream_of(kind == 0 ? full : small, {.kv = policy, .cache = "ramp:computed=5", .steps = 24});
+          stream_of(kind == 0 ? full : small, {.kv = policy, .cache = "ramp:computed=3", .steps = 24});
       for (int chunk = 0; chunk < 60; ++chunk) looks[kind].push_back(look_of(next_picture(stream)));
     }
     for (double Look::*figure : {&Look::mean, &Look::contrast}) {

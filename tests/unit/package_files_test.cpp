@@ -147,6 +147,29 @@ TEST(Preflight, WeightsAndKeysAreCountedAsTheyAreKept) {
   EXPECT_EQ(2 * bytes(1, 2, "KV of chunks in flight"), bytes(4, 4, "KV of chunks in flight"));
 }
 
+TEST(Preflight, HistoryIn8BitsTakesAByteForEachNumberAndItsScales) {
+  const TempFolder folder;
+  folder.write("model.json", checkpoint().dump());
+  const ModelPackage package = read_package(folder.path);
+  const KvShape shape = kv_shape(package);
+  const auto bytes = [&](bool int8, const char* what) {
+    MemoryPlan plan = default_plan(package, 2, 2, false);
+    plan.transformer_bytes = plan.decoder_bytes = plan.text_bytes = 1;
+    plan.kv_int8 = int8;
+    plan.kv_scratch = 77;
+    for (const MemoryNeed& need : memory_needs(package, plan))
+      if (need.what == what) return need.bytes;
+    return uint64_t{0};
+  };
+  const auto width = static_cast<uint64_t>(shape.head_dim);
+  EXPECT_EQ(bytes(true, "KV budget of history") * 2 * width,
+            bytes(false, "KV budget of history") * (width + 4));
+  EXPECT_EQ(bytes(true, "KV of chunks in flight"), bytes(false, "KV of chunks in flight"));
+  EXPECT_EQ(bytes(true, "KV scratch"), 77u);
+  EXPECT_EQ(kv_bytes_per_chunk(package, 2), static_cast<uint64_t>(4 * shape.layers * shape.kv_heads *
+                                                                  shape.head_dim * shape.tokens_per_chunk));
+}
+
 TEST(Preflight, ATextEncoderOnTheCpuIsNotTheDevices) {
   const TempFolder folder;
   json document = checkpoint();

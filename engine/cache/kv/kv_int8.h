@@ -31,25 +31,27 @@ void from_int8(const Int8Rows& quantised, at::Tensor rows);
 // Not thread-safe.
 class Int8History {
  public:
-  // capacity: largest number of slots at any time, which is the budget and one chunk. closes_gaps: see KvPolicy.
+  // capacity: the budget. closes_gaps: see KvPolicy.
   Int8History(const KvGeometry& geometry, int64_t capacity, bool closes_gaps);
 
-  // Appends a finished chunk of each layer, [layers, 2, kv_heads, n, head_dim], as the newest history.
-  void append(const at::Tensor& chunk, int64_t first_frame);
-  // Writes the whole history of a layer to `out` [2, kv_heads, slots, head_dim].
+  // A finished chunk of each layer, [layers, 2, kv_heads, n, head_dim], becomes the newest history. With `slots`, only those
+  // of history and chunk stay, in this order: int64 [layers, kept] or [layers, kv_heads, kept], on the CPU.
+  void append(const at::Tensor& chunk, int64_t first_frame, const at::Tensor& slots = {});
+  // Writes the whole history of a layer to `out` [2, kv_heads, tokens(), head_dim].
   void read(int layer, at::Tensor out) const;
-  // Slot i now holds the token of slot slots[i]; int64 [layers, kept] or [layers, kv_heads, kept], on the CPU.
-  void keep(const at::Tensor& slots);
-  void reset();
+  void clear();
 
   int64_t tokens() const { return tokens_; }
-  uint64_t allocated_bytes() const;
+  uint64_t allocated_bytes() const { return codes_.nbytes() + scales_.nbytes(); }
   // Bytes of one token of one head: its key and its value.
   static uint64_t bytes_of_token(int64_t head_dim) {
     return 2 * (static_cast<uint64_t>(head_dim) + sizeof(float));
   }
 
  private:
+  Int8Rows first(int64_t layer, int64_t count) const;
+  void turn_keys();
+
   struct Turned {
     int64_t first, count;
     TimeRotation rotation;
@@ -57,7 +59,6 @@ class Int8History {
 
   at::Tensor codes_;   // int8 [layers, 2, kv_heads, capacity, head_dim]
   at::Tensor scales_;  // fp32 [layers, 2, kv_heads, capacity, 1]
-  at::Tensor codes_scratch_, scales_scratch_;
   int64_t tokens_ = 0;
   std::optional<SlotFrames> frames_;  // only if gaps are closed
   std::vector<double> frequencies_;

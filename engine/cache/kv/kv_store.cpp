@@ -51,8 +51,7 @@ KvNeeds kv_needs(const KvGeometry& g, int64_t budget_tokens, const KvPolicy& pol
   if (g.device.is_cpu())  // where each token comes from; beside a GPU the host has it
     needs.scratch = layers * g.kv_heads * (budget_tokens + in_flight) * sizeof(int64_t);
   if (small) {
-    needs.scratch += g.bytes(g.tokens_per_chunk) + 2 * keys(budget_tokens + in_flight);
-    if (moves_through_scratch) needs.scratch += g.bytes(budget_tokens + g.tokens_per_chunk) / layers / 2;
+    needs.scratch += 2 * keys(budget_tokens + in_flight);
   } else {
     if (moves_through_scratch) needs.scratch += keys(budget_tokens + in_flight);
     if (policy.closes_gaps())
@@ -91,6 +90,9 @@ struct KvStore::Impl {
   std::unique_ptr<Int8History> small;  // with 8 bits: the history
   at::Tensor shown;  // with 8 bits: what a layer attends, [K|V, kv_heads, capacity, head_dim]
   int64_t next_place = 0;
+  // With 8 bits, until it is part of `small`: the chunk that has finished, [layers, K|V, kv_heads, tokens, head_dim].
+  at::Tensor finished;
+  int64_t finished_frame = 0;
   // [layers, heads, wanted, head_dim], the queries of the last append().
   at::Tensor queries;
   at::Tensor scratch, origin_scratch;
@@ -144,7 +146,7 @@ void KvStore::Impl::allocate() {
     origin = at::zeros({g.layers, g.kv_heads, capacity, 1}, at::kLong);
     const int64_t most_history = budget + g.tokens_per_chunk;
     if (g.precision == KvPrecision::int8) {
-      small = std::make_unique<Int8History>(g, most_history, policy->closes_gaps());
+      small = std::make_unique<Int8History>(g, budget, policy->closes_gaps());
       buffer = slots({g.layers, 2}, capacity - budget);
       shown = slots({2}, capacity);
     } else {
@@ -209,8 +211,12 @@ void KvStore::Impl::keep_queries(int layer, const at::Tensor& q) {
 
 // With 8 bits: puts together what a layer has up to `end`, history and chunks in flight.
 at::Tensor KvStore::Impl::show(int layer, int64_t end) const {
-  small->read(layer, shown.narrow(2, 0, history));
-  int64_t start = history;
+  int64_t start = small->tokens();
+  small->read(layer, shown.narrow(2, 0, start));
+  if (finished.defined()) {
+    shown.narrow(2, start, geometry.tokens_per_chunk).copy_(finished[layer]);
+    start += geometry.tokens_per_chunk;
+  }
   for (auto one = window.begin(); start < end; ++one, start += geometry.tokens_per_chunk)
     shown.narrow(2, start, geometry.tokens_per_chunk).copy_(own_slots(*one, layer));
   return shown;
@@ -259,7 +265,13 @@ void KvStore::Impl::shrink() {
 // Moves the rows of the buffers. What is in flight follows the history there, but not with 8 bits.
 void KvStore::Impl::move_rows(const at::Tensor& slots) {
   const int64_t tail = static_cast<int64_t>(window.size()) * geometry.tokens_per_chunk;
-  if (small) small->keep(slots);
+  if (small) {
+    if (finished.defined())
+      small->append(finished, finished_frame, slots);
+    else
+      small->clear();  // history is forgotten
+    finished = at::Tensor();
+  }
   for (int layer = 0; layer < geometry.layers; ++layer) {
     if (!small) compact_rows(buffer[layer], slots[layer], history, tail, scratch);
     compact_rows(origin.narrow(0, layer, 1), slots[layer], history, tail, origin_scratch);
@@ -333,10 +345,17 @@ bool KvStore::finish(int64_t chunk, const at::Tensor& change) {
                                   : change.to(at::kCPU, at::kFloat);
   const int64_t first_frame = s.window.front().first_frame, tokens = s.geometry.tokens_per_chunk;
   if (s.rebased) s.rebased->append(s.buffer.select(1, 0).narrow(2, s.history, tokens), first_frame);
-  if (s.small) s.small->append(s.buffer.narrow(3, s.window.front().place * tokens, tokens), first_frame);
+  if (s.small) {
+    s.finished = s.buffer.narrow(3, s.window.front().place * tokens, tokens);
+    s.finished_frame = first_frame;
+  }
   s.window.pop_front();
   s.history = total;
-  if (total <= s.budget) return false;
+  if (total <= s.budget) {
+    if (s.small) s.small->append(s.finished, first_frame);
+    s.finished = at::Tensor();
+    return false;
+  }
   s.shrink();
   return true;
 }
@@ -355,7 +374,8 @@ void KvStore::reset() {
   s.history = 0;
   s.change = at::Tensor();
   if (s.rebased) s.rebased->reset();
-  if (s.small) s.small->reset();
+  if (s.small) s.small->clear();
+  s.finished = at::Tensor();
   if (s.queries.defined()) s.queries.zero_();
   s.policy->begin(s.geometry.tokens_per_frame, s.geometry.tokens_per_chunk, s.budget);
 }
