@@ -2,6 +2,7 @@
 // FlowCache's KV compression (arXiv 2602.10825). Each layer and kv head keeps the tokens with the best score:
 // importance to recent queries minus redundancy among the keys.
 #include <algorithm>
+#include <vector>
 
 #include "base/error.h"
 #include "cache/kv/kv_score.h"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "cache/kv/kv_score.h"
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <cmath>
 #include <tuple>
@@ -61,7 +63,15 @@ int64_t query_count(KvQueries granularity, int64_t tokens_per_frame, int64_t tok
 
 at::Tensor kv_importance(const at::Tensor& queries, const at::Tensor& keys, uint64_t scratch_bytes) {
   if (keys.is_cpu()) return importance_in_small_blocks(queries, keys);
-  if (keys.is_cuda() && queries.size(0) == keys.size(0)) return importance_by_attention(queries, keys);
+  if (keys.is_cuda() && queries.size(0) == keys.size(0)) {
+    try {
+      return importance_by_attention(queries, keys);
+    } catch (const c10::OutOfMemoryError&) {
+      throw;
+    } catch (const c10::Error&) {
+      // The operator has no kernel for this type on this card, such as bf16 before sm_80.
+    }
+  }
   return importance_in_large_blocks(queries, keys, scratch_bytes);
 }
 

@@ -9,6 +9,7 @@
 #include <new>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/process_end.h"
