@@ -250,8 +250,7 @@ fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* change, ui
   return guarded([&] {
     fc_stream& s = checked(stream, "stream");
     const fc_prompt_change c = flowcache::read_struct(change, "change");
-    const flowcache::ArithmeticThreads threads(s.stream->model().threads);
-    const uint64_t given = s.stream->prompts().change(flowcache::text(c.text), c.at_chunk, c.blend_chunks);
+    const uint64_t given = s.stream->prompt(flowcache::text(c.text), c.at_chunk, c.blend_chunks);
     const std::lock_guard lock(s.mutex);
     s.unknown_words = joined(s.stream->prompts().unknown_words());
     if (ticket) *ticket = given;
@@ -294,7 +293,6 @@ fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk) {
     checked(chunk, "chunk") = nullptr;
     auto made = std::make_unique<fc_chunk>();
     made->chunk = checked(stream, "stream").stream->next();
-    flowcache::wait_for_device(made->chunk->frames);  // from here on any thread may read the frames
     *chunk = made.release();
   });
 }
@@ -360,7 +358,8 @@ fc_status fc_chunk_write(const fc_chunk* chunk, uint32_t frame, const fc_planes*
                                          std::to_string(c.frames.size(0)));
     flowcache::ensure_threads();
     const bool on_host = p.memory != FC_MEMORY_CUDA || !c.frames.is_cuda();
-    flowcache::color_convert(on_host ? c.host.of(c.frames)[frame] : c.frames[frame], p);
+    if (!on_host) c.decoded.wait();
+    flowcache::color_convert(on_host ? c.host.of(c.frames, c.decoded)[frame] : c.frames[frame], p);
   });
 }
 

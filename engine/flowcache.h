@@ -281,8 +281,9 @@ FC_API fc_status fc_stream_negative_prompt(fc_stream* stream, const char* text);
  * range, or another policy). */
 FC_API fc_status fc_stream_deadline(fc_stream* stream, double seconds);
 
-/* Computes until the next chunk is finished and decoded. Blocks for about one chunk's time. On FC_OK *chunk is owned by
- * the caller (fc_chunk_unref). FC_CANCELLED after fc_stream_cancel(): nothing is lost, the next call goes on. */
+/* Computes until the next chunk is finished and decoded. On a GPU it returns when the chunk's steps are done: the chunk is
+ * decoded while the next one's steps run, and the first fc_chunk_write() waits for that. Blocks for about one chunk's
+ * time. On FC_OK *chunk is owned by the caller (fc_chunk_unref). FC_CANCELLED after fc_stream_cancel(): nothing is lost, the next call goes on. */
 FC_API fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk);
 /* Makes a running or the next fc_stream_next() return FC_CANCELLED within one network evaluation. Any thread. */
 FC_API void fc_stream_cancel(fc_stream* stream);
@@ -303,7 +304,7 @@ typedef struct {
   uint64_t kv_allocated;       /* the whole KV buffer: budget + chunks in flight; constant for the life of a stream */
   uint64_t reuse_bytes;        /* residuals and features kept for steps to come, when the last chunk was finished */
   double last_chunk_seconds;   /* wall time of the last fc_stream_next(), decode included */
-  double last_decode_seconds;
+  double last_decode_seconds;  /* of a model on a GPU: the decoding of the chunk before, on the GPU's clock */
   double cache_threshold;      /* in force */
   double guidance_scale;
   uint32_t steps, lag, chunks_in_flight;

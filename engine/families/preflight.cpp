@@ -77,6 +77,8 @@ std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPl
       text.string("kind", 63) != "words" && text.string("precision", 15, on_cpu ? "fp32" : "bf16") == "fp32";
   const uint64_t text_bytes =
       text.boolean("unload", false) ? 0 : weights(plan.text_bytes, package.text) * (wide ? 2 : 1);
+  // On a GPU the next chunk is decoded while the frames of the last are still read.
+  const uint64_t chunks_of_frames = plan.device_is_host ? 1 : 2;
   return {
       {"transformer", weights(plan.transformer_bytes, package.transformer) * plan.weight_bytes / 2},
       {"text encoder", text_bytes, text_on_host},
@@ -84,7 +86,7 @@ std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPl
       {"KV budget of history", plan.kv_budget ? plan.kv_budget : history * chunk},
       {"KV of chunks in flight", plan.chunks_in_flight * chunk},
       {"working memory", working + 4 * 16 * pixels * 2},  // the decoder's widest layers
-      {"frames of a chunk", 4 * 3 * pixels * package.frames_per_chunk},
+      {"frames of a chunk", chunks_of_frames * 4 * 3 * pixels * package.frames_per_chunk},
   };
 }
 

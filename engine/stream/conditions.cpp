@@ -15,21 +15,22 @@ Conditions::Conditions(const LoadedModel& model, const std::string& prompt, cons
 
 void Conditions::set_negative(const std::string& text) {
   check_prompt(text);
-  const at::Tensor features = model_.text->encode(text).embedding;
+  const Handed features(model_.text->encode(text).embedding);
   const std::lock_guard lock(mutex_);
   new_negative_ = features;
 }
 
 ChunkConditions Conditions::take(int64_t chunk) {
   const ChunkPrompt prompt = prompts_.take(chunk);
-  if (prompt.changed || !positive_) positive_ = model_.transformer->condition(prompt.features);
-  at::Tensor negative;
+  if (prompt.changed) positive_ = nullptr;  // also if making it fails
+  if (!positive_) positive_ = model_.transformer->condition(prompt.features);
+  std::optional<Handed> negative;
   {
     const std::lock_guard lock(mutex_);
-    negative = std::exchange(new_negative_, {});
+    negative = std::exchange(new_negative_, std::nullopt);
   }
-  if (negative.defined()) negative_ = model_.transformer->condition(negative);
-  return {{positive_, negative_}, prompt.ticket, prompt.changed || negative.defined(), prompt.cut};
+  if (negative) negative_ = model_.transformer->condition(negative->take());
+  return {{positive_, negative_}, prompt.ticket, prompt.changed || negative.has_value(), prompt.cut};
 }
 
 void Conditions::restart() {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "stream/guidance.h"
@@ -42,7 +43,7 @@ class Conditions {
   Prompts prompts_;
   std::shared_ptr<const Condition> positive_, negative_;
   std::mutex mutex_;
-  at::Tensor new_negative_;  // features that wait for the next chunk; guarded by mutex_
+  std::optional<Handed> new_negative_;  // features that wait for the next chunk; guarded by mutex_
 };
 
 }  // namespace flowcache

@@ -109,6 +109,15 @@ void wait_for(at::Device device) {
   gpu.synchronizeStream(gpu.getStream(device));
 }
 
+void finish_all(at::Device device) noexcept {
+  if (!device.is_cuda()) return;
+  try {
+    c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+  } catch (const std::exception& error) {
+    log(FC_LOG_WARNING, std::string("the GPU does not finish its work: ") + error.what());
+  }
+}
+
 uint64_t free_memory(at::Device device) {
   if (device.is_cpu()) return free_host_memory();
   if (!device.is_cuda()) return UINT64_MAX;

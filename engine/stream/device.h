@@ -50,6 +50,9 @@ void ensure_threads();
 // Without it, a measured time covers only the submission of the work.
 void wait_for(at::Device device);
 
+// Waits until a GPU has done all work that anybody in the process has given it. Nothing on other devices.
+void finish_all(at::Device device) noexcept;
+
 // Bytes that may still be taken: what the host leaves this process, or what the GPU has free and LibTorch keeps unused.
 uint64_t free_memory(at::Device device);
 // What LibTorch keeps unused on the GPU goes back to it. Nothing on the CPU.

@@ -12,8 +12,35 @@
 #include "package/files.h"
 #include "stream/cpu_report.h"
 #include "stream/device.h"
+#include "stream/work.h"
 
 namespace flowcache {
+namespace {
+
+// Encodes on one lane, whatever thread asks, so that what an encoder remembers is in order.
+class LaneTextEncoder final : public TextEncoder {
+ public:
+  LaneTextEncoder(std::unique_ptr<TextEncoder> encoder, const Lane& lane)
+      : encoder_(std::move(encoder)), lane_(lane) {}
+  TextFeatures encode(std::string_view prompt) const override {
+    TextFeatures features;
+    Handed made;
+    {
+      const OnLane here(lane_);
+      features = encoder_->encode(prompt);
+      made = Handed(features.embedding);
+    }
+    features.embedding = made.take();
+    return features;
+  }
+  std::vector<std::string> vocabulary() const override { return encoder_->vocabulary(); }
+
+ private:
+  std::unique_ptr<TextEncoder> encoder_;
+  Lane lane_;
+};
+
+}  // namespace
 
 std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options, const Progress& progress) {
   const auto report = [&](const char* stage, double fraction) {
@@ -29,6 +56,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   report("read", 0.0);
   const std::shared_ptr<LoadedModel> model(new LoadedModel, [](LoadedModel* last) {
     const at::Device device = last->device;
+    finish_all(device);  // what the last stream or prompt has begun reads the weights
     delete last;
     give_back_memory(device);
   });
@@ -50,12 +78,18 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   check_memory(needs_of(needs, false), model->memory_available(), model->device.str());
   check_memory(needs_of(needs, true), free_host_memory(), "the host");
   report("load", 0.1);
-  model->text = make_text_encoder(model->package, model->device);
+  const LentLane lane(model->device);
+  const Work work(threads, model->device, *lane);
+  model->text_lane = std::make_shared<const LentLane>(model->device);
+  model->text = std::make_unique<LaneTextEncoder>(make_text_encoder(model->package, model->device),
+                                                  model->lane_of_text());
   report("load", 0.2);
   model->transformer = make_transformer(model->package, precision, model->device);
   model->transformer->slice_tokens(options.slice_tokens);
   report("load", 0.7);
   model->decoder = make_decoder(model->package, model->compute, model->device);
+  lane->wait();  // from here on any lane may read the weights
+  give_back_memory(model->device);
   report("ready", 1.0);
   return model;
 }

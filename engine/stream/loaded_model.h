@@ -11,6 +11,7 @@
 #include "networks/text/text_encoder.h"
 #include "networks/transformer.h"
 #include "package/model.h"
+#include "stream/lane.h"
 
 namespace flowcache {
 
@@ -35,7 +36,8 @@ struct LoadedModel {
   uint64_t memory_limit = 0;
   std::unique_ptr<Transformer> transformer;
   std::unique_ptr<Decoder> decoder;
-  std::unique_ptr<TextEncoder> text;
+  std::unique_ptr<TextEncoder> text;          // its features may be used on the calling thread's lane
+  std::shared_ptr<const LentLane> text_lane;  // where it encodes; null: nowhere in particular
 
   // Throws the errors of fc_engine_open(), and FC_CANCELLED if `progress` returned false.
   static std::shared_ptr<const LoadedModel> load(const LoadOptions& options, const Progress& progress);
@@ -46,6 +48,7 @@ struct LoadedModel {
 
   int64_t tokens_per_frame(const PictureSize& size) const;
   int64_t tokens_per_chunk(const PictureSize& size) const;
+  Lane lane_of_text() const { return text_lane ? **text_lane : Lane(); }
   // Bytes that may still be allocated on the device, within the memory limit.
   uint64_t memory_available() const;
 };

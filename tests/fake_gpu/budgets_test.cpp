@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Every policy runs on CUDA's dispatch, and the work that a chunk gives the GPU has bounds.
+#include <set>
 #include <vector>
 
 #include "fixture.h"
@@ -49,10 +50,10 @@ struct Budget {
 
 // What a chunk costs beside the network's arithmetic. Lower a number when it has become possible, never raise one.
 constexpr Budget kBudgets[] = {
-    {"", "", 15000, 4, 60},
-    {"self-forcing-1.3b", "", 42500, 7, 15},
-    {"self-forcing-1.3b", "flowcache", 42700, 7, 15},
-    {"skyreels-v2-df-1.3b-540p", "window", 266000, 4, 215},
+    {"", "", 15000, 2, 60},
+    {"self-forcing-1.3b", "", 42500, 2, 15},
+    {"self-forcing-1.3b", "flowcache", 42700, 2, 15},
+    {"skyreels-v2-df-1.3b-540p", "window", 266000, 2, 215},
     {"magi-1-4.5b-distill", "", 226000, 38, 70},
 };
 
@@ -84,6 +85,27 @@ TEST(Budgets, OfAChunkInTheSteadyState) {
   }
 }
 
+// Policies that follow a plan wait for nothing; those that decide by a distance read one number for each step that they
+// decide about.
+TEST(Budgets, OfHostSyncsByPolicy) {
+  const std::set<std::string> planned = {"none", "interval", "ramp", "scm", "taylorseer", "attention", "auto"};
+  const Engine engine = open_engine({});
+  std::printf("%-16s %6s %6s\n", "policy", "steps", "syncs");
+  for (const std::string& cache : policies(FC_POLICY_REUSE)) {
+    if (cache == "fastercache") continue;  // needs guidance; it is `attention` with another part
+    const Stream stream = open_stream(engine, {.cache = cache});
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(next(stream)) << cache;
+    const FakeGpuCounts begin = counts();
+    const Chunk chunk = next(stream);
+    const long syncs = between(begin, counts()).syncs;
+    fc_chunk_info info = fc_chunk_info_init();
+    ASSERT_EQ(fc_chunk_describe(chunk.get(), &info), FC_OK);
+    const long steps = info.steps_computed + info.steps_reused;
+    std::printf("%-16s %6ld %6ld\n", cache.c_str(), steps, syncs);
+    EXPECT_LE(syncs, planned.contains(cache) ? 2 : 2 + steps) << cache;
+  }
+}
+
 TEST(Budgets, OfAllFramesOfAChunkIntoHostMemory) {
   const Engine engine = open_engine({});
   const Stream stream = open_stream(engine, {});
@@ -104,12 +126,16 @@ TEST(Budgets, OfAllFramesOfAChunkIntoHostMemory) {
               used.to_host_bytes, used.syncs);
   EXPECT_EQ(used.to_host, 1);
   EXPECT_LE(used.syncs, 1);
-  // The next chunk is copied before it leaves the stream: nothing waits for the chunk after it.
+  // The next chunk's copy is begun before the chunk leaves the stream, so nothing waits for the chunk after it, only for
+  // the chunk's own decoding.
   const Chunk second = next(stream);
   const FakeGpuCounts later = counts();
   ASSERT_EQ(fc_chunk_write(second.get(), 0, &planes), FC_OK) << fc_last_error();
   EXPECT_EQ(between(later, counts()).to_host, 0);
-  EXPECT_EQ(between(later, counts()).syncs, 0);
+  EXPECT_LE(between(later, counts()).syncs, 1);
+  const FakeGpuCounts there = counts();
+  ASSERT_EQ(fc_chunk_write(second.get(), 1, &planes), FC_OK) << fc_last_error();
+  EXPECT_EQ(between(there, counts()).syncs, 0);
 }
 
 }  // namespace

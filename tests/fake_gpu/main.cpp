@@ -85,6 +85,7 @@ FakeGpuCounts between(const FakeGpuCounts& begin, const FakeGpuCounts& end) {
   d.on_device -= begin.on_device;
   d.to_host_bytes -= begin.to_host_bytes;
   d.mallocs -= begin.mallocs;
+  d.tf32 -= begin.tf32;
   return d;
 }
 
