@@ -156,6 +156,8 @@ flowcache::StreamConfig stream_config(const fc_stream_config* config) {
   if (c.clean_context > 2)
     throw Error(FC_ERROR_ARGUMENT, "clean_context=" + std::to_string(c.clean_context) + " is outside 0..2");
   options.clean_context = static_cast<int>(c.clean_context) - 1;
+  if (c.graphs > 1) throw Error(FC_ERROR_ARGUMENT, "graphs=" + std::to_string(c.graphs) + " is outside 0..1");
+  options.graphs = c.graphs == 1;
   options.guidance = guidance_of(c.guidance_scale);
   options.initial_frames = prefix_of(c);
   return options;

@@ -242,6 +242,8 @@ typedef struct fc_stream_config {
                                   where the model allows it. 0: the plain default, which can be repeated bit by bit */
   uint32_t width, height;      /* of the picture: one of fc_model_info's sizes; 0 and 0: the native one. KV budgets that
                                   are the model's follow the size */
+  uint32_t graphs;             /* 1: on an NVIDIA GPU, the network's blocks run as CUDA graphs in the steady state: thousands
+                                  of kernels in one piece. 0: each is launched on its own. Not tried on a card yet */
 } fc_stream_config;
 
 /* Opens a stream at its chunk 0. Allocates the KV buffer, once. On success *stream is owned by the caller.

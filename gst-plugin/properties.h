@@ -45,6 +45,7 @@ struct StreamSettings {
   double cache_threshold = kModelDefault, guidance_scale = kModelDefault;
   guint steps = 0, lag = 0;
   CleanContext clean_context = CleanContext::Model;
+  bool graphs = false;
 };
 
 // All values. Their initialisers are the properties' defaults.

@@ -134,9 +134,9 @@ constexpr Property text() {
   });
 }
 
-template <auto member>
+template <auto member, auto field = nullptr>
 constexpr Property flag() {
-  return entry<member, nullptr, nullptr>([](const Property& p) {
+  return entry<member, field, nullptr>([](const Property& p) {
     return g_param_spec_boolean(p.name, p.nick, p.blurb, default_of<member>(), p.flags);
   });
 }
@@ -301,6 +301,10 @@ constexpr Property kProperties[] = {
               "The most tokens of a chunk that the network's blocks work on at once: fewer take less memory "
               "and more "
               "calls (0 = all of a chunk, or what the model's network is best at)"),
+    described("graphs", "CUDA graphs", kReady, flag<&StreamSettings::graphs, &fc_stream_config::graphs>(),
+              "On an NVIDIA GPU: the network's blocks run as CUDA graphs in the steady state, thousands of "
+              "kernels in "
+              "one piece; not tried on a card yet"),
     described("is-live", "Live", kReady, flag<&Settings::live>(),
               "Push frames at their time on the pipeline's clock; FALSE: as fast as they come, as a file "
               "source does",

@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <compare>
+
 namespace flowcache {
 
 // Keys and values of one layer, each [kv_heads, tokens, head_dim]; the last dimension is contiguous.
@@ -11,9 +13,18 @@ struct KeyValue {
   at::Tensor k, v;
 };
 
+// Where a chunk's keys and values go, and what it may attend: all that is the same as long as these are.
+struct KvPlace {
+  const void* buffer = nullptr;  // null: not known
+  int64_t begin = 0, end = 0;    // the chunk's slots in it; it attends those before its end
+  auto operator<=>(const KvPlace&) const = default;
+};
+
 class KvView {
  public:
   virtual ~KvView() = default;
+  // The place of the chunk that is computed. Known only if append() does nothing on the host that later calls see.
+  virtual KvPlace place() const { return {}; }
 
   // Called once for each layer of a forward pass. q [heads, tokens, head_dim] and `own` are of the chunk
   // that is computed, after norm and RoPE. Stores `own` in the chunk's slots and returns all that the

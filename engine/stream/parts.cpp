@@ -198,6 +198,7 @@ StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfi
   check_composition(parts, choice, guidance_policy.get(), branches);
   parts.kv = make_caches(parts, config, choice.kv, branches);
   parts.guidance = Guidance(branches, std::move(guidance_policy));
+  if (config.graphs) parts.graphs = BlockGraphs::make(*parts.model);
   if (choice.offloads) parts.lane = make_copy_lane(parts.model->device);
   parts.across.resize(parts.policy->across_chunks() ? parts.schedule.steps() : 0);
   parts.clean_context = config.clean_context < 0 ? package.clean_context : config.clean_context == 1;

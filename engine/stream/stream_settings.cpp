@@ -24,6 +24,7 @@ void Stream::reset(uint64_t seed) {
   deadline_->restart();
   timer_.restart();
   if (deadline_->steers_threshold()) threshold_ = deadline_->threshold();
+  if (parts_.graphs) parts_.graphs->forget();
   for (const auto& kv : parts_.kv) kv->reset();
   conditions_->restart();
   decoding_->restart(std::move(decoder_state));

@@ -88,7 +88,8 @@ TEST(Budgets, OfAChunkInTheSteadyState) {
 // Policies that follow a plan wait for nothing; those that decide by a distance read one number for each step that they
 // decide about.
 TEST(Budgets, OfHostSyncsByPolicy) {
-  const std::set<std::string> planned = {"none", "interval", "ramp", "scm", "taylorseer", "attention", "auto"};
+  const std::set<std::string> planned = {"none",       "interval",  "ramp", "scm",
+                                         "taylorseer", "attention", "auto"};
   const Engine engine = open_engine({});
   std::printf("%-16s %6s %6s\n", "policy", "steps", "syncs");
   for (const std::string& cache : policies(FC_POLICY_REUSE)) {

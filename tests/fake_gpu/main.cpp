@@ -47,6 +47,7 @@ Stream open_stream(const Engine& engine, const Asked& asked, fc_status* status) 
   config.kv_budget = asked.kv_budget;
   config.width = asked.width;
   config.height = asked.height;
+  config.graphs = asked.graphs;
   fc_stream* stream = nullptr;
   const fc_status result = fc_stream_open(engine.get(), &config, &stream);
   if (status)
@@ -86,6 +87,9 @@ FakeGpuCounts between(const FakeGpuCounts& begin, const FakeGpuCounts& end) {
   d.to_host_bytes -= begin.to_host_bytes;
   d.mallocs -= begin.mallocs;
   d.tf32 -= begin.tf32;
+  d.graphs_run -= begin.graphs_run;
+  d.noted -= begin.noted;
+  d.forbidden -= begin.forbidden;
   return d;
 }
 

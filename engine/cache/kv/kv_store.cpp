@@ -33,6 +33,10 @@ struct KvStore::Impl {
     KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
       return store.append(*this, layer, q, own);
     }
+    KvPlace place() const override {
+      const int64_t begin = store.start_of(*this);
+      return {store.buffer.const_data_ptr(), begin, begin + store.geometry.tokens_per_chunk};
+    }
     Impl& store;
     int64_t chunk, first_frame;
   };

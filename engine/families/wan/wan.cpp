@@ -74,6 +74,9 @@ Embedded Wan::embed(const at::Tensor& latent, std::span<const double> timesteps,
   Embedded out;
   out.grid = {frames, latent.size(2) / ph, latent.size(3) / pw};
   out.first_frame = first_frame;
+  const RopeTable rope = rope_table(out.grid, first_frame, shape_.head_dim, device_,
+                                    config_.rope_scale(out.grid.height * out.grid.width));
+  out.rope = at::stack({rope.cos, rope.sin});
   // The patches do not overlap, so the convolution is a matrix product of gathered patches.
   const at::Tensor patches = latent.to(device_, at::kFloat)
                                  .view({config_.in_channels, frames, out.grid.height, ph, out.grid.width, pw})
@@ -96,8 +99,7 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
   if (first == last) return x;
   const auto& text = static_cast<const wan::TextKeys&>(condition);
   wan::Pass pass{.shape = shape_, .eps = config_.eps, .compute = compute_};
-  pass.rope = rope_table(embedded.grid, embedded.first_frame, shape_.head_dim, device_,
-                         config_.rope_scale(embedded.grid.height * embedded.grid.width));
+  pass.rope = {embedded.rope[0], embedded.rope[1]};
   pass.rows_per_group = embedded.grid.tokens() / embedded.modulation.size(0);
   // [layers, groups, 6, dim]
   const at::Tensor modulation =

@@ -12,9 +12,8 @@
 #include <execinfo.h>
 #include <sys/mman.h>
 
-#include <atomic>
-
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -47,6 +46,8 @@ struct Gpu {
   std::map<void*, double> events;        // when they are reached
   std::map<void*, void*> cublas_stream;  // by handle
   std::map<void*, int> cublas_math;
+  std::map<void*, long> noting;  // streams that note a graph, and how much it has until now
+  std::map<void*, long> graphs;  // graphs, and how many kernels they have
   bool notes = false;
   std::vector<FakeGpuOperation> noted;
   std::atomic<void (*)()> on_launch{nullptr};
@@ -67,7 +68,8 @@ struct Gpu {
     return at < next->first + next->second;
   }
   // These three are called with the mutex held.
-  void note(FakeGpuKind kind, void* stream, void* event = nullptr, bool to_host = false, const char* name = "") {
+  void note(FakeGpuKind kind, void* stream, void* event = nullptr, bool to_host = false,
+            const char* name = "") {
     if (!notes) return;
     FakeGpuOperation one{kind, stream, event, to_host ? 1 : 0, {}};
     std::snprintf(one.name, sizeof one.name, "%s", name);
@@ -76,6 +78,14 @@ struct Gpu {
   void work(void* stream) {
     double& clock = streams[stream];
     clock = std::max(clock, host) + launch_seconds;
+  }
+  // True if the work becomes part of a graph and does not run.
+  bool noted_for_graph(void* stream) {
+    const auto found = noting.find(stream);
+    if (found == noting.end()) return false;
+    ++found->second;
+    ++counts.noted;
+    return true;
   }
   void waited_for(double moment) { host = std::max(host, moment); }
 };
@@ -87,6 +97,21 @@ Gpu& gpu() {
 }
 
 thread_local int current_device = 0;
+thread_local bool notes_a_graph = false;
+
+void print_place() {
+  void* frames[40];
+  backtrace_symbols_fd(frames, backtrace(frames, 40), 2);
+}
+
+// While a thread notes a graph it must not wait or ask: nothing runs.
+bool forbidden(const char* what) {
+  if (!notes_a_graph) return false;
+  ++gpu().counts.forbidden;
+  std::fprintf(stderr, "fake GPU: %s while a graph is noted\n", what);
+  print_place();
+  return true;
+}
 
 void* new_handle() {
   static uintptr_t next = 0x1000;
@@ -102,19 +127,20 @@ void count(Member member) {
 
 // The host waits. The mutex is held.
 cudaError_t synchronized(FakeGpuKind kind, void* stream, void* event, double moment) {
+  if (forbidden("a wait")) return cudaErrorStreamCaptureUnsupported;
   ++gpu().counts.syncs;
   gpu().waited_for(moment);
   gpu().note(kind, stream, event);
   if (number("FAKE_GPU_SYNCS", 0) == 0) return cudaSuccess;
-  void* frames[40];
   std::fprintf(stderr, "the host waits:\n");
-  backtrace_symbols_fd(frames, backtrace(frames, 40), 2);
+  print_place();
   return cudaSuccess;
 }
 
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void* stream) {
   if (const auto told = gpu().on_launch.load()) told();
   const std::lock_guard lock(gpu().mutex);
+  if (gpu().noted_for_graph(stream)) return cudaSuccess;
   gpu().work(stream);
   ++gpu().counts.launches;
   const auto found = gpu().names.find(function);
@@ -133,6 +159,7 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void* stream) {
 int product_on(void* stream, const char* name) {
   if (const auto told = gpu().on_launch.load()) told();
   const std::lock_guard lock(gpu().mutex);
+  if (gpu().noted_for_graph(stream)) return 0;
   ++gpu().counts.launches;
   ++gpu().launched[name];
   gpu().work(stream);
@@ -161,6 +188,10 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, 
     std::fprintf(stderr, "fake GPU: a copy between other memories than it says\n");
     return cudaErrorInvalidValue;
   }
+  // Host memory is used for something else by the time the graph runs.
+  if (gpu().noting.contains(stream) && !(to_device && from_device) && forbidden("a copy from or to the host"))
+    return cudaErrorStreamCaptureUnsupported;
+  if (gpu().noted_for_graph(stream)) return cudaSuccess;
   if (to_device || from_device) {
     gpu().work(stream);
     gpu().note(FAKE_GPU_COPY, stream, nullptr, from_device && !to_device);
@@ -472,6 +503,7 @@ EXPORTED cudaError_t cudaMemset(void*, int, size_t) {
 }
 EXPORTED cudaError_t cudaMemsetAsync(void* address, int, size_t, cudaStream_t stream) {
   const std::lock_guard lock(gpu().mutex);
+  if (gpu().noted_for_graph(stream)) return cudaSuccess;
   gpu().work(stream);
   gpu().note(FAKE_GPU_SET, stream);
   return gpu().holds(address) ? cudaSuccess : cudaErrorInvalidValue;
@@ -510,15 +542,65 @@ EXPORTED cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event,
   gpu().note(FAKE_GPU_WAIT, stream, event);
   return cudaSuccess;
 }
-EXPORTED cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
-  *status = cudaStreamCaptureStatusNone;
+EXPORTED cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  const std::lock_guard lock(gpu().mutex);
+  *status = gpu().noting.contains(stream) ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   return cudaSuccess;
 }
-EXPORTED cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus* status,
+EXPORTED cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status,
                                               unsigned long long* id, cudaGraph_t*, const cudaGraphNode_t**,
                                               const cudaGraphEdgeData**, size_t*) {
-  *status = cudaStreamCaptureStatusNone;
-  if (id) *id = 0;
+  cudaStreamIsCapturing(stream, status);
+  if (id) *id = *status == cudaStreamCaptureStatusActive ? reinterpret_cast<uintptr_t>(stream) : 0;
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (!stream) return cudaErrorStreamCaptureUnsupported;
+  const std::lock_guard lock(gpu().mutex);
+  gpu().noting[stream] = 0;
+  notes_a_graph = true;
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = static_cast<cudaGraph_t>(new_handle());
+  const std::lock_guard lock(gpu().mutex);
+  notes_a_graph = false;
+  const auto found = gpu().noting.find(stream);
+  if (found == gpu().noting.end()) return cudaErrorIllegalState;
+  gpu().graphs[*graph] = found->second;
+  gpu().noting.erase(found);
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t*, size_t* count) {
+  const std::lock_guard lock(gpu().mutex);
+  *count = static_cast<size_t>(gpu().graphs[graph]);
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* made, cudaGraph_t graph,
+                                                   unsigned long long) {
+  *made = static_cast<cudaGraphExec_t>(new_handle());
+  const std::lock_guard lock(gpu().mutex);
+  gpu().graphs[*made] = gpu().graphs[graph];
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  const std::lock_guard lock(gpu().mutex);
+  gpu().graphs.erase(graph);
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
+  const std::lock_guard lock(gpu().mutex);
+  gpu().graphs.erase(graph);
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+  const std::lock_guard lock(gpu().mutex);
+  const auto found = gpu().graphs.find(graph);
+  if (found == gpu().graphs.end()) return cudaErrorInvalidValue;
+  ++gpu().counts.launches;
+  ++gpu().counts.graphs_run;
+  for (long i = 0; i < found->second; ++i) gpu().work(stream);
+  gpu().note(FAKE_GPU_LAUNCH, stream, nullptr, false, "a graph");
   return cudaSuccess;
 }
 EXPORTED cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode*) {
@@ -538,6 +620,7 @@ EXPORTED cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 EXPORTED cudaError_t cudaEventQuery(cudaEvent_t event) {
   const std::lock_guard lock(gpu().mutex);
+  if (forbidden("a question")) return cudaErrorStreamCaptureUnsupported;
   return gpu().events[event] <= gpu().host ? cudaSuccess : cudaErrorNotReady;
 }
 EXPORTED cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {

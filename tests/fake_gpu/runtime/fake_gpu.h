@@ -12,21 +12,32 @@ struct FakeGpuCounts {
   long to_host_bytes;
   long mallocs; /* cudaMalloc */
   long used, peak;
-  long tf32; /* matrix products that cuBLAS may compute in TF32 */
+  long tf32;       /* matrix products that cuBLAS may compute in TF32 */
+  long graphs_run; /* of `launches`, those of whole graphs */
+  long noted;      /* kernels that were noted for a graph instead of run */
+  long forbidden;  /* what must not happen while a graph is noted, and was refused */
 };
 void fake_gpu_counts(struct FakeGpuCounts* counts);
 /* The peak begins again at what is used now. */
 void fake_gpu_restart_peak(void);
 
 /* What the device was given, in the order of the calls. */
-enum FakeGpuKind { FAKE_GPU_LAUNCH, FAKE_GPU_COPY, FAKE_GPU_SET, FAKE_GPU_RECORD, FAKE_GPU_WAIT, FAKE_GPU_SYNC_STREAM,
-                   FAKE_GPU_SYNC_EVENT, FAKE_GPU_SYNC_DEVICE };
+enum FakeGpuKind {
+  FAKE_GPU_LAUNCH,
+  FAKE_GPU_COPY,
+  FAKE_GPU_SET,
+  FAKE_GPU_RECORD,
+  FAKE_GPU_WAIT,
+  FAKE_GPU_SYNC_STREAM,
+  FAKE_GPU_SYNC_EVENT,
+  FAKE_GPU_SYNC_DEVICE
+};
 struct FakeGpuOperation {
   enum FakeGpuKind kind;
-  void* stream;    /* null: the default stream */
-  void* event;     /* of RECORD, WAIT and SYNC_EVENT */
-  int to_host;     /* of COPY: from the device to the host */
-  char name[120];  /* of LAUNCH */
+  void* stream;   /* null: the default stream */
+  void* event;    /* of RECORD, WAIT and SYNC_EVENT */
+  int to_host;    /* of COPY: from the device to the host */
+  char name[120]; /* of LAUNCH */
 };
 /* From now on operations are noted (on != 0) or not; what was noted is forgotten. */
 void fake_gpu_note(int on);
