@@ -81,8 +81,9 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   const LentLane lane(model->device);
   const Work work(threads, model->device, *lane);
   model->text_lane = std::make_shared<const LentLane>(model->device);
-  model->text = std::make_unique<LaneTextEncoder>(make_text_encoder(model->package, model->device),
-                                                  model->lane_of_text());
+  model->text = make_text_encoder(model->package, model->device);
+  if (const Lane own = model->lane_of_text(); own.stream())
+    model->text = std::make_unique<LaneTextEncoder>(std::move(model->text), own);
   report("load", 0.2);
   model->transformer = make_transformer(model->package, precision, model->device);
   model->transformer->slice_tokens(options.slice_tokens);

@@ -75,7 +75,8 @@ TEST(Graphs, AreOnOrOff) {
   fc_status status = FC_OK;
   open_stream(engine, {.graphs = 2}, &status);
   EXPECT_EQ(status, FC_ERROR_ARGUMENT);
-  EXPECT_NE(std::string(fc_last_error()).find("graphs=2 is outside 0..1"), std::string::npos) << fc_last_error();
+  EXPECT_NE(std::string(fc_last_error()).find("graphs=2 is outside 0..1"), std::string::npos)
+      << fc_last_error();
   const Engine cpu = open_engine({.device = "cpu"});
   next(open_stream(cpu, with_graphs()));
 }

@@ -21,11 +21,11 @@ struct GpuBytes {
 TEST(Memory, IsGivenBackAfterTheLastUnref) {
   const Template wan("self-forcing-1.3b");
   const Asked asked{.model = wan.model(), .width = 0, .height = 0};
+  const long before = counts().used;
   next(open_stream(open_engine(asked), asked));
+  // cuBLAS keeps a workspace for each stream of the device that was ever used at a time.
   const long left = counts().used;
-  EXPECT_LT(
-      left,
-      128 * kMegabyte);  // workspaces of cuBLAS, one for each stream of the device that was used at a time
+  EXPECT_LT(left - before, 128 * kMegabyte);
   next(open_stream(open_engine(asked), asked));
   EXPECT_EQ(counts().used, left);
 }

@@ -2,6 +2,7 @@
 // What the device was given, and what of it is certain to run before what.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <vector>
 
