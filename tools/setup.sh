@@ -13,6 +13,8 @@ DEPS=$ROOT/deps
 LIBTORCH=$DEPS/libtorch
 # Eight files compile as one: most of what a small file costs is LibTorch's headers. `meson setup` by hand has each by itself.
 BUILD_OPTIONS=(-Dunity=on -Dunity_size=8)
+# What the kernel module says of itself.
+NVIDIA_PROC=${NVIDIA_PROC:-/proc/driver/nvidia/version}
 readonly ROOT DEPS LIBTORCH
 # shellcheck source=tools/resources.sh
 source "$ROOT/tools/resources.sh"
@@ -124,13 +126,52 @@ setup_without_dpkg() {
   fi
 }
 
-nvidia_driver_answers() {
-  [[ $(nvidia-smi -L 2>/dev/null) == *"GPU "* || $(PATH=$PATH:/sbin ldconfig -p 2>/dev/null) == *libcuda.so.1* ]]
+# nvidia_driver_version: prints the version of the NVIDIA driver, such as 535.183.01; nothing if none answers or none of these
+# two knows it.
+nvidia_driver_version() {
+  local version
+  version=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | sed -n 1p) || true
+  if [[ ! $version =~ ^[0-9]+\. && -r $NVIDIA_PROC ]]; then
+    version=$(sed -nE 's/^NVRM version:.* ([0-9]+\.[0-9.]+) .*/\1/p' "$NVIDIA_PROC")
+  fi
+  if [[ $version =~ ^[0-9]+(\.[0-9]+)*$ ]]; then echo "$version"; fi
 }
 
-libtorch_complete() { [[ -f $LIBTORCH/torch/lib/libtorch_cpu.so && -f $LIBTORCH/torch/include/ATen/ATen.h &&
-  -f $LIBTORCH/nvidia/cu13/lib/libcudart.so.13 ]]; }
+nvidia_driver_answers() {
+  [[ -n $(nvidia_driver_version) || $(nvidia-smi -L 2>/dev/null) == *"GPU "* ||
+    $(PATH=$PATH:/sbin ldconfig -p 2>/dev/null) == *libcuda.so.1* ]]
+}
+
+# torch_cuda_for DRIVER: prints the newest CUDA version, in the form of a wheel's name, that this driver runs; nothing if the
+# driver is too old for all. A driver whose version is not known counts as new. NVIDIA's table of minor version
+# compatibility: CUDA 13.x from R580 on, 12.x from R525 on. Blackwell needs R570 and 12.8, so that is chosen from there on.
+torch_cuda_for() {
+  local series=${1%%.*}
+  if [[ -z $series || $series -ge 580 ]]; then
+    echo cu130
+  elif [[ $series -ge 570 ]]; then
+    echo cu128
+  elif [[ $series -ge 525 ]]; then
+    echo cu126
+  fi
+}
+
+# The CUDA version of the LibTorch in deps/, as torch_cuda_for prints it.
+libtorch_cuda() { sed -nE "s/^cuda: .*= '([0-9]+)\.([0-9]+)'.*/cu\1\2/p" "$LIBTORCH/torch/version.py" 2>/dev/null || true; }
+
+# Wheels of CUDA 13 have one folder of NVIDIA's libraries, those of CUDA 12 one for each library.
+libtorch_complete() {
+  [[ -f $LIBTORCH/torch/lib/libtorch_cpu.so && -f $LIBTORCH/torch/include/ATen/ATen.h ]] &&
+    compgen -G "$LIBTORCH/nvidia/*/lib/libcudart.so.1[0-9]" >/dev/null
+}
 libtorch_has_cuda() { compgen -G "$LIBTORCH/nvidia/*/lib/libcublas.so*" >/dev/null; }
+
+# libtorch_runs_on CUDA: is the LibTorch in deps/ complete, with CUDA libraries that are not newer than CUDA?
+libtorch_runs_on() {
+  local have
+  have=$(libtorch_cuda)
+  libtorch_complete && libtorch_has_cuda && [[ -n $have && ! ${have#cu} -gt ${1#cu} ]]
+}
 
 # python_with_pip: prints the name of a Python that has pip, or fails.
 python_with_pip() {
@@ -144,16 +185,37 @@ python_with_pip() {
   return 1
 }
 
+# setup_libtorch: with CUDA libraries that the driver of this machine runs, if there is one. PyPI has the wheel of CUDA 13 only;
+# those of CUDA 12 are on the index that FLOWCACHE_TORCH_INDEX names.
 setup_libtorch() {
-  local wheels need_mb what
+  local driver cuda wheels
   if nvidia_driver_answers; then
-    if libtorch_complete && libtorch_has_cuda; then return; fi
-    wheels=("$TORCH_WHEEL") need_mb=9500 what="with CUDA libraries, since an NVIDIA driver answers: 4.6 GB"
-  else
-    if libtorch_complete; then return; fi
-    wheels=(--no-deps "$TORCH_WHEEL" "${TORCH_CPU_NEEDS[@]}") need_mb=2300 what="for CPU: 1.1 GB"
+    driver=$(nvidia_driver_version)
+    cuda=$(torch_cuda_for "$driver")
+    if [[ -n $cuda ]] && libtorch_runs_on "$cuda"; then return; fi
+    wheels=("$TORCH_WHEEL")
+    if [[ -n $cuda && $cuda != cu130 ]]; then
+      wheels=("$TORCH_WHEEL+$cuda" --extra-index-url "${FLOWCACHE_TORCH_INDEX:-}")
+    fi
+    if [[ $cuda == cu130 || (-n $cuda && -n ${FLOWCACHE_TORCH_INDEX:-}) ]]; then
+      install_libtorch 9500 "with CUDA libraries ($cuda), since an NVIDIA driver answers (${driver:-version unknown}): 4.6 GB" \
+        "${wheels[@]}"
+      return
+    fi
+    say_driver_too_old "$driver" "$cuda"
   fi
-  install_libtorch "$need_mb" "$what" "${wheels[@]}"
+  if libtorch_complete; then return; fi
+  install_libtorch 2300 "for CPU: 1.1 GB" --no-deps "$TORCH_WHEEL" "${TORCH_CPU_NEEDS[@]}"
+}
+
+# say_driver_too_old DRIVER CUDA: why the GPU is not used. CUDA: the newest that this driver runs; empty: none.
+say_driver_too_old() {
+  say "warning: the NVIDIA driver $1 is too old for this LibTorch, which needs CUDA 13 and so driver 580 or newer: going on"
+  say "         with the CPU. Debian's own packages end at 550; NVIDIA's repository for Debian has the driver as cuda-drivers."
+  if [[ -n $2 ]]; then
+    say "         Or keep the driver and take a LibTorch of CUDA 12: set FLOWCACHE_TORCH_INDEX to the address that PyTorch's"
+    say "         page \"Get started\" prints behind --index-url, which ends in $2, and run this again."
+  fi
 }
 
 # install_libtorch NEED_MB WHAT PIP_ARGUMENT…: installs under a temporary name, which is changed when all is

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/resources.h"
 #include "stream/cpu_report.h"
+#include "stream/no_cuda.h"
 
 // Part of LibTorch if that was built with MKL. Returns the old number of this thread; 0 stands for the
 // process's number.
@@ -28,32 +29,30 @@ namespace flowcache {
 
 namespace {
 
-// LibTorch needs a driver that knows its CUDA version, and says so too late and in other words.
-std::string driver_problem() {
-  constexpr int needed = 13000;  // of the wheel that tools/setup.sh installs: 13.0
-  using Function = int (*)(int*);
-  const auto version_of = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, "cuDriverGetVersion"));
-  int version = 0;
-  if (!version_of || version_of(&version) != 0 || version >= needed) return "";
-  return "the NVIDIA driver is too old: it knows CUDA " + std::to_string(version / 1000) + "." +
-         std::to_string(version % 1000 / 10) +
-         ", LibTorch needs 13.0 (driver R580 or newer): renew the driver, or "
-         "install a LibTorch for that version";
+// The number of devices that CUDA's runtime sees; -1 if it cannot be asked.
+int runtime_devices() {
+  const auto count_devices = reinterpret_cast<int (*)(int*)>(dlsym(RTLD_DEFAULT, "cudaGetDeviceCount"));
+  int count = 0;
+  if (!count_devices) return -1;
+  return count_devices(&count) == 0 ? count : 0;
 }
 
 // Loads the NVIDIA driver, then LibTorch's CUDA library, which registers itself. Both stay loaded. Returns
-// the reason if that fails, else "".
+// the reason if that fails, else "". Without a device LibTorch says that it has no CUDA, as it does after
+// arithmetic, and with a driver that is too old it counts none: so the causes are asked for in this order.
 std::string open_cuda() {
   if (!dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL)) return std::string("no NVIDIA driver: ") + dlerror();
+  // LibTorch's CPU half is linked with CUDA's runtime, too, which knows its version.
+  if (const std::string problem = driver_too_old(cuda_facts()); !problem.empty()) return problem;
   if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL))
     return std::string("an NVIDIA driver answers, but LibTorch was installed without its CUDA libraries: ") +
-           dlerror();
-  if (const std::string problem = driver_problem(); !problem.empty()) return problem;
+           dlerror() + "; run ./demo.sh or ./test.sh, which install them";
+  if (runtime_devices() == 0) return why_no_device(cuda_facts());
   if (!at::hasCUDA())
     return "LibTorch had done arithmetic in this process before the engine was opened, and then it takes no "
            "CUDA any "
            "more: open the engine first";
-  if (at::detail::getCUDAHooks().deviceCount() == 0) return "the NVIDIA driver reports no device";
+  if (at::detail::getCUDAHooks().deviceCount() == 0) return why_no_device(cuda_facts());
   return "";
 }
 

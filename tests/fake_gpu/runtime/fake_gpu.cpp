@@ -212,10 +212,13 @@ static size_t device_bytes() {
 static int driver_version() {
   return static_cast<int>(number("FAKE_GPU_DRIVER", 13000));
 }
+static int runtime_version() {
+  return static_cast<int>(number("FAKE_GPU_RUNTIME", 13000));
+}
 
 EXPORTED cudaError_t cudaGetDeviceCount(int* count) {
-  // As the runtime does: a driver that is older than it is refused before anything else.
-  if (driver_version() < 13000) return cudaErrorInsufficientDriver;
+  // As the runtime does: a driver of an older major version is refused before anything else.
+  if (driver_version() / 1000 < runtime_version() / 1000) return cudaErrorInsufficientDriver;
   *count = devices();
   return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
@@ -285,7 +288,7 @@ EXPORTED cudaError_t cudaDriverGetVersion(int* version) {
   return cudaSuccess;
 }
 EXPORTED cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = 13000;
+  *version = runtime_version();
   return cudaSuccess;
 }
 EXPORTED const char* cudaGetErrorString(cudaError_t error) {
