@@ -6,6 +6,7 @@
 #include "api_guard.h"
 #include "families/factory.h"
 #include "families/family.h"
+#include "families/fit.h"
 #include "families/preflight.h"
 #include "package/files.h"
 #include "stream/device.h"
@@ -73,6 +74,28 @@ extern "C" fc_status fc_model_report(const char* model, const char* device, cons
     report["files"] = flowcache::files(package);
     report["words"] = flowcache::words(package);
     report["memory"] = flowcache::memory(package, flowcache::text(device), flowcache::text(precision));
+    thread_local std::string text;
+    text = report.dump();
+    *json = text.c_str();
+  });
+}
+
+extern "C" fc_status fc_model_fit(const char* model, uint64_t gpu_bytes, const char** json) {
+  return flowcache::guarded([&] {
+    if (!json) throw flowcache::Error(FC_ERROR_ARGUMENT, "json is NULL");
+    const flowcache::ModelPackage package = flowcache::read(model);
+    const flowcache::Fit fit = flowcache::fit_to_gpu(package, gpu_bytes);
+    const nlohmann::json report = {{"name", package.name},
+                                   {"fits", fit.fits},
+                                   {"precision", fit.fp8 ? "fp8" : "bf16"},
+                                   {"history_chunks", fit.history},
+                                   {"of", package.cache.value("history_chunks", int64_t{1})},
+                                   {"one_at_a_time", fit.one_at_a_time},
+                                   {"width", fit.size.width},
+                                   {"height", fit.size.height},
+                                   {"native", fit.size == flowcache::Pixels{package.width, package.height}},
+                                   {"device_bytes", fit.device_bytes},
+                                   {"host_bytes", fit.host_bytes}};
     thread_local std::string text;
     text = report.dump();
     *json = text.c_str();

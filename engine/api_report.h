@@ -20,6 +20,16 @@ extern "C" {
 FC_API fc_status fc_model_report(const char* model, const char* device, const char* precision,
                                  const char** json);
 
+// Returns a JSON object: what to choose so that the model and one stream fit a GPU of `gpu_bytes`, whether there is one
+// or not. No file but model.json need exist.
+//   fits                      false: not even the settings that take least, which are told then
+//   precision                 "bf16" or "fp8"
+//   history_chunks, of        for cache.history_chunks in model.json, and what it has there
+//   one_at_a_time             true: sampler.lag 0 in model.json, one chunk in flight where the model has several
+//   width, height, native     the picture, and whether that is the native size
+//   device_bytes, host_bytes  what that takes
+FC_API fc_status fc_model_fit(const char* model, uint64_t gpu_bytes, const char** json);
+
 #ifdef __cplusplus
 }
 #endif

@@ -23,7 +23,10 @@ class Devices {
     char name[] = "/tmp/flowcache-devices-XXXXXX";
     folder_ = mkdtemp(name);
     fs::permissions(folder_, fs::perms::all);
-    for (const char* one : names) std::ofstream(folder_ / one) << "";
+    for (const char* one : names) {
+      std::ofstream(folder_ / one) << "";
+      fs::permissions(folder_ / one, fs::perms::all);
+    }
   }
   ~Devices() { fs::remove_all(folder_); }
   std::string folder() const { return folder_.string(); }
