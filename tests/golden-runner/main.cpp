@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // golden-runner DIR…: runs every golden case in these folders and below. Prints a line for each case, then
 // the totals.
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
@@ -18,11 +19,12 @@
 namespace {
 
 const char* const usage =
-    "golden-runner [--precision bf16|fp8 --bounds FILE] [--device cpu|spare] DIR…\n"
+    "golden-runner [--precision bf16|fp8 --bounds FILE] [--device cpu|spare|cuda] DIR…\n"
     "Runs every folder with a case.json below DIR and compares this engine with the numbers it holds.\n"
     "With a precision the networks are built in it, and FILE, a JSON object, gives for each kind of case "
     "the\n"
     "distance |got - want| / |want| that a tensor may have; kinds that are not in it are left out.\n"
+    "cuda: an NVIDIA GPU, products and convolutions in full fp32.\n"
     "spare: a GPU's stand-in (tests/fake_gpu/spare), on which tensors of the CPU are refused.\n"
     "Prints a line per case and `N passed, N failed, N unsupported`; exits with 1 if a case fails, 2 on bad "
     "use, 77 if there can be no such device.\n";
@@ -79,8 +81,8 @@ int main(int argc, char** argv) {
       ++i;
       if (argument == "--bounds")
         bounds = read_bounds(value);
-      else if (argument == "--device" && value != "cpu" && value != "spare")
-        return std::fprintf(stderr, "golden-runner: device is cpu or spare\n%s", usage), 2;
+      else if (argument == "--device" && value != "cpu" && value != "spare" && value != "cuda")
+        return std::fprintf(stderr, "golden-runner: device is cpu, spare or cuda\n%s", usage), 2;
       else if (argument == "--device")
         device = value;
       else if (value != "fp32" && value != "bf16" && value != "fp8")
@@ -122,7 +124,14 @@ int main(int argc, char** argv) {
   golden::register_magi_pipelines(handlers);
   golden::register_skyreels(handlers);
 
-  const at::Device where = device == "spare" ? spare::device : at::Device(at::kCPU);
+  at::Device where = device == "spare" ? spare::device : at::Device(at::kCPU);
+  if (device == "cuda") {
+    if (const std::string reason = flowcache::why_no_cuda(); !reason.empty())
+      return std::printf("skipped: %s\n", reason.c_str()), 77;
+    where = flowcache::choose_device(device);
+    at::globalContext().setFloat32Precision(at::Float32Backend::CUDA, at::Float32Op::CONV,
+                                            at::Float32Precision::IEEE);
+  }
   std::map<Verdict, int> count;
   for (const auto& folder : folders)
     if (const auto verdict =
