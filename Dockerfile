@@ -10,12 +10,17 @@
 
 FROM debian:12 AS build
 ARG DEVICE=cpu
+# DEVICE=cuda: the host's driver, which is not seen while the image is built. Below 580 also FLOWCACHE_TORCH_INDEX
+# (tools/setup.sh).
+ARG DRIVER=580.0
+ARG FLOWCACHE_TORCH_INDEX=
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /opt/flowcache
 # What changes seldom comes first, so that a changed source file repeats neither packages nor LibTorch.
-COPY tools/setup.sh tools/
+COPY tools/setup.sh tools/resources.sh tools/
 RUN source tools/setup.sh && setup_packages ca-certificates python3-pip libsoup-3.0-dev prometheus-cpp-dev
-RUN source tools/setup.sh && mkdir -p deps && nvidia_driver_answers() { [[ $DEVICE == cuda ]]; } && setup_libtorch
+RUN source tools/setup.sh && mkdir -p deps && nvidia_driver_answers() { [[ $DEVICE == cuda ]]; } \
+ && nvidia_driver_version() { echo "$DRIVER"; } && setup_libtorch
 COPY . .
 RUN meson setup build -Dunity=on -Dunity_size=8 -Dprefix=/usr -Dtests=false -Dbench=disabled -Dlive=enabled && ninja -C build \
  && DESTDIR=/stage meson install -C build --no-rebuild --quiet

@@ -13,7 +13,8 @@ Runs every test, or those whose suite (golden, unit, element, pipeline, …) or 
 suite or test has is looked for among the GoogleTest cases. Prints the output of what fails and, as the last line,
 `N passed, N failed`. Exit status 0 only if nothing failed.
 
-The first call installs what is missing, as ./demo.sh does, and builds into build/.
+The first call installs what is missing, as ./demo.sh does, and an nvcc into deps/ (271 MB) where there is none for the CUDA
+kernels; and it builds into build/.
 
 With a sanitizer it runs the suites unit, golden and element, as far as they have a meaning there:
   --asan   AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/; the first finding ends a program
@@ -56,7 +57,7 @@ if [[ -n $sanitizer ]]; then
   give_back "$BUILD"
   exit "${status:-0}"
 fi
-flowcache_setup --packages "gstreamer1.0-plugins-base-apps xvfb xauth ffmpeg python3-gi python3-numpy gir1.2-gstreamer-1.0 libges-1.0-0 chromium chromium-driver firefox-esr openssl iproute2 nftables"
+flowcache_setup --nvcc --packages "gstreamer1.0-plugins-base-apps xvfb xauth ffmpeg python3-gi python3-numpy gir1.2-gstreamer-1.0 libges-1.0-0 chromium chromium-driver firefox-esr openssl iproute2 nftables"
 unpack_packages nginx nginx libnginx-mod-rtmp
 unpack_packages caddy caddy
 unpack_packages coturn coturn libevent-extra-2.1-7 libevent-openssl-2.1-7 libevent-core-2.1-7 libevent-pthreads-2.1-7 libhiredis0.14 libmariadb3 libpq5 libldap-2.5-0

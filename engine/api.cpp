@@ -156,6 +156,8 @@ flowcache::StreamConfig stream_config(const fc_stream_config* config) {
   if (c.clean_context > 2)
     throw Error(FC_ERROR_ARGUMENT, "clean_context=" + std::to_string(c.clean_context) + " is outside 0..2");
   options.clean_context = static_cast<int>(c.clean_context) - 1;
+  if (c.graphs > 1) throw Error(FC_ERROR_ARGUMENT, "graphs=" + std::to_string(c.graphs) + " is outside 0..1");
+  options.graphs = c.graphs == 1;
   options.guidance = guidance_of(c.guidance_scale);
   options.initial_frames = prefix_of(c);
   return options;
@@ -182,7 +184,8 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
                                    c.memory_limit,
                                    c.slice_tokens,
                                    c.width,
-                                   c.height};
+                                   c.height,
+                                   flowcache::text(c.kv_precision)};
     auto made = std::make_unique<fc_engine>();
     made->model = flowcache::LoadedModel::load(options, [&](const char* stage, double fraction) {
       return !progress || progress(user, stage, fraction) == 0;
@@ -250,8 +253,7 @@ fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* change, ui
   return guarded([&] {
     fc_stream& s = checked(stream, "stream");
     const fc_prompt_change c = flowcache::read_struct(change, "change");
-    const flowcache::ArithmeticThreads threads(s.stream->model().threads);
-    const uint64_t given = s.stream->prompts().change(flowcache::text(c.text), c.at_chunk, c.blend_chunks);
+    const uint64_t given = s.stream->prompt(flowcache::text(c.text), c.at_chunk, c.blend_chunks);
     const std::lock_guard lock(s.mutex);
     s.unknown_words = joined(s.stream->prompts().unknown_words());
     if (ticket) *ticket = given;
@@ -294,7 +296,6 @@ fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk) {
     checked(chunk, "chunk") = nullptr;
     auto made = std::make_unique<fc_chunk>();
     made->chunk = checked(stream, "stream").stream->next();
-    flowcache::wait_for_device(made->chunk->frames);  // from here on any thread may read the frames
     *chunk = made.release();
   });
 }
@@ -360,7 +361,8 @@ fc_status fc_chunk_write(const fc_chunk* chunk, uint32_t frame, const fc_planes*
                                          std::to_string(c.frames.size(0)));
     flowcache::ensure_threads();
     const bool on_host = p.memory != FC_MEMORY_CUDA || !c.frames.is_cuda();
-    flowcache::color_convert(on_host ? c.host.of(c.frames)[frame] : c.frames[frame], p);
+    if (!on_host) c.decoded.wait();
+    flowcache::color_convert(on_host ? c.host.of(c.frames, c.decoded)[frame] : c.frames[frame], p);
   });
 }
 

@@ -6,6 +6,7 @@
 #include "api_guard.h"
 #include "families/factory.h"
 #include "families/family.h"
+#include "families/fit.h"
 #include "families/preflight.h"
 #include "package/files.h"
 #include "stream/device.h"
@@ -42,11 +43,12 @@ json words(const ModelPackage& package) {
 }
 
 // The memory that the model needs. If a file is missing, its size is computed from the configs.
-json memory(const ModelPackage& package, const std::string& device, const std::string& precision) {
+json memory(const ModelPackage& package, const std::string& device, const std::string& precision,
+            const std::string& kv_precision) {
   const bool gpu = device == "gpu" || choose_device(device).is_cuda();
-  const Precision chosen = choose_precision(precision, gpu ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU));
+  const at::Device place = gpu ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
   MemoryPlan plan =
-      default_plan(package, c10::elementSize(chosen.weights), c10::elementSize(chosen.compute), !gpu);
+      plan_of(package, choose_precision(precision, place), choose_kv_precision(kv_precision), place);
   const auto present = [&](const PackageFile& file) { return file.present; };
   const auto all = package_files(package);
   if (package.random_weights || !std::all_of(all.begin(), all.end(), present)) {
@@ -65,14 +67,37 @@ json memory(const ModelPackage& package, const std::string& device, const std::s
 }  // namespace flowcache
 
 extern "C" fc_status fc_model_report(const char* model, const char* device, const char* precision,
-                                     const char** json) {
+                                     const char* kv_precision, const char** json) {
   return flowcache::guarded([&] {
     if (!json) throw flowcache::Error(FC_ERROR_ARGUMENT, "json is NULL");
     const flowcache::ModelPackage package = flowcache::read(model);
     nlohmann::json report = {{"folder", package.folder.string()}, {"license", package.license}};
     report["files"] = flowcache::files(package);
     report["words"] = flowcache::words(package);
-    report["memory"] = flowcache::memory(package, flowcache::text(device), flowcache::text(precision));
+    report["memory"] = flowcache::memory(package, flowcache::text(device), flowcache::text(precision),
+                                         flowcache::text(kv_precision));
+    thread_local std::string text;
+    text = report.dump();
+    *json = text.c_str();
+  });
+}
+
+extern "C" fc_status fc_model_fit(const char* model, uint64_t gpu_bytes, const char** json) {
+  return flowcache::guarded([&] {
+    if (!json) throw flowcache::Error(FC_ERROR_ARGUMENT, "json is NULL");
+    const flowcache::ModelPackage package = flowcache::read(model);
+    const flowcache::Fit fit = flowcache::fit_to_gpu(package, gpu_bytes);
+    const nlohmann::json report = {{"name", package.name},
+                                   {"fits", fit.fits},
+                                   {"precision", fit.fp8 ? "fp8" : "bf16"},
+                                   {"history_chunks", fit.history},
+                                   {"of", package.cache.value("history_chunks", int64_t{1})},
+                                   {"one_at_a_time", fit.one_at_a_time},
+                                   {"width", fit.size.width},
+                                   {"height", fit.size.height},
+                                   {"native", fit.size == flowcache::Pixels{package.width, package.height}},
+                                   {"device_bytes", fit.device_bytes},
+                                   {"host_bytes", fit.host_bytes}};
     thread_local std::string text;
     text = report.dump();
     *json = text.c_str();

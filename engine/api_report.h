@@ -14,11 +14,21 @@ extern "C" {
 //   files   [{section, name, source, present, bytes}]   everything that model.json names
 //   words   [text]                                      the vocabulary, if the model has a fixed one
 //   memory  [{what, bytes, on_host}]                    needs of the model and one stream of its own settings
-// device, precision: as in fc_engine_config; "gpu" is a GPU that need not exist. The text belongs to the
+// device, precision, kv_precision: as in fc_engine_config; "gpu" is a GPU that need not exist. The text belongs to the
 // calling thread and is valid until its next call. Errors: those of fc_model_describe(), and
 // FC_ERROR_DEVICE.
 FC_API fc_status fc_model_report(const char* model, const char* device, const char* precision,
-                                 const char** json);
+                                 const char* kv_precision, const char** json);
+
+// Returns a JSON object: what to choose so that the model and one stream fit a GPU of `gpu_bytes`, whether there is one
+// or not. No file but model.json need exist.
+//   fits                      false: not even the settings that take least, which are told then
+//   precision                 "bf16" or "fp8"
+//   history_chunks, of        for cache.history_chunks in model.json, and what it has there
+//   one_at_a_time             true: sampler.lag 0 in model.json, one chunk in flight where the model has several
+//   width, height, native     the picture, and whether that is the native size
+//   device_bytes, host_bytes  what that takes
+FC_API fc_status fc_model_fit(const char* model, uint64_t gpu_bytes, const char** json);
 
 #ifdef __cplusplus
 }

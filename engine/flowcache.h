@@ -184,14 +184,18 @@ typedef struct {
   const char* model;     /* folder with model.json; NULL: fc_default_model() */
   const char* device;    /* "auto" (NULL), "cpu", "cuda", "cuda:1". "cuda" without a driver is an error, never the CPU */
   const char* precision; /* "fp32", "bf16": of matrix products and convolutions; "auto" (NULL): bf16 where the GPU or the
-                            CPU (fc_cpu_describe()) has instructions for it, else fp32; "fp8": bf16, and the transformer's
-                            matrices are kept in 8 bits, half the memory */
+                            CPU (fc_cpu_describe()) has instructions for it, else fp32; "fp8", "int8": bf16, and the
+                            transformer's matrices are kept in 8 bits, half the memory; GPUs that multiply such
+                            numbers do so: fp8 from compute capability 8.9, int8 from 7.5 on */
   uint32_t threads;      /* CPU threads for one stream's arithmetic; 0: as many as this process may keep busy, by its affinity
                             and its control group's quota; more than those is an error */
   uint64_t memory_limit; /* bytes the preflight may plan with; 0: what the device has free */
   uint32_t slice_tokens; /* most tokens that a block's projections, text attention and feed-forward take at once: less
                             memory, more calls; 0: all of a chunk (Wan on a CPU: at most 256 a core anyhow) */
   uint32_t width, height; /* of the pictures that the preflight plans memory for; 0 and 0: the native size */
+  const char* kv_precision; /* "full": keys and values of finished chunks in the type that is computed in; "int8": in 8
+                               bits with a scale for each head and token, about half the memory of bf16 and a quarter of
+                               fp32, so that as many bytes of kv_budget hold more chunks; "auto" (NULL): full */
 } fc_engine_config;
 
 /* Loads a model. Blocks; seconds for the model that ships. On success *engine is owned by the caller, who calls
@@ -202,7 +206,7 @@ FC_API fc_status fc_engine_open(const fc_engine_config* config, fc_progress_func
 FC_API void fc_engine_unref(fc_engine* engine); /* any thread; NULL is fine */
 /* As fc_model_describe(), of the loaded model. Any thread. */
 FC_API fc_status fc_engine_describe(fc_engine* engine, fc_model_info* info);
-/* "cpu" or "cuda:0", and "fp32", "bf16" or "fp8". Valid for the life of the engine. Any thread. */
+/* "cpu" or "cuda:0", and "fp32", "bf16", "fp8" or "int8". Valid for the life of the engine. Any thread. */
 FC_API const char* fc_engine_device(fc_engine* engine);
 FC_API const char* fc_engine_precision(fc_engine* engine);
 
@@ -219,7 +223,7 @@ FC_API fc_status fc_engine_calibrate(fc_engine* engine, const struct fc_stream_c
 typedef struct fc_stream_config {
   size_t size;
   const char* prompt;          /* NULL or "": no condition. At most 8192 bytes of UTF-8 */
-  const char* negative_prompt; /* used when guidance_scale != 1; NULL: the empty prompt */
+  const char* negative_prompt; /* used when guidance_scale != 1; NULL or "": model.json's, if it has one */
   uint64_t seed;
   const char* cache;           /* reuse policy, "name" or "name:option=value,…", and perhaps "+guidance policy";
                                   NULL: the model's default; see `live` */
@@ -242,6 +246,8 @@ typedef struct fc_stream_config {
                                   where the model allows it. 0: the plain default, which can be repeated bit by bit */
   uint32_t width, height;      /* of the picture: one of fc_model_info's sizes; 0 and 0: the native one. KV budgets that
                                   are the model's follow the size */
+  uint32_t graphs;             /* 1: on an NVIDIA GPU, the network's blocks run as CUDA graphs in the steady state: thousands
+                                  of kernels in one piece. 0: each is launched on its own. Not tried on a card yet */
 } fc_stream_config;
 
 /* Opens a stream at its chunk 0. Allocates the KV buffer, once. On success *stream is owned by the caller.
@@ -281,8 +287,9 @@ FC_API fc_status fc_stream_negative_prompt(fc_stream* stream, const char* text);
  * range, or another policy). */
 FC_API fc_status fc_stream_deadline(fc_stream* stream, double seconds);
 
-/* Computes until the next chunk is finished and decoded. Blocks for about one chunk's time. On FC_OK *chunk is owned by
- * the caller (fc_chunk_unref). FC_CANCELLED after fc_stream_cancel(): nothing is lost, the next call goes on. */
+/* Computes until the next chunk is finished and decoded. On a GPU it returns when the chunk's steps are done: the chunk is
+ * decoded while the next one's steps run, and the first fc_chunk_write() waits for that. Blocks for about one chunk's
+ * time. On FC_OK *chunk is owned by the caller (fc_chunk_unref). FC_CANCELLED after fc_stream_cancel(): nothing is lost, the next call goes on. */
 FC_API fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk);
 /* Makes a running or the next fc_stream_next() return FC_CANCELLED within one network evaluation. Any thread. */
 FC_API void fc_stream_cancel(fc_stream* stream);
@@ -300,10 +307,11 @@ typedef struct {
   uint64_t forced_computes;    /* of the computed: those the rules demanded (warm-up, last step, unsafe metric, …) */
   uint64_t kv_bytes;           /* keys and values of finished chunks now */
   uint64_t kv_budget;          /* the most they may hold */
-  uint64_t kv_allocated;       /* the whole KV buffer: budget + chunks in flight; constant for the life of a stream */
+  uint64_t kv_allocated;       /* all that is allocated for them: budget, chunks in flight, and scratch, which some devices
+                                  need from the first time on that history is reduced */
   uint64_t reuse_bytes;        /* residuals and features kept for steps to come, when the last chunk was finished */
   double last_chunk_seconds;   /* wall time of the last fc_stream_next(), decode included */
-  double last_decode_seconds;
+  double last_decode_seconds;  /* of a model on a GPU: the decoding of the chunk before, on the GPU's clock */
   double cache_threshold;      /* in force */
   double guidance_scale;
   uint32_t steps, lag, chunks_in_flight;

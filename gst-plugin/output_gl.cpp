@@ -187,15 +187,36 @@ GstCudaGraphicsResource* registered(TextureJob& job, GstGLContext* context) {
   return resource;
 }
 
-// Writes into the mapped buffer, and tells OpenGL to make the texture from it.
+// A stream of the current context, apart from the default one, on which other libraries' work may wait.
+class OwnStream {
+ public:
+  OwnStream() {
+    if (CuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING) != CUDA_SUCCESS) stream_ = nullptr;
+  }
+  ~OwnStream() {
+    if (stream_ != nullptr) CuStreamDestroy(stream_);
+  }
+  OwnStream(const OwnStream&) = delete;
+  OwnStream& operator=(const OwnStream&) = delete;
+  CUstream get() const { return stream_; }
+
+ private:
+  CUstream stream_ = nullptr;
+};
+
+// Writes into the mapped buffer, and tells OpenGL to make the texture from it. Mapping puts what OpenGL still reads in
+// front of the stream that it is given, and only of that one. The writer has a stream of its own, so it begins when that
+// is done, and it is done itself when it returns.
 void write_registered(TextureJob& job, GstCudaGraphicsResource* resource) {
+  const OwnStream stream;
   CUgraphicsResource mapped =
-      gst_cuda_graphics_resource_map(resource, nullptr, CU_GRAPHICS_MAP_RESOURCE_FLAGS_WRITE_DISCARD);
+      gst_cuda_graphics_resource_map(resource, stream.get(), CU_GRAPHICS_MAP_RESOURCE_FLAGS_WRITE_DISCARD);
   if (mapped == nullptr) return;
   CUdeviceptr pointer = 0;
   size_t size = 0;
   const auto stride = static_cast<uint32_t>(GST_VIDEO_INFO_PLANE_STRIDE(&job.memory->mem.info, 0));
-  if (CuGraphicsResourceGetMappedPointer(&pointer, &size, mapped) == CUDA_SUCCESS &&
+  if (CuStreamSynchronize(stream.get()) == CUDA_SUCCESS &&
+      CuGraphicsResourceGetMappedPointer(&pointer, &size, mapped) == CUDA_SUCCESS &&
       size >= size_t{stride} * static_cast<size_t>(GST_VIDEO_INFO_HEIGHT(&job.info))) {
     fc_planes planes{};
     planes.size = sizeof planes;
@@ -206,7 +227,7 @@ void write_registered(TextureJob& job, GstCudaGraphicsResource* resource) {
     *job.status = job.writer(planes, job.error);
     job.result = *job.status == FC_OK ? GlWrite::Done : GlWrite::Failed;
   }
-  gst_cuda_graphics_resource_unmap(resource, nullptr);
+  gst_cuda_graphics_resource_unmap(resource, stream.get());
   if (job.result != GlWrite::Done) return;
   GST_MINI_OBJECT_FLAG_SET(job.memory, GST_GL_BASE_MEMORY_TRANSFER_NEED_UPLOAD);
   GST_MINI_OBJECT_FLAG_SET(job.memory->pbo, GST_GL_BASE_MEMORY_TRANSFER_NEED_DOWNLOAD);

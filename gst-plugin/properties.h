@@ -30,7 +30,7 @@ inline constexpr size_t kMaxPromptBytes = 8192;
 // Properties that choose the engine. Elements with equal values share one.
 struct EngineSettings {
   std::string model;  // folder; "": the one that ships
-  std::string device = kAutomatic, precision = kAutomatic;
+  std::string device = kAutomatic, precision = kAutomatic, kv_precision = kAutomatic;
   guint threads = 0, slice_tokens = 0;  // here and below, 0 means the engine's default
   guint64 memory_limit = 0;             // bytes
 
@@ -45,6 +45,7 @@ struct StreamSettings {
   double cache_threshold = kModelDefault, guidance_scale = kModelDefault;
   guint steps = 0, lag = 0;
   CleanContext clean_context = CleanContext::Model;
+  bool graphs = false;
 };
 
 // All values. Their initialisers are the properties' defaults.

@@ -134,9 +134,9 @@ constexpr Property text() {
   });
 }
 
-template <auto member>
+template <auto member, auto field = nullptr>
 constexpr Property flag() {
-  return entry<member, nullptr, nullptr>([](const Property& p) {
+  return entry<member, field, nullptr>([](const Property& p) {
     return g_param_spec_boolean(p.name, p.nick, p.blurb, default_of<member>(), p.flags);
   });
 }
@@ -284,10 +284,15 @@ constexpr Property kProperties[] = {
               "Where the model runs: auto, cpu, cuda or cuda:N; cuda without a driver is an error"),
     described("precision", "Precision", kReady,
               text<&EngineSettings::precision, &fc_engine_config::precision>(),
-              "What the model computes in: auto, fp32, bf16, or fp8, which keeps the transformer's matrices "
-              "in 8 bits "
+              "What the model computes in: auto, fp32, bf16, or fp8 or int8, which keep the transformer's "
+              "matrices in 8 bits "
               "at half the memory; auto is bf16 where the device has instructions for it. `stats` says which "
               "it is"),
+    described(
+        "kv-precision", "KV precision", kReady,
+        text<&EngineSettings::kv_precision, &fc_engine_config::kv_precision>(),
+        "How keys and values of finished chunks are kept: auto, full, or int8, which takes half the memory "
+        "of bf16 and a quarter of fp32, so that `kv-budget` holds more of them; auto is full"),
     described("threads", "Threads", kReady,
               number<&EngineSettings::threads, &fc_engine_config::threads>(0, 1024),
               "CPU threads of the model's arithmetic (0 = all that the process may use)"),
@@ -301,6 +306,10 @@ constexpr Property kProperties[] = {
               "The most tokens of a chunk that the network's blocks work on at once: fewer take less memory "
               "and more "
               "calls (0 = all of a chunk, or what the model's network is best at)"),
+    described("graphs", "CUDA graphs", kReady, flag<&StreamSettings::graphs, &fc_stream_config::graphs>(),
+              "On an NVIDIA GPU: the network's blocks run as CUDA graphs in the steady state, thousands of "
+              "kernels in "
+              "one piece; not tried on a card yet"),
     described("is-live", "Live", kReady, flag<&Settings::live>(),
               "Push frames at their time on the pipeline's clock; FALSE: as fast as they come, as a file "
               "source does",

@@ -125,7 +125,7 @@ const std::map<std::string, const char*>& meanings() {
        "milliseconds expected of a chunk at the least quality; 0: not governed, or not known yet"},
       {"kv-bytes", "bytes of keys and values of finished chunks now"},
       {"kv-budget", "the most they may hold"},
-      {"kv-allocated", "bytes of the whole KV buffer, with the chunks in flight"},
+      {"kv-allocated", "bytes of all that is allocated for them: budget, chunks in flight, scratch"},
       {"reuse-bytes", "bytes of residuals and features that the reuse policy keeps"},
       {"ring-level", "finished frames that wait for their time"},
       {"ring-capacity", "how many may wait"},

@@ -2,6 +2,7 @@
 // Chooses the way in which a frame gets into planes: on the host, by upload, or on the GPU.
 #include "color_convert.h"
 
+#include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <array>
@@ -110,14 +111,22 @@ void upload(const at::Tensor& frame, const fc_planes& planes, const std::array<P
   }
 }
 
+// The frame as the kernel reads it. If that is a copy, it is made and finished before this returns, because the kernel
+// runs on a stream of its own and does not wait for what LibTorch computes.
+at::Tensor contiguous_floats(const at::Tensor& frame) {
+  if (frame.scalar_type() == at::kFloat && frame.is_contiguous()) return frame;
+  const c10::impl::VirtualGuardImpl device(frame.device().type());
+  const c10::StreamGuard side(device.getStreamFromGlobalPool(frame.device(), /*isHighPriority=*/false));
+  const at::Tensor copy = frame.to(at::kFloat).contiguous();
+  wait_for_device(copy);
+  return copy;
+}
+
 void convert_on_cuda(const at::Tensor& frame, const fc_planes& planes,
                      const std::array<PlaneSize, 3>& sizes) {
   const CudaDriver& driver = CudaDriver::get();
   const CudaKernels& kernels = CudaKernels::get();
-  const at::Tensor source =
-      frame.scalar_type() == at::kFloat ? frame.contiguous() : frame.to(at::kFloat).contiguous();
-  // The kernel runs on a stream of its own and does not wait for what LibTorch computes.
-  if (!source.is_same(frame)) wait_for_device(source);
+  const at::Tensor source = contiguous_floats(frame);
   void* context = context_of(driver, planes, sizes);
   if (driver.context_of(source.const_data_ptr()) != context)
     throw Error(FC_ERROR_DEVICE, "the planes are in another CUDA context than the frames on " +

@@ -27,8 +27,7 @@ namespace flowcache {
 void color_convert(const at::Tensor& frame, const fc_planes& planes);
 
 // Waits until all that the calling thread has given LibTorch to do on this tensor's device is
-// done; on the CPU there is nothing to wait for. The thread that computed a frame on a GPU must
-// do so before color_convert().
+// done; on the CPU there is nothing to wait for. A frame on a GPU must be finished before color_convert() gets it.
 void wait_for_device(const at::Tensor& tensor);
 
 // color_convert() on the CPU. frame: contiguous fp32 on the host; planes: on the host.

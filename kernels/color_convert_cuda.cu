@@ -2,8 +2,9 @@
 #include <map>
 #include <mutex>
 
-#include "color_convert_cuda.h"
 #include "color_convert_pixel.h"
+#include "cuda_block.cuh"
+#include "cuda_module.h"
 
 namespace {
 
@@ -32,8 +33,8 @@ __global__ void write_rgba(RgbFrame frame, Planes to) {
 __global__ void write_yuv(RgbFrame frame, Planes to, int step) {
   const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
   if (2 * x >= frame.width || 2 * y >= frame.height) return;
-  for (int j = 2 * y; j < min(2 * y + 2, frame.height); ++j) {
-    for (int i = 2 * x; i < min(2 * x + 2, frame.width); ++i) {
+  for (int j = 2 * y; j < 2 * y + 2 && j < frame.height; ++j) {
+    for (int i = 2 * x; i < 2 * x + 2 && i < frame.width; ++i) {
       to.plane[0][static_cast<size_t>(j) * to.stride[0] + i] = flowcache::luma_at(frame, i, j);
     }
   }
@@ -85,11 +86,8 @@ extern "C" int fc_cuda_color_convert(const float* data, int width, int height, c
   if (on == nullptr) {
     if (const cudaError_t error = own_stream(&on)) return error;
   }
-  if (rgba) {
-    write_rgba<<<grid, block, 0, on>>>(frame, to);
-  } else {
-    write_yuv<<<grid, block, 0, on>>>(frame, to, planes->format == FC_FORMAT_NV12 ? 2 : 1);
-  }
-  const cudaError_t launched = cudaGetLastError();
+  const int launched = rgba ? flowcache::cuda::launch(write_rgba, grid, block, on, frame, to)
+                            : flowcache::cuda::launch(write_yuv, grid, block, on, frame, to,
+                                                      planes->format == FC_FORMAT_NV12 ? 2 : 1);
   return launched != cudaSuccess ? launched : cudaStreamSynchronize(on);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * color_convert.h on an NVIDIA GPU. This code is in a module of its own, libflowcache-kernels-cuda.so, which
- * is built where nvcc is found and opened when a model runs on a GPU.
+ * color_convert.h on an NVIDIA GPU, in the module of cuda_module.h.
  */
 #ifndef FLOWCACHE_COLOR_CONVERT_CUDA_H
 #define FLOWCACHE_COLOR_CONVERT_CUDA_H

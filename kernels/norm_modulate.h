@@ -17,7 +17,7 @@ struct RowGroups {
 // Returns (x[r] - mean) / sqrt(variance + eps) * multiplier[g] + offset[g] for each row r and its group g, as
 // [rows, dim] of type `out`. x [rows, dim] fp32; multiplier, offset [groups, dim] fp32, rows of any stride.
 // For adaLN the multiplier is 1 + scale. On a CPU it runs on the calling thread alone, so that callers can
-// split the rows.
+// split the rows; on an NVIDIA GPU it is one kernel (cuda_kernels.h).
 at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& multiplier, const at::Tensor& offset,
                          RowGroups groups, double eps, at::ScalarType out);
 

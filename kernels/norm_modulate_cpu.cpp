@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <vector>
 
+#include "cuda_arguments.h"
+#include "cuda_kernels.h"
 #include "norm_modulate.h"
 #include "simd/rows.h"
 
 namespace flowcache {
 namespace {
 
-// [groups, dim] -> [rows, dim]: each row's group. For devices without a kernel of their own.
+// [groups, dim] -> [rows, dim]: each row's group. For types and devices without a kernel of their own.
 at::Tensor spread(const at::Tensor& table, RowGroups groups, int64_t rows) {
   if (table.size(0) == 1) return table;
   const at::Tensor row =
@@ -15,11 +17,28 @@ at::Tensor spread(const at::Tensor& table, RowGroups groups, int64_t rows) {
   return table.index_select(0, row.div(groups.rows_per_group, "floor"));
 }
 
-bool on_cpu(const at::Tensor& x, std::initializer_list<const at::Tensor*> tables) {
-  if (!x.device().is_cpu() || x.scalar_type() != at::kFloat || x.stride(-1) != 1) return false;
+// Whether there is a kernel for tokens of this type with these tables.
+bool suits_kernel(const at::Tensor& x, std::initializer_list<const at::Tensor*> tables) {
+  if (x.scalar_type() != at::kFloat || x.stride(-1) != 1) return false;
   for (const at::Tensor* table : tables)
     if (table->defined() && (table->scalar_type() != at::kFloat || table->stride(-1) != 1)) return false;
   return true;
+}
+
+// Return false if there is no GPU with kernels.
+bool norm_on_gpu(const at::Tensor& x, const at::Tensor& multiplier, const at::Tensor& offset,
+                 RowGroups groups, double eps, at::Tensor& out) {
+  const CudaCall cuda(x);
+  if (!cuda) return false;
+  const auto args = cuda_arguments::norm_modulate(x, multiplier, offset, groups, eps, out);
+  return cuda.ran(cuda->norm_modulate(&args, cuda.stream()));
+}
+
+bool add_on_gpu(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, RowGroups groups) {
+  const CudaCall cuda(x);
+  if (!cuda) return false;
+  const auto args = cuda_arguments::gated_add(x, y, gate, groups);
+  return cuda.ran(cuda->gated_add(&args, cuda.stream()));
 }
 
 struct RowOf {
@@ -38,7 +57,12 @@ struct RowOf {
 at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& multiplier, const at::Tensor& offset,
                          RowGroups groups, double eps, at::ScalarType out) {
   const int64_t rows = x.size(0), dim = x.size(1);
-  if (!on_cpu(x, {&multiplier, &offset}) || (out != at::kFloat && out != at::kBFloat16))
+  const bool suits = suits_kernel(x, {&multiplier, &offset}) && (out == at::kFloat || out == at::kBFloat16);
+  if (suits && !x.device().is_cpu()) {
+    at::Tensor result = at::empty({rows, dim}, x.options().dtype(out));
+    if (norm_on_gpu(x, multiplier, offset, groups, eps, result)) return result;
+  }
+  if (!suits || !x.device().is_cpu())
     return (at::layer_norm(x, {dim}, {}, {}, eps) * spread(multiplier, groups, rows) +
             spread(offset, groups, rows))
         .to(out);
@@ -58,7 +82,9 @@ at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& multiplier, cons
 void gated_add(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate, RowGroups groups) {
   const int64_t rows = x.size(0), dim = x.size(1);
   const bool narrowed = y.scalar_type() == at::kBFloat16;
-  if (!on_cpu(x, {&gate}) || (!narrowed && y.scalar_type() != at::kFloat) || y.stride(-1) != 1) {
+  const bool suits = suits_kernel(x, {&gate}) && has_plain_rows(y) && y.sizes() == x.sizes();
+  if (suits && add_on_gpu(x, y, gate, groups)) return;
+  if (!suits || !x.device().is_cpu()) {
     if (gate.defined())
       x.addcmul_(y.to(x.scalar_type()), spread(gate, groups, rows));
     else

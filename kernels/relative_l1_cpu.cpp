@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cuda_arguments.h"
+#include "cuda_kernels.h"
 #include "relative_l1.h"
 #include "simd/rows.h"
 
@@ -41,6 +43,19 @@ simd::Distance sum_composite(const at::Tensor& cur, const at::Tensor& prev) {
   return {both[0].item<double>(), both[1].item<double>()};
 }
 
+// Returns false if there is no GPU with kernels. Waits for the GPU.
+bool sum_on_gpu(const at::Tensor& cur, const at::Tensor& prev, simd::Distance& sums) {
+  const CudaCall cuda(cur);
+  if (!cuda || (cur.scalar_type() != at::kFloat && cur.scalar_type() != at::kBFloat16)) return false;
+  const at::Tensor a = cur.contiguous(), b = prev.contiguous();
+  const at::Tensor out = at::empty({2 + 2 * FC_CUDA_L1_BLOCKS}, a.options().dtype(at::kDouble));
+  const auto args = cuda_arguments::relative_l1(a, b, out);
+  if (!cuda.ran(cuda->relative_l1(&args, cuda.stream()))) return false;
+  const at::Tensor both = out.narrow(0, 0, 2).cpu();
+  sums = {both[0].item<double>(), both[1].item<double>()};
+  return true;
+}
+
 }  // namespace
 
 double relative_l1(const at::Tensor& cur, const at::Tensor& prev) {
@@ -60,7 +75,7 @@ double relative_l1(const at::Tensor& cur, const at::Tensor& prev) {
     sums = sum_floats(cur, prev);
   else if (cur.device().is_cpu() && at::isReducedFloatingType(cur.scalar_type()))
     sums = sum_floats(cur.to(at::kFloat), prev.to(at::kFloat));  // exact widening
-  else
+  else if (!sum_on_gpu(cur, prev, sums))
     sums = sum_composite(cur, prev);
   if (sums.magnitude == 0) return sums.difference == 0 ? 0.0 : std::numeric_limits<double>::infinity();
   return sums.difference / sums.magnitude;

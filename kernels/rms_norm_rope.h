@@ -12,8 +12,8 @@ namespace flowcache {
 // x         [rows, heads * head_dim] fp32 or bf16, rows of any stride
 // weight    [heads * head_dim] fp32; undefined: no step 1
 // cos, sin  [tokens, head_dim / 2] fp32, indexed by the row of `out`; undefined: no step 2
-// out       [heads, tokens, head_dim] of x's type, last dimension contiguous
-// On a CPU it runs on the calling thread alone.
+// out       [heads, tokens, head_dim] of x's type, last dimension contiguous, such as a chunk's slots in the KV buffer
+// On a CPU it runs on the calling thread alone, on an NVIDIA GPU it is one kernel (cuda_kernels.h).
 void rms_norm_rope(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& cos,
                    const at::Tensor& sin, int64_t first_row, at::Tensor& out);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <vector>
 
+#include "cuda_arguments.h"
+#include "cuda_kernels.h"
 #include "rms_norm_rope.h"
 #include "simd/rows.h"
 
@@ -23,14 +25,23 @@ void composite(const at::Tensor& x, const at::Tensor& weight, double eps, const 
   out.narrow(1, first_row, rows).copy_(y);
 }
 
+// Returns false if there is no GPU with kernels.
+bool rope_on_gpu(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& cos,
+                 const at::Tensor& sin, int64_t first_row, at::Tensor& out) {
+  const CudaCall cuda(x);
+  if (!cuda || out.size(2) % 2 != 0 || (weight.defined() && weight.scalar_type() != at::kFloat)) return false;
+  const auto args = cuda_arguments::rms_norm_rope(x, weight, eps, cos, sin, first_row, out);
+  return cuda.ran(cuda->rms_norm_rope(&args, cuda.stream()));
+}
+
 }  // namespace
 
 void rms_norm_rope(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& cos,
                    const at::Tensor& sin, int64_t first_row, at::Tensor& out) {
   const bool narrowed = x.scalar_type() == at::kBFloat16;
-  if (!x.device().is_cpu() || (!narrowed && x.scalar_type() != at::kFloat) ||
-      out.scalar_type() != x.scalar_type() || x.stride(-1) != 1 || out.stride(-1) != 1)
-    return composite(x, weight, eps, cos, sin, first_row, out);
+  const bool suits = has_plain_rows(x) && has_plain_rows(out) && out.scalar_type() == x.scalar_type();
+  if (suits && rope_on_gpu(x, weight, eps, cos, sin, first_row, out)) return;
+  if (!suits || !x.device().is_cpu()) return composite(x, weight, eps, cos, sin, first_row, out);
   const int64_t heads = out.size(0), dim = out.size(2), width = heads * dim;
   const int64_t element = x.element_size();
   std::vector<float> row(width), rotated(dim);

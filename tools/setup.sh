@@ -13,6 +13,8 @@ DEPS=$ROOT/deps
 LIBTORCH=$DEPS/libtorch
 # Eight files compile as one: most of what a small file costs is LibTorch's headers. `meson setup` by hand has each by itself.
 BUILD_OPTIONS=(-Dunity=on -Dunity_size=8)
+# What the kernel module says of itself.
+NVIDIA_PROC=${NVIDIA_PROC:-/proc/driver/nvidia/version}
 readonly ROOT DEPS LIBTORCH
 # shellcheck source=tools/resources.sh
 source "$ROOT/tools/resources.sh"
@@ -20,6 +22,9 @@ source "$ROOT/tools/resources.sh"
 TORCH_WHEEL=torch==2.11.0
 # Libraries that libtorch_cpu.so needs even if no GPU is used.
 TORCH_CPU_NEEDS=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
+
+# The CUDA compiler, of the major version of LibTorch's runtime.
+NVCC_WHEELS=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85)
 
 # command:package, for tools that may have been installed without apt.
 FLOWCACHE_TOOLS=(g++:g++ meson:meson ninja:ninja-build ccache:ccache pkg-config:pkg-config gst-launch-1.0:gstreamer1.0-tools)
@@ -124,13 +129,52 @@ setup_without_dpkg() {
   fi
 }
 
-nvidia_driver_answers() {
-  [[ $(nvidia-smi -L 2>/dev/null) == *"GPU "* || $(PATH=$PATH:/sbin ldconfig -p 2>/dev/null) == *libcuda.so.1* ]]
+# nvidia_driver_version: prints the version of the NVIDIA driver, such as 535.183.01; nothing if none answers or none of these
+# two knows it.
+nvidia_driver_version() {
+  local version
+  version=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | sed -n 1p) || true
+  if [[ ! $version =~ ^[0-9]+\. && -r $NVIDIA_PROC ]]; then
+    version=$(sed -nE 's/^NVRM version:.* ([0-9]+\.[0-9.]+) .*/\1/p' "$NVIDIA_PROC")
+  fi
+  if [[ $version =~ ^[0-9]+(\.[0-9]+)*$ ]]; then echo "$version"; fi
 }
 
-libtorch_complete() { [[ -f $LIBTORCH/torch/lib/libtorch_cpu.so && -f $LIBTORCH/torch/include/ATen/ATen.h &&
-  -f $LIBTORCH/nvidia/cu13/lib/libcudart.so.13 ]]; }
+nvidia_driver_answers() {
+  [[ -n $(nvidia_driver_version) || $(nvidia-smi -L 2>/dev/null) == *"GPU "* ||
+    $(PATH=$PATH:/sbin ldconfig -p 2>/dev/null) == *libcuda.so.1* ]]
+}
+
+# torch_cuda_for DRIVER: prints the newest CUDA version, in the form of a wheel's name, that this driver runs; nothing if the
+# driver is too old for all. A driver whose version is not known counts as new. NVIDIA's table of minor version
+# compatibility: CUDA 13.x from R580 on, 12.x from R525 on. Blackwell needs R570 and 12.8, so that is chosen from there on.
+torch_cuda_for() {
+  local series=${1%%.*}
+  if [[ -z $series || $series -ge 580 ]]; then
+    echo cu130
+  elif [[ $series -ge 570 ]]; then
+    echo cu128
+  elif [[ $series -ge 525 ]]; then
+    echo cu126
+  fi
+}
+
+# The CUDA version of the LibTorch in deps/, as torch_cuda_for prints it.
+libtorch_cuda() { sed -nE "s/^cuda: .*= '([0-9]+)\.([0-9]+)'.*/cu\1\2/p" "$LIBTORCH/torch/version.py" 2>/dev/null || true; }
+
+# Wheels of CUDA 13 have one folder of NVIDIA's libraries, those of CUDA 12 one for each library.
+libtorch_complete() {
+  [[ -f $LIBTORCH/torch/lib/libtorch_cpu.so && -f $LIBTORCH/torch/include/ATen/ATen.h ]] &&
+    compgen -G "$LIBTORCH/nvidia/*/lib/libcudart.so.1[0-9]" >/dev/null
+}
 libtorch_has_cuda() { compgen -G "$LIBTORCH/nvidia/*/lib/libcublas.so*" >/dev/null; }
+
+# libtorch_runs_on CUDA: is the LibTorch in deps/ complete, with CUDA libraries that are not newer than CUDA?
+libtorch_runs_on() {
+  local have
+  have=$(libtorch_cuda)
+  libtorch_complete && libtorch_has_cuda && [[ -n $have && ! ${have#cu} -gt ${1#cu} ]]
+}
 
 # python_with_pip: prints the name of a Python that has pip, or fails.
 python_with_pip() {
@@ -144,16 +188,37 @@ python_with_pip() {
   return 1
 }
 
+# setup_libtorch: with CUDA libraries that the driver of this machine runs, if there is one. PyPI has the wheel of CUDA 13 only;
+# those of CUDA 12 are on the index that FLOWCACHE_TORCH_INDEX names.
 setup_libtorch() {
-  local wheels need_mb what
+  local driver cuda wheels
   if nvidia_driver_answers; then
-    if libtorch_complete && libtorch_has_cuda; then return; fi
-    wheels=("$TORCH_WHEEL") need_mb=9500 what="with CUDA libraries, since an NVIDIA driver answers: 4.6 GB"
-  else
-    if libtorch_complete; then return; fi
-    wheels=(--no-deps "$TORCH_WHEEL" "${TORCH_CPU_NEEDS[@]}") need_mb=2300 what="for CPU: 1.1 GB"
+    driver=$(nvidia_driver_version)
+    cuda=$(torch_cuda_for "$driver")
+    if [[ -n $cuda ]] && libtorch_runs_on "$cuda"; then return; fi
+    wheels=("$TORCH_WHEEL")
+    if [[ -n $cuda && $cuda != cu130 ]]; then
+      wheels=("$TORCH_WHEEL+$cuda" --extra-index-url "${FLOWCACHE_TORCH_INDEX:-}")
+    fi
+    if [[ $cuda == cu130 || (-n $cuda && -n ${FLOWCACHE_TORCH_INDEX:-}) ]]; then
+      install_libtorch 9500 "with CUDA libraries ($cuda), since an NVIDIA driver answers (${driver:-version unknown}): 4.6 GB" \
+        "${wheels[@]}"
+      return
+    fi
+    say_driver_too_old "$driver" "$cuda"
   fi
-  install_libtorch "$need_mb" "$what" "${wheels[@]}"
+  if libtorch_complete; then return; fi
+  install_libtorch 2300 "for CPU: 1.1 GB" --no-deps "$TORCH_WHEEL" "${TORCH_CPU_NEEDS[@]}"
+}
+
+# say_driver_too_old DRIVER CUDA: why the GPU is not used. CUDA: the newest that this driver runs; empty: none.
+say_driver_too_old() {
+  say "warning: the NVIDIA driver $1 is too old for this LibTorch, which needs CUDA 13 and so driver 580 or newer: going on"
+  say "         with the CPU. Debian's own packages end at 550; NVIDIA's repository for Debian has the driver as cuda-drivers."
+  if [[ -n $2 ]]; then
+    say "         Or keep the driver and take a LibTorch of CUDA 12: set FLOWCACHE_TORCH_INDEX to the address that PyTorch's"
+    say "         page \"Get started\" prints behind --index-url, which ends in $2, and run this again."
+  fi
 }
 
 # install_libtorch NEED_MB WHAT PIP_ARGUMENT…: installs under a temporary name, which is changed when all is
@@ -185,6 +250,30 @@ install_libtorch() {
   fi
   rm -rf "$LIBTORCH" "$fresh.tmp"
   mv "$fresh" "$LIBTORCH"
+}
+
+# setup_nvcc: an nvcc in deps/cuda (271 MB) where the machine has none that can compile the CUDA kernels, so that tests compile
+# them everywhere. Failing is no harm: what needs them then skips.
+setup_nvcc() {
+  local python fresh=$DEPS/cuda.partial
+  if [[ -d $DEPS/cuda ]] || grep -qs libflowcache-kernels-cuda.so "$BUILD/build.ninja"; then return; fi
+  if [[ ! -f $LIBTORCH/nvidia/cu13/lib/libcudart.so.13 ]]; then return; fi  # the wheels' nvcc is of CUDA 13
+  if "$ROOT/kernels/find_nvcc.py" "$DEPS/cuda" 13 >/dev/null 2>&1; then return; fi
+  if ! python=$(python_with_pip); then
+    say "warning: no Python with pip, so nvcc is not fetched and the CUDA kernels are not compiled"
+    return
+  fi
+  step "nvcc into deps/cuda"
+  rm -rf "$fresh"
+  if PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+    "$python" -m pip install -q --no-deps --no-compile --target "$fresh" "${NVCC_WHEELS[@]}" >&2; then
+    mv "$fresh" "$DEPS/cuda"
+    # A build that was configured without it looks again.
+    if build_is_configured; then meson setup --reconfigure "$BUILD" "$ROOT" >"$DEPS/meson.log" 2>&1; fi
+  else
+    rm -rf "$fresh"
+    say "warning: nvcc could not be fetched, so the CUDA kernels are not compiled"
+  fi
 }
 
 # build_is_configured: for this checkout, that is, not for one that it was copied from.
@@ -247,9 +336,13 @@ give_back() {
   fi
 }
 
-# flowcache_setup [--packages "NAME…"] [--configure-only | NINJA_TARGET…]: everything, in order. No target: all of them.
+# flowcache_setup [--nvcc] [--packages "NAME…"] [--configure-only | NINJA_TARGET…]: everything, in order. No target: all of them.
 flowcache_setup() {
-  local extra=()
+  local extra=() nvcc=
+  if [[ ${1:-} == --nvcc ]]; then
+    nvcc=wanted
+    shift
+  fi
   if [[ ${1:-} == --packages ]]; then
     read -ra extra <<<"$2"
     shift 2
@@ -262,6 +355,7 @@ flowcache_setup() {
     flock 9 || die "the lock $DEPS/.lock cannot be taken (above)"
   fi
   setup_libtorch
+  if [[ -n $nvcc ]]; then setup_nvcc; fi
   setup_configure
   if [[ ${1:-} != --configure-only ]]; then setup_build "$@"; fi
   give_back "$DEPS" "$BUILD"

@@ -18,6 +18,7 @@ namespace flowcache::cli {
 using Command = std::function<int()>;
 
 Command add_inspect(CLI::App& app);
+Command add_adopt(CLI::App& app);
 Command add_generate(CLI::App& app);
 Command add_measure(CLI::App& app);
 Command add_bench(CLI::App& app);

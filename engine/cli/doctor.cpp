@@ -54,10 +54,34 @@ bool check_cpu() {
   return true;
 }
 
-bool check_driver(fc_engine* cuda_engine, const std::string& why) {
-  if (cuda_engine) return report(true, "GPU", std::string("used: ") + fc_engine_device(cuda_engine));
-  note("GPU", "not used: " + why);
-  return true;  // the CPU is a supported way to run
+// What the NVIDIA kernel module says of itself: whether there is a driver at all, whatever LibTorch can use.
+void note_driver() {
+  std::ifstream module("/proc/driver/nvidia/version");
+  std::string version;
+  std::getline(module, version);
+  note("driver", version.empty() ? "no NVIDIA kernel module is loaded" : version);
+}
+
+void note_gpu(fc_engine* cuda_engine, const std::string& why) {
+  note("GPU", cuda_engine ? std::string("used: ") + fc_engine_device(cuda_engine) : "not used: " + why);
+}
+
+// A model on a GPU writes frames into CUDA memory by a module of kernels, which is built where nvcc is.
+bool check_kernels(const std::string& library, bool gpu) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::path(library).parent_path(), name = "libflowcache-kernels-cuda.so";
+  std::vector<fs::path> places = {folder / name, folder / "../kernels" / name};
+  if (const char* chosen = std::getenv("FLOWCACHE_CUDA_KERNELS"); chosen && *chosen) places = {chosen};
+  for (const fs::path& place : places) {
+    std::error_code ignored;
+    if (!fs::exists(place, ignored)) continue;
+    note("CUDA kernels", fs::weakly_canonical(place, ignored).string());
+    return true;
+  }
+  const std::string missing = places.front().string() + " was not built";
+  if (gpu) return report(false, "CUDA kernels", missing, "install nvcc and configure the build anew");
+  note("CUDA kernels", missing + ", which only frames in CUDA memory need");
+  return true;
 }
 
 bool check_model(const char* folder) {
@@ -108,7 +132,9 @@ int examine() {
   config.device = "cuda";
   fc_engine* cuda_engine = nullptr;
   const fc_status status = fc_engine_open(&config, nullptr, nullptr, &cuda_engine);
-  good &= check_driver(cuda_engine, status == FC_OK ? "" : fc_last_error());
+  note_driver();
+  note_gpu(cuda_engine, status == FC_OK ? "" : fc_last_error());
+  good &= check_kernels(library, cuda_engine != nullptr);
   fc_engine_unref(cuda_engine);
   good &= check_model(fc_default_model());
   good &= check_plugin(library);

@@ -20,6 +20,7 @@ struct GenerateArguments {
   double seconds = 10, threshold = 0, guidance = 0;
   uint64_t seed = 0, kv_budget = 0;
   uint32_t steps = 0, lag = 0;
+  bool graphs = false;
   std::string prefix;
 };
 
@@ -59,6 +60,7 @@ OwnedStream open_stream(fc_engine* engine, const GenerateArguments& a, const Fra
   config.kv_budget = a.kv_budget;
   config.steps = a.steps;
   config.lag = a.lag;
+  config.graphs = a.graphs ? 1 : 0;
   config.guidance_scale = a.guidance;
   config.width = a.engine.size.width;
   config.height = a.engine.size.height;
@@ -144,6 +146,8 @@ Command add_generate(CLI::App& app) {
       ->transform(CLI::AsSizeValue(true));
   command->add_option("--steps", a->steps, "Denoising steps per chunk, 1..1000");
   command->add_option("--lag", a->lag, "Steps between the starts of two chunks, 1..steps");
+  command->add_flag("--graphs", a->graphs,
+                    "On an NVIDIA GPU: blocks as CUDA graphs; not tried on a card yet");
   command
       ->add_option("--guidance-scale", a->guidance,
                    "Classifier-free guidance, up to 50; 1: off; 0: the model's")

@@ -32,14 +32,19 @@ inline fc_picture_size parse_size(const std::string& text) {
 
 struct EngineChoice {
   std::string model;  // "": the model that ships
-  std::string device = "auto", precision = "auto";
+  std::string device = "auto", precision = "auto", kv_precision = "auto";
   uint32_t threads = 0, slice_tokens = 0;
   fc_picture_size size{};  // zeros: the model's own
 
   void add_options(CLI::App& command) {
     command.add_option("-m,--model", model, "Folder with model.json; default: the model that ships");
     command.add_option("--device", device, "auto, cpu, cuda, cuda:N")->capture_default_str();
-    command.add_option("--precision", precision, "auto, fp32, bf16, fp8")->capture_default_str();
+    command.add_option("--precision", precision, "auto, fp32, bf16, fp8, int8")->capture_default_str();
+    command
+        .add_option("--kv-precision", kv_precision,
+                    "Keys and values of finished chunks: auto, full, int8 (less memory, or more of them in a "
+                    "budget)")
+        ->capture_default_str();
     command.add_option("--threads", threads, "CPU threads; 0: as many as this process may keep busy")
         ->capture_default_str();
     command
@@ -58,6 +63,7 @@ struct EngineChoice {
     config.model = model.empty() ? nullptr : model.c_str();
     config.device = device.c_str();
     config.precision = precision.c_str();
+    config.kv_precision = kv_precision.c_str();
     config.threads = threads;
     config.slice_tokens = slice_tokens;
     config.width = size.width;

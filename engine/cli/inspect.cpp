@@ -3,6 +3,7 @@
 // it.
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "api_report.h"
 #include "cli/commands.h"
@@ -15,7 +16,8 @@ namespace {
 using nlohmann::json;
 
 struct InspectArguments {
-  std::string model, device = "auto", precision = "auto";
+  std::vector<std::string> models;
+  std::string memory, device = "auto", precision = "auto", kv_precision = "auto";
   bool load = false;
 };
 
@@ -39,8 +41,8 @@ void print_video(const fc_model_info& info) {
   std::printf("  caching           %s, threshold %g; KV: %s, %u chunks of history\n", info.cache,
               info.cache_threshold, info.kv_cache, info.history_chunks);
   const double kv = static_cast<double>(info.kv_bytes_per_chunk);
-  std::printf("  KV of a chunk     %s in fp32, %s in bf16\n", megabytes(kv).c_str(),
-              megabytes(kv / 2).c_str());
+  std::printf("  KV of a chunk     %s in fp32, %s in bf16, a little over %s with --kv-precision int8\n",
+              megabytes(kv).c_str(), megabytes(kv / 2).c_str(), megabytes(kv / 4).c_str());
 }
 
 void print_words(const json& words) {
@@ -91,16 +93,77 @@ size_t print_files(const json& files) {
   return missing;
 }
 
-int run(const InspectArguments& a) {
+// Decimal gigabytes, as cards are sold. Throws std::runtime_error for anything else than 8, 8G or 8GB.
+double gigabytes(const std::string& text) {
+  double value = 0;
+  char unit[3] = "", rest = 0;
+  const int found = std::sscanf(text.c_str(), "%6lf%2[GB]%c", &value, unit, &rest);
+  const std::string suffix = unit;
+  if (found < 1 || found > 2 || !(value >= 1 && value <= 10000) || !(suffix.empty() || suffix[0] == 'G'))
+    throw std::runtime_error("--memory \"" + text +
+                             "\" is not the size of a GPU in gigabytes, from 1 to 10000, such as 8G,12G,24G");
+  return value;
+}
+
+std::string in_gigabytes(double bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f GB", bytes / 1e9);
+  return text;
+}
+
+// "fp8, history 3 of 6, 416x240: 7.0 GB"
+std::string choice_of(const json& fit) {
+  std::string text = fit.at("precision");
+  if (fit.at("history_chunks") != fit.at("of"))
+    text += ", history " + fit.at("history_chunks").dump() + " of " + fit.at("of").dump();
+  if (fit.at("one_at_a_time").get<bool>()) text += ", lag 0";
+  if (!fit.at("native").get<bool>()) text += ", " + fit.at("width").dump() + "x" + fit.at("height").dump();
+  const std::string bytes = in_gigabytes(fit.at("device_bytes").get<double>());
+  return fit.at("fits").get<bool>() ? text + ": " + bytes : "no: " + bytes + " at least";
+}
+
+// A Markdown table: a row for each model, a column for each size of a GPU.
+int print_choices(const InspectArguments& a) {
+  std::string head = "| model |", line = "| --- |";
+  std::vector<double> sizes;
+  std::istringstream listed(a.memory);
+  for (std::string one; std::getline(listed, one, ',');) {
+    sizes.push_back(gigabytes(one));
+    head += " " + CLI::detail::to_string(sizes.back()) + " GB |";
+    line += " --- |";
+  }
+  std::printf("%s RAM |\n%s --- |\n", head.c_str(), line.c_str());
+  for (const std::string& model : a.models) {
+    std::string row, host;
+    for (const double size : sizes) {
+      const char* text = nullptr;
+      // Without weights: model.json is enough for what they take.
+      const std::string shapes = model.starts_with("random:") ? model : "random:" + model;
+      check(fc_model_fit(shapes.c_str(), static_cast<uint64_t>(size * 1e9), &text));
+      const json fit = json::parse(text);
+      row += " " + choice_of(fit) + " |";
+      host = in_gigabytes(fit.at("host_bytes").get<double>());
+      if (size == sizes.front()) std::printf("| `%s` |", fit.at("name").get<std::string>().c_str());
+    }
+    std::printf("%s %s |\n", row.c_str(), host.c_str());
+  }
+  return 0;
+}
+
+int run(InspectArguments a) {
   const char* shipped = fc_default_model();
-  const std::string model = !a.model.empty() ? a.model : shipped ? shipped : "";
+  if (a.models.empty() && shipped) a.models = {shipped};
+  if (!a.memory.empty()) return print_choices(a);
+  if (a.models.size() > 1)
+    throw std::runtime_error("inspect describes one model; several are for --memory, which compares them");
+  const std::string model = a.models.empty() ? "" : a.models.front();
   const bool random = model.starts_with("random:");
   fc_model_info info{};
   info.size = sizeof info;
   // If files are still missing, model.json alone is enough for this description, as for random weights.
   check(fc_model_describe(random ? model.c_str() : ("random:" + model).c_str(), &info));
   const char* text = nullptr;
-  check(fc_model_report(model.c_str(), a.device.c_str(), a.precision.c_str(), &text));
+  check(fc_model_report(model.c_str(), a.device.c_str(), a.precision.c_str(), a.kv_precision.c_str(), &text));
   const json report = json::parse(text);
   print_video(info);
   std::printf("  folder            %s\n", report.at("folder").get<std::string>().c_str());
@@ -115,6 +178,7 @@ int run(const InspectArguments& a) {
   choice.model = model;
   choice.device = a.device == "gpu" ? "auto" : a.device;
   choice.precision = a.precision;
+  choice.kv_precision = a.kv_precision;
   const OwnedEngine engine = choice.open();
   std::printf("  loads             yes, on %s in %s\n", fc_engine_device(engine.get()),
               fc_engine_precision(engine.get()));
@@ -127,13 +191,17 @@ Command add_inspect(CLI::App& app) {
   auto a = std::make_shared<InspectArguments>();
   auto* command =
       app.add_subcommand("inspect", "Describe a model, its missing files, and the memory that it will take");
-  command->add_option("model", a->model, "Folder with model.json; default: the model that ships");
+  command->add_option("model", a->models,
+                      "Folder with model.json, or several with --memory; default: the model that ships");
   command
       ->add_option(
           "--device", a->device,
           "Device to plan memory for: auto, cpu, cuda, or gpu for one that this machine does not have")
       ->capture_default_str();
-  command->add_option("--precision", a->precision, "auto, fp32, bf16, fp8")->capture_default_str();
+  command->add_option("--precision", a->precision, "auto, fp32, bf16, fp8, int8")->capture_default_str();
+  command->add_option("--kv-precision", a->kv_precision, "auto, full, int8")->capture_default_str();
+  command->add_option("--memory", a->memory,
+                      "Sizes of GPUs such as 8G,12G,24G: print what to choose for each, as a table");
   command->add_flag("--load", a->load, "Also load the weights and check every key");
   return [a] { return run(*a); };
 }

@@ -37,7 +37,8 @@ int main(int argc, char** argv) {
   std::map<const CLI::App*, flowcache::cli::Command> commands;
   for (const auto add :
        {flowcache::cli::add_generate, flowcache::cli::add_inspect, flowcache::cli::add_measure,
-        flowcache::cli::add_bench, flowcache::cli::add_calibrate, flowcache::cli::add_doctor}) {
+        flowcache::cli::add_bench, flowcache::cli::add_calibrate, flowcache::cli::add_doctor,
+        flowcache::cli::add_adopt}) {
     auto command = add(app);
     commands[app.get_subcommands([](const CLI::App*) { return true; }).back()] = std::move(command);
   }

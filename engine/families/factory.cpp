@@ -15,7 +15,10 @@
 #include "networks/random_weights.h"
 #include "networks/text/t5_text_encoder.h"
 #include "networks/text/words.h"
+#include "package/deferred.h"
 #include "package/fields.h"
+#include "package/files.h"
+#include "package/published_names.h"
 
 namespace flowcache {
 namespace {
@@ -77,13 +80,12 @@ const auto& choose(const T& table, const std::string& name, const ModelPackage& 
                                   "\"; this build knows " + known);
 }
 
-// The transformer's weights, with the LoRAs of "loras": [{file, scale}] merged.
-WeightMap with_loras(const ModelPackage& package) {
-  WeightMap weights = read_section(package, package.transformer);
+// The weights with the LoRAs of "loras": [{file, scale}] merged.
+WeightMap with_loras(const ModelPackage& package, WeightMap weights) {
   const std::string file = (package.folder / "model.json").string();
   for (const json& lora : package.transformer.value("loras", json::array())) {
     const Fields fields(lora, file, "transformer.loras");
-    fields.only({"file", "files", "scale"});
+    fields.only({"file", "files", "key", "scale"});
     const double scale = fields.number("scale", -10, 10, 1.0);
     weights = merge_lora(weights, read_section(package, lora), scale, "a LoRA of " + file);
   }
@@ -92,6 +94,19 @@ WeightMap with_loras(const ModelPackage& package) {
 
 json config_of(const json& section) {
   return section.value("config", json::object());
+}
+
+// The weights of a section under the names that its network has.
+WeightMap read_as_wanted(const ModelPackage& package, const char* section, const json& fields,
+                         const std::vector<WeightSpec>& wanted, std::span<const Naming> namings) {
+  const std::string what = std::string(section) + " of " + (package.folder / "model.json").string();
+  return renamed(read_section(package, fields), wanted, namings, what);
+}
+
+WeightMap read_decoder(const ModelPackage& package, const std::vector<WeightSpec>& wanted) {
+  WeightMap weights = read_as_wanted(package, "decoder", package.decoder, wanted, decoder_namings());
+  for (auto& [name, weight] : weights) weight = dense(weight);  // decoders are small
+  return weights;
 }
 
 // Refuses weights of another family. A list of all keys that do not fit would be too long to be of use.
@@ -119,9 +134,10 @@ std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, Preci
     return family.make_transformer(config_of(package.transformer), std::move(weights), precision, device);
   };
   if (package.random_weights) return build(random_weights(wanted_by(build)));
-  WeightMap weights = with_loras(package);
+  WeightMap weights =
+      read_as_wanted(package, "transformer", package.transformer, wanted_by(build), transformer_namings());
   check_family(package, weights);
-  return build(std::move(weights));
+  return build(with_loras(package, std::move(weights)));
 }
 
 std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarType compute,
@@ -130,8 +146,8 @@ std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarTyp
   const auto build = [&](WeightMap weights) {
     return make(config_of(package.decoder), std::move(weights), compute, device);
   };
-  return build(package.random_weights ? random_weights(wanted_by(build))
-                                      : read_section(package, package.decoder));
+  const std::vector<WeightSpec> wanted = wanted_by(build);
+  return build(package.random_weights ? random_weights(wanted) : read_decoder(package, wanted));
 }
 
 std::unique_ptr<FrameEncoder> make_frame_encoder(const ModelPackage& package, at::ScalarType compute,
@@ -141,7 +157,7 @@ std::unique_ptr<FrameEncoder> make_frame_encoder(const ModelPackage& package, at
     return make(config_of(package.decoder), weights, compute, device);
   };
   if (package.random_weights) return build(random_weights(wanted_by(build)));
-  const WeightMap weights = read_section(package, package.decoder);
+  const WeightMap weights = read_decoder(package, wanted_by(build));
   const auto encodes = [](const auto& entry) { return entry.first.starts_with("encoder."); };
   if (std::none_of(weights.begin(), weights.end(), encodes))
     throw Error(FC_ERROR_MODEL,
@@ -155,6 +171,49 @@ std::unique_ptr<TextEncoder> make_text_encoder(const ModelPackage& package, at::
   if (package.random_weights) return make_random_text(package, device);
   const auto& make = choose(text_encoders, package.text.value("kind", ""), package, "text.kind");
   return make(package, device);
+}
+
+std::vector<std::string> check_present_keys(const ModelPackage& package) {
+  std::vector<std::string> problems;
+  const auto all = package_files(package);
+  const auto check = [&](const char* section, const json& fields, const std::function<void(WeightMap)>& build,
+                         std::span<const Naming> namings) {
+    for (const PackageFile& file : all)
+      if (file.section == section && !file.present) return;
+    try {
+      const std::vector<WeightSpec> wanted = wanted_by(build);
+      WeightMap weights = read_as_wanted(package, section, fields, wanted, namings);
+      std::erase_if(weights, [&](const auto& entry) {  // the encoder of a VAE is no part of its decoder
+        return std::none_of(wanted.begin(), wanted.end(),
+                            [&](const WeightSpec& spec) { return spec.name == entry.first; });
+      });
+      check_weights(weights, wanted, section);
+    } catch (const Error& error) {
+      problems.emplace_back(error.what());
+    }
+  };
+  const Family& family = family_of(package);
+  check(
+      "transformer", package.transformer,
+      [&](WeightMap weights) {
+        family.make_transformer(config_of(package.transformer), std::move(weights), at::kBFloat16, at::kCPU);
+      },
+      transformer_namings());
+  const auto& decoder = choose(decoders, package.decoder.value("kind", ""), package, "decoder.kind");
+  check(
+      "decoder", package.decoder,
+      [&](WeightMap weights) {
+        decoder(config_of(package.decoder), std::move(weights), at::kBFloat16, at::kCPU);
+      },
+      decoder_namings());
+  if (package.text.value("kind", "") != "words")
+    check(
+        "text", package.text,
+        [&](const WeightMap& weights) {
+          check_weights(weights, T5Config::from_json(config_of(package.text)).weights(), "text encoder");
+        },
+        text_namings());
+  return problems;
 }
 
 WeightSizes weight_sizes(const ModelPackage& package) {

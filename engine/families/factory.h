@@ -26,6 +26,10 @@ std::unique_ptr<FrameEncoder> make_frame_encoder(const ModelPackage& package, at
                                                  at::Device device);
 std::unique_ptr<TextEncoder> make_text_encoder(const ModelPackage& package, at::Device device);
 
+// What does not fit, a message for each section: the keys of transformer, decoder and text encoder, as far as their
+// files are there, against those that the networks want. Builds nothing.
+std::vector<std::string> check_present_keys(const ModelPackage& package);
+
 // Bytes of the sections' weights as 16-bit floats, from their configs alone. A list of words counts as 0.
 struct WeightSizes {
   int64_t transformer = 0, text = 0, decoder = 0;

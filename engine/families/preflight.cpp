@@ -14,23 +14,46 @@ namespace {
 
 namespace fs = std::filesystem;
 
-int64_t tokens_per_chunk(const ModelPackage& package, const Fields& config) {
+int64_t tokens_per_frame(const ModelPackage& package, const Fields& config) {
   const std::vector<int64_t> patch =
       config.has("patch_size") ? config.integers("patch_size", 1, 16) : std::vector<int64_t>{1, 2, 2};
-  return package.latent_frames_per_chunk * (package.latent_height / patch.at(1)) *
-         (package.latent_width / patch.at(2));
+  return (package.latent_height / patch.at(1)) * (package.latent_width / patch.at(2));
+}
+
+Fields transformer_config(const ModelPackage& package) {
+  const std::string file = (package.folder / "model.json").string();
+  return Fields(package.transformer, file, "transformer").object("config");
+}
+
+// What a forward pass takes for a moment, beside weights, keys and values. It holds at once about ten rows
+// of the hidden width and two of the feed-forward width for each token.
+uint64_t working_bytes(const ModelPackage& package) {
+  const Fields config = transformer_config(package);
+  const uint64_t tokens = package.latent_frames_per_chunk * tokens_per_frame(package, config);
+  const uint64_t dim = config.integer("dim", 1, 65536);
+  return 4 * tokens * (10 * dim + 2 * config.integer("ffn_dim", 1, 1 << 20, 4 * dim));
 }
 
 }  // namespace
 
-uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element) {
-  const std::string file = (package.folder / "model.json").string();
-  const Fields config = Fields(package.transformer, file, "transformer").object("config");
+KvShape kv_shape(const ModelPackage& package) {
+  const Fields config = transformer_config(package);
   const int64_t layers = config.integer("num_layers", 1, 1000), dim = config.integer("dim", 1, 65536);
   const int64_t heads = config.integer("num_heads", 1, dim);
   const int64_t kv_heads = config.integer("num_kv_heads", 1, heads, heads);
   const int sets = family_of(package).key_value_sets(config.raw());
-  return 2 * element * sets * layers * (dim / heads * kv_heads) * tokens_per_chunk(package, config);
+  const int64_t frame = tokens_per_frame(package, config);
+  return {.layers = layers,
+          .heads = sets * heads,
+          .kv_heads = sets * kv_heads,
+          .head_dim = dim / heads,
+          .tokens_per_frame = frame,
+          .tokens_per_chunk = package.latent_frames_per_chunk * frame};
+}
+
+uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element, uint64_t scale) {
+  const KvShape shape = kv_shape(package);
+  return 2 * (element * shape.head_dim + scale) * shape.layers * shape.kv_heads * shape.tokens_per_chunk;
 }
 
 MemoryPlan default_plan(const ModelPackage& package, uint64_t weight_bytes, uint64_t kv_bytes,
@@ -60,13 +83,10 @@ std::vector<MemoryNeed> needs_of(const std::vector<MemoryNeed>& needs, bool host
 
 std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPlan& plan) {
   const std::string file = (package.folder / "model.json").string();
-  const Fields config = Fields(package.transformer, file, "transformer").object("config");
   const uint64_t chunk = kv_bytes_per_chunk(package, plan.kv_bytes) * plan.branches;
+  const uint64_t finished =
+      plan.kv_int8 ? kv_bytes_per_chunk(package, 1, sizeof(float)) * plan.branches : chunk;
   const uint64_t history = Fields(package.cache, file, "cache").integer("history_chunks", 1, 100000, 1);
-  const uint64_t tokens = tokens_per_chunk(package, config), dim = config.integer("dim", 1, 65536);
-  // Published checkpoints store two bytes for each weight; as fp32 they double. A forward pass holds at once
-  // about ten rows of the hidden width and two of the feed-forward width for each token.
-  const uint64_t working = 4 * tokens * (10 * dim + 2 * config.integer("ffn_dim", 1, 1 << 20, 4 * dim));
   const uint64_t pixels = static_cast<uint64_t>(package.width) * package.height;
   const auto weights = [&](int64_t known, const nlohmann::json& section) {
     return known >= 0 ? static_cast<uint64_t>(known) : section_bytes(package, section);
@@ -79,14 +99,18 @@ std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPl
       text.string("precision", 15, default_text_precision(text.string("kind", 63), on_cpu)) == "fp32";
   const uint64_t text_bytes =
       text.boolean("unload", false) ? 0 : weights(plan.text_bytes, package.text) * (wide ? 2 : 1);
+  // On a GPU the next chunk is decoded while the frames of the last are still read.
+  const uint64_t chunks_of_frames = plan.device_is_host ? 1 : 2;
+  // Published checkpoints store two bytes for each weight; as fp32 they double.
   return {
       {"transformer", weights(plan.transformer_bytes, package.transformer) * plan.weight_bytes / 2},
       {"text encoder", text_bytes, text_on_host},
       {"decoder", weights(plan.decoder_bytes, package.decoder) * 2},
-      {"KV budget of history", plan.kv_budget ? plan.kv_budget : history * chunk},
+      {"KV budget of history", plan.kv_budget ? plan.kv_budget : history * finished},
       {"KV of chunks in flight", plan.chunks_in_flight * chunk},
-      {"working memory", working + 4 * 16 * pixels * 2},  // the decoder's widest layers
-      {"frames of a chunk", 4 * 3 * pixels * package.frames_per_chunk},
+      {"KV scratch", plan.kv_scratch},
+      {"working memory", working_bytes(package) + 4 * 16 * pixels * 2},  // the decoder's widest layers
+      {"frames of a chunk", chunks_of_frames * 4 * 3 * pixels * package.frames_per_chunk},
   };
 }
 
@@ -98,9 +122,10 @@ void check_memory(const std::vector<MemoryNeed>& needs, uint64_t available, cons
                         megabytes(available) + ":";
   for (const MemoryNeed& need : needs)
     message += " " + need.what + " " + megabytes(need.bytes) + (&need == &needs.back() ? "" : ",");
-  throw Error(FC_ERROR_MEMORY, message +
-                                   "; lower kv-budget, ask for a smaller picture, choose precision bf16 or "
-                                   "fp8, or a smaller model, or free memory");
+  throw Error(FC_ERROR_MEMORY,
+              message +
+                  "; lower kv-budget or choose kv-precision int8, ask for a smaller picture, "
+                  "choose precision bf16, fp8 or int8, or a smaller model, or free memory");
 }
 
 }  // namespace flowcache

@@ -11,9 +11,11 @@
 namespace flowcache {
 
 struct MemoryPlan {
-  uint64_t weight_bytes = 4;  // of one weight of the transformer in memory: fp32 4, bf16 2, fp8 1
+  uint64_t weight_bytes = 4;  // of one weight of the transformer in memory: fp32 4, bf16 2, fp8 and int8 1
   uint64_t kv_bytes = 4;      // of one number in keys or values
+  bool kv_int8 = false;       // those of finished chunks are in 8 bits, with a scale for each head and token
   uint64_t kv_budget = 0;     // bytes for finished chunks in all branches; 0: the model's history_chunks
+  uint64_t kv_scratch = 0;    // bytes of all branches that the KV buffers take beside the chunks
   uint64_t chunks_in_flight = 1;
   uint64_t branches = 1;  // 2 with classifier-free guidance
   bool device_is_host = true;
@@ -31,12 +33,20 @@ struct MemoryNeed {
   bool on_host = false;  // needed in host memory, although the model is on another device
 };
 
+// What the keys and values of a model are, by its transformer's config. Throws FC_ERROR_MODEL if a field is missing or
+// impossible.
+struct KvShape {
+  int64_t layers = 0, heads = 0, kv_heads = 0, head_dim = 0;
+  int64_t tokens_per_frame = 0, tokens_per_chunk = 0;
+};
+KvShape kv_shape(const ModelPackage& package);
+
 // Bytes of the keys and values of one chunk of `package`, in all layers of one branch. element: bytes of one
-// number. Reads the transformer's config. Throws FC_ERROR_MODEL if a field is missing or impossible.
-uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element);
+// number; scale: bytes that each token of each head has besides, for its key and for its value.
+uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element, uint64_t scale = 0);
 
 // The memory that loading the model and running one stream takes: transformer, text encoder, decoder, KV
-// budget, KV of the chunks in flight, working memory. A text encoder on the CPU beside a model on a GPU is a
+// budget, KV of the chunks in flight, KV scratch, working memory. A text encoder on the CPU beside a model on a GPU is a
 // need of the host. One that is unloaded after each prompt is not listed: it is used before the stream's own
 // memory is, and if it does not fit then, loading it fails with a message. Opens no weights. Throws
 // FC_ERROR_NOT_FOUND if a file whose size is needed is missing.

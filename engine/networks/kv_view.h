@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <compare>
+
 namespace flowcache {
 
 // Keys and values of one layer, each [kv_heads, tokens, head_dim]; the last dimension is contiguous.
@@ -11,14 +13,28 @@ struct KeyValue {
   at::Tensor k, v;
 };
 
+// Where a chunk's keys and values go, and what it may attend: all that is the same as long as these are.
+struct KvPlace {
+  const void* buffer = nullptr;  // null: not known
+  int64_t begin = 0, end = 0;    // the chunk's slots in it; it attends those before its end
+  auto operator<=>(const KvPlace&) const = default;
+};
+
 class KvView {
  public:
   virtual ~KvView() = default;
+  // The place of the chunk that is computed. Known only if append() does nothing on the host that later calls see.
+  virtual KvPlace place() const { return {}; }
 
+  // Where keys and values of the chunk belong in this layer: [kv_heads, tokens, head_dim], views of the cache. A
+  // network that writes them there and hands these tensors to append() saves the copy. Until then nobody may read
+  // the chunk's keys of this layer, so only a pass that is sure to reach append() may write. They keep what append()
+  // stored. Undefined: there is no cache, and the network makes its own.
+  virtual KeyValue slots(int /*layer*/) { return {}; }
   // Called once for each layer of a forward pass. q [heads, tokens, head_dim] and `own` are of the chunk
-  // that is computed, after norm and RoPE. Stores `own` in the chunk's slots and returns all that the
-  // chunk may attend, its own keys last. The result is a view of the cache, valid until the next
-  // append() of this layer.
+  // that is computed, after norm and RoPE. Stores `own` in the chunk's slots, unless it is slots(layer), and
+  // returns all that the chunk may attend, its own keys last. The result is a view of the cache, valid until the next
+  // append().
   virtual KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) = 0;
 };
 
@@ -38,6 +54,7 @@ inline KeyValue newest(const KeyValue& all, int64_t tokens) {
 class NewestKeys final : public KvView {
  public:
   NewestKeys(KvView& all, int64_t tokens) : all_(all), tokens_(tokens) {}
+  KeyValue slots(int layer) override { return all_.slots(layer); }
   KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
     return newest(all_.append(layer, q, own), tokens_);
   }

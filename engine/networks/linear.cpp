@@ -55,10 +55,7 @@ at::Tensor Linear::run_packed(const at::Tensor& rows, Activation activation) con
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x, Activation activation) const {
-  if (packed_) return run_packed(x, activation);
-  const at::Tensor y = at::linear(x, weight_.restored(), bias_);
-  if (activation == Activation::relu) return y.relu();
-  return activation == Activation::gelu_tanh ? at::gelu(y, "tanh") : y;
+  return packed_ ? run_packed(x, activation) : weight_.product(x, bias_, activation);
 }
 
 }  // namespace flowcache

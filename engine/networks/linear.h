@@ -7,15 +7,13 @@
 
 namespace flowcache {
 
-using simd::Activation;
-
 // Immutable; any thread. Inside at::parallel_for it runs on the calling thread alone.
 class Linear {
  public:
   Linear() = default;
   // weight [out, in], bias [out] or undefined; copied to `device`. On a CPU the weight is laid out for
   // simd/products.h if it is fp32, or bf16 on a processor that multiplies bf16. A weight in 8 bits is
-  // restored at every call.
+  // restored at every call, unless activations are rounded to 8 bits, too (matrix.h).
   Linear(const at::Tensor& weight, const at::Tensor& bias, Precision precision, at::Device device);
 
   // x [rows, in] of the compute type -> [rows, out] of the compute type.

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <optional>
 
 #include "base/error.h"
 #include "networks/lora_names.h"
+#include "package/deferred.h"
 
 namespace flowcache {
 namespace {
@@ -33,6 +35,17 @@ constexpr Suffix suffixes[] = {
     {".diff_b", &Change::bias_difference},
     {".diff_m", &Change::modulation_difference},
 };
+
+// What is no LoRA although it is shared as one; "" if the key tells nothing.
+std::string other_kind(const std::string& key) {
+  constexpr std::pair<const char*, const char*> kinds[] = {
+      {".dora_scale", "DoRA"}, {".lora_magnitude_vector", "DoRA"},
+      {".hada_w", "LoHa"},     {".lokr_w", "LoKr"},
+      {".oft_", "OFT"},        {".lora_mid", "LoCon with a middle (CP)"}};
+  for (const auto& [word, kind] : kinds)
+    if (key.find(word) != std::string::npos) return kind;
+  return "";
+}
 
 // A key, divided into layer and part; no part if the key is not understood. PEFT may write the adapter's name
 // before the last word: X.lora_A.NAME.weight.
@@ -89,7 +102,10 @@ std::map<std::string, Change> collect(const WeightMap& lora, const LayerNames& n
   for (const auto& [key, tensor] : lora) {
     const auto [spelled, part] = taken_apart(key);
     if (!part) {
-      complaints.add("\"" + key + "\" is no part of a LoRA that is understood (LoHa, LoKr and DoRA are not)");
+      const std::string other = other_kind(key);
+      complaints.add("\"" + key + "\" " +
+                     (other.empty() ? "is no part of a LoRA that is understood"
+                                    : "belongs to a " + other + ", which is not merged: take a plain LoRA"));
       continue;
     }
     const std::string layer = names.find(spelled);
@@ -106,13 +122,20 @@ std::map<std::string, Change> collect(const WeightMap& lora, const LayerNames& n
   return changes;
 }
 
-at::Tensor added(const at::Tensor& weight, const at::Tensor& difference) {
-  return (weight.to(at::kFloat) + difference.view(weight.sizes())).to(weight.scalar_type());
+using MakeDifference = std::function<at::Tensor()>;  // in fp32, not yet scaled
+
+// The weight with scale times a difference, computed in fp32 when the weight is taken.
+at::Tensor added(const at::Tensor& weight, const MakeDifference& make, double scale) {
+  const at::ScalarType own = weight.scalar_type();
+  const at::ScalarType type = c10::elementSize(own) < 2 ? at::kFloat : own;  // fp8 would lose the difference
+  return deferred(weight.sizes(), type, [weight, make, scale, type](at::ScalarType) {
+    return (dense(weight).to(at::kFloat) + (make() * scale).view(weight.sizes())).to(type);
+  });
 }
 
-// The product B A; undefined, and a complaint is noted, if the halves do not fit the weight.
-std::optional<at::Tensor> product(const Change& change, const at::Tensor& weight, const std::string& layer,
-                                  Complaints& complaints) {
+// Makes the product B A; nothing, and a complaint is noted, if the halves do not fit the weight.
+std::optional<MakeDifference> product(const Change& change, const at::Tensor& weight,
+                                      const std::string& layer, Complaints& complaints) {
   if (!change.down.defined() || !change.up.defined()) {
     complaints.add(layer + " has one half of a LoRA only");
     return std::nullopt;
@@ -121,16 +144,18 @@ std::optional<at::Tensor> product(const Change& change, const at::Tensor& weight
     complaints.add(layer + " has a half that is no matrix");
     return std::nullopt;
   }
-  const at::Tensor down = change.down.to(at::kFloat).flatten(1), up = change.up.to(at::kFloat).flatten(1);
-  const at::Tensor flat = weight.flatten(1);
-  if (up.size(1) != down.size(0) || up.size(0) != flat.size(0) || down.size(1) != flat.size(1)) {
+  const at::Tensor down = change.down.flatten(1), up = change.up.flatten(1);
+  if (weight.dim() < 2 || up.size(1) != down.size(0) || up.size(0) != weight.size(0) ||
+      down.size(1) * weight.size(0) != weight.numel()) {
     complaints.add(layer + ": " + shape_text(change.up) + " times " + shape_text(change.down) +
                    " is not the weight's " + shape_text(weight));
     return std::nullopt;
   }
   const double alpha = change.alpha.defined() ? change.alpha.to(at::kDouble).item<double>()
                                               : static_cast<double>(down.size(0));
-  return at::matmul(up, down) * (alpha / static_cast<double>(down.size(0)));
+  return [down, up, factor = alpha / static_cast<double>(down.size(0))] {
+    return at::matmul(up.to(at::kFloat), down.to(at::kFloat)) * factor;
+  };
 }
 
 }  // namespace
@@ -151,7 +176,8 @@ WeightMap merge_lora(const WeightMap& weights, const WeightMap& lora, double sca
       if (difference.numel() != found->second.numel())
         return complaints.add(layer + part + ": a difference of " + shape_text(difference) + " for " +
                               shape_text(found->second));
-      found->second = added(found->second, difference.to(at::kFloat) * scale);
+      found->second = added(
+          found->second, [difference] { return difference.to(at::kFloat); }, scale);
     };
     if (change.weight_difference.defined()) add(".weight", change.weight_difference);
     if (change.bias_difference.defined()) add(".bias", change.bias_difference);
@@ -168,7 +194,7 @@ WeightMap merge_lora(const WeightMap& weights, const WeightMap& lora, double sca
       continue;
     }
     if (const auto difference = product(change, found->second, layer, complaints))
-      add(".weight", *difference);
+      found->second = added(found->second, *difference, scale);
   }
   complaints.raise(what);
   return merged;

@@ -9,8 +9,8 @@
 namespace flowcache {
 
 // Returns `weights` with every change of `lora` added. Sums are computed in fp32 and rounded to the weight's
-// type. Tensors without a change are shared with `weights`, not copied. These keys are understood, where X is
-// a layer with a weight X.weight, spelled as lora_names.h says:
+// type, each when dense() of package/deferred.h takes it. Tensors without a change are shared with `weights`, not
+// copied. These keys are understood, where X is a layer with a weight X.weight, spelled as lora_names.h says:
 //   X.lora_A.weight [rank, in], X.lora_B.weight [out, rank]     PEFT, diffusers
 //   X.lora_A.NAME.weight, X.lora_B.NAME.weight                  PEFT, with the adapter's name
 //   X.lora_down.weight, X.lora_up.weight; X.alpha (optional)    kohya

@@ -12,6 +12,7 @@
 
 #include "base/process_end.h"
 #include "networks/matrix.h"
+#include "package/deferred.h"
 #include "package/safetensors.h"
 
 namespace flowcache {
@@ -56,9 +57,10 @@ class Parameters {
   };
   static void fill(const Slot& slot, const at::Tensor& value, Precision precision, at::Device device) {
     if (slot.matrix)
-      *slot.matrix = Matrix(value, precision, device);
+      *slot.matrix = Matrix(dense(value), precision, device);
     else
-      *slot.tensor = value.to(device, slot.dtype.value_or(precision.compute), false, true).contiguous();
+      *slot.tensor =
+          dense(value).to(device, slot.dtype.value_or(precision.compute), false, true).contiguous();
   }
   std::vector<WeightSpec> specs_;
   std::vector<Slot> slots_;

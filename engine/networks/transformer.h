@@ -51,6 +51,8 @@ struct Embedded {
   // `e0` [groups, 6, dim] fp32: what adaLN adds to each block's own modulation. MAGI-1: `time` once more,
   // [1, 1, width].
   at::Tensor modulation;
+  // RoPE's angles, in the family's own form, where blocks() reads them here instead of making them; else undefined.
+  at::Tensor rope;
   Grid grid;
   double timestep = 0;      // as given to embed(), where a family's passes depend on it
   int64_t first_frame = 0;  // absolute latent frame that the chunk begins with: RoPE's offset in time

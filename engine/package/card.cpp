@@ -60,20 +60,33 @@ ModelCard read_card(const Fields& root) {
   return card;
 }
 
-std::string shipped_model(const fs::path& library) {
-  // Taken even if it does not exist: the error then names it. Otherwise another model would be used silently.
-  if (const char* named = std::getenv("FLOWCACHE_MODEL"); named && *named) return named;
+namespace {
+
+// A folder of "models", in which `file` is; "" if none of the places has it.
+std::string shipped(const fs::path& library, const char* folder, const char* file) {
   const std::vector<fs::path> places = {
-      library / "../../models/ambient",                  // build/engine -> the checkout
-      library / "../share/flowcache/models/ambient",     // PREFIX/lib
-      library / "../../share/flowcache/models/ambient",  // PREFIX/lib/x86_64-linux-gnu
-      FLOWCACHE_DATA_DIR "/models/ambient",
+      library / "../../models",                  // build/engine -> the checkout
+      library / "../share/flowcache/models",     // PREFIX/lib
+      library / "../../share/flowcache/models",  // PREFIX/lib/x86_64-linux-gnu
+      FLOWCACHE_DATA_DIR "/models",
   };
   for (const fs::path& place : places) {
     std::error_code ignored;
-    if (fs::exists(place / "model.json", ignored)) return fs::canonical(place, ignored).string();
+    if (fs::exists(place / folder / file, ignored)) return fs::canonical(place / folder, ignored).string();
   }
   return "";
+}
+
+}  // namespace
+
+std::string shipped_model(const fs::path& library) {
+  // Taken even if it does not exist: the error then names it. Otherwise another model would be used silently.
+  if (const char* named = std::getenv("FLOWCACHE_MODEL"); named && *named) return named;
+  return shipped(library, "ambient", "model.json");
+}
+
+std::string shipped_templates(const fs::path& library) {
+  return shipped(library, "templates", "self-forcing-1.3b.json");
 }
 
 }  // namespace flowcache

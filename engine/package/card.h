@@ -30,5 +30,7 @@ nlohmann::json read_model_json(const std::filesystem::path& file);
 // that exists among the places beside library_folder (in a checkout, in an installation) and the installed
 // data folder. Empty if none exists.
 std::string shipped_model(const std::filesystem::path& library_folder);
+// The folder of templates for published models, beside it; "" if there is none.
+std::string shipped_templates(const std::filesystem::path& library_folder);
 
 }  // namespace flowcache

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <algorithm>
 #include <map>
 #include <set>
 #include <sstream>
@@ -8,6 +9,8 @@
 
 namespace flowcache {
 namespace {
+
+constexpr size_t shown = 8;  // keys of each kind that a message names
 
 template <typename Sizes>
 std::string text_of(const Sizes& shape) {
@@ -34,10 +37,12 @@ bool matches(at::IntArrayRef have, const std::vector<int64_t>& want) {
 void add_list(std::string& message, const char* title, const std::vector<std::string>& lines) {
   if (lines.empty()) return;
   message.append("\n").append(std::to_string(lines.size())).append(" ").append(title).append(":");
-  for (const auto& line : lines) message.append("\n  ").append(line);
+  for (size_t i = 0; i < lines.size() && i < shown; ++i) message.append("\n  ").append(lines[i]);
+  if (lines.size() > shown)
+    message.append("\n  … and ").append(std::to_string(lines.size() - shown)).append(" more");
 }
 
-// A program writes all its 16-bit weights in one type. fp8 weights cannot be used without their scales.
+// A program writes all its 16-bit weights in one type.
 std::string mixed_types(const WeightMap& weights) {
   std::map<at::ScalarType, std::pair<size_t, std::string>> count;
   for (const auto& [name, tensor] : weights) {
@@ -48,37 +53,35 @@ std::string mixed_types(const WeightMap& weights) {
     return std::to_string(count[type].first) + " of " + c10::toString(type) + " (" + count[type].second +
            ", …)";
   };
-  for (const auto type : {at::kFloat8_e4m3fn, at::kFloat8_e5m2})
-    if (count.contains(type))
-      return text(type) + " among " + std::to_string(weights.size()) +
-             " tensors: fp8 checkpoints are not read; take the bf16 one";
   if (count.contains(at::kHalf) && count.contains(at::kBFloat16))
     return text(at::kHalf) + " beside " + text(at::kBFloat16) +
            ": files of different checkpoints; fetch them again from one place";
   return "";
 }
 
-// The prefix with which every wanted key is found, such as "model." where a trainer has wrapped the network;
-// "" if there is none.
-std::string common_prefix(const WeightMap& weights, const std::vector<WeightSpec>& wanted) {
-  if (weights.empty() || wanted.empty()) return "";
-  const std::string& last = wanted.back().name;
-  for (const auto& [name, tensor] : weights) {
-    if (!name.ends_with("." + last)) continue;
-    const std::string prefix = name.substr(0, name.size() - last.size());
-    for (const WeightSpec& spec : wanted)
-      if (!spec.optional && !weights.contains(prefix + spec.name)) return "";
-    return prefix;
-  }
-  return "";
-}
-
-// The name of a trainer's wrapper, if one stands in a key.
-std::string wrapper_in(const WeightMap& weights) {
-  for (const char* wrapper : {"_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod."})
-    for (const auto& [name, tensor] : weights)
-      if (name.find(wrapper) != std::string::npos) return wrapper;
-  return "";
+// One sentence for weights that have nothing of what is wanted.
+std::string another_layout(const WeightMap& weights, const std::vector<WeightSpec>& wanted) {
+  const auto first_of = [](const auto& all, const auto& name) {
+    std::string text;
+    size_t left = 3;
+    for (const auto& one : all) {
+      if (left-- == 0) return text + ", …";
+      text += (text.empty() ? "" : ", ") + std::string(name(one));
+    }
+    return text;
+  };
+  const std::string there = first_of(weights, [](const auto& entry) { return entry.first; });
+  const std::string want = first_of(wanted, [](const WeightSpec& spec) { return spec.name; });
+  if (weights.empty()) return ": there are no tensors in the file; wanted " + want + ": fetch it again";
+  for (const auto& [name, tensor] : weights)
+    if (name.ends_with("_flat_param"))
+      return ": " + name +
+             " is many tensors in one, as FSDP shards them: save the full state dict and take that";
+  return ": none of the " + std::to_string(wanted.size()) +
+         " keys that this network has is in the file; it begins with " + there + ", the network wants " +
+         want +
+         ": the file belongs to another model or another part of this one; flowcache "
+         "adopt FILE says to which";
 }
 
 }  // namespace
@@ -103,12 +106,12 @@ void check_weights(const WeightMap& weights, const std::vector<WeightSpec>& want
     if (!known.contains(name)) unexpected.push_back(name + " " + text_of(tensor.sizes()));
   const std::string mixed = mixed_types(weights);
   if (missing.empty() && misshaped.empty() && unexpected.empty() && mixed.empty()) return;
+  const auto must =
+      std::count_if(wanted.begin(), wanted.end(), [](const WeightSpec& spec) { return !spec.optional; });
+  if (missing.size() == static_cast<size_t>(must) && misshaped.empty() && !missing.empty())
+    throw UnfitWeights(what + another_layout(weights, wanted), wanted);
   std::string message = what + ": the weights do not fit the config in model.json";
   if (!mixed.empty()) message += "\nmixed types: " + mixed;
-  if (const std::string prefix = common_prefix(weights, wanted); !prefix.empty())
-    message += "\nevery key begins with \"" + prefix + "\": convert the file again with --strip " + prefix;
-  if (const std::string wrapper = wrapper_in(weights); !wrapper.empty())
-    message += "\nkeys have \"" + wrapper + "\" in them: convert the file again, the converter takes it out";
   add_list(message, "missing", missing);
   add_list(message, "misshaped", misshaped);
   add_list(message, "unexpected", unexpected);

@@ -29,6 +29,7 @@ std::string model_json(const ModelPackage& package) {
 }
 
 constexpr size_t longest_name = 1024;  // bytes of a file's name
+constexpr int most_shards = 10000;
 
 bool leaves_folder(const std::string& file) {
   const fs::path path(file);
@@ -69,6 +70,12 @@ struct Shard {
   std::string stem, rest;
   int number = 0, total = 0;
   size_t digits = 0;
+
+  std::string named(int i) const {
+    std::string text = std::to_string(i);
+    text.insert(0, digits - std::min(digits, text.size()), '0');
+    return stem + text + rest;
+  }
 };
 
 std::optional<Shard> numbered(const std::string& file) {
@@ -106,9 +113,7 @@ void check_shards(const std::vector<std::string>& files, const std::string& wher
         missing += ", …";
         break;
       }
-      std::string number = std::to_string(i);
-      number.insert(0, shard.digits - std::min(shard.digits, number.size()), '0');
-      missing += (missing.empty() ? "" : ", ") + shard.stem + number + shard.rest;
+      missing += (missing.empty() ? "" : ", ") + shard.named(i);
     }
     if (!missing.empty())
       throw Error(FC_ERROR_MODEL, where + " lists " + std::to_string(have.size()) + " of " +
@@ -128,6 +133,11 @@ std::string source_of(const ModelPackage& package, const std::string& section, c
 
 }  // namespace
 
+std::string first_shard(const std::string& file) {
+  const auto shard = numbered(file);
+  return shard ? shard->named(1) : "";
+}
+
 std::vector<std::string> section_files(const ModelPackage& package, const json& section,
                                        const std::string& name) {
   const Fields fields(section, model_json(package), name);
@@ -144,6 +154,10 @@ std::vector<std::string> section_files(const ModelPackage& package, const json& 
   } else {
     listed.push_back(fields.string("file", longest_name));
   }
+  // One numbered shard as "file" stands for its whole set.
+  if (const auto shard = numbered(listed.front()); shard && fields.has("file"))
+    for (listed.clear(); listed.size() < static_cast<size_t>(std::min(shard->total, most_shards));)
+      listed.push_back(shard->named(static_cast<int>(listed.size()) + 1));
   std::vector<std::string> files;
   for (const std::string& file : listed) {
     if (leaves_folder(file))

@@ -5,6 +5,7 @@
 #include "package/card.h"
 #include "package/fields.h"
 #include "package/files.h"
+#include "package/weights_file.h"
 
 namespace flowcache {
 namespace {
@@ -13,6 +14,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::string_view random_prefix = "random:";
+constexpr size_t longest_prompt = 8192;  // bytes
 
 fs::path model_json_of(const fs::path& given) {
   std::error_code error;
@@ -29,14 +31,14 @@ fs::path model_json_of(const fs::path& given) {
 }
 
 Fields::Names with_files(Fields::Names names) {
-  names.insert(names.end(), {"file", "files"});
+  names.insert(names.end(), {"file", "files", "key"});
   return names;
 }
 
 // The fields that model.json may have. Configs inside the sections are checked by the networks.
 void check_names(const Fields& root, const OwnFields& own) {
   root.only({"name", "family", "description", "license", "video", "transformer", "text", "decoder", "sampler",
-             "cache", "sources", "clean_context", "prompts"});
+             "cache", "sources", "clean_context", "prompts", "negative_prompt"});
   const Fields video = root.object("video");
   video.only({"width", "height", "framerate", "latent_frames_per_chunk", "frames_per_chunk", "sizes"});
   video.object("sizes", true).only({"least", "most", "good"});
@@ -94,14 +96,29 @@ void read_latent_size(const Fields& root, ModelPackage& out) {
                      std::to_string(out.latent_channels) + ", as many as decoder.config.latent_channels");
 }
 
+// A few-step model's timesteps, as the authors' configurations have them: some end with the 0 at which nothing is
+// left to be done, which their pipelines drop, too.
+void check_denoising_steps(json& sampler, const std::string& file) {
+  if (!sampler.contains("denoising_step_list")) return;
+  const Fields fields(sampler, file, "sampler");
+  const std::vector<int64_t> steps = fields.integers("denoising_step_list", 0, 1000);
+  const bool with_zero = steps.size() > 1 && steps.back() == 0;
+  const size_t count = steps.size() - (with_zero ? 1 : 0);
+  for (size_t i = 0; i < count; ++i)
+    if (steps[i] < 1 || (i > 0 && steps[i] >= steps[i - 1]))
+      fields.fail("denoising_step_list",
+                  "timesteps from 1 to 1000, each below the one before it; a 0 may end the list");
+  if (count == 0) fields.fail("denoising_step_list", "at least one timestep");
+  sampler["denoising_step_list"] =
+      std::vector<int64_t>(steps.begin(), steps.begin() + static_cast<ptrdiff_t>(count));
+}
+
 void check_sampler(const Fields& sampler) {
   sampler.string("kind", 63);
   const int64_t steps = sampler.integer("steps", 1, 1000);
   sampler.integer("lag", 0, steps, 0);
   sampler.number("shift", 1e-3, 1e3, 1.0);
   sampler.number("guidance_scale", 0, 50, 1.0);
-  if (sampler.has("denoising_step_list") && sampler.integers("denoising_step_list", 0, 1000).empty())
-    sampler.fail("denoising_step_list", "at least one timestep");
 }
 
 void check_cache(const Fields& cache) {
@@ -136,6 +153,8 @@ ModelPackage read_package(const fs::path& given, const OwnFields& own) {
   out.text = document["text"];
   out.decoder = document["decoder"];
   out.sampler = document["sampler"];
+  check_denoising_steps(out.sampler, file.string());
+  out.negative_prompt = root.string("negative_prompt", longest_prompt, "");
   out.cache = document.value("cache", json::object());
   out.sources = document.value("sources", json::object());
   section_files(out, out.transformer, "transformer");
@@ -166,32 +185,34 @@ ModelPackage at_size(const ModelPackage& package, int64_t width, int64_t height)
 uint64_t ModelPackage::weight_bytes() const {
   if (random_weights) return 0;
   check_files(*this);
-  return section_bytes(*this, transformer) + section_bytes(*this, text) + section_bytes(*this, decoder);
+  uint64_t bytes = 0;
+  for (const json& section : {transformer, text, decoder})
+    for (const std::string& file : section_files(*this, section, "file"))
+      bytes += fs::file_size(folder / file);
+  return bytes;
 }
 
 uint64_t section_bytes(const ModelPackage& package, const json& section) {
-  uint64_t bytes = 0;
-  for (const std::string& file : section_files(package, section, "file")) {
-    std::error_code error;
-    const uint64_t size = fs::file_size(package.folder / file, error);
-    if (error)
-      throw Error(FC_ERROR_NOT_FOUND, (package.folder / file).string() +
-                                          ", which model.json names, cannot be read: " + error.message() +
-                                          "; fetch the model again");
-    bytes += size;
-  }
-  return bytes;
+  uint64_t values = 0;
+  for (const auto& [name, tensor] : read_section(package, section)) values += tensor.numel();
+  return 2 * values;
 }
 
 WeightMap read_section(const ModelPackage& package, const json& section) {
   WeightMap all;
-  for (const std::string& file : section_files(package, section, "file")) {
-    WeightMap part = read_safetensors(package.folder / file);
+  const std::vector<std::string> files = section_files(package, section, "file");
+  for (const std::string& file : files) {
+    WeightMap part = read_weights(package.folder / file);
     for (auto& [name, tensor] : part)
       if (!all.emplace(name, std::move(tensor)).second)
         throw Error(FC_ERROR_MODEL, (package.folder / file).string() + ": tensor \"" + name +
                                         "\" is in another file of the same section too; remove one");
   }
+  const std::string what = (package.folder / files.front()).string();
+  const std::string key =
+      Fields(section, (package.folder / "model.json").string(), "").string("key", 255, "");
+  if (!key.empty()) all = under_key(std::move(all), key, what);
+  join_scales(all, what);
   return all;
 }
 

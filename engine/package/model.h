@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What a model is on disk: a folder with model.json and safetensors files.
+// What a model is on disk: a folder with model.json and files of weights.
 #pragma once
 
 #include <cstdint>
@@ -25,13 +25,14 @@ struct ModelPackage {
   int64_t latent_frames_per_chunk = 0, frames_per_chunk = 0;
   int64_t latent_channels = 0, latent_height = 0, latent_width = 0;  // of the native size
 
-  nlohmann::json transformer;    // {file | files, config}
+  nlohmann::json transformer;    // {file | files, key, config, loras}
   nlohmann::json text;           // {kind, file, …}
   nlohmann::json decoder;        // {kind, file, config}
   nlohmann::json sampler;        // {kind, steps, shift, …}
   nlohmann::json cache;          // {reuse, threshold, kv, history_chunks, …}
   nlohmann::json sources;        // file name -> where the file is published
   int64_t seam_fade_frames = 0;  // frames over which a jump between chunks is faded in; 0: not at all
+  std::string negative_prompt;   // what guidance keeps away from unless a stream says otherwise
   bool clean_context = false;    // true: a finished chunk runs once more at timestep 0, for its history
 
   bool random_weights = false;  // true: weights are random in the shapes of model.json; no other file is read
@@ -60,11 +61,12 @@ using OwnFields = std::function<std::vector<std::string>(const std::string& fami
 // FC_ERROR_MODEL with the field, its value and what is wanted.
 ModelPackage read_package(const std::filesystem::path& given, const OwnFields& own = {});
 
-// Bytes of a section's "file" or "files" together. Throws FC_ERROR_NOT_FOUND for a file that cannot be read.
+// Bytes of a section's weights as 16-bit floats, from the headers of its files. Throws as read_section() does.
 uint64_t section_bytes(const ModelPackage& package, const nlohmann::json& section);
 
-// All tensors of a section's "file" or "files". Throws as read_safetensors() does, and FC_ERROR_MODEL for a
-// key that is in two files.
+// All tensors of a section's "file" or "files", of any format (weights_file.h): those under its "key", if it has one,
+// by the names that the files give them. Throws as read_weights() does, and FC_ERROR_MODEL for a name that is in two
+// files.
 WeightMap read_section(const ModelPackage& package, const nlohmann::json& section);
 
 }  // namespace flowcache

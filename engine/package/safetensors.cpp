@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "package/safetensors.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <optional>
 
 #include "base/error.h"
+#include "package/mapping.h"
 #include "package/strict_json.h"
 
 namespace flowcache {
@@ -27,39 +22,6 @@ constexpr size_t max_rank = 16;
   throw Error(FC_ERROR_MODEL,
               file.string() + ": " + why + "; the file is damaged or not safetensors: fetch it again");
 }
-
-// A private read-only mapping of a file. It ends with the last tensor that uses it.
-class Mapping {
- public:
-  explicit Mapping(const std::filesystem::path& file) {
-    const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0)
-      throw Error(FC_ERROR_NOT_FOUND, file.string() + " cannot be opened: " + std::strerror(errno));
-    struct stat status {};
-    if (::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode))
-      size_ = static_cast<uint64_t>(status.st_size);
-    if (size_ > 0) {
-      void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
-      if (data != MAP_FAILED) data_ = static_cast<std::byte*>(data);
-    }
-    const int error = errno;
-    ::close(descriptor);
-    if (size_ > 0 && !data_)
-      throw Error(FC_ERROR_MEMORY, file.string() + ": " + std::to_string(size_) +
-                                       " bytes cannot be mapped: " + std::strerror(error));
-  }
-  ~Mapping() {
-    if (data_) ::munmap(data_, size_);
-  }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  const std::byte* data() const { return data_; }
-  uint64_t size() const { return size_; }
-
- private:
-  std::byte* data_ = nullptr;
-  uint64_t size_ = 0;
-};
 
 struct Dtype {
   const char* name;
@@ -103,20 +65,6 @@ struct Entry {
   uint64_t begin = 0, end = 0;
 };
 
-// Bytes of a shape; nothing if they exceed what 63 bits can count. A size of 0 does not hide others, whose products
-// are the strides of the tensor.
-std::optional<uint64_t> bytes_of(const std::vector<int64_t>& shape, uint64_t element) {
-  uint64_t bytes = element;
-  bool empty = false;
-  for (const int64_t n : shape) {
-    empty = empty || n == 0;
-    if (n == 0) continue;
-    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(n), &bytes) || bytes > INT64_MAX)
-      return std::nullopt;
-  }
-  return empty ? 0 : bytes;
-}
-
 class HeaderReader {
  public:
   HeaderReader(const std::filesystem::path& file, uint64_t data_size) : file_(file), data_size_(data_size) {}
@@ -144,7 +92,7 @@ class HeaderReader {
     if (out.begin > out.end || out.end > data_size_)
       bad("has data_offsets " + shorten(offsets) + ", but the file holds " + std::to_string(data_size_) +
           " bytes of data");
-    const auto bytes = bytes_of(out.shape, c10::elementSize(out.dtype));
+    const auto bytes = bytes_of_shape(out.shape, c10::elementSize(out.dtype));
     if (!bytes) bad("has shape " + shorten(shape) + ", more than any memory holds");
     if (*bytes != out.end - out.begin)
       bad("of shape " + shorten(shape) + " and dtype " + shorten(dtype) + " takes " + std::to_string(*bytes) +
@@ -186,29 +134,16 @@ void check_coverage(const std::filesystem::path& file, std::vector<Entry> entrie
                       std::to_string(data_size) + " bytes of data");
 }
 
-at::Tensor view(const std::shared_ptr<Mapping>& mapping, const std::byte* data, const Entry& entry) {
-  const auto options = at::TensorOptions(entry.dtype);
-  if (entry.begin == entry.end) return at::empty(entry.shape, options);
-  auto* address = const_cast<std::byte*>(data + entry.begin);
-  if (reinterpret_cast<uintptr_t>(address) % c10::elementSize(entry.dtype) == 0)
-    return at::from_blob(
-        address, entry.shape, [mapping](void*) {}, options);
-  at::Tensor copy = at::empty(entry.shape, options);  // because kernels need aligned elements
-  std::memcpy(copy.mutable_data_ptr(), address, entry.end - entry.begin);
-  return copy;
-}
-
 }  // namespace
 
 WeightMap read_safetensors(const std::filesystem::path& file) {
-  const auto mapping = std::make_shared<Mapping>(file);
+  return read_safetensors(std::make_shared<Mapping>(file));
+}
+
+WeightMap read_safetensors(const std::shared_ptr<Mapping>& mapping) {
+  const std::filesystem::path& file = mapping->file();
   if (mapping->size() < 10)
     damaged(file, "has " + std::to_string(mapping->size()) + " bytes, too few for a header");
-  if (std::memcmp(mapping->data(), "PK\3\4", 4) == 0)
-    throw Error(FC_ERROR_MODEL,
-                file.string() +
-                    " is a zip archive, as PyTorch saves weights (.pth, .pt), and may hold code, "
-                    "which is never run: turn it into safetensors with models/convert.py");
   uint64_t header_size = 0;
   std::memcpy(&header_size, mapping->data(), 8);
   const uint64_t after_length = mapping->size() - 8;
@@ -233,7 +168,7 @@ WeightMap read_safetensors(const std::filesystem::path& file) {
 
   WeightMap weights;
   for (const Entry& entry : entries)
-    weights.emplace(entry.name, view(mapping, mapping->data() + 8 + header_size, entry));
+    weights.emplace(entry.name, view_of(mapping, 8 + header_size + entry.begin, entry.shape, entry.dtype));
   return weights;
 }
 

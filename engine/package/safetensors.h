@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ using WeightMap = std::map<std::string, at::Tensor, std::less<>>;
 // FC_ERROR_MODEL, with the file, the key and both figures, for a file that is cut off, overlapping or
 // otherwise wrong; FC_ERROR_NOT_FOUND if the file cannot be opened.
 WeightMap read_safetensors(const std::filesystem::path& file);
+WeightMap read_safetensors(const std::shared_ptr<class Mapping>& mapping);
 
 // A key that a network wants. In `shape`, -1 matches any size.
 struct WeightSpec {
@@ -40,9 +42,8 @@ class UnfitWeights : public Error {
   std::vector<WeightSpec> wanted_;
 };
 
-// Compares what is there with what is wanted. Throws one UnfitWeights that lists
-//   every missing, unexpected or misshaped key,
-//   keys that hold no floating-point numbers, or fp8,
+// Compares what is there with what is wanted. Throws one UnfitWeights that counts, and names the first of
+//   keys that are missing, unexpected, misshaped or hold no floating-point numbers,
 //   bf16 among fp16: files of different checkpoints were mixed. fp32 beside either of them is normal.
 // what: for the message, such as "transformer of /path/model.json".
 void check_weights(const WeightMap& weights, const std::vector<WeightSpec>& wanted, const std::string& what);

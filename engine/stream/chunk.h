@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "stream/lane.h"
+
 namespace flowcache {
 
 // Whether frames of a stream are wanted in host memory. Shared by the stream and its chunks; any thread.
@@ -21,13 +23,16 @@ class HostFrames {
  public:
   // wish: set by the first reader, so that the stream's next chunks are copied before they leave it.
   explicit HostFrames(std::shared_ptr<HostWish> wish = nullptr) : wish_(std::move(wish)) {}
-  // [n, 3, H, W] fp32 of `frames`, copied once.
-  at::Tensor of(const at::Tensor& frames) const;
+  // Begins to copy, on the calling thread's lane, which makes `frames`. Before any call of of().
+  void begin(const at::Tensor& frames);
+  // [n, 3, H, W] fp32 of `frames`, copied once. made: the place where they are there.
+  at::Tensor of(const at::Tensor& frames, const Mark& made) const;
 
  private:
   std::shared_ptr<HostWish> wish_;
   mutable std::mutex mutex_;
   mutable at::Tensor copy_;
+  mutable Mark copied_;
 };
 
 // Immutable after Stream::next() has returned it.
@@ -35,6 +40,8 @@ struct Chunk {
   explicit Chunk(std::shared_ptr<HostWish> wish = nullptr) : host(std::move(wish)) {}
 
   at::Tensor frames;  // [n, 3, H, W] fp32 in 0..1, on the stream's device
+  Mark
+      decoded;  // on a GPU `frames` and `latent` are there once it is reached: wait for it, or block your lane
   // Of a model on a GPU: all frames in host memory, in one copy, as soon as somebody has wanted one of them there.
   HostFrames host;
   at::Tensor latent;  // [C, F, h, w] fp32; `frames` was decoded from it

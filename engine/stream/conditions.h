@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "stream/guidance.h"
@@ -23,7 +24,7 @@ struct ChunkConditions {
 
 class Conditions {
  public:
-  // `model` outlives this. Throws FC_ERROR_ARGUMENT as check_prompt() does.
+  // `model` outlives this. negative: "" is the one of model.json. Throws FC_ERROR_ARGUMENT as check_prompt() does.
   Conditions(const LoadedModel& model, const std::string& prompt, const std::string& negative, bool guided);
 
   Prompts& prompts() { return prompts_; }  // any thread
@@ -42,7 +43,7 @@ class Conditions {
   Prompts prompts_;
   std::shared_ptr<const Condition> positive_, negative_;
   std::mutex mutex_;
-  at::Tensor new_negative_;  // features that wait for the next chunk; guarded by mutex_
+  std::optional<Handed> new_negative_;  // features that wait for the next chunk; guarded by mutex_
 };
 
 }  // namespace flowcache

@@ -21,6 +21,7 @@ struct StreamConfig {
   double guidance = -1;           // guidance scale; negative: the model's
   // Whether a finished chunk runs once more, clean, to write its history. 1: yes; 0: no; -1: the model's.
   int clean_context = -1;
+  bool graphs = false;         // on a GPU: a network's blocks as CUDA graphs
   at::Tensor initial_frames;   // [n, 3, H, W] fp32 in 0..1: the video continues these; undefined: none
   at::Tensor initial_latents;  // the same, already encoded: [C, F, h, w]
 };

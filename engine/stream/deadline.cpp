@@ -48,20 +48,23 @@ void DeadlineKeeper::rehearsed(double step_seconds, double other_seconds) {
   rehearsed_ = true;
 }
 
-// If several chunks are in flight, the time of one is spread over several calls. Then each chunk keeps the
-// number of steps that it began with.
-void DeadlineKeeper::step_computed(const StepInfo& info, double step_seconds, double spent) {
+void DeadlineKeeper::step_computed(double step_seconds) {
   network_seconds_ += step_seconds;
   ++network_steps_;
-  if (!governor_) return;
-  pace_ = Governor::follow(pace_, step_seconds);
-  if (!one_chunk_) return;
+  if (governor_) pace_ = Governor::follow(pace_, step_seconds);
+}
+
+// If several chunks are in flight, the time of one is spread over several calls. Then each chunk keeps the
+// number of steps that it began with.
+void DeadlineKeeper::adjust(const StepInfo& info, double spent) {
+  if (!governor_ || !one_chunk_) return;
   governor_->deadline(seconds_);
   policy_.limit(info, governor_->affordable(spent, pace_));
 }
 
 void DeadlineKeeper::chunk_finished(int computed, double seconds) {
-  const double step = network_seconds_ / std::max(1, network_steps_), other = seconds - network_seconds_;
+  const double step = network_seconds_ / std::max(1, network_steps_),
+               other = std::max(0.0, seconds - network_seconds_);
   const bool measured = network_steps_ > 0;
   network_seconds_ = network_steps_ = 0;
   if (!measured) return;

@@ -35,6 +35,7 @@ class DeadlineKeeper {
   DeadlineKeeper(ReusePolicy& policy, const Setup& setup);
 
   bool steers_steps() const { return governor_ != nullptr; }
+  bool steers() const { return governor_ || threshold_governor_; }
   bool steers_threshold() const { return threshold_governor_ != nullptr; }
 
   // Sets the deadline. 0: most of the time that a chunk is shown. Throws FC_ERROR_ARGUMENT if nothing is
@@ -48,9 +49,13 @@ class DeadlineKeeper {
   bool wants_rehearsal() const { return governor_ && !rehearsed_; }
   void rehearsed(double step_seconds, double other_seconds);
 
-  // A step was computed, in a chunk that has taken `spent` seconds so far. If the chunk has become too slow,
-  // it gives up computed steps.
-  void step_computed(const StepInfo& info, double step_seconds, double spent);
+  // It is known now that a computed step took this long.
+  void step_computed(double step_seconds);
+  // The step `info` was the last that was begun of a chunk that has taken `spent` seconds when it is done. If the chunk
+  // has become too slow, it gives up computed steps to come.
+  void adjust(const StepInfo& info, double spent);
+  // Expected time of a computed step; 0: not yet known.
+  double step_seconds() const { return pace_; }
   // A chunk was finished that computed this many steps and took this many seconds.
   void chunk_finished(int computed, double seconds);
   // ε from now on. Only if steers_threshold().

@@ -18,7 +18,9 @@
 #include "base/headroom.h"
 #include "base/log.h"
 #include "base/resources.h"
+#include "networks/eight_bits.h"
 #include "stream/cpu_report.h"
+#include "stream/no_cuda.h"
 
 // Part of LibTorch if that was built with MKL. Returns the old number of this thread; 0 stands for the
 // process's number.
@@ -28,32 +30,30 @@ namespace flowcache {
 
 namespace {
 
-// LibTorch needs a driver that knows its CUDA version, and says so too late and in other words.
-std::string driver_problem() {
-  constexpr int needed = 13000;  // of the wheel that tools/setup.sh installs: 13.0
-  using Function = int (*)(int*);
-  const auto version_of = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, "cuDriverGetVersion"));
-  int version = 0;
-  if (!version_of || version_of(&version) != 0 || version >= needed) return "";
-  return "the NVIDIA driver is too old: it knows CUDA " + std::to_string(version / 1000) + "." +
-         std::to_string(version % 1000 / 10) +
-         ", LibTorch needs 13.0 (driver R580 or newer): renew the driver, or "
-         "install a LibTorch for that version";
+// The number of devices that CUDA's runtime sees; -1 if it cannot be asked.
+int runtime_devices() {
+  const auto count_devices = reinterpret_cast<int (*)(int*)>(dlsym(RTLD_DEFAULT, "cudaGetDeviceCount"));
+  int count = 0;
+  if (!count_devices) return -1;
+  return count_devices(&count) == 0 ? count : 0;
 }
 
 // Loads the NVIDIA driver, then LibTorch's CUDA library, which registers itself. Both stay loaded. Returns
-// the reason if that fails, else "".
+// the reason if that fails, else "". Without a device LibTorch says that it has no CUDA, as it does after
+// arithmetic, and with a driver that is too old it counts none: so the causes are asked for in this order.
 std::string open_cuda() {
   if (!dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL)) return std::string("no NVIDIA driver: ") + dlerror();
+  // LibTorch's CPU half is linked with CUDA's runtime, too, which knows its version.
+  if (const std::string problem = driver_too_old(cuda_facts()); !problem.empty()) return problem;
   if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL))
     return std::string("an NVIDIA driver answers, but LibTorch was installed without its CUDA libraries: ") +
-           dlerror();
-  if (const std::string problem = driver_problem(); !problem.empty()) return problem;
+           dlerror() + "; run ./demo.sh or ./test.sh, which install them";
+  if (runtime_devices() == 0) return why_no_device(cuda_facts());
   if (!at::hasCUDA())
     return "LibTorch had done arithmetic in this process before the engine was opened, and then it takes no "
            "CUDA any "
            "more: open the engine first";
-  if (at::detail::getCUDAHooks().deviceCount() == 0) return "the NVIDIA driver reports no device";
+  if (at::detail::getCUDAHooks().deviceCount() == 0) return why_no_device(cuda_facts());
   return "";
 }
 
@@ -88,9 +88,13 @@ at::Device choose_device(const std::string& name) {
 Precision choose_precision(const std::string& name, at::Device device) {
   if (name == "fp32") return at::kFloat;
   if (name == "bf16") return at::kBFloat16;
-  if (name == "fp8") return {at::kBFloat16, at::kFloat8_e4m3fn};
+  if (name == "fp8" || name == "int8") {
+    const at::ScalarType narrow = name == "fp8" ? at::kFloat8_e4m3fn : at::kChar;
+    return {at::kBFloat16, narrow, multiplies_eight_bits(device, narrow) ? narrow : at::kBFloat16};
+  }
   if (!name.empty() && name != "auto")
-    throw Error(FC_ERROR_ARGUMENT, "precision \"" + name + "\" is unknown; use auto, fp32, bf16 or fp8");
+    throw Error(FC_ERROR_ARGUMENT,
+                "precision \"" + name + "\" is unknown; use auto, fp32, bf16, fp8 or int8");
   return bf16_is_emulated(device) ? at::kFloat : at::kBFloat16;
 }
 
@@ -99,7 +103,7 @@ bool bf16_is_emulated(at::Device device) {
 }
 
 const char* name_of(Precision precision) {
-  if (precision.weights == at::kFloat8_e4m3fn) return "fp8";
+  if (is_eight_bits(precision.weights)) return precision.weights == at::kChar ? "int8" : "fp8";
   return precision.compute == at::kFloat ? "fp32" : "bf16";
 }
 
@@ -107,6 +111,15 @@ void wait_for(at::Device device) {
   if (device.is_cpu()) return;
   const c10::impl::VirtualGuardImpl gpu(device.type());
   gpu.synchronizeStream(gpu.getStream(device));
+}
+
+void finish_all(at::Device device) noexcept {
+  if (!device.is_cuda()) return;
+  try {
+    c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+  } catch (const std::exception& error) {
+    log(FC_LOG_WARNING, std::string("the GPU does not finish its work: ") + error.what());
+  }
 }
 
 uint64_t free_memory(at::Device device) {

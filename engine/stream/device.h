@@ -15,13 +15,14 @@ namespace flowcache {
 // be used, and FC_ERROR_ARGUMENT for any other name.
 at::Device choose_device(const std::string& name);
 
-// "auto" or "": bf16, or fp32 where bf16_is_emulated(). "fp32" and "bf16" name a precision. "fp8" computes in
-// bf16 but keeps the transformer's matrices in 8 bits, for models that do not fit otherwise. Throws
-// FC_ERROR_ARGUMENT for anything else.
+// "auto" or "": bf16, or fp32 where bf16_is_emulated(). "fp32" and "bf16" name a precision. "fp8" and "int8"
+// compute in bf16 but keep the transformer's matrices in 8 bits. What is multiplied with them is rounded to 8
+// bits, too, where the device multiplies such numbers (networks/eight_bits.h). Throws FC_ERROR_ARGUMENT for
+// anything else.
 Precision choose_precision(const std::string& name, at::Device device);
 // True if the device has no instructions for bf16 products, which makes them slower than fp32 products.
 bool bf16_is_emulated(at::Device device);
-// "fp32", "bf16" or "fp8".
+// "fp32", "bf16", "fp8" or "int8".
 const char* name_of(Precision precision);
 
 // The reason why no GPU can be used, for people: "no NVIDIA driver: libcuda.so.1: cannot open …"; "" if one
@@ -49,6 +50,9 @@ void ensure_threads();
 // Waits until the device has done all work that the calling thread has given it. Returns at once on the CPU.
 // Without it, a measured time covers only the submission of the work.
 void wait_for(at::Device device);
+
+// Waits until a GPU has done all work that anybody in the process has given it. Nothing on other devices.
+void finish_all(at::Device device) noexcept;
 
 // Bytes that may still be taken: what the host leaves this process, or what the GPU has free and LibTorch keeps unused.
 uint64_t free_memory(at::Device device);

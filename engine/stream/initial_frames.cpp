@@ -53,8 +53,7 @@ at::Tensor InitialFrames::with_noise(const at::Tensor& latents, int64_t chunk, i
 }
 
 void InitialFrames::fill_history(std::span<const std::unique_ptr<KvStore>> kv,
-                                 std::span<const std::shared_ptr<const Condition>> conditions,
-                                 DecoderState& decoder) const {
+                                 std::span<const std::shared_ptr<const Condition>> conditions) const {
   const Transformer& network = *model_.transformer;
   const int64_t chunks = whole_chunks();
   for (int64_t c = 0; c < chunks; ++c) {
@@ -71,6 +70,12 @@ void InitialFrames::fill_history(std::span<const std::unique_ptr<KvStore>> kv,
       network.blocks(embedded, embedded.tokens, *conditions[branch], view, 0, network.shape().layers);
       kv[branch]->finish(id);
     }
+  }
+}
+
+void InitialFrames::decode_history(DecoderState& decoder) const {
+  for (int64_t c = 0; c < whole_chunks(); ++c) {
+    const at::Tensor clean = latents_.narrow(1, c * chunk_frames_, chunk_frames_);
     model_.decoder->decode(clean.transpose(0, 1).contiguous(), decoder);
   }
 }

@@ -38,11 +38,11 @@ class InitialFrames {
 
   int64_t whole_chunks() const { return latents_.size(1) / chunk_frames_; }
 
-  // Runs the whole chunks through the KV cache of every branch, and through the decoder so that it remembers
-  // them. `kv` and `conditions` have one element for each branch.
+  // Runs the whole chunks through the KV cache of every branch. `kv` and `conditions` have one element for each branch.
   void fill_history(std::span<const std::unique_ptr<KvStore>> kv,
-                    std::span<const std::shared_ptr<const Condition>> conditions,
-                    DecoderState& decoder) const;
+                    std::span<const std::shared_ptr<const Condition>> conditions) const;
+  // Runs the whole chunks through the decoder, so that it remembers them.
+  void decode_history(DecoderState& decoder) const;
 
   // Embeds the latent of generated chunk `chunk`, with the frames of the prefix in it, as the network sees
   // it.

@@ -28,6 +28,7 @@ struct LiveChunk {
   double flops = 0;
   Stopwatch watch;                 // started when the chunk was ready for its first step
   bool is_cut = false;             // a new prompt begins here, without a blend
+  bool in_history = false;         // its keys are history: all that is left is to decode it
   bool must_compute = true;        // the next step is computed: R1, R5, or there is nothing to reuse
   std::vector<uint8_t> decisions;  // one for each finished step: 1 computed, 0 reused
 

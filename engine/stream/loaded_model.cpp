@@ -6,14 +6,63 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/resources.h"
+#include "cache/registry.h"
 #include "cpu_isa.h"
 #include "families/factory.h"
 #include "families/family.h"
 #include "package/files.h"
 #include "stream/cpu_report.h"
 #include "stream/device.h"
+#include "stream/work.h"
 
 namespace flowcache {
+namespace {
+
+// Encodes on one lane, whatever thread asks, so that what an encoder remembers is in order.
+class LaneTextEncoder final : public TextEncoder {
+ public:
+  LaneTextEncoder(std::unique_ptr<TextEncoder> encoder, const Lane& lane)
+      : encoder_(std::move(encoder)), lane_(lane) {}
+  TextFeatures encode(std::string_view prompt) const override {
+    TextFeatures features;
+    Handed made;
+    {
+      const OnLane here(lane_);
+      features = encoder_->encode(prompt);
+      made = Handed(features.embedding);
+    }
+    features.embedding = made.take();
+    return features;
+  }
+  std::vector<std::string> vocabulary() const override { return encoder_->vocabulary(); }
+
+ private:
+  std::unique_ptr<TextEncoder> encoder_;
+  Lane lane_;
+};
+
+}  // namespace
+
+MemoryPlan plan_of(const ModelPackage& package, Precision precision, KvPrecision kv, at::Device device) {
+  MemoryPlan plan = default_plan(package, c10::elementSize(precision.weights),
+                                 c10::elementSize(precision.compute), device.is_cpu());
+  plan.kv_int8 = kv == KvPrecision::int8;
+  const KvShape shape = kv_shape(package);
+  const KvGeometry geometry{.layers = static_cast<int>(shape.layers),
+                            .kv_heads = shape.kv_heads,
+                            .head_dim = shape.head_dim,
+                            .tokens_per_frame = shape.tokens_per_frame,
+                            .tokens_per_chunk = shape.tokens_per_chunk,
+                            .window_chunks = static_cast<int64_t>(plan.chunks_in_flight),
+                            .dtype = precision.compute,
+                            .device = device,
+                            .heads = shape.heads,
+                            .precision = kv};
+  const auto policy = choose_kv(resolve_kv(package.cache.value("kv", "window"))).make();
+  const int64_t budget = package.cache.value("history_chunks", int64_t{1}) * shape.tokens_per_chunk;
+  plan.kv_scratch = plan.branches * kv_needs(geometry, budget, *policy).scratch;
+  return plan;
+}
 
 std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options, const Progress& progress) {
   const auto report = [&](const char* stage, double fraction) {
@@ -29,6 +78,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   report("read", 0.0);
   const std::shared_ptr<LoadedModel> model(new LoadedModel, [](LoadedModel* last) {
     const at::Device device = last->device;
+    finish_all(device);  // what the last stream or prompt has begun reads the weights
     delete last;
     give_back_memory(device);
   });
@@ -42,6 +92,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
                             cpu_report().bf16_emulated + "; use precision=auto or fp32");
   model->compute = precision.compute;
   model->weights = precision.weights;
+  model->kv_precision = choose_kv_precision(options.kv_precision);
   model->threads = threads;
   model->memory_limit = options.memory_limit;
   report("check", 0.05);
@@ -50,26 +101,33 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   check_memory(needs_of(needs, false), model->memory_available(), model->device.str());
   check_memory(needs_of(needs, true), free_host_memory(), "the host");
   report("load", 0.1);
+  const LentLane lane(model->device);
+  const Work work(threads, model->device, *lane);
+  model->text_lane = std::make_shared<const LentLane>(model->device);
   model->text = make_text_encoder(model->package, model->device);
+  if (const Lane own = model->lane_of_text(); own.stream())
+    model->text = std::make_unique<LaneTextEncoder>(std::move(model->text), own);
   report("load", 0.2);
   model->transformer = make_transformer(model->package, precision, model->device);
   model->transformer->slice_tokens(options.slice_tokens);
   report("load", 0.7);
   model->decoder = make_decoder(model->package, model->compute, model->device);
+  lane->wait();  // from here on any lane may read the weights
+  give_back_memory(model->device);
   report("ready", 1.0);
   return model;
 }
 
 std::vector<MemoryNeed> LoadedModel::memory_needs(int64_t width, int64_t height) const {
-  MemoryPlan plan =
-      default_plan(package, c10::elementSize(weights), c10::elementSize(compute), device.is_cpu());
+  const ModelPackage sized = at_size(package, width, height);
+  MemoryPlan plan = plan_of(sized, {compute, weights}, kv_precision, device);
   if (package.random_weights) {
     const WeightSizes sizes = weight_sizes(package);
     plan.transformer_bytes = sizes.transformer;
     plan.decoder_bytes = sizes.decoder;
     plan.text_bytes = 0;  // random weights come with a small stand-in for the text encoder
   }
-  return flowcache::memory_needs(at_size(package, width, height), plan);
+  return flowcache::memory_needs(sized, plan);
 }
 
 int64_t LoadedModel::tokens_per_frame(const PictureSize& size) const {

@@ -6,11 +6,14 @@
 #include <memory>
 #include <string>
 
+#include "cache/kv/kv_store.h"
 #include "families/preflight.h"
 #include "networks/decoders/decoder.h"
+#include "networks/matrix.h"
 #include "networks/text/text_encoder.h"
 #include "networks/transformer.h"
 #include "package/model.h"
+#include "stream/lane.h"
 
 namespace flowcache {
 
@@ -22,7 +25,11 @@ struct LoadOptions {
   uint64_t memory_limit = 0;      // bytes; 0: what is free
   int64_t slice_tokens = 0;       // see Transformer::slice_tokens()
   int64_t width = 0, height = 0;  // picture size for the check of memory; 0: native
+  std::string kv_precision = {};  // see choose_kv_precision()
 };
+
+// What a stream of the model's own settings needs on `device`, for memory_needs().
+MemoryPlan plan_of(const ModelPackage& package, Precision precision, KvPrecision kv, at::Device device);
 
 // Gets the stage and the fraction of all work that is done; returning false cancels.
 using Progress = std::function<bool(const char* stage, double fraction)>;
@@ -31,21 +38,25 @@ struct LoadedModel {
   ModelPackage package;
   at::Device device = at::kCPU;
   at::ScalarType compute = at::kFloat, weights = at::kFloat;  // the two halves of a Precision
+  KvPrecision kv_precision = KvPrecision::full;
   unsigned threads = 1;  // arithmetic threads of its streams; fixed, because results depend on the number
   uint64_t memory_limit = 0;
   std::unique_ptr<Transformer> transformer;
   std::unique_ptr<Decoder> decoder;
-  std::unique_ptr<TextEncoder> text;
+  std::unique_ptr<TextEncoder> text;          // its features may be used on the calling thread's lane
+  std::shared_ptr<const LentLane> text_lane;  // where it encodes; null: nowhere in particular
 
   // Throws the errors of fc_engine_open(), and FC_CANCELLED if `progress` returned false.
   static std::shared_ptr<const LoadedModel> load(const LoadOptions& options, const Progress& progress);
 
   // The memory that this model needs on its device, with one stream of default settings and this picture size
-  // (0: native). Uses only the members package, device, compute and weights.
+  // (0: native). Uses only the members package, device, compute, weights and
+  // kv_precision.
   std::vector<MemoryNeed> memory_needs(int64_t width, int64_t height) const;
 
   int64_t tokens_per_frame(const PictureSize& size) const;
   int64_t tokens_per_chunk(const PictureSize& size) const;
+  Lane lane_of_text() const { return text_lane ? **text_lane : Lane(); }
   // Bytes that may still be allocated on the device, within the memory limit.
   uint64_t memory_available() const;
 };

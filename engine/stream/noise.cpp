@@ -3,6 +3,8 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include "networks/upload.h"
+
 namespace flowcache {
 
 namespace {
@@ -20,7 +22,7 @@ uint64_t mix(uint64_t x) {
 at::Tensor draw_noise(uint64_t seed, int64_t chunk, int64_t draw, at::IntArrayRef shape, at::Device device) {
   const uint64_t key = mix(mix(mix(seed) ^ static_cast<uint64_t>(chunk)) ^ static_cast<uint64_t>(draw));
   auto generator = at::make_generator<at::CPUGeneratorImpl>(key);
-  return at::randn(shape, generator, at::TensorOptions().dtype(at::kFloat)).to(device);
+  return upload(at::randn(shape, generator, at::TensorOptions().dtype(at::kFloat)), device);
 }
 
 }  // namespace flowcache

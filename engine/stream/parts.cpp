@@ -104,10 +104,12 @@ void check_composition(const StreamParts& parts, const Choice& choice, const Gui
 
 // Checks that the KV buffers fit into the memory that is left beside the weights.
 void check_buffer(const LoadedModel& model, const KvGeometry& geometry, int64_t budget_tokens,
-                  uint64_t branches) {
-  check_memory({{"keys and values of finished chunks (kv_budget)", branches * geometry.bytes(budget_tokens)},
+                  const KvPolicy& policy, uint64_t branches) {
+  const KvNeeds needs = kv_needs(geometry, budget_tokens, policy);
+  check_memory({{"keys and values of finished chunks (kv_budget)", branches * needs.history},
                 {"keys and values of " + std::to_string(geometry.window_chunks) + " chunks in flight",
-                 branches * geometry.bytes(geometry.window_chunks * geometry.tokens_per_chunk)}},
+                 branches * needs.in_flight},
+                {"what they need beside them", branches * needs.scratch}},
                model.memory_available(), model.device.str());
 }
 
@@ -116,6 +118,9 @@ std::vector<std::unique_ptr<KvStore>> make_caches(const StreamParts& parts, cons
                                                   const KvChoice& choice, int branches) {
   const LoadedModel& model = *parts.model;
   const TransformerShape& shape = model.transformer->shape();
+  // While a policy chooses, no forward pass runs. So it may use part of what the preflight has planned for that: ten rows of
+  // the hidden width for each token.
+  const auto scratch = static_cast<uint64_t>(4 * 10 * model.tokens_per_chunk(parts.size) * shape.dim);
   const KvGeometry geometry = {shape.layers,
                                shape.kv_heads,
                                shape.head_dim,
@@ -124,11 +129,14 @@ std::vector<std::unique_ptr<KvStore>> make_caches(const StreamParts& parts, cons
                                parts.schedule.chunks_in_flight(),
                                model.compute,
                                model.device,
-                               shape.time_frequencies};
+                               shape.time_frequencies,
+                               shape.heads,
+                               model.kv_precision,
+                               scratch};
   const int64_t budget_tokens =
       config.kv_budget == 0 ? model.package.cache.value("history_chunks", 3) * geometry.tokens_per_chunk
                             : static_cast<int64_t>(config.kv_budget / (geometry.bytes(1) * branches));
-  check_buffer(model, geometry, budget_tokens, branches);
+  check_buffer(model, geometry, budget_tokens, *choice.make(), branches);
   std::vector<std::unique_ptr<KvStore>> caches;
   for (int branch = 0; branch < branches; ++branch)
     caches.push_back(std::make_unique<KvStore>(geometry, budget_tokens, choice.make()));
@@ -198,6 +206,7 @@ StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfi
   check_composition(parts, choice, guidance_policy.get(), branches);
   parts.kv = make_caches(parts, config, choice.kv, branches);
   parts.guidance = Guidance(branches, std::move(guidance_policy));
+  if (config.graphs) parts.graphs = BlockGraphs::make(*parts.model);
   if (choice.offloads) parts.lane = make_copy_lane(parts.model->device);
   parts.across.resize(parts.policy->across_chunks() ? parts.schedule.steps() : 0);
   parts.clean_context = config.clean_context < 0 ? package.clean_context : config.clean_context == 1;

@@ -8,6 +8,7 @@
 
 #include "cache/kv/kv_store.h"
 #include "samplers/sampler.h"
+#include "stream/block_graphs.h"
 #include "stream/config.h"
 #include "stream/guidance.h"
 #include "stream/initial_frames.h"
@@ -25,9 +26,10 @@ struct StreamParts {
   std::unique_ptr<Sampler> sampler;
   Schedule schedule{1, 1};
   std::unique_ptr<ReusePolicy> policy;
-  std::unique_ptr<Residual> residual;  // of the policy's kind
-  std::unique_ptr<Residual> tail;      // applied by decisions with `tail`; null if the policy makes none
-  std::unique_ptr<CopyLane> lane;      // null: residuals stay in the device's memory
+  std::unique_ptr<Residual> residual;   // of the policy's kind
+  std::unique_ptr<Residual> tail;       // applied by decisions with `tail`; null if the policy makes none
+  std::unique_ptr<CopyLane> lane;       // null: residuals stay in the device's memory
+  std::unique_ptr<BlockGraphs> graphs;  // null: every kernel is launched on its own
   Guidance guidance{1, nullptr};
   std::vector<std::unique_ptr<KvStore>> kv;       // one for each branch
   std::unique_ptr<InitialFrames> initial_frames;  // null: the video begins with chunk 0

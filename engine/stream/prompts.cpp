@@ -20,7 +20,7 @@ void check_prompt(const std::string& text) {
 Prompts::Prompts(const TextEncoder& encoder, const std::string& first) : encoder_(encoder) {
   check_prompt(first);
   TextFeatures features = encoder_.encode(first);
-  current_.features = features.embedding;
+  current_.features = Handed(features.embedding);
   unknown_ = std::move(features.unknown);
 }
 
@@ -34,7 +34,7 @@ uint64_t Prompts::change(const std::string& text, uint64_t at_chunk, uint32_t bl
   const bool next = at_chunk == FC_NEXT_CHUNK || at_chunk > INT64_MAX;
   change.at_chunk = next ? next_chunk_ : std::max(next_chunk_, static_cast<int64_t>(at_chunk));
   change.blend_chunks = blend_chunks;
-  change.features = features.embedding;
+  change.features = Handed(features.embedding);
   std::erase_if(queued_, [&](const Change& other) { return other.at_chunk == change.at_chunk; });
   const auto later = std::find_if(queued_.begin(), queued_.end(),
                                   [&](const Change& other) { return other.at_chunk > change.at_chunk; });
@@ -47,7 +47,7 @@ ChunkPrompt Prompts::take(int64_t chunk) {
   ChunkPrompt result;
   while (!queued_.empty() && queued_.front().at_chunk <= chunk) {
     // What the last chunk had, which may itself be in a blend.
-    const at::Tensor& from = shown_.defined() ? shown_ : current_.features;
+    const at::Tensor from = shown_.defined() ? shown_ : current_.features.take();
     blend_from_ = queued_.front().blend_chunks > 0 ? from : at::Tensor();
     current_ = queued_.front();
     current_.at_chunk = chunk;
@@ -57,7 +57,7 @@ ChunkPrompt Prompts::take(int64_t chunk) {
   }
   next_chunk_ = chunk + 1;
   result.ticket = current_.ticket;
-  result.features = current_.features;
+  result.features = current_.features.take();
   if (blend_from_.defined()) {
     // In a blend over n chunks the first one already has 1/(n+1) of the new prompt, so that the change is
     // seen.
@@ -65,11 +65,11 @@ ChunkPrompt Prompts::take(int64_t chunk) {
         static_cast<double>(chunk - current_.at_chunk + 1) / (static_cast<double>(current_.blend_chunks) + 1);
     result.changed = true;
     if (weight < 1) {
-      const int64_t rows = std::max(blend_from_.size(0), current_.features.size(0));
+      const int64_t rows = std::max(blend_from_.size(0), result.features.size(0));
       const auto padded = [rows](const at::Tensor& t) {
         return at::constant_pad_nd(t, {0, 0, 0, rows - t.size(0)});
       };
-      result.features = at::lerp(padded(blend_from_), padded(current_.features), weight);
+      result.features = at::lerp(padded(blend_from_), padded(result.features), weight);
     } else {
       blend_from_ = at::Tensor();
     }
@@ -80,7 +80,7 @@ ChunkPrompt Prompts::take(int64_t chunk) {
 
 at::Tensor Prompts::features() const {
   const std::lock_guard lock(mutex_);
-  return current_.features;
+  return current_.features.take();
 }
 
 void Prompts::restart() {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "networks/text/text_encoder.h"
+#include "stream/lane.h"
 
 namespace flowcache {
 
@@ -26,7 +27,8 @@ struct ChunkPrompt {
   bool cut = false;      // a new prompt begins here, without a blend
 };
 
-// Thread-safe. Prompts may come from any thread, while one thread asks for chunks in ascending order.
+// Thread-safe. Prompts may come from any thread, while one thread asks for chunks in ascending order. Features are encoded
+// on the lane of the thread that gives the prompt, and may be used on the lane of the thread that asks for them.
 class Prompts {
  public:
   // `encoder` outlives this.
@@ -50,7 +52,7 @@ class Prompts {
     uint64_t ticket = 0;
     int64_t at_chunk = 0;
     int64_t blend_chunks = 0;
-    at::Tensor features;
+    Handed features;
   };
 
   const TextEncoder& encoder_;

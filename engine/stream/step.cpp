@@ -144,8 +144,11 @@ at::Tensor StepRunner::run_blocks(const Step& step, size_t branch, const at::Ten
   LiveChunk& chunk = *step.chunk;
   Embedded embedded = step.embedded;
   embedded.attention = attention;
-  const at::Tensor result = parts_.model->transformer->blocks(
-      embedded, tokens, *chunk.conditions[branch], parts_.kv[branch]->view(chunk.index), first, last);
+  KvView& kv = parts_.kv[branch]->view(chunk.index);
+  const auto& condition = chunk.conditions[branch];
+  const at::Tensor result =
+      parts_.graphs ? parts_.graphs->blocks(chunk.index, embedded, tokens, condition, kv, first, last)
+                    : parts_.model->transformer->blocks(embedded, tokens, *condition, kv, first, last);
   const BlockFlops flops = block_flops(parts_, branch, chunk.index - oldest_ + 1);
   chunk.flops +=
       (flops.all - (attention ? attention->share_recalled() : 0) * flops.attention) * (last - first);

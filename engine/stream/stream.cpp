@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "stream/stream.h"
 
-#include <c10/core/InferenceMode.h>
-
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/process_end.h"
-#include "stream/device.h"
 #include "stream/rehearsal.h"
+#include "stream/work.h"
 
 namespace flowcache {
 namespace {
@@ -32,6 +32,40 @@ at::Tensor token_change(const at::Tensor& one, const at::Tensor& other, const Tr
       .flatten();
 }
 
+// Whether all values of a chunk's latent are finite. On a GPU the answer is there when the steps are done, so the chunk's
+// other work is begun before it is read.
+class FiniteCheck {
+ public:
+  // Throws what read() throws, if the answer is there at once.
+  explicit FiniteCheck(const LiveChunk& chunk) : index_(chunk.index) {
+    at::Tensor finite = chunk.latent.isfinite().all();
+    if (finite.is_cuda()) {
+      answer_ = at::empty({}, at::TensorOptions().dtype(at::kBool).pinned_memory(true));
+      answer_.copy_(finite, /*non_blocking=*/true);
+      there_ = Mark::here(finite.device());
+      return;
+    }
+    answer_ = finite;
+    read();
+    answer_ = at::Tensor();
+  }
+  // Waits for the chunk's steps, if the answer was not there at once. Throws FC_ERROR_MODEL if a value is not finite.
+  void read() const {
+    if (!answer_.defined()) return;
+    there_.wait();
+    if (!answer_.item<bool>())
+      throw Error(FC_ERROR_MODEL,
+                  "chunk " + std::to_string(index_) +
+                      " contains values that are not finite: the weights are damaged or do not "
+                      "fit this precision; try precision=fp32");
+  }
+
+ private:
+  int64_t index_;
+  at::Tensor answer_;
+  Mark there_;
+};
+
 int count_computed(const std::vector<uint8_t>& decisions) {
   return static_cast<int>(std::count(decisions.begin(), decisions.end(), 1));
 }
@@ -39,14 +73,14 @@ int count_computed(const std::vector<uint8_t>& decisions) {
 }  // namespace
 
 Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& config)
-    : seam_fade_(model->package.seam_fade_frames),
+    : lane_(model->device),
+      timer_(model->device),
       forgets_on_cut_(model->package.cache.value("on_cut", "keep") == "forget") {
-  const c10::InferenceMode inference;
-  const ArithmeticThreads threads(model->threads);
+  const Work work(*model, *lane_);
   parts_ = assemble(std::move(model), config);
   conditions_ = std::make_unique<Conditions>(*parts_.model, config.prompt, config.negative_prompt,
                                              parts_.guidance.branches() == max_branches);
-  decoder_state_ = parts_.model->decoder->open();
+  decoding_ = std::make_unique<Decoding>(*parts_.model);
   threshold_ = parts_.threshold;
   scale_ = parts_.scale;
   deadline_ = std::make_unique<DeadlineKeeper>(*parts_.policy, deadline_setup(parts_));
@@ -59,25 +93,29 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   }
 }
 
+Stream::~Stream() {
+  try {
+    lane_->wait();
+    if (decoding_) decoding_->wait();
+  } catch (const std::exception& error) {
+    log(FC_LOG_WARNING,
+        std::string("a stream is closed, but the device did not finish its work: ") + error.what());
+  }
+}
+
 std::shared_ptr<const Chunk> Stream::next() {
-  const c10::InferenceMode inference;
-  const ArithmeticThreads threads(parts_.model->threads);
+  const Work work(*parts_.model, *lane_);
   if (!ended_.empty()) throw Error(FC_ENDED, ended_);
   rehearse_once();
   call_watch_ = Stopwatch();
   while (true) {
-    if (!tick_open_) begin_tick();
-    for (; next_step_ < steps_.size(); ++next_step_) {
-      check_cancelled();
-      fetch_ahead(next_step_);
-      run(next_step_);
-    }
-    tick_open_ = false;
+    if (!has_done_all_steps()) run_tick();
+    if (!has_done_all_steps()) continue;
     LiveChunk& oldest = *live_.front();
-    if (static_cast<int>(oldest.decisions.size()) < parts_.schedule.steps()) continue;
     const Stopwatch chunk_watch = oldest.watch;
     const std::shared_ptr<Chunk> finished = finish(oldest);
     finished->seconds = call_watch_.seconds();
+    take_times();
     deadline_->chunk_finished(count_computed(finished->decisions),
                               std::min(finished->seconds, chunk_watch.seconds()));
     if (deadline_->steers_threshold()) threshold_ = deadline_->threshold();
@@ -85,6 +123,21 @@ std::shared_ptr<const Chunk> Stream::next() {
     stats_.last_chunk_seconds = finished->seconds;
     return finished;
   }
+}
+
+// Also true after a call in which the chunk's last part failed, for example for lack of memory: only that is done again.
+bool Stream::has_done_all_steps() const {
+  return !live_.empty() && static_cast<int>(live_.front()->decisions.size()) >= parts_.schedule.steps();
+}
+
+void Stream::run_tick() {
+  if (!tick_open_) begin_tick();
+  for (; next_step_ < steps_.size(); ++next_step_) {
+    check_cancelled();
+    fetch_ahead(next_step_);
+    run(next_step_);
+  }
+  tick_open_ = false;
 }
 
 void Stream::check_cancelled() {
@@ -104,8 +157,9 @@ void Stream::begin_tick() {
   parts_.guidance.use_scale(scale_);
   steps_.clear();
   next_step_ = 0;
-  for (const ScheduledStep& due : parts_.schedule.tick(tick_++)) {
-    if (due.step == 0) admit(due.chunk);
+  for (const ScheduledStep& due : parts_.schedule.tick(tick_)) {
+    // A call that failed may have admitted it.
+    if (due.step == 0 && (live_.empty() || live_.back()->index < due.chunk)) admit(due.chunk);
     for (const auto& chunk : live_)
       if (chunk->index == due.chunk) steps_.push_back({.chunk = chunk.get(), .index = due.step});
   }
@@ -123,6 +177,7 @@ void Stream::begin_tick() {
   }
   if (!steps_.empty()) runner.fetch(steps_.front());
   tick_open_ = true;
+  ++tick_;
 }
 
 // The kept velocities were made with the old scale, and across chunks only the branches that contributed were
@@ -155,11 +210,13 @@ void Stream::admit(int64_t index) {
     if (dropped) context_changed();
   }
   if (own.changed) forget_across(index);  // R7: it was computed under other conditions
-  if (parts_.initial_frames && index == 0)
-    parts_.initial_frames->fill_history(parts_.kv, std::span(chunk->conditions).first(parts_.kv.size()),
-                                        *decoder_state_);
+  if (parts_.initial_frames && index == 0) {
+    parts_.initial_frames->fill_history(parts_.kv, std::span(chunk->conditions).first(parts_.kv.size()));
+    decoding_->run_prefix(*parts_.initial_frames);
+  }
   for (const auto& kv : parts_.kv) kv->admit(index, parts_.first_frame(index));
   chunk->watch = Stopwatch();
+  timer_.begin_chunk();
   live_.push_back(std::move(chunk));
 }
 
@@ -170,17 +227,30 @@ void Stream::run(size_t index) {
   if (step.reuses()) {
     runner.reuse(step);
   } else {
-    const Stopwatch watch;
+    if (deadline_->steers()) timer_.begin_step();
     const at::Tensor velocity = runner.compute(step);
-    if (deadline_->steers_steps()) wait_for(parts_.model->device);  // the measured time must include the work
-    deadline_->step_computed(step.question.info, watch.seconds(),
-                             std::min(call_watch_.seconds(), chunk.watch.seconds()));
+    if (deadline_->steers()) {
+      timer_.end_step();
+      take_times();
+      deadline_->adjust(step.question.info, spent_by(chunk));
+    }
     runner.advance(step, velocity);
   }
   chunk.decisions.push_back(step.reuses() ? 0 : 1);
   const std::lock_guard lock(stats_mutex_);
   ++(step.reuses() ? stats_.steps_reused : stats_.steps_computed);
   stats_.forced_computes += !step.reuses() && step.decision.forced;
+}
+
+// Tells the deadline how long steps took, as far as that is known.
+void Stream::take_times() {
+  for (const double seconds : timer_.finished()) deadline_->step_computed(seconds);
+}
+
+// Seconds that a chunk has taken when all that was given to the device for it is done.
+double Stream::spent_by(const LiveChunk& chunk) const {
+  const double until_now = std::min(call_watch_.seconds(), chunk.watch.seconds());
+  return std::max(until_now, timer_.device_seconds() + timer_.pending() * deadline_->step_seconds());
 }
 
 // Called before a step of the tick runs. Begins to copy back the residual of the next step in the tick. With
@@ -196,23 +266,12 @@ void Stream::fetch_ahead(size_t index) {
 }
 
 std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
-  if (!chunk.latent.isfinite().all().item<bool>())
-    throw Error(FC_ERROR_MODEL, "chunk " + std::to_string(chunk.index) +
-                                    " contains values that are not finite: the weights are damaged or do not "
-                                    "fit this precision; try precision=fp32");
-  if (parts_.clean_context) runner().run_clean(chunk);
-  const uint64_t held = reuse_bytes();  // now it is largest; most of it is freed below
-  const bool dropped = move_to_history(chunk);
-  parts_.policy->end_chunk(chunk.index);
-  parts_.guidance.end_chunk(chunk.index);
-
-  auto result = std::make_shared<Chunk>(host_wish_);
-  const Stopwatch watch;
-  result->frames = decode(chunk);
-  if (*host_wish_) result->host.of(result->frames);
-  const double decode_seconds = watch.seconds();
-  result->latent = chunk.latent;
-  result->index = chunk.index;
+  std::optional<FiniteCheck> finite;
+  if (!chunk.in_history) {
+    finite.emplace(chunk);
+    become_history(chunk);
+  }
+  const std::shared_ptr<Chunk> result = decode(chunk);
   result->seed = parts_.seed;
   result->prompt_ticket = chunk.prompt_ticket;
   result->decisions = std::move(chunk.decisions);
@@ -220,29 +279,42 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   result->flops = chunk.flops;
   result->governor_level = deadline_->level_of(count_computed(result->decisions));
   live_.pop_front();  // destroys `chunk`
-  if (dropped) context_changed();
+  if (finite) finite->read();
+  decoding_->keep_up();  // behind the steps, in whose time it should long be done
 
   const std::lock_guard lock(stats_mutex_);
   ++stats_.chunks;
-  stats_.last_decode_seconds = decode_seconds;
-  stats_.kv_bytes = 0;
-  for (const auto& kv : parts_.kv) stats_.kv_bytes += kv->history_bytes();
-  stats_.reuse_bytes = held;
+  stats_.last_decode_seconds = decoding_->last_seconds();
+  stats_.kv_bytes = stats_.kv_allocated = 0;
+  for (const auto& kv : parts_.kv) {
+    stats_.kv_bytes += kv->history_bytes();
+    stats_.kv_allocated += kv->allocated_bytes();
+  }
   result->kv_bytes = stats_.kv_bytes;
   result->kv_budget = stats_.kv_budget;
   return result;
 }
 
-// Returns [frames, 3, H, W]. Sets the chunk's latent to the one that was decoded.
-at::Tensor Stream::decode(LiveChunk& chunk) {
+void Stream::become_history(LiveChunk& chunk) {
+  if (parts_.clean_context) runner().run_clean(chunk);
+  const uint64_t held = reuse_bytes();  // now it is largest; most of it is freed below
+  const bool dropped = move_to_history(chunk);
+  chunk.in_history = true;
+  parts_.policy->end_chunk(chunk.index);
+  parts_.guidance.end_chunk(chunk.index);
+  if (dropped) context_changed();
+  const std::lock_guard lock(stats_mutex_);
+  stats_.reuse_bytes = held;
+}
+
+// The chunk as it leaves the stream, with its frames, and the latent that was decoded.
+std::shared_ptr<Chunk> Stream::decode(LiveChunk& chunk) {
+  const auto result = std::make_shared<Chunk>(decoding_->host_wish());
   InitialFrames* const initial = parts_.initial_frames.get();
-  if (initial) chunk.latent = initial->finished(chunk.index, chunk.latent);
-  at::Tensor frames =
-      parts_.model->decoder->decode(chunk.latent.transpose(0, 1).contiguous(), *decoder_state_);
-  if (initial) frames = initial->shown(chunk.index, frames);
-  seam_fade_.apply(frames, chunk.is_cut);
-  wait_for(parts_.model->device);  // the time of decoding is measured for the deadline
-  return frames;
+  result->latent = initial ? initial->finished(chunk.index, chunk.latent) : chunk.latent;
+  result->index = chunk.index;
+  decoding_->decode(result->latent, initial, chunk.is_cut, *result);
+  return result;
 }
 
 // What the KV policy wants the chunk's final latent compared with.
@@ -271,6 +343,7 @@ bool Stream::move_to_history(const LiveChunk& chunk) {
 // R5: the chunks in flight attend another context than the one they were computed with.
 void Stream::context_changed() {
   for (const auto& other : live_) {
+    if (other->in_history) continue;
     parts_.policy->context_changed(other->index);
     other->must_compute |= parts_.policy->recompute_on_context_change();
     if (!parts_.residual->tied_to_context()) continue;

@@ -14,9 +14,10 @@
 #include "stream/chunk.h"
 #include "stream/conditions.h"
 #include "stream/deadline.h"
+#include "stream/decoding.h"
 #include "stream/parts.h"
-#include "stream/seam_fade.h"
 #include "stream/step.h"
+#include "stream/step_timer.h"
 
 namespace flowcache {
 
@@ -38,8 +39,13 @@ class Stream {
  public:
   // Throws FC_ERROR_ARGUMENT, FC_ERROR_NOT_FOUND, FC_ERROR_MEMORY.
   Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& config);
+  // Waits for what the device still does for the stream.
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
 
-  // Computes until the next chunk is finished and decoded. Throws FC_CANCELLED after cancel(); the next call
+  // Computes until the next chunk is finished and decoded; on a GPU, until the chunk's steps are done and its decoding
+  // has begun (Chunk::decoded). Throws FC_CANCELLED after cancel(); the next call
   // then continues where this one stopped. Throws FC_ENDED if the KV policy keeps everything and its budget
   // is full.
   std::shared_ptr<const Chunk> next();
@@ -48,6 +54,8 @@ class Stream {
   void reset(uint64_t seed);
   void cancel() { cancelled_ = true; }                   // any thread
   Prompts& prompts() { return conditions_->prompts(); }  // any thread
+  // As Prompts::change(), with what arithmetic needs. Any thread.
+  uint64_t prompt(const std::string& text, uint64_t at_chunk, uint32_t blend_chunks);
   // Sets ε and the guidance scale; a negative value leaves one as it is. Throws FC_ERROR_ARGUMENT for a value
   // out of range, for an ε that a deadline steers, and for a scale other than 1 in a stream without guidance.
   // Any thread.
@@ -77,27 +85,32 @@ class Stream {
   void check_cancelled();
   void rehearse_once();
   // ---- a tick: one step of every chunk in flight
+  bool has_done_all_steps() const;
+  void run_tick();
   void begin_tick();
   void use_changed_guidance();
   void admit(int64_t index);
   void run(size_t step);
+  void take_times();
+  double spent_by(const LiveChunk& chunk) const;
   void fetch_ahead(size_t step);
   // ---- a chunk that has done all its steps
   std::shared_ptr<Chunk> finish(LiveChunk& chunk);
+  void become_history(LiveChunk& chunk);
   at::Tensor compared_latent(const LiveChunk& chunk);
   bool move_to_history(const LiveChunk& chunk);
-  at::Tensor decode(LiveChunk& chunk);
+  std::shared_ptr<Chunk> decode(LiveChunk& chunk);
   void context_changed();
   void forget_across(int64_t chunk);
   uint64_t reuse_bytes() const;
 
+  LentLane lane_;  // of the steps, and of all else but decoding and text
   StreamParts parts_;
   std::unique_ptr<DeadlineKeeper> deadline_;
+  StepTimer timer_;
   std::unique_ptr<Conditions> conditions_;
-  std::unique_ptr<DecoderState> decoder_state_;
-  at::Tensor previous_latent_;  // of the newest finished chunk, if the KV policy looks at its drift
-  SeamFade seam_fade_;
-  std::shared_ptr<HostWish> host_wish_ = std::make_shared<HostWish>(false);
+  std::unique_ptr<Decoding> decoding_;
+  at::Tensor previous_latent_;   // of the newest finished chunk, if the KV policy looks at its drift
   bool forgets_on_cut_ = false;  // after a cut to another prompt the history is dropped
   std::string ended_;            // the reason why the stream cannot continue; "" while it can
   ComputedHook watch_;

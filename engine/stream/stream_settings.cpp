@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Settings that callers change while a stream runs, and the statistics that they read.
-#include <c10/core/InferenceMode.h>
-
 #include "base/error.h"
-#include "stream/device.h"
 #include "stream/stream.h"
+#include "stream/work.h"
 
 namespace flowcache {
 
 void Stream::reset(uint64_t seed) {
-  const c10::InferenceMode inference;
+  const Work work(*parts_.model, *lane_);
   // This may throw; then nothing has changed.
-  std::unique_ptr<DecoderState> decoder_state = parts_.model->decoder->open();
+  std::unique_ptr<DecoderState> decoder_state = decoding_->fresh();
   parts_.seed = seed;
   if (parts_.initial_frames) parts_.initial_frames->reseed(seed);
   ended_.clear();
@@ -24,16 +22,22 @@ void Stream::reset(uint64_t seed) {
   parts_.guidance.reset();
   parts_.across.assign(parts_.across.size(), {});
   deadline_->restart();
+  timer_.restart();
   if (deadline_->steers_threshold()) threshold_ = deadline_->threshold();
+  if (parts_.graphs) parts_.graphs->forget();
   for (const auto& kv : parts_.kv) kv->reset();
   previous_latent_ = at::Tensor();
   conditions_->restart();
-  decoder_state_ = std::move(decoder_state);
-  seam_fade_.forget();
+  decoding_->restart(std::move(decoder_state));
   const std::lock_guard lock(stats_mutex_);
   stats_.chunks = stats_.steps_computed = stats_.steps_reused = stats_.forced_computes = 0;
   stats_.kv_bytes = stats_.reuse_bytes = 0;
   stats_.last_chunk_seconds = stats_.last_decode_seconds = 0;
+}
+
+uint64_t Stream::prompt(const std::string& text, uint64_t at_chunk, uint32_t blend_chunks) {
+  const Work work(*parts_.model, parts_.model->lane_of_text());
+  return prompts().change(text, at_chunk, blend_chunks);
 }
 
 void Stream::tune(double threshold, double guidance) {
@@ -57,8 +61,7 @@ void Stream::negative_prompt(const std::string& text) {
   if (parts_.guidance.branches() == 1)
     throw Error(FC_ERROR_ARGUMENT,
                 "a negative prompt needs guidance: open the stream with a guidance_scale other than 1");
-  const c10::InferenceMode inference;
-  const ArithmeticThreads threads(parts_.model->threads);
+  const Work work(*parts_.model, parts_.model->lane_of_text());
   conditions_->set_negative(text);
 }
 

@@ -204,11 +204,12 @@ TEST(Properties, CleanContextReachesTheEngine) {
 
 TEST(Properties, ThoseOfTheEngineReachIt) {
   const std::pair<const char*, const char*> cases[] = {
-      {"device=cpu precision=bf16 threads=3 memory-limit=9000000000 slice-tokens=256",
-       "device=cpu precision=bf16 threads=3 memory-limit=9000000000 slice-tokens=256"},
-      {"", "device=auto precision=auto threads=0 memory-limit=0 slice-tokens=0"},
+      {"device=cpu precision=bf16 kv-precision=int8 threads=3 memory-limit=9000000000 slice-tokens=256",
+       "device=cpu precision=bf16 kv-precision=int8 threads=3 memory-limit=9000000000 slice-tokens=256"},
+      {"", "device=auto precision=auto kv-precision=auto threads=0 memory-limit=0 slice-tokens=0"},
       {"precision=fp8 slice-tokens=4294967295 memory-limit=18446744073709551615",
-       "device=auto precision=fp8 threads=0 memory-limit=18446744073709551615 slice-tokens=4294967295"}};
+       "device=auto precision=fp8 kv-precision=auto threads=0 memory-limit=18446744073709551615 "
+       "slice-tokens=4294967295"}};
   for (const auto& [properties, opened] : cases) {
     Source source(properties);
     source.play();
@@ -239,8 +240,8 @@ TEST(Properties, ThoseOfTheEngineChooseIt) {
   ASSERT_TRUE(BufferPtr(same.pull()));
   EXPECT_EQ(fake().opened_engines(), before);
   int opened = before;
-  for (const char* other :
-       {"precision=fp32", "precision=bf16 slice-tokens=8", "precision=bf16 memory-limit=77"}) {
+  for (const char* other : {"precision=fp32", "precision=bf16 slice-tokens=8",
+                            "precision=bf16 memory-limit=77", "precision=bf16 kv-precision=int8"}) {
     Source source(other);
     source.play();
     ASSERT_TRUE(BufferPtr(source.pull())) << other;
@@ -259,6 +260,7 @@ TEST(Properties, BadOnesOfTheEngineAreAnErrorThatNamesThem) {
     GstResourceError code;
   } cases[] = {{"precision=fp4", "fp4", GST_RESOURCE_ERROR_SETTINGS},
                {"precision=FP32", "FP32", GST_RESOURCE_ERROR_SETTINGS},
+               {"kv-precision=int4", "int4", GST_RESOURCE_ERROR_SETTINGS},
                {"model=fake:needs=5000 memory-limit=4999", "4999", GST_RESOURCE_ERROR_NO_SPACE_LEFT}};
   for (const auto& [properties, said, code] : cases) {
     Source source(properties);
@@ -278,8 +280,9 @@ TEST(Properties, BadOnesOfTheEngineAreAnErrorThatNamesThem) {
 
 TEST(Properties, UnsetTextsAreTheDefault) {
   Source source("");
-  for (const auto& [name, usual] : {std::pair("device", "auto"), std::pair("precision", "auto"),
-                                    std::pair<const char*, const char*>("cache", nullptr)}) {
+  for (const auto& [name, usual] :
+       {std::pair("device", "auto"), std::pair("precision", "auto"), std::pair("kv-precision", "auto"),
+        std::pair<const char*, const char*>("cache", nullptr)}) {
     for (const char* unset : {static_cast<const char*>(nullptr), ""}) {
       g_object_set(source.element(), name, "something", nullptr);
       g_object_set(source.element(), name, unset, nullptr);

@@ -48,7 +48,8 @@ TEST(Properties, HostileNumbersAreIgnored) {
 }
 
 TEST(Properties, HostileTextsAreAnErrorNotACrash) {
-  for (const char* name : {"model", "cache", "kv-cache", "negative-prompt", "device", "precision"}) {
+  for (const char* name :
+       {"model", "cache", "kv-cache", "negative-prompt", "device", "precision", "kv-precision"}) {
     Source source("");
     g_object_set(source.element(), name, "\xff\xfe\x01%s%n", nullptr);
     gst_element_set_state(source.element(), GST_STATE_PLAYING);

@@ -156,11 +156,13 @@ TEST(PropertyTable, FillsTheEnginesConfiguration) {
   EngineSettings engine{
       .model = "folder", .device = "cuda:1", .precision = "fp8", .threads = 3, .slice_tokens = 256};
   engine.memory_limit = guint64{3} << 32;
+  engine.kv_precision = "int8";
   const fc_engine_config config = engine_config(engine);
   EXPECT_EQ(config.size, sizeof config);
   EXPECT_STREQ(config.model, "folder");
   EXPECT_STREQ(config.device, "cuda:1");
   EXPECT_STREQ(config.precision, "fp8");
+  EXPECT_STREQ(config.kv_precision, "int8");
   EXPECT_EQ(config.threads, 3u);
   EXPECT_EQ(config.slice_tokens, 256u);
   EXPECT_EQ(config.memory_limit, guint64{3} << 32);

@@ -17,7 +17,7 @@ std::mutex opened_mutex;
 std::string opened_with;  // under `opened_mutex`
 
 bool is_precision(const std::string& name) {
-  return name == "auto" || name == "fp32" || name == "bf16" || name == "fp8";
+  return name == "auto" || name == "fp32" || name == "bf16" || name == "fp8" || name == "int8";
 }
 }  // namespace
 
@@ -142,6 +142,9 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
   const std::string precision = config->precision == nullptr ? "auto" : config->precision;
   if (!fake::is_precision(precision))
     return fake::fail(FC_ERROR_ARGUMENT, "precision \"" + precision + "\" is unknown: use fp32");
+  const std::string kv_precision = config->kv_precision == nullptr ? "auto" : config->kv_precision;
+  if (kv_precision != "auto" && kv_precision != "full" && kv_precision != "int8")
+    return fake::fail(FC_ERROR_ARGUMENT, "kv_precision \"" + kv_precision + "\" is unknown: use auto");
   if (config->memory_limit != 0 && config->memory_limit < o.needs)
     return fake::fail(FC_ERROR_MEMORY, "the model needs " + std::to_string(o.needs) +
                                            " bytes, the limit is " + std::to_string(config->memory_limit));
@@ -155,7 +158,7 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
   if (o.fail_open != 0) return fake::fail_on_demand(o.fail_open, "fc_engine_open");
   *engine = new fc_engine{o, on_cuda, precision == "auto" ? "fp32" : precision};
   std::lock_guard lock(fake::opened_mutex);
-  fake::opened_with = "device=" + device + " precision=" + precision +
+  fake::opened_with = "device=" + device + " precision=" + precision + " kv-precision=" + kv_precision +
                       " threads=" + std::to_string(config->threads) +
                       " memory-limit=" + std::to_string(config->memory_limit) +
                       " slice-tokens=" + std::to_string(config->slice_tokens);

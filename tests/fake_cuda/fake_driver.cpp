@@ -45,6 +45,8 @@ CUresult copy(const CUDA_MEMCPY2D* c, const char* call) {
   const size_t written = (c->Height - 1) * c->dstPitch + c->WidthInBytes;
   if ((!from_host && !is_on_device(from, read)) || (!to_host && !is_on_device(to, written)))
     return misuse(CUDA_ERROR_INVALID_VALUE, "copy out of bounds");
+  if (!to_host && !gl_is_done_with(to))
+    return misuse(CUDA_ERROR_ILLEGAL_STATE, "a copy into a buffer that OpenGL still reads");
   for (size_t y = 0; y < c->Height; ++y) {
     std::memcpy(reinterpret_cast<void*>(to + y * c->dstPitch),
                 reinterpret_cast<const void*>(from + y * c->srcPitch), c->WidthInBytes);
@@ -204,13 +206,15 @@ CUresult cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D* c, CUstream) {
 
 // ---- streams: everything is done at once
 CUresult cuStreamCreate(CUstream* stream, unsigned) {
-  *stream = reinterpret_cast<CUstream>(uintptr_t{1});
+  static std::atomic<uintptr_t> made{0x1000};
+  *stream = reinterpret_cast<CUstream>(++made);
   return CUDA_SUCCESS;
 }
 CUresult cuStreamDestroy(CUstream) {
   return CUDA_SUCCESS;
 }
-CUresult cuStreamSynchronize(CUstream) {
+CUresult cuStreamSynchronize(CUstream stream) {
+  gl_waited_for(stream);
   return current("cuStreamSynchronize") == nullptr ? CUDA_ERROR_INVALID_CONTEXT : CUDA_SUCCESS;
 }
 

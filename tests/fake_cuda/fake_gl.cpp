@@ -6,6 +6,9 @@
 #include <cudaGL.h>
 #include <dlfcn.h>
 
+#include <mutex>
+#include <set>
+
 #include "fake_cuda.h"
 #include "fake_memory.h"
 
@@ -39,7 +42,18 @@ struct Resource {
   int size = 0;
   void* memory = nullptr;
   bool mapped = false;
+  CUstream stream = nullptr;  // that it is mapped on
 };
+
+// Mapped buffers that OpenGL may still read.
+struct Reads {
+  std::mutex mutex;
+  std::set<Resource*> buffers;
+};
+Reads& reads() {
+  static Reads one;
+  return one;
+}
 
 Resource* resource_of(CUgraphicsResource handle) {
   return reinterpret_cast<Resource*>(handle);
@@ -48,6 +62,20 @@ Resource* resource_of(CUgraphicsResource handle) {
 std::atomic<bool> gl_on_device{false};
 
 }  // namespace
+
+bool fake_cuda::gl_is_done_with(uintptr_t pointer) {
+  const std::lock_guard lock(reads().mutex);
+  for (const Resource* one : reads().buffers) {
+    const auto begin = reinterpret_cast<uintptr_t>(one->memory);
+    if (pointer >= begin && pointer < begin + static_cast<uintptr_t>(one->size)) return false;
+  }
+  return true;
+}
+
+void fake_cuda::gl_waited_for(CUstream stream) {
+  const std::lock_guard lock(reads().mutex);
+  std::erase_if(reads().buffers, [&](const Resource* one) { return one->stream == stream; });
+}
 
 extern "C" {
 
@@ -65,7 +93,7 @@ CUresult cuGLGetDevices_v2(unsigned* count, CUdevice* devices, unsigned room, CU
 CUresult cuGraphicsGLRegisterBuffer(CUgraphicsResource* handle, GLuint buffer, unsigned) {
   if (current("cuGraphicsGLRegisterBuffer") == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
   if (!gl_on_device || gl().write == nullptr) return CUDA_ERROR_NOT_SUPPORTED;
-  auto* resource = new Resource{buffer, 0, nullptr, false};
+  auto* resource = new Resource{buffer, 0, nullptr, false, nullptr};
   gl().bind(kUnpackBuffer, buffer);
   gl().size_of(kUnpackBuffer, kBufferSize, &resource->size);
   gl().bind(kUnpackBuffer, 0);
@@ -87,16 +115,23 @@ CUresult cuGraphicsUnregisterResource(CUgraphicsResource handle) {
   return result;
 }
 
-CUresult cuGraphicsMapResources(unsigned, CUgraphicsResource* handles, CUstream) {
+CUresult cuGraphicsMapResources(unsigned, CUgraphicsResource* handles, CUstream stream) {
   if (current("cuGraphicsMapResources") == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
   Resource* resource = resource_of(handles[0]);
   if (resource->mapped) return misuse(CUDA_ERROR_ALREADY_MAPPED, "cuGraphicsMapResources twice");
+  if (stream == nullptr) return misuse(CUDA_ERROR_INVALID_HANDLE, "a buffer of OpenGL on the default stream");
   resource->mapped = true;
+  resource->stream = stream;
+  const std::lock_guard lock(reads().mutex);
+  reads().buffers.insert(resource);
   return CUDA_SUCCESS;
 }
 
-CUresult cuGraphicsUnmapResources(unsigned, CUgraphicsResource* handles, CUstream) {
+CUresult cuGraphicsUnmapResources(unsigned, CUgraphicsResource* handles, CUstream stream) {
   Resource* resource = resource_of(handles[0]);
+  if (stream != resource->stream)
+    return misuse(CUDA_ERROR_INVALID_HANDLE,
+                  "cuGraphicsUnmapResources on another stream than it was mapped on");
   if (!resource->mapped)
     return misuse(CUDA_ERROR_NOT_MAPPED, "cuGraphicsUnmapResources of what is not mapped");
   resource->mapped = false;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The kernels' module (kernels/color_convert_cuda.h) for the stand-in driver: the same arithmetic for each
-// sample, in a loop, and a look at whether a GPU could reach the memory.
-#include "color_convert_cuda.h"
+// The kernels' module (kernels/cuda_module.h) for the stand-in driver. Only color_convert does anything: the same
+// arithmetic for each sample, in a loop, and a look at whether a GPU could reach the memory.
 #include "color_convert_pixel.h"
+#include "cuda_module.h"
 #include "fake_cuda.h"
 
 namespace {
@@ -67,4 +67,25 @@ int fc_cuda_color_convert(const float* data, int width, int height, const fc_pla
   }
   write_yuv(frame, *planes);
   return 0;
+}
+
+int fc_cuda_kernels_version() {
+  return FC_CUDA_KERNELS_VERSION;
+}
+
+constexpr int kNotSupported = 801;  // cudaErrorNotSupported
+int fc_cuda_norm_modulate(const fc_cuda_norm_modulate_args*, void*) {
+  return kNotSupported;
+}
+int fc_cuda_gated_add(const fc_cuda_gated_add_args*, void*) {
+  return kNotSupported;
+}
+int fc_cuda_rms_norm_rope(const fc_cuda_rms_norm_rope_args*, void*) {
+  return kNotSupported;
+}
+int fc_cuda_move_rows(const fc_cuda_move_rows_args*, void*) {
+  return kNotSupported;
+}
+int fc_cuda_relative_l1(const fc_cuda_relative_l1_args*, void*) {
+  return kNotSupported;
 }

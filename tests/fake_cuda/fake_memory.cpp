@@ -124,6 +124,10 @@ int fake_cuda_is_primary(const void* pointer) {
 int fake_cuda_may_touch(const void* pointer, size_t bytes) {
   const auto address = reinterpret_cast<uintptr_t>(pointer);
   CUcontext context = fake_cuda::current("a kernel");
+  if (!fake_cuda::gl_is_done_with(address)) {
+    fake_cuda::misuse(CUDA_ERROR_ILLEGAL_STATE, "a kernel writes a buffer that OpenGL still reads");
+    return 0;
+  }
   if (context != nullptr && fake_cuda::is_on_device(address, bytes) &&
       fake_cuda::allocation_at(address)->context == context) {
     return 1;

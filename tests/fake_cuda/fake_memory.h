@@ -49,4 +49,10 @@ size_t bytes_on_device();
 // Whether this many bytes from here on are inside one allocation on the device.
 bool is_on_device(uintptr_t pointer, size_t bytes);
 
+// OpenGL buffers (fake_gl.cpp): whether these bytes may be written now. They may not from the mapping of a buffer until
+// the stream that it was mapped on has been waited for.
+bool gl_is_done_with(uintptr_t pointer);
+// `stream` has been waited for.
+void gl_waited_for(CUstream stream);
+
 }  // namespace fake_cuda

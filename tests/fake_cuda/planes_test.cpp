@@ -147,7 +147,7 @@ TEST(CudaKernelsDeathTest, MissingOrWrongModuleIsNamed) {
   EXPECT_EXIT(ask_for_kernels("/no/such/module.so"), testing::ExitedWithCode(0),
               "FC_MEMORY_HOST.*/no/such/module\\.so");
   EXPECT_EXIT(ask_for_kernels("libc.so.6"), testing::ExitedWithCode(0),
-              "libc\\.so\\.6: has no fc_cuda_color_convert");
+              "libc\\.so\\.6 has no fc_cuda_kernels_version");
 }
 
 }  // namespace

@@ -38,6 +38,8 @@ struct Asked {
   uint32_t steps = 0, lag = 0;
   uint64_t kv_budget = 0, memory_limit = 0;
   uint32_t width = 256, height = 160;  // of the ambient model; 0: native
+  std::string kv_precision = "auto";
+  uint32_t graphs = 0;
 };
 
 // null after a failure, whose status and sentence are in *status and fc_last_error().

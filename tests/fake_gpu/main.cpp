@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include <ATen/Context.h>
 #include <dlfcn.h>
 #include <unistd.h>
 
 #include <atomic>
 
+#include "cudnn.h"
 #include "fixture.h"
 
 namespace fake_gpu_test {
@@ -24,6 +24,7 @@ Engine open_engine(const Asked& asked, fc_status* status) {
   config.model = asked.model.c_str();
   config.device = asked.device.c_str();
   config.precision = asked.precision.c_str();
+  config.kv_precision = asked.kv_precision.c_str();
   config.memory_limit = asked.memory_limit;
   config.width = asked.width;
   config.height = asked.height;
@@ -33,6 +34,7 @@ Engine open_engine(const Asked& asked, fc_status* status) {
     *status = result;
   else
     EXPECT_EQ(result, FC_OK) << fc_last_error();
+  if (engine && asked.device != "cpu") use_cudnn();
   return Engine(engine);
 }
 
@@ -47,6 +49,7 @@ Stream open_stream(const Engine& engine, const Asked& asked, fc_status* status) 
   config.kv_budget = asked.kv_budget;
   config.width = asked.width;
   config.height = asked.height;
+  config.graphs = asked.graphs;
   fc_stream* stream = nullptr;
   const fc_status result = fc_stream_open(engine.get(), &config, &stream);
   if (status)
@@ -85,6 +88,10 @@ FakeGpuCounts between(const FakeGpuCounts& begin, const FakeGpuCounts& end) {
   d.on_device -= begin.on_device;
   d.to_host_bytes -= begin.to_host_bytes;
   d.mallocs -= begin.mallocs;
+  d.tf32 -= begin.tf32;
+  d.graphs_run -= begin.graphs_run;
+  d.noted -= begin.noted;
+  d.forbidden -= begin.forbidden;
   return d;
 }
 
@@ -97,7 +104,6 @@ int main(int argc, char** argv) {
                  "the stand-in for NVIDIA's libraries is not preloaded: run meson test --suite fake-gpu\n");
     return 77;
   }
-  at::globalContext().setUserEnabledCuDNN(false);  // its plans cannot be made without a GPU
-  at::globalContext().setSDPUseCuDNN(false);
+  fake_gpu_test::refuse_cudnn();
   return RUN_ALL_TESTS();
 }

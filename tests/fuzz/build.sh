@@ -37,7 +37,9 @@ if [[ -d $torch/torch/include ]]; then torch=$torch/torch; fi
 # ---- what each target is made of: its own file, these, and libraries
 
 json="base/unicode base/words package/card package/fields package/sizes package/strict_json"
-package="$json package/check_weights package/files package/model package/safetensors"
+readers="package/check_weights package/deferred package/gguf package/mapping package/naming package/pickle package/published_names
+  package/safetensors package/torch_file package/weights_file package/zip"
+package="$json package/files package/model $readers"
 cd "$root/engine"
 cache=$(echo cache/registry.cpp cache/*/*.cpp)
 networks=$(echo families/*.cpp families/*/*.cpp networks/*.cpp networks/decoders/*.cpp networks/text/t5*.cpp networks/text/words.cpp \
@@ -48,7 +50,9 @@ live() { for file in "$@"; do echo "apps/live/$file.cpp"; done; }
 
 # shellcheck disable=SC2086 # lists of words by construction
 declare -A sources=(
-  [safetensors]=$(engine base/words package/strict_json package/safetensors package/check_weights)
+  [safetensors]=$(engine base/words package/strict_json $readers)
+  [pickle]=$(engine base/words package/strict_json $readers)
+  [gguf]=$(engine base/words package/strict_json $readers)
   [model_json]="$(engine $package $networks base/log base/process_end) tests/fuzz/no_kernels.cpp
     tests/fuzz/tokenizer_module.cpp"
   [policies]="$(engine base/words base/process_end $cache) tests/fuzz/no_kernels.cpp"
@@ -67,7 +71,7 @@ declare -A sources=(
   [exif]="gst-plugin/prefix.cpp gst-plugin/properties_table.cpp"
 )
 gst=(gstreamer-1.0 gstreamer-video-1.0 gstreamer-tag-1.0 gstreamer-sdp-1.0 gstreamer-app-1.0 libsoup-3.0 gio-unix-2.0)
-targets=(safetensors model_json policies subtitles prompts magi_prompts tokenizer sdp ice gate whip_answers live_messages live_http
+targets=(safetensors pickle gguf model_json policies subtitles prompts magi_prompts tokenizer sdp ice gate whip_answers live_messages live_http
   user_data exif)
 [[ ${#wanted[@]} -gt 0 ]] || wanted=("${targets[@]}")
 for target in "${wanted[@]}"; do
@@ -91,7 +95,7 @@ needs_torch() {
   case $1 in
     engine/base/* | engine/package/card.cpp | engine/package/fields.cpp | engine/package/sizes.cpp | engine/package/strict_json.cpp) false ;;
     engine/networks/text/prompt_* | engine/families/magi/prompt_cleaning.cpp) false ;;
-    engine/* | tests/fuzz/safetensors.cpp | tests/fuzz/model_json.cpp | tests/fuzz/policies.cpp | tests/fuzz/no_kernels.cpp) true ;;
+    engine/* | tests/fuzz/safetensors.cpp | tests/fuzz/pickle.cpp | tests/fuzz/gguf.cpp | tests/fuzz/model_json.cpp | tests/fuzz/policies.cpp | tests/fuzz/no_kernels.cpp) true ;;
     *) false ;;
   esac
 }
@@ -150,7 +154,7 @@ TEXT
     done
     libraries="$(pkg-config --libs "${gst[@]}") -ldl -lpthread"
     case $target in
-      safetensors | model_json | policies)
+      safetensors | pickle | gguf | model_json | policies)
         libraries="-L$torch/lib -Wl,-rpath,$torch/lib -Wl,--no-as-needed -ltorch_cpu -lc10 -Wl,--as-needed -ldl -lpthread" ;;
     esac
     printf 'build %s: link%s | libflowcache-sentencepiece.so\n  libs = %s\n' "$target" "$objects" "$libraries"

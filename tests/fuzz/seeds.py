@@ -34,6 +34,45 @@ write("safetensors",
       empty=safetensors({"a": tensor("F8_E4M3", [0, 7], 0, 0), "b": tensor("I64", [], 0, 8)}, bytes(8)),
       zip_archive=b"PK\3\4" + bytes(20), short=b"\x02\0\0\0")
 
+
+
+def short_text(text):
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+def pickled_tensor(size=b"K\4\x85", stride=b"K\1\x85", offset=b"K\0", function=b"_rebuild_tensor_v2", kind=b"FloatStorage"):
+    return (b"ctorch._utils\n" + function + b"\n((" + short_text("storage") + b"ctorch\n" + kind + b"\n" + short_text("0")
+            + short_text("cpu") + b"K\x10tQ" + offset + size + stride + b"\x89ccollections\nOrderedDict\n)RtR")
+
+
+def state_dict(*values):
+    return b"\x80\x02}q\0(" + b"".join(short_text(f"{i}.weight") + v for i, v in enumerate(values)) + b"u."
+
+
+write("pickle", whole=(HERE.parent / "checkpoints/torch-save.pt").read_bytes(), plain=state_dict(pickled_tensor()),
+      strided=state_dict(pickled_tensor(b"K\2K\2\x86", b"K\1K\2\x86", b"K\3"), pickled_tensor(kind=b"BFloat16Storage")),
+      parameter=state_dict(b"ctorch._utils\n_rebuild_parameter\n" + pickled_tensor() + b"\x88}\x87R"),
+      nested=b"\x80\x02}(" + short_text("generator") + state_dict(pickled_tensor())[2:-1] + short_text("step") + b"J\0\1\0\0u.",
+      newer=b"\x80\x04\x95\x0b\0\0\0\0\0\0\0}\x94(\x8c\x01aK\1u.", code=b"\x80\x02cposix\nsystem\n" + short_text("true") + b"\x85R.",
+      circle=b"\x80\x02}q\1" + short_text("a") + b"h\1s.", wide=state_dict(b"\x8a\x08" + bytes(range(8)), b"G" + bytes(8), b"](K\1Ne"))
+
+
+def gguf(tensors, notes=b"", count=0, data=b"", version=3):
+    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), count) + notes
+    for name, sizes, kind, offset in tensors:
+        head += struct.pack("<Q", len(name)) + name.encode() + struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes) + struct.pack("<IQ", kind, offset)
+    return head + bytes(-len(head) % 32) + data
+
+
+def note(name, kind, value):
+    return struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", kind) + value
+
+
+write("gguf", plain=gguf([("a", [2, 2], 0, 0), ("b", [3], 30, 32)], data=bytes(38)), quantized=gguf([("q", [64, 2], 8, 0)], data=b"\1" * 136),
+      notes=gguf([("a", [1], 1, 0)], note("general.alignment", 4, struct.pack("<I", 32)) + note("n", 9, struct.pack("<IQ", 8, 1) + struct.pack("<Q", 1) + b"x")
+                 + note("comfy.gguf.orig_shape.a", 9, struct.pack("<IQII", 5, 2, 1, 1)), 3, bytes(2)),
+      refused=gguf([("k", [256], 12, 0)], data=bytes(144)), old=gguf([], version=1))
+
 model = json.loads((ROOT / "models/ambient/model.json").read_text())
 model["text"]["vocabulary"] = ["<pad>", "fire", "blue"]
 model["text"]["synonyms"] = {"flame": "fire"}

@@ -30,7 +30,7 @@ class GivenText final : public flowcache::TextEncoder {
 class NoDecoder final : public flowcache::Decoder {
  public:
   std::unique_ptr<flowcache::DecoderState> open() const override {
-    return std::make_unique<flowcache::DecoderState>();
+    return std::make_unique<flowcache::NoDecoderState>();
   }
   at::Tensor decode(const at::Tensor& latents, flowcache::DecoderState&) const override { return latents; }
   int64_t time_scale() const override { return 1; }
@@ -54,7 +54,11 @@ inline std::shared_ptr<flowcache::LoadedModel> given_model(const at::Tensor& lat
 // The latents of the next `chunks` chunks, [C, frames, h, w].
 inline at::Tensor generate(flowcache::Stream& stream, int64_t chunks) {
   std::vector<at::Tensor> latents;
-  for (int64_t i = 0; i < chunks; ++i) latents.push_back(stream.next()->latent);
+  for (int64_t i = 0; i < chunks; ++i) {
+    const auto chunk = stream.next();
+    chunk->decoded.wait();
+    latents.push_back(chunk->latent);
+  }
   return at::cat(latents, 1);
 }
 

@@ -68,6 +68,7 @@ void run_ambient_generate(Case& test, const json& call, const std::shared_ptr<co
   const at::Tensor noise = test.tensor(call.at("noise"));
   stream.replace_noise([&](int64_t chunk, int64_t) { return noise[chunk]; });
   const auto first = stream.next();
+  first->decoded.wait();
   test.compare(at::cat({first->latent, generate(stream, static_cast<int64_t>(prompts.size()) - 1)}, 1),
                call.at("latents"));
   const at::Tensor& frames = test.tensor(call.at("frames"));

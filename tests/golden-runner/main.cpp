@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // golden-runner DIR…: runs every golden case in these folders and below. Prints a line for each case, then
 // the totals.
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
@@ -18,11 +19,14 @@
 namespace {
 
 const char* const usage =
-    "golden-runner [--precision bf16|fp8 --bounds FILE] [--device cpu|spare] DIR…\n"
+    "golden-runner [--precision bf16|fp8|int8 [--activations 8] --bounds FILE] [--device cpu|spare|cuda] "
+    "DIR…\n"
     "Runs every folder with a case.json below DIR and compares this engine with the numbers it holds.\n"
     "With a precision the networks are built in it, and FILE, a JSON object, gives for each kind of case "
     "the\n"
     "distance |got - want| / |want| that a tensor may have; kinds that are not in it are left out.\n"
+    "cuda: an NVIDIA GPU, products and convolutions in full fp32.\n"
+    "activations 8: what is multiplied with matrices of fp8 or int8 is rounded to 8 bits, too, as on GPUs.\n"
     "spare: a GPU's stand-in (tests/fake_gpu/spare), on which tensors of the CPU are refused.\n"
     "Prints a line per case and `N passed, N failed, N unsupported`; exits with 1 if a case fails, 2 on bad "
     "use, 77 if there can be no such device.\n";
@@ -72,19 +76,25 @@ int main(int argc, char** argv) {
   std::set<std::filesystem::path> folders;
   std::map<std::string, double> bounds;
   std::string precision = "fp32", device = "cpu";
+  bool narrow_activations = false;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     const std::string value = i + 1 < argc ? argv[i + 1] : "";
-    if (argument == "--precision" || argument == "--bounds" || argument == "--device") {
+    if (argument == "--precision" || argument == "--bounds" || argument == "--device" ||
+        argument == "--activations") {
       ++i;
       if (argument == "--bounds")
         bounds = read_bounds(value);
-      else if (argument == "--device" && value != "cpu" && value != "spare")
-        return std::fprintf(stderr, "golden-runner: device is cpu or spare\n%s", usage), 2;
+      else if (argument == "--device" && value != "cpu" && value != "spare" && value != "cuda")
+        return std::fprintf(stderr, "golden-runner: device is cpu, spare or cuda\n%s", usage), 2;
       else if (argument == "--device")
         device = value;
-      else if (value != "fp32" && value != "bf16" && value != "fp8")
-        return std::fprintf(stderr, "golden-runner: precision is fp32, bf16 or fp8\n%s", usage), 2;
+      else if (argument == "--activations" && value != "8")
+        return std::fprintf(stderr, "golden-runner: activations is 8\n%s", usage), 2;
+      else if (argument == "--activations")
+        narrow_activations = true;
+      else if (value != "fp32" && value != "bf16" && value != "fp8" && value != "int8")
+        return std::fprintf(stderr, "golden-runner: precision is fp32, bf16, fp8 or int8\n%s", usage), 2;
       else
         precision = value;
       continue;
@@ -103,6 +113,11 @@ int main(int argc, char** argv) {
   if ((precision == "fp32") != bounds.empty())
     return std::fprintf(stderr, "golden-runner: a precision below fp32 and --bounds go together\n%s", usage),
            2;
+  flowcache::Precision chosen = flowcache::choose_precision(precision, at::kCPU);
+  if (narrow_activations && chosen.weights == chosen.compute)
+    return std::fprintf(stderr, "golden-runner: --activations 8 goes with precision fp8 or int8\n%s", usage),
+           2;
+  if (narrow_activations) chosen.activations = chosen.weights;
   if (device == "spare") {
     const std::string reason = spare::install();
     if (!reason.empty()) return std::printf("skipped: %s\n", reason.c_str()), 77;
@@ -122,12 +137,17 @@ int main(int argc, char** argv) {
   golden::register_magi_pipelines(handlers);
   golden::register_skyreels(handlers);
 
-  const at::Device where = device == "spare" ? spare::device : at::Device(at::kCPU);
+  at::Device where = device == "spare" ? spare::device : at::Device(at::kCPU);
+  if (device == "cuda") {
+    if (const std::string reason = flowcache::why_no_cuda(); !reason.empty())
+      return std::printf("skipped: %s\n", reason.c_str()), 77;
+    where = flowcache::choose_device(device);
+    at::globalContext().setFloat32Precision(at::Float32Backend::CUDA, at::Float32Op::CONV,
+                                            at::Float32Precision::IEEE);
+  }
   std::map<Verdict, int> count;
   for (const auto& folder : folders)
-    if (const auto verdict =
-            run(folder, handlers, flowcache::choose_precision(precision, at::kCPU), bounds, where))
-      ++count[*verdict];
+    if (const auto verdict = run(folder, handlers, chosen, bounds, where)) ++count[*verdict];
   std::printf("%d passed, %d failed, %d unsupported\n", count[Verdict::passed], count[Verdict::failed],
               count[Verdict::unsupported]);
   return count[Verdict::failed] == 0 ? 0 : 1;

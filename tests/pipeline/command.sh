@@ -26,6 +26,13 @@ idle "generate under a name of another kind" "ends in .y4m" generate fire -s 0.1
 idle "generate from a prefix that is not there" "none.png" generate fire -s 0.1 -o "$WORK/x.y4m" --prefix "$WORK/none.png"
 if [[ -z $(find "$WORK" -name 'x.*') ]]; then ok "and nothing is left behind"; else not_ok "and nothing is left behind"; fi
 
+refuses "inspect --memory of no size" "is not the size of a GPU" "$flowcache" inspect --memory 8G,large
+refuses "inspect of two models" "describes one model" "$flowcache" inspect "$SOURCE_DIR/models/ambient" "$SOURCE_DIR/models/ambient"
+(cd "$SOURCE_DIR" && "$flowcache" inspect --memory 8G,12G,16G,24G models/ambient models/templates/*.json) >"$WORK/cards" 2>&1 || true
+sed -n '/^| model | 8 GB/,/^$/p' "$SOURCE_DIR/models/README.md" | sed '/^$/d' >"$WORK/page"
+check "models/README.md has the table that inspect --memory prints" diff "$WORK/page" "$WORK/cards"
+check "which has rows" grep -q '^| `self-forcing' "$WORK/page"
+
 check "what can be written is" "$flowcache" bench "${quick[@]}" --json "$WORK/x.json" --html "$WORK/x.html"
 check "both files" test -s "$WORK/x.json" -a -s "$WORK/x.html"
 finish

@@ -101,6 +101,28 @@ TEST(KvScore, ImportanceDoesNotDependOnTheBlockOfQueries) {
   EXPECT_LT((kv_importance(q, k) - whole).abs().max().item<double>(), 1e-8);
 }
 
+// What a GPU runs, against what a CPU runs. The attention operator gives sums only; what it multiplies is bf16 or fp32.
+TEST(KvScore, TheWaysOfAGpuGiveTheSameImportance) {
+  const auto error = [](const at::Tensor& got, const at::Tensor& wanted) {
+    EXPECT_EQ(got.sizes(), wanted.sizes());
+    return ((got - wanted).abs() / wanted).max().item<double>();
+  };
+  for (const int64_t shared : {1, 3}) {
+    // Long vectors, so that some keys get nearly all and others nearly nothing.
+    const at::Tensor q = at::randn({2 * shared, 130, 64}) * 6, k = at::randn({2, 333, 64});
+    const at::Tensor wanted = kv_importance(q, k);
+    EXPECT_GT((wanted.max() / wanted.min()).item<double>(), 300);
+    EXPECT_NEAR(wanted.sum().item<double>(), 2, 1e-5);
+    // Each query of each block by itself, several blocks with a rest, and all at once.
+    for (const uint64_t bytes : {uint64_t{1}, uint64_t{4} * 2 * 333 * (shared + 2) * 50, uint64_t{1} << 30})
+      EXPECT_LT(error(importance_in_large_blocks(q, k, bytes), wanted), 2e-5) << shared << ", " << bytes;
+    if (shared > 1) continue;
+    EXPECT_LT(error(importance_by_attention(q, k), wanted), 1e-4);
+    const at::Tensor q16 = q.to(at::kBFloat16), k16 = k.to(at::kBFloat16);
+    EXPECT_LT(error(importance_by_attention(q16, k16), kv_importance(q16, k16)), 1e-4);
+  }
+}
+
 TEST(KvScore, QueriesByGranularity) {
   EXPECT_EQ(query_count(KvQueries::token, 240, 720), 50);
   EXPECT_EQ(query_count(KvQueries::frame, 240, 720), 240);

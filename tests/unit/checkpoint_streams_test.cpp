@@ -276,8 +276,12 @@ TEST(CheckpointStreams, MagiBaseRunsItsThreeBranches) {
   EXPECT_TRUE(guided.isfinite().all().item<bool>());
   EXPECT_FALSE(guided.allclose(plain, 1e-3, 1e-3));
   EXPECT_FALSE(guided.allclose(chunk(3, 2.0).first, 1e-3, 1e-3));
-  EXPECT_EQ(two, 2 * one);                                             // the keys of two passes
-  EXPECT_EQ(kv_bytes_per_chunk(read_model(folder.path), 4) * 5, two);  // four in flight, one of history
+  EXPECT_EQ(two, 2 * one);  // the keys of two passes
+  // Four in flight, one of history, and what the preflight plans beside them.
+  const ModelPackage package = read_model(folder.path);
+  EXPECT_EQ(kv_bytes_per_chunk(package, 4) * 5 +
+                plan_of(package, at::kFloat, KvPrecision::full, at::kCPU).kv_scratch,
+            two);
 }
 
 // Attention outputs of every pass, four chunks in flight.
@@ -304,6 +308,40 @@ TEST(CheckpointStreams, MagiReusesAttention) {
     }
     EXPECT_GT(some.stats().steps_reused, 0U);
     EXPECT_GT(some.stats().reuse_bytes, 0U);
+  }
+}
+
+// Also where two passes share one cache. The first chunk has no history, so it is the same bit by bit.
+TEST(CheckpointStreams, MagisHistoryIn8BitsIsNearFullPrecision) {
+  const c10::InferenceMode inference;
+  at::manual_seed(7);
+  const TempFolder folder;
+  write_magi(folder);
+  json model = read_model(folder);
+  for (const int passes : {1, 3}) {
+    model["transformer"]["config"]["engine_config"] = {{"distill", false}};
+    model["transformer"]["config"]["runtime_config"] = {{"cfg_number", passes}};
+    folder.write("model.json", model.dump());
+    std::vector<at::Tensor> latents[2];
+    uint64_t budgets[2];
+    for (const int small : {0, 1}) {
+      const auto loaded = LoadedModel::load({.model = folder.path.string(),
+                                             .device = "cpu",
+                                             .precision = "fp32",
+                                             .threads = 1,
+                                             .kv_precision = small ? "int8" : "full"},
+                                            nullptr);
+      Stream stream(loaded, {.prompt = "fire", .cache = "none"});
+      for (int i = 0; i < 3; ++i) latents[small].push_back(stream.next()->latent);
+      budgets[small] = stream.stats().kv_budget;
+    }
+    EXPECT_LT(budgets[1], budgets[0] / 2) << passes;
+    EXPECT_TRUE(latents[0][0].equal(latents[1][0])) << passes;
+    for (const int chunk : {1, 2}) {
+      const at::Tensor exact = latents[0][chunk], near = latents[1][chunk];
+      EXPECT_FALSE(exact.equal(near)) << passes;
+      EXPECT_LT((exact - near).norm().item<double>(), 0.05 * exact.norm().item<double>()) << passes;
+    }
   }
 }
 

@@ -16,6 +16,7 @@
 #include "networks/random_weights.h"
 #include "networks/text/prompt_cleaning.h"
 #include "networks/text/t5.h"
+#include "package/deferred.h"
 #include "rounding.h"
 #include "samplers/unipc.h"
 
@@ -196,7 +197,7 @@ TEST(Lora, AddsTheProductWhateverItsHalvesAreCalled) {
   const WeightMap weights = wan_weights();
   const at::Tensor a = at::ones({2, 3}), b = at::ones({3, 2});
   const auto q = [&](const WeightMap& lora, double scale = 1) {
-    return merge_lora(weights, lora, scale, "x").at("blocks.0.self_attn.q.weight");
+    return dense(merge_lora(weights, lora, scale, "x").at("blocks.0.self_attn.q.weight"));
   };
   const std::string layer = "diffusion_model.blocks.0.self_attn.q.";
   EXPECT_TRUE(q({{layer + "lora_A.weight", a}, {layer + "lora_B.weight", b}}, 0.5).equal(at::eye(3) + 1));
@@ -220,9 +221,50 @@ TEST(Lora, AddsWholeDifferences) {
                                        {"diffusion_model.blocks.0.norm3.diff_b", at::ones({3})},
                                        {"diffusion_model.blocks.0.diff_m", at::ones({1, 6, 3})}},
                                       2, "x");
-  EXPECT_TRUE(merged.at("blocks.0.norm3.weight").equal(at::eye(3) + 2));
-  EXPECT_TRUE(merged.at("blocks.0.norm3.bias").equal(at::full({3}, 2.0)));
-  EXPECT_TRUE(merged.at("blocks.0.modulation").equal(at::full({1, 6, 3}, 2.0)));
+  EXPECT_TRUE(dense(merged.at("blocks.0.norm3.weight")).equal(at::eye(3) + 2));
+  EXPECT_TRUE(dense(merged.at("blocks.0.norm3.bias")).equal(at::full({3}, 2.0)));
+  EXPECT_TRUE(dense(merged.at("blocks.0.modulation")).equal(at::full({1, 6, 3}, 2.0)));
+}
+
+TEST(Lora, SeveralAddUpEachWithItsScale) {
+  const WeightMap weights = {{"a.weight", at::full({2, 2}, 1.0)}, {"b.weight", at::ones({2})}};
+  const auto lora = [](double value) {
+    return WeightMap{{"a.lora_A.weight", at::full({1, 2}, value)}, {"a.lora_B.weight", at::ones({2, 1})}};
+  };
+  const WeightMap both = merge_lora(merge_lora(weights, lora(2), 0.5, "x"), lora(3), -1, "y");
+  EXPECT_TRUE(dense(both.at("a.weight")).equal(at::full({2, 2}, 1.0 + 0.5 * 2 - 3)));
+  EXPECT_TRUE(both.at("b.weight").is_same(weights.at("b.weight")));
+  EXPECT_EQ(both.at("a.weight").sizes(), weights.at("a.weight").sizes());
+}
+
+// What a LoRA changes is made when its network takes it, one weight at a time.
+TEST(Lora, TakesNoMemoryBeforeItsWeightsAreUsed) {
+  const c10::InferenceMode inference;
+  WeightMap weights, lora;
+  for (const char* layer : {"a", "b", "c", "d"}) {
+    weights[std::string(layer) + ".weight"] = at::ones({1024, 1024});
+    lora[std::string(layer) + ".lora_A.weight"] = at::ones({1, 1024});
+    lora[std::string(layer) + ".lora_B.weight"] = at::ones({1024, 1});
+  }
+  WeightMap merged;
+  EXPECT_LT(test::peak_bytes([&] { merged = merge_lora(weights, lora, 1, "x"); }), 1 << 20);
+  const int64_t one = test::peak_bytes([&] { dense(merged.at("a.weight")); });
+  EXPECT_LT(test::peak_bytes([&] {
+              for (const auto& [name, weight] : merged) dense(weight);
+            }),
+            one + (1 << 20));
+}
+
+TEST(Lora, ChangesWeightsThatAreKeptIn8Bits) {
+  const at::Tensor eight = at::full({2, 2}, 2.0).to(at::kFloat8_e4m3fn), down = at::full({1, 2}, 0.01),
+                   up = at::ones({2, 1});
+  const WeightMap lora = {{"a.lora_A.weight", down}, {"a.lora_B.weight", up}};
+  const at::Tensor scaled = scaled_weight(eight, at::tensor(0.5F), {2, 2});
+  EXPECT_TRUE(dense(merge_lora({{"a.weight", scaled}}, lora, 1, "x").at("a.weight"))
+                  .allclose(at::full({2, 2}, 1.01)));
+  // Rounded to fp8 again, the difference would be lost.
+  EXPECT_TRUE(
+      dense(merge_lora({{"a.weight", eight}}, lora, 1, "x").at("a.weight")).allclose(at::full({2, 2}, 2.01)));
 }
 
 TEST(Lora, NamesWhatDoesNotFit) {
@@ -238,7 +280,11 @@ TEST(Lora, NamesWhatDoesNotFit) {
       {{{"a.lora_A.weight", down}}, "one half"},
       {{{"a.lora_A.weight", at::ones({2, 4})}, {"a.lora_B.weight", up}}, "[2, 4]"},
       {{{"a.weight", at::eye(3)}}, "no part of a LoRA"},
-      {{{"a.hada_w1_a", down}}, "LoHa"},
+      {{{"a.hada_w1_a", down}}, "\"a.hada_w1_a\" belongs to a LoHa, which is not merged"},
+      {{{"a.lora_A.weight", down}, {"a.lora_B.weight", up}, {"a.dora_scale", at::ones({3, 1})}},
+       "belongs to a DoRA"},
+      {{{"a.lora_magnitude_vector.default.weight", at::ones({3})}}, "belongs to a DoRA"},
+      {{{"a.lokr_w1", down}}, "belongs to a LoKr"},
       {{}, "nothing in it"},
       {{{"a.alpha", at::tensor(1.0)}}, "an alpha and nothing else"},
       {{{"a.lora_A.weight", down}, {"a.lora_B.weight", up}, {"a.alpha", at::empty({0})}},

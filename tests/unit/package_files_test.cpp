@@ -85,11 +85,15 @@ TEST(Files, AnIndexStandsForItsShards) {
   }
 }
 
-TEST(Files, APthIsSentToTheConverter) {
+TEST(Files, OneNumberedShardStandsForItsSet) {
   const TempFolder folder;
-  const auto file = folder.write("weights.pth", "PK\x03\x04 and the rest of a zip archive");
-  expect_parts(message_of([&] { read_safetensors(file); }),
-               {"weights.pth", "models/convert.py", "never run"});
+  json document = checkpoint();
+  document["transformer"]["file"] = "m-00002-of-00003.safetensors";
+  folder.write("model.json", document.dump());
+  const ModelPackage package = read_package(folder.path);
+  EXPECT_EQ(section_files(package, package.transformer, "transformer"),
+            (std::vector<std::string>{"m-00001-of-00003.safetensors", "m-00002-of-00003.safetensors",
+                                      "m-00003-of-00003.safetensors"}));
 }
 
 TEST(Weights, MixedTypesAreNamed) {
@@ -102,20 +106,8 @@ TEST(Weights, MixedTypesAreNamed) {
   EXPECT_EQ(say(at::kHalf, at::kHalf), "");
   expect_parts(say(at::kHalf, at::kBFloat16),
                {"mixed types", "1 of Half (a", "1 of BFloat16 (b", "different checkpoints"});
-  expect_parts(say(at::kFloat8_e4m3fn, at::kBFloat16), {"Float8_e4m3fn (a", "bf16 one"});
+  EXPECT_EQ(say(at::kFloat8_e4m3fn, at::kBFloat16), "");  // rounded to fp8 without scales
   expect_parts(say(at::kLong, at::kFloat), {"a holds Long"});
-}
-
-TEST(Weights, AWrappedNetworkIsRecognised) {
-  const WeightMap weights = {{"model.a", at::ones({2})}, {"model.b", at::ones({2})}};
-  expect_parts(message_of([&] {
-                 check_weights(weights, {{"a", {2}}, {"b", {2}}}, "transformer");
-               }),
-               {"begins with \"model.\"", "--strip model."});
-  expect_parts(message_of([&] {
-                 check_weights(weights, {{"b", {2}}, {"c", {2}}}, "transformer");
-               }),
-               {"2 missing", "2 unexpected"});
 }
 
 TEST(Weights, UnfitOnesSayWhatIsWanted) {
@@ -145,6 +137,29 @@ TEST(Preflight, WeightsAndKeysAreCountedAsTheyAreKept) {
   EXPECT_GT(bytes(1, 2, "KV budget of history"), 0U);
   EXPECT_EQ(bytes(1, 2, "KV budget of history"), bytes(2, 2, "KV budget of history"));
   EXPECT_EQ(2 * bytes(1, 2, "KV of chunks in flight"), bytes(4, 4, "KV of chunks in flight"));
+}
+
+TEST(Preflight, HistoryIn8BitsTakesAByteForEachNumberAndItsScales) {
+  const TempFolder folder;
+  folder.write("model.json", checkpoint().dump());
+  const ModelPackage package = read_package(folder.path);
+  const KvShape shape = kv_shape(package);
+  const auto bytes = [&](bool int8, const char* what) {
+    MemoryPlan plan = default_plan(package, 2, 2, false);
+    plan.transformer_bytes = plan.decoder_bytes = plan.text_bytes = 1;
+    plan.kv_int8 = int8;
+    plan.kv_scratch = 77;
+    for (const MemoryNeed& need : memory_needs(package, plan))
+      if (need.what == what) return need.bytes;
+    return uint64_t{0};
+  };
+  const auto width = static_cast<uint64_t>(shape.head_dim);
+  EXPECT_EQ(bytes(true, "KV budget of history") * 2 * width,
+            bytes(false, "KV budget of history") * (width + 4));
+  EXPECT_EQ(bytes(true, "KV of chunks in flight"), bytes(false, "KV of chunks in flight"));
+  EXPECT_EQ(bytes(true, "KV scratch"), 77u);
+  EXPECT_EQ(kv_bytes_per_chunk(package, 2), static_cast<uint64_t>(4 * shape.layers * shape.kv_heads *
+                                                                  shape.head_dim * shape.tokens_per_chunk));
 }
 
 TEST(Preflight, ATextEncoderOnTheCpuIsNotTheDevices) {

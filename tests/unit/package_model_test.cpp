@@ -48,6 +48,25 @@ TEST(Model, DerivesTheLatentSize) {
   EXPECT_EQ(kv_bytes_per_chunk(package, 4), 2u * 4 * 8 * 192 * 180);
 }
 
+// What is read here is what a stream can be made of.
+TEST(Model, TakesDenoisingListsAsTheirAuthorsWriteThem) {
+  const TempFolder folder;
+  const auto read = [&](const json& list) {
+    json document = good();
+    document["sampler"] = {{"kind", "few_step"}, {"steps", 3}, {"denoising_step_list", list}};
+    folder.write("model.json", document.dump());
+    return read_package(folder.path).sampler.at("denoising_step_list").get<std::vector<int>>();
+  };
+  EXPECT_EQ(read({1000, 757, 522, 0}), (std::vector<int>{1000, 757, 522}));  // CausVid's own
+  EXPECT_EQ(read({1000, 750, 500, 250}), (std::vector<int>{1000, 750, 500, 250}));
+  EXPECT_EQ(read({1}), std::vector<int>{1});
+  for (const json& bad : {json::array(), json{0}, json{0, 0}, json{500, 1000}, json{500, 500},
+                          json{1000, 0, 500}, json{1001}, json{1000, -1}, json("1000"), json{1000.5}}) {
+    const std::string message = message_of([&] { read(bad); });
+    EXPECT_NE(message.find("sampler.denoising_step_list"), std::string::npos) << bad << ": " << message;
+  }
+}
+
 TEST(Model, DrawsItsNativeSizeUnlessItSaysMore) {
   const TempFolder folder;
   json document = good();

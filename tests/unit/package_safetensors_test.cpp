@@ -165,14 +165,5 @@ TEST(CheckWeights, ListsEverythingAtOnce) {
   EXPECT_NO_THROW(check_weights({{"a", at::zeros({2, 3})}}, {{"a", {2, 3}}}, "net"));
 }
 
-TEST(Weights, InATrainersWrappersAreSentToTheConverter) {
-  for (const char* wrapper : {"_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod."}) {
-    const WeightMap weights = {{"model.blocks.0." + std::string(wrapper) + "q", at::zeros({1})}};
-    const std::string message = message_of([&] { check_weights(weights, {{"blocks.0.q", {1}}}, "x"); });
-    EXPECT_NE(message.find(std::string("keys have \"") + wrapper), std::string::npos) << message;
-    EXPECT_NE(message.find("convert the file again"), std::string::npos) << message;
-  }
-}
-
 }  // namespace
 }  // namespace flowcache

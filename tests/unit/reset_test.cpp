@@ -26,13 +26,16 @@ class RememberingDecoder final : public Decoder {
     at::Tensor& seen = static_cast<State&>(state).seen;
     const at::Tensor now = latents.slice(1, 0, 3);
     seen = seen.defined() ? seen * 0.5 + now : now;
+    if (failures > 0 && failures--) throw Error(FC_ERROR_MEMORY, "no memory for decoding");
     return seen.sigmoid().contiguous();
   }
   int64_t time_scale() const override { return 1; }
   int64_t space_scale() const override { return 1; }
+  mutable int failures = 0;  // so many calls fail, after they have changed the state
 
  private:
   struct State final : DecoderState {
+    std::unique_ptr<DecoderState> copy() const override { return std::make_unique<State>(*this); }
     at::Tensor seen;
   };
 };
@@ -191,6 +194,27 @@ TEST_P(ResetOfKv, IsAFreshStream) {
 }
 TEST_P(ResetOfGuidance, IsAFreshStream) {
   expect_every_variant(GetParam(), of_guidance);
+}
+
+// A chunk whose decoding fails is decoded by the next call: nothing is lost, nothing runs twice, the video is the same.
+TEST(Decoding, ThatFailsIsDoneAgain) {
+  for (const char* kv : {"window", "flowcache", "tokentrim"}) {
+    const auto model = remembering_model();
+    const auto* decoder = static_cast<const RememberingDecoder*>(model->decoder.get());
+    const StreamConfig config = of_kv(kv).config;
+    Stream whole(model, config), failing(model, config);
+    for (int i = 0; i < 6; ++i) {
+      const auto want = whole.next();
+      decoder->failures = i % 3;
+      for (int k = 0; k < i % 3; ++k) EXPECT_THROW(failing.next(), Error) << kv;
+      const auto got = failing.next();
+      EXPECT_EQ(got->index, want->index) << kv;
+      EXPECT_TRUE(got->frames.equal(want->frames)) << kv << " chunk " << i;
+      EXPECT_EQ(got->decisions, want->decisions) << kv;
+    }
+    EXPECT_EQ(failing.stats().chunks, whole.stats().chunks);
+    EXPECT_EQ(failing.stats().steps_computed, whole.stats().steps_computed);
+  }
 }
 
 TEST(Reset, IsAFreshStreamUnderEverySetting) {

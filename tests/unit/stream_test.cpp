@@ -241,6 +241,13 @@ TEST(Stream, GuidanceIsASecondBranchWithItsOwnHistory) {
   EXPECT_EQ(guided.stats().kv_allocated, 2 * plain.stats().kv_allocated);
   EXPECT_THROW(plain.tune(-1, 3), Error) << "guidance cannot be switched on later";
   EXPECT_NO_THROW(guided.tune(-1, 2));
+  // Where a stream gives no negative prompt, that of model.json holds.
+  const auto with_ice = latents(model, c, 2);
+  const auto other = tiny_model();
+  other->package.negative_prompt = "ice";
+  c.negative_prompt = "";
+  EXPECT_TRUE(identical(latents(other, c, 2), with_ice));
+  EXPECT_FALSE(identical(latents(model, c, 2), with_ice));
   // With the same prompt in both branches guidance changes nothing.
   c.negative_prompt = c.prompt;
   const auto same = latents(model, c, 3);

@@ -11,6 +11,7 @@
 #include "networks/decoders/magi_vae.h"
 #include "networks/decoders/wan_vae.h"
 #include "networks/text/t5.h"
+#include "package/files.h"
 #include "package/model.h"
 #include "samplers/factory.h"
 
@@ -74,6 +75,16 @@ TEST_P(Template, DescribesNetworksThatFitTogether) {
   EXPECT_EQ(text.dim, text_dim);
   const int64_t tokens = one.latent_frames_per_chunk * (one.latent_height / 2) * (one.latent_width / 2);
   EXPECT_EQ(kv_bytes_per_chunk(one, 2), static_cast<uint64_t>(4 * passes * layers * kv_width * tokens));
+}
+
+TEST_P(Template, SaysWhereEachFileComesFrom) {
+  for (const PackageFile& file : package_files(package())) EXPECT_FALSE(file.source.empty()) << file.name;
+}
+
+// The guidance of a model with a second branch keeps away from what its authors say.
+TEST_P(Template, HasANegativePromptIfItsAuthorsPassOne) {
+  const ModelPackage one = package();
+  EXPECT_EQ(one.negative_prompt.empty(), one.sampler.value("guidance_scale", 1.0) == 1);
 }
 
 TEST(Templates, AreThere) {

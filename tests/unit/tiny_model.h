@@ -24,7 +24,7 @@ class HashedText final : public TextEncoder {
 
 class LatentDecoder final : public Decoder {
  public:
-  std::unique_ptr<DecoderState> open() const override { return std::make_unique<DecoderState>(); }
+  std::unique_ptr<DecoderState> open() const override { return std::make_unique<NoDecoderState>(); }
   // Returns the first three channels as a picture.
   at::Tensor decode(const at::Tensor& latents, DecoderState&) const override {
     return latents.slice(1, 0, 3).sigmoid().contiguous();

@@ -3,9 +3,12 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 
+#include "cuda_arguments.h"
+#include "cuda_kernels.h"
 #include "networks/upload.h"
 
 namespace flowcache {
@@ -56,6 +59,19 @@ void gather(at::Tensor buffer, const at::Tensor& slots, int64_t used, int64_t ta
   }
 }
 
+// Returns false if there is no GPU with kernels.
+bool move_on_gpu(const at::Tensor& buffer, const std::vector<at::Tensor>& slots, int64_t used, int64_t tail) {
+  const CudaCall cuda(buffer);
+  if (!cuda || !buffer[0][0][0].is_contiguous() || !std::all_of(slots.begin(), slots.end(), ascending))
+    return false;
+  // One copy for all layers, through pinned memory, that nobody waits for.
+  const at::Tensor places =
+      cuda_arguments::joined_slots(slots, buffer.size(2), at::TensorOptions().pinned_memory(true))
+          .to(buffer.device(), /*non_blocking=*/true);
+  const auto args = cuda_arguments::move_rows(buffer, places, used, tail);
+  return cuda.ran(cuda->move_rows(&args, cuda.stream()));
+}
+
 }  // namespace
 
 void compact_rows(at::Tensor buffer, const at::Tensor& slots, int64_t used, int64_t tail,
@@ -68,6 +84,13 @@ void compact_rows(at::Tensor buffer, const at::Tensor& slots, int64_t used, int6
     for (int64_t i = begin; i < end; ++i)
       move_in_place(base + i * buffer.size(2) * row_bytes, slots_of(slots, i % heads), used, tail, row_bytes);
   });
+}
+
+void compact_layers(at::Tensor buffer, const std::vector<at::Tensor>& slots, int64_t used, int64_t tail,
+                    at::Tensor& scratch) {
+  if (move_on_gpu(buffer, slots, used, tail)) return;
+  for (size_t layer = 0; layer < slots.size(); ++layer)
+    compact_rows(buffer[static_cast<int64_t>(layer)], slots[layer], used, tail, scratch);
 }
 
 }  // namespace flowcache

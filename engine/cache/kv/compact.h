@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <vector>
+
 namespace flowcache {
 
 // Moves rows of `buffer` [planes, heads, capacity, width] towards the front. In each plane of head h, row
@@ -14,5 +16,10 @@ namespace flowcache {
 // width].
 void compact_rows(at::Tensor buffer, const at::Tensor& slots, int64_t used, int64_t tail,
                   at::Tensor& scratch);
+
+// The same for each layer of a buffer [layers, planes, heads, capacity, width], with slots[layer]. On an NVIDIA GPU
+// with kernels (cuda_kernels.h), if all slots ascend, this is one launch, in place, after one upload of the slots.
+void compact_layers(at::Tensor buffer, const std::vector<at::Tensor>& slots, int64_t used, int64_t tail,
+                    at::Tensor& scratch);
 
 }  // namespace flowcache

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // FlowCache's KV compression (arXiv 2602.10825). Each layer and kv head keeps the tokens with the best score:
 // importance to recent queries minus redundancy among the keys.
+#include <algorithm>
+#include <vector>
+
 #include "base/error.h"
 #include "cache/kv/kv_score.h"
 #include "cache/registry.h"
@@ -35,7 +38,8 @@ class FlowCacheKv final : public KvPolicy {
     const int64_t wanted = queries_wanted(layer.tokens_per_frame, layer.tokens_per_chunk);
     const int64_t count = std::min(wanted, layer.queries.size(1));
     const at::Tensor queries = layer.queries.narrow(1, layer.queries.size(1) - count, count);
-    const at::Tensor importance = kv_pool(kv_importance(queries, layer.k), config_.score.pool);
+    const at::Tensor importance =
+        kv_pool(kv_importance(queries, layer.k, layer.scratch_bytes / 2), config_.score.pool);
     const at::Tensor score = kv_score(importance, kv_redundancy(layer.k), config_.score,
                                       layer.tokens_per_frame, layer.tokens_per_chunk);
     const at::Tensor best =

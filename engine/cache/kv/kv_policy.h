@@ -18,6 +18,8 @@ struct HistoryLayer {
   at::Tensor change;  // [T] fp32, see needs_change() and needs_drift(); undefined if the policy needs neither
   int64_t tokens_per_frame = 0;
   int64_t tokens_per_chunk = 0;
+  uint64_t scratch_bytes = uint64_t{64}
+                           << 20;  // what keep() may allocate for a moment on a device that is not the CPU
 };
 
 // Not thread-safe. Each guidance branch of a stream has its own policy object.
@@ -46,7 +48,8 @@ class KvPolicy {
   virtual void begin(int64_t /*tokens_per_frame*/, int64_t /*tokens_per_chunk*/, int64_t /*budget_tokens*/) {}
   // Returns the slots to keep: int64 [kept] for all heads, or [kv_heads, kept]; at most `budget` of them.
   // They should ascend; another order works but costs a copy. Called for each layer in turn, from layer 0,
-  // when T > budget. All layers must keep the same number of slots.
+  // when T > budget. All layers must return the same shape. It may be on the layer's device: all layers' slots
+  // are downloaded at once. With a history in 8 bits, k and v are what they stand for, and valid during the call.
   virtual at::Tensor keep(const HistoryLayer& layer, int64_t budget) = 0;
 };
 

@@ -7,7 +7,7 @@
 
 #include <ATen/ATen.h>
 
-#include <string_view>
+#include <cstdint>
 
 namespace flowcache {
 
@@ -29,8 +29,14 @@ int64_t query_count(KvQueries granularity, int64_t tokens_per_frame, int64_t tok
 
 // The mean over the queries of the softmax over the keys: [kv_heads, T]. Logits of query heads that share a
 // kv head are reduced to their maximum. Queries are processed in blocks, so the memory does not grow with
-// their number.
-at::Tensor kv_importance(const at::Tensor& queries, const at::Tensor& keys);
+// their number. scratch_bytes: what may be used for a moment on a device that is not the CPU.
+at::Tensor kv_importance(const at::Tensor& queries, const at::Tensor& keys,
+                         uint64_t scratch_bytes = uint64_t{64} << 20);
+// The same in another order of sums, for GPUs: few launches, in as much memory as is given; and without the matrix of
+// all logits, by the attention operator alone, if no heads are shared. `queries` and `keys` of the second have one type.
+at::Tensor importance_in_large_blocks(const at::Tensor& queries, const at::Tensor& keys,
+                                      uint64_t scratch_bytes);
+at::Tensor importance_by_attention(const at::Tensor& queries, const at::Tensor& keys);
 // The maximum over `kernel` neighbouring tokens; outside of the range counts as -inf. [kv_heads, T] -> the
 // same shape.
 at::Tensor kv_pool(const at::Tensor& importance, int kernel);

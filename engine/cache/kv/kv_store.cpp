@@ -3,13 +3,19 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
+#include <array>
 #include <deque>
 #include <new>
+#include <sstream>
+#include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/process_end.h"
 #include "base/words.h"
 #include "cache/kv/compact.h"
+#include "cache/kv/kv_int8.h"
 #include "cache/kv/rebase.h"
 
 namespace flowcache {
@@ -19,32 +25,87 @@ namespace {
   throw Error(FC_ERROR_INTERNAL, "KV store: " + what);
 }
 
+// Of two tensors of one shape.
+bool same_memory(const at::Tensor& a, const at::Tensor& b) {
+  return a.const_data_ptr() == b.const_data_ptr() && a.strides() == b.strides();
+}
+
 }  // namespace
 
+KvPrecision choose_kv_precision(const std::string& name) {
+  if (name.empty() || name == "auto" || name == "full") return KvPrecision::full;
+  if (name == "int8") return KvPrecision::int8;
+  throw Error(FC_ERROR_ARGUMENT, "kv_precision \"" + name + "\" is unknown; use auto, full or int8");
+}
+
 uint64_t KvGeometry::bytes(int64_t tokens) const {
+  if (precision == KvPrecision::full) return bytes_in_flight(tokens);
+  return static_cast<uint64_t>(layers) * kv_heads * tokens * Int8History::bytes_of_token(head_dim);
+}
+
+uint64_t KvGeometry::bytes_in_flight(int64_t tokens) const {
   return 2 * static_cast<uint64_t>(layers) * kv_heads * tokens * head_dim * c10::elementSize(dtype);
+}
+
+KvNeeds kv_needs(const KvGeometry& g, int64_t budget_tokens, const KvPolicy& policy) {
+  const int64_t in_flight = g.window_chunks * g.tokens_per_chunk;
+  const uint64_t number = c10::elementSize(g.dtype), layers = g.layers;
+  const bool small = g.precision == KvPrecision::int8, moves_through_scratch = !g.device.is_cpu();
+  // One layer's keys of so many tokens.
+  const auto keys = [&](int64_t tokens) { return g.kv_heads * tokens * g.head_dim * number; };
+  KvNeeds needs{.history = g.bytes(budget_tokens), .in_flight = g.bytes_in_flight(in_flight)};
+  if (g.device.is_cpu())  // where each token comes from; beside a GPU the host has it
+    needs.scratch = layers * g.kv_heads * (budget_tokens + in_flight) * sizeof(int64_t);
+  if (small) {
+    needs.scratch += 2 * keys(budget_tokens + in_flight);
+  } else {
+    if (moves_through_scratch) needs.scratch += keys(budget_tokens + in_flight);
+    if (policy.closes_gaps())
+      needs.scratch += (layers + moves_through_scratch) * keys(budget_tokens + g.tokens_per_chunk);
+  }
+  if (policy.needs_queries())
+    needs.scratch += layers * std::max(g.heads, g.kv_heads) * g.head_dim * number *
+                     policy.queries_wanted(g.tokens_per_frame, g.tokens_per_chunk);
+  return needs;
 }
 
 struct KvStore::Impl {
   // A chunk in flight. Its address does not change while it is in the deque, so a reference to its view stays
   // valid.
   struct InFlight final : KvView {
-    InFlight(Impl& owner, int64_t id, int64_t frame) : store(owner), chunk(id), first_frame(frame) {}
+    InFlight(Impl& owner, int64_t id, int64_t frame, int64_t slot)
+        : store(owner), chunk(id), first_frame(frame), part(slot) {}
     KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
       return store.append(*this, layer, q, own);
     }
+    KeyValue slots(int layer) override {
+      const at::Tensor own = store.own_slots(*this, layer);
+      return {own[0], own[1]};
+    }
+    // With 8 bits what a chunk attends is put together anew for each layer.
+    KvPlace place() const override {
+      if (store.small) return {};
+      const int64_t begin = store.start_of(*this);
+      return {store.buffer.const_data_ptr(), begin, begin + store.geometry.tokens_per_chunk};
+    }
     Impl& store;
     int64_t chunk, first_frame;
+    int64_t part;  // with a history in 8 bits: the chunk's part of the buffer
   };
 
   KvGeometry geometry;
   int64_t budget = 0;
   std::unique_ptr<KvPolicy> policy;
   int64_t capacity = 0;
-  at::Tensor buffer;  // [layers, K|V, kv_heads, capacity, head_dim]
+  at::Tensor buffer;  // [layers, K|V, kv_heads, capacity, head_dim]; with 8 bits only the chunks in flight
   at::Tensor origin;  // [layers, kv_heads, capacity, 1] int64, on the CPU
-  // [layers, heads, wanted, head_dim], the queries of the last append(); allocated at the first, kept until
-  // reset().
+  std::unique_ptr<Int8History> small;  // with 8 bits: the history
+  at::Tensor shown;  // with 8 bits: what a layer attends, [K|V, kv_heads, capacity, head_dim]
+  int64_t next_place = 0;
+  // With 8 bits, until it is part of `small`: the chunk that has finished, [layers, K|V, kv_heads, tokens, head_dim].
+  at::Tensor finished;
+  int64_t finished_frame = 0;
+  // [layers, heads, wanted, head_dim], the queries of the last append().
   at::Tensor queries;
   at::Tensor scratch, origin_scratch;
   at::Tensor change;                     // [history] fp32, on the CPU; undefined if finish() gets none
@@ -58,35 +119,72 @@ struct KvStore::Impl {
     defect("a view outlived its chunk");
   }
 
+  // [K|V, kv_heads, tokens_per_chunk, head_dim]
+  at::Tensor own_slots(const InFlight& one, int layer) const {
+    const int64_t tokens = geometry.tokens_per_chunk;
+    return buffer[layer].narrow(2, small ? one.part * tokens : start_of(one), tokens);
+  }
+
+  // All slots of a layer up to `end`.
   KeyValue span(int layer, int64_t end) const {
-    return {buffer[layer][0].narrow(1, 0, end), buffer[layer][1].narrow(1, 0, end)};
+    const at::Tensor all = small ? show(layer, end) : buffer[layer];
+    return {all[0].narrow(1, 0, end), all[1].narrow(1, 0, end)};
   }
 
   void allocate();
+  Error out_of_memory(const std::string& where) const;
+  void allocate_queries(int64_t heads);
   void admit(int64_t chunk, int64_t first_frame);
   KeyValue append(const InFlight& one, int layer, const at::Tensor& q, const KeyValue& own);
   void keep_queries(int layer, const at::Tensor& q);
+  at::Tensor show(int layer, int64_t end) const;
   at::Tensor ask_policy(int layer);
-  void check_slots(const at::Tensor& slots, int layer, int64_t kept) const;
+  void check_shape(const at::Tensor& slots, int layer, const at::Tensor& first) const;
   void shrink();
-  void keep(const std::vector<at::Tensor>& slots);
+  void keep(const at::Tensor& slots);
+  void move_rows(const at::Tensor& slots);
 };
 
 void KvStore::Impl::allocate() {
   capacity = budget + geometry.window_chunks * geometry.tokens_per_chunk;
   try {
-    const auto options = at::TensorOptions().dtype(geometry.dtype).device(geometry.device);
-    buffer = at::zeros({geometry.layers, 2, geometry.kv_heads, capacity, geometry.head_dim}, options);
-    origin = at::zeros({geometry.layers, geometry.kv_heads, capacity, 1}, at::kLong);
-    if (policy->closes_gaps())
-      rebased = std::make_unique<RebasedKeys>(geometry, budget + geometry.tokens_per_chunk);
+    const KvGeometry& g = geometry;
+    const auto options = at::TensorOptions().dtype(g.dtype).device(g.device);
+    const auto slots = [&](at::IntArrayRef leading, int64_t tokens) {
+      std::vector<int64_t> shape = leading.vec();
+      shape.insert(shape.end(), {g.kv_heads, tokens, g.head_dim});
+      return at::zeros(shape, options);
+    };
+    origin = at::zeros({g.layers, g.kv_heads, capacity, 1}, at::kLong);
+    const int64_t most_history = budget + g.tokens_per_chunk;
+    if (g.precision == KvPrecision::int8) {
+      small = std::make_unique<Int8History>(g, budget, policy->closes_gaps());
+      buffer = slots({g.layers, 2}, capacity - budget);
+      shown = slots({2}, capacity);
+    } else {
+      buffer = slots({g.layers, 2}, capacity);
+      if (policy->closes_gaps()) rebased = std::make_unique<RebasedKeys>(g, most_history);
+    }
+    if (policy->needs_queries() && g.heads > 0) allocate_queries(g.heads);
   } catch (const c10::Error&) {
-    throw Error(FC_ERROR_MEMORY, "the KV buffer needs " + megabytes(geometry.bytes(capacity)) + " on " +
-                                     geometry.device.str() + " and could not be allocated: lower kv-budget");
+    throw out_of_memory(" on " + geometry.device.str());
   } catch (const std::bad_alloc&) {
-    throw Error(FC_ERROR_MEMORY, "the KV buffer needs " + megabytes(geometry.bytes(capacity)) +
-                                     " and could not be allocated: lower kv-budget");
+    throw out_of_memory("");
   }
+}
+
+Error KvStore::Impl::out_of_memory(const std::string& where) const {
+  const KvNeeds needs = kv_needs(geometry, budget, *policy);
+  return Error(FC_ERROR_MEMORY, "the KV buffer needs " +
+                                    megabytes(needs.history + needs.in_flight + needs.scratch) + where +
+                                    " and could not be allocated: lower kv-budget");
+}
+
+void KvStore::Impl::allocate_queries(int64_t heads) {
+  const int64_t wanted = policy->queries_wanted(geometry.tokens_per_frame, geometry.tokens_per_chunk);
+  queries =
+      at::zeros({geometry.layers, heads, std::min(wanted, geometry.tokens_per_chunk), geometry.head_dim},
+                buffer.options());
 }
 
 void KvStore::Impl::admit(int64_t chunk, int64_t first_frame) {
@@ -95,7 +193,7 @@ void KvStore::Impl::admit(int64_t chunk, int64_t first_frame) {
            std::to_string(window.size()));
   if (!window.empty() && window.back().chunk >= chunk)
     defect("chunk " + std::to_string(chunk) + " enters behind chunk " + std::to_string(window.back().chunk));
-  window.emplace_back(*this, chunk, first_frame);
+  window.emplace_back(*this, chunk, first_frame, next_place++ % geometry.window_chunks);
   const int64_t first_token = first_frame * geometry.tokens_per_frame;
   const at::Tensor tokens = at::arange(first_token, first_token + geometry.tokens_per_chunk, at::kLong);
   origin.narrow(2, start_of(window.back()), geometry.tokens_per_chunk).copy_(tokens.view({1, 1, -1, 1}));
@@ -110,19 +208,30 @@ KeyValue KvStore::Impl::append(const InFlight& one, int layer, const at::Tensor&
          << " and values " << own.v.sizes() << ", a chunk has " << at::IntArrayRef(shape);
     defect(what.str());
   }
-  const int64_t start = start_of(one), end = start + geometry.tokens_per_chunk;
-  buffer[layer][0].narrow(1, start, geometry.tokens_per_chunk).copy_(own.k);
-  buffer[layer][1].narrow(1, start, geometry.tokens_per_chunk).copy_(own.v);
+  const at::Tensor place = own_slots(one, layer), keys = place[0], values = place[1];
+  if (!same_memory(keys, own.k)) keys.copy_(own.k);
+  if (!same_memory(values, own.v)) values.copy_(own.v);
   if (policy->needs_queries()) keep_queries(layer, q);
-  return span(layer, end);
+  return span(layer, start_of(one) + geometry.tokens_per_chunk);
 }
 
 void KvStore::Impl::keep_queries(int layer, const at::Tensor& q) {
-  const int64_t wanted = policy->queries_wanted(geometry.tokens_per_frame, geometry.tokens_per_chunk);
-  const int64_t count = std::min(wanted, q.size(1));
-  if (!queries.defined())
-    queries = at::zeros({geometry.layers, q.size(0), count, q.size(2)}, buffer.options());
+  if (!queries.defined() || queries.size(1) != q.size(0)) allocate_queries(q.size(0));
+  const int64_t count = queries.size(2);
   queries[layer].copy_(q.narrow(1, q.size(1) - count, count));
+}
+
+// With 8 bits: puts together what a layer has up to `end`, history and chunks in flight.
+at::Tensor KvStore::Impl::show(int layer, int64_t end) const {
+  int64_t start = small->tokens();
+  small->read(layer, shown.narrow(2, 0, start));
+  if (finished.defined()) {
+    shown.narrow(2, start, geometry.tokens_per_chunk).copy_(finished[layer]);
+    start += geometry.tokens_per_chunk;
+  }
+  for (auto one = window.begin(); start < end; ++one, start += geometry.tokens_per_chunk)
+    shown.narrow(2, start, geometry.tokens_per_chunk).copy_(own_slots(*one, layer));
+  return shown;
 }
 
 at::Tensor KvStore::Impl::ask_policy(int layer) {
@@ -133,48 +242,67 @@ at::Tensor KvStore::Impl::ask_policy(int layer) {
                     .origin = origin[layer].narrow(1, 0, history).squeeze(-1),
                     .change = change,
                     .tokens_per_frame = geometry.tokens_per_frame,
-                    .tokens_per_chunk = geometry.tokens_per_chunk};
-  return policy->keep(view, budget).to(at::kCPU, at::kLong).contiguous();
+                    .tokens_per_chunk = geometry.tokens_per_chunk,
+                    .scratch_bytes = geometry.scratch_bytes};
+  return policy->keep(view, budget);
 }
 
-void KvStore::Impl::check_slots(const at::Tensor& slots, int layer, int64_t kept) const {
-  const bool shape = (slots.dim() == 1 || (slots.dim() == 2 && slots.size(0) == geometry.kv_heads)) &&
-                     slots.size(-1) <= budget && slots.size(-1) == kept;
-  if (shape && (kept == 0 || (slots.min().item<int64_t>() >= 0 && slots.max().item<int64_t>() < history)))
-    return;
+void KvStore::Impl::check_shape(const at::Tensor& slots, int layer, const at::Tensor& first) const {
+  const bool heads = slots.dim() == 2 && slots.size(0) == geometry.kv_heads;
+  if ((slots.dim() == 1 || heads) && slots.size(-1) <= budget && slots.sizes() == first.sizes()) return;
   std::ostringstream what;
-  what << "the policy keeps slots of shape " << slots.sizes() << " in layer " << layer << ", budget "
-       << budget << ", history " << history << ", kept in layer 0 " << kept;
+  what << "the policy keeps slots of shape " << slots.sizes() << " in layer " << layer << " and of "
+       << first.sizes() << " in layer 0, budget " << budget;
   defect(what.str());
 }
 
 void KvStore::Impl::shrink() {
   // The slots of all layers are known before anything moves. If the policy throws, the buffer is unchanged.
-  std::vector<at::Tensor> slots;
+  std::vector<at::Tensor> asked;
   for (int layer = 0; layer < geometry.layers; ++layer) {
-    slots.push_back(ask_policy(layer));
-    check_slots(slots.back(), layer, slots.front().size(-1));
+    asked.push_back(ask_policy(layer));
+    check_shape(asked.back(), layer, asked.front());
+  }
+  // One download for all layers.
+  const at::Tensor slots = at::stack(asked).to(at::kCPU, at::kLong).contiguous();
+  if (slots.numel() > 0) {
+    const int64_t least = slots.min().item<int64_t>(), most = slots.max().item<int64_t>();
+    if (least < 0 || most >= history)
+      defect("the policy keeps slots " + std::to_string(least) + " to " + std::to_string(most) +
+             " of a history of " + std::to_string(history));
   }
   keep(slots);
 }
 
-// Moves these slots of each layer together, and drops all others of the history.
-void KvStore::Impl::keep(const std::vector<at::Tensor>& slots) {
+// Moves the rows of the buffers. What is in flight follows the history there, but not with 8 bits.
+void KvStore::Impl::move_rows(const at::Tensor& slots) {
   const int64_t tail = static_cast<int64_t>(window.size()) * geometry.tokens_per_chunk;
-  for (int layer = 0; layer < geometry.layers; ++layer) {
-    compact_rows(buffer[layer], slots[layer], history, tail, scratch);
-    compact_rows(origin.narrow(0, layer, 1), slots[layer], history, tail, origin_scratch);
+  if (small) {
+    if (finished.defined())
+      small->append(finished, finished_frame, slots);
+    else
+      small->clear();  // history is forgotten
+    finished = at::Tensor();
   }
+  const std::vector<at::Tensor> of_layers = slots.unbind(0);
+  if (!small) compact_layers(buffer, of_layers, history, tail, scratch);
+  compact_layers(origin.unsqueeze(1), of_layers, history, tail, origin_scratch);
+}
+
+// Moves these slots of each layer together, and drops all others of the history: int64 [layers, kept] or
+// [layers, kv_heads, kept], on the CPU.
+void KvStore::Impl::keep(const at::Tensor& slots) {
+  move_rows(slots);
+  const int64_t kept = slots.size(-1);
   if (rebased) {
-    rebased->keep(slots.front());
-    rebased->close_gaps(buffer.select(1, 0).narrow(2, 0, slots.front().size(-1)));
+    rebased->keep(slots[0]);
+    rebased->close_gaps(buffer.select(1, 0).narrow(2, 0, kept));
   }
   if (change.defined()) {
-    if (slots.front().dim() != 1)
-      defect("a policy that looks at the change keeps the same tokens in every head");
-    change = change.index_select(0, slots.front());
+    if (slots.dim() != 2) defect("a policy that looks at the change keeps the same tokens in every head");
+    change = change.index_select(0, slots[0]);
   }
-  history = slots.front().size(-1);
+  history = kept;
 }
 
 KvStore::KvStore(const KvGeometry& geometry, int64_t budget_tokens, std::unique_ptr<KvPolicy> policy)
@@ -229,12 +357,19 @@ bool KvStore::finish(int64_t chunk, const at::Tensor& change) {
                                             : at::zeros({s.geometry.tokens_per_chunk}, at::kFloat);
     s.change = s.change.defined() ? at::cat({s.change, own}) : own;
   }
-  if (s.rebased)
-    s.rebased->append(s.buffer.select(1, 0).narrow(2, s.history, s.geometry.tokens_per_chunk),
-                      s.window.front().first_frame);
+  const int64_t first_frame = s.window.front().first_frame, tokens = s.geometry.tokens_per_chunk;
+  if (s.rebased) s.rebased->append(s.buffer.select(1, 0).narrow(2, s.history, tokens), first_frame);
+  if (s.small) {
+    s.finished = s.buffer.narrow(3, s.window.front().part * tokens, tokens);
+    s.finished_frame = first_frame;
+  }
   s.window.pop_front();
   s.history = total;
-  if (total <= s.budget) return false;
+  if (total <= s.budget) {
+    if (s.small) s.small->append(s.finished, first_frame);
+    s.finished = at::Tensor();
+    return false;
+  }
   s.shrink();
   return true;
 }
@@ -242,7 +377,7 @@ bool KvStore::finish(int64_t chunk, const at::Tensor& change) {
 bool KvStore::forget_history() {
   Impl& s = *impl_;
   if (s.history == 0) return false;
-  s.keep(std::vector<at::Tensor>(s.geometry.layers, at::empty({0}, at::kLong)));
+  s.keep(at::empty({s.geometry.layers, 0}, at::kLong));
   s.policy->begin(s.geometry.tokens_per_frame, s.geometry.tokens_per_chunk, s.budget);
   return true;
 }
@@ -253,7 +388,9 @@ void KvStore::reset() {
   s.history = 0;
   s.change = at::Tensor();
   if (s.rebased) s.rebased->reset();
-  s.queries = at::Tensor();
+  if (s.small) s.small->clear();
+  s.finished = at::Tensor();
+  if (s.queries.defined()) s.queries.zero_();
   s.policy->begin(s.geometry.tokens_per_frame, s.geometry.tokens_per_chunk, s.budget);
 }
 
@@ -270,7 +407,12 @@ uint64_t KvStore::budget_bytes() const {
   return impl_->geometry.bytes(impl_->budget);
 }
 uint64_t KvStore::allocated_bytes() const {
-  return impl_->buffer.nbytes() + (impl_->rebased ? impl_->rebased->bytes() : 0);
+  const Impl& s = *impl_;
+  uint64_t sum = s.geometry.device.is_cpu() ? s.origin.nbytes() : 0;
+  sum += (s.rebased ? s.rebased->bytes() : 0) + (s.small ? s.small->allocated_bytes() : 0);
+  for (const at::Tensor& one : {s.buffer, s.shown, s.scratch, s.queries})
+    if (one.defined()) sum += one.nbytes();
+  return sum;
 }
 KeyValue KvStore::history(int layer) const {
   return impl_->span(layer, impl_->history);

@@ -5,18 +5,30 @@
 // chunk in flight | …]. So all that a chunk may attend is one contiguous range that ends with the chunk
 // itself, and a chunk that finishes becomes history without a copy. If the history then exceeds the budget,
 // the policy names the slots to keep, and they move together.
+//
+// With a history in 8 bits (kv_int8.h) the chunks in flight have a buffer of their own, in the compute type. What a layer
+// attends is put together in a scratch of one layer whenever it runs, and a chunk that finishes is rounded once.
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "cache/kv/kv_policy.h"
 #include "networks/kv_view.h"
 
 namespace flowcache {
+
+// How the numbers of the history are kept.
+enum class KvPrecision {
+  full,  // in the type that the network computes in
+  int8   // in 8 bits, with a scale for each head and token
+};
+// "", "auto" and "full" are full. Throws FC_ERROR_ARGUMENT for an unknown name.
+KvPrecision choose_kv_precision(const std::string& name);
 
 struct KvGeometry {
   int layers = 0;
@@ -28,10 +40,23 @@ struct KvGeometry {
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
   std::vector<double> time_frequencies = {};  // TransformerShape's; only for policies that close gaps
+  int64_t heads = 0;                          // of the queries; 0: known at the first append()
+  KvPrecision precision = KvPrecision::full;
+  // What a policy may allocate for a moment on a device that is not the CPU, beside the stores.
+  uint64_t scratch_bytes = uint64_t{64} << 20;
 
-  // Keys and values of `tokens` tokens, all layers, in bytes.
+  // Keys and values of `tokens` tokens of history, all layers, in bytes.
   uint64_t bytes(int64_t tokens) const;
+  // The same of chunks in flight.
+  uint64_t bytes_in_flight(int64_t tokens) const;
 };
+
+// The most that a store allocates on its device, in bytes: room for the budget, for the chunks in flight, and all that is
+// needed beside them.
+struct KvNeeds {
+  uint64_t history = 0, in_flight = 0, scratch = 0;
+};
+KvNeeds kv_needs(const KvGeometry& geometry, int64_t budget_tokens, const KvPolicy& policy);
 
 // Not thread-safe.
 class KvStore {
@@ -67,8 +92,10 @@ class KvStore {
   int64_t budget_tokens() const;
   uint64_t history_bytes() const;  // keys and values that the history holds now
   uint64_t budget_bytes() const;
-  uint64_t allocated_bytes() const;  // the buffer, and the copy of the keys that closing gaps needs; constant
-  // The history of one layer, as views [kv_heads, T, head_dim]; for tests and tools.
+  // What is allocated now. Constant, but on a device that moves rows through a scratch: it is made at the first time.
+  uint64_t allocated_bytes() const;
+  // The history of one layer, as views [kv_heads, T, head_dim]; for tests and tools. With 8 bits they are valid until
+  // the next call.
   KeyValue history(int layer) const;
 
  private:

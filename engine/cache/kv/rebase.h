@@ -19,9 +19,39 @@ struct KvGeometry;
 // frames follow each other without a gap.
 std::vector<int64_t> positions_without_gaps(const std::vector<int64_t>& frames);
 
-// Rotates keys [..., head_dim] by `frames` latent frames in time: pair i of the leading numbers by
-// frames * frequencies[i] radians. The arithmetic is fp32; the result has the type of `keys`.
+// A move of keys by `frames` latent frames in time.
+class TimeRotation {
+ public:
+  TimeRotation(int64_t frames, const std::vector<double>& frequencies, at::Device device);
+  // Keys [..., head_dim], moved: pair i of the leading numbers turns by frames * frequencies[i] radians. The
+  // arithmetic is fp32; the result has the type of `keys`.
+  at::Tensor turned(const at::Tensor& keys) const;
+
+ private:
+  at::Tensor cos_, sin_;  // [pairs]
+};
 at::Tensor rotate_in_time(const at::Tensor& keys, int64_t frames, const std::vector<double>& frequencies);
+
+// The latent frame of each slot of the history, counted from the start of the video. Not thread-safe.
+class SlotFrames {
+ public:
+  explicit SlotFrames(int64_t tokens_per_frame) : tokens_per_frame_(tokens_per_frame) {}
+  void append(int64_t tokens, int64_t first_frame);
+  // Slot i now holds the token of slot slots[i]; ascending, on the CPU.
+  void keep(const at::Tensor& slots);
+  void reset() { frames_.clear(); }
+  const std::vector<int64_t>& frames() const { return frames_; }
+
+  // Neighbouring slots that closing the gaps moves by as many frames.
+  struct Run {
+    int64_t first, count, moved;
+  };
+  std::vector<Run> runs() const;
+
+ private:
+  int64_t tokens_per_frame_;
+  std::vector<int64_t> frames_;
+};
 
 // Keeps a copy of every key of the history as the network wrote it. The keys in the buffer are computed from
 // these copies, so precision is not lost however often they are moved. Not thread-safe.
@@ -39,14 +69,14 @@ class RebasedKeys {
   // position has changed.
   void close_gaps(at::Tensor keys);
   void reset();
-  uint64_t bytes() const { return written_.nbytes(); }
+  uint64_t bytes() const { return written_.nbytes() + (scratch_.defined() ? scratch_.nbytes() : 0); }
 
  private:
   std::vector<double> frequencies_;
-  int64_t tokens_per_frame_;
-  at::Tensor written_, scratch_;  // [layers, 1, kv_heads, capacity, head_dim]
-  std::vector<int64_t> frames_;   // the latent frame of each slot
-  std::vector<int64_t> shown_;    // the time position of each slot's key in the buffer
+  at::Tensor written_;          // [layers, 1, kv_heads, capacity, head_dim]
+  at::Tensor scratch_;          // of compact_rows()
+  SlotFrames frames_;           // of the keys as they were written
+  std::vector<int64_t> shown_;  // the time position of each slot's key in the buffer
 };
 
 }  // namespace flowcache

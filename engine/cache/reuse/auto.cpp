@@ -2,6 +2,7 @@
 // This project's own policy: `ramp` with as many computed steps as the deadline allows. The stream's governor
 // measures the times and decides. A chunk begins with the number that is allowed then, and changes to a ramp
 // of fewer steps if the machine becomes slower.
+#include <algorithm>
 #include <map>
 
 #include "cache/reuse/predictor.h"

@@ -3,6 +3,7 @@
 // change the tokens as they did at the last computed step, the blocks after them are not run, and their
 // residual is applied again. On a reused step those layers keep the keys and values of the last computed
 // step.
+#include <cmath>
 #include <map>
 
 #include "cache/reuse/distance.h"

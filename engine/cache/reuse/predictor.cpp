@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "cache/reuse/predictor.h"
 
+#include <algorithm>
 #include <deque>
 
 #include "base/error.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Steps computation masks (cache-dit): a fixed pattern of computed steps, dense at first and sparse later.
+#include <algorithm>
 #include <array>
 #include <cmath>
 

@@ -4,6 +4,7 @@
 // helps models with few steps, because their neighbouring steps differ too much. A step is reused only if two
 // measures of what the first blocks changed both say that the two chunks are alike: the relative L1 distance,
 // and the angle. The pass that writes history is always computed.
+#include <cmath>
 #include <vector>
 
 #include "cache/registry.h"

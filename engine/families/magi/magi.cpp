@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "families/magi/magi.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
+
 #include <cmath>
 
 #include "base/error.h"
@@ -30,13 +32,22 @@ at::Tensor split_heads(const at::Tensor& x, int64_t heads) {
   return x.view({x.size(0), heads, -1});  // [L, heads, d]
 }
 
-// Rotates the first dimensions of each head, half against half; the others are unchanged.
-at::Tensor rotate(const at::Tensor& x, const at::Tensor& sines, const at::Tensor& cosines) {
-  const int64_t half = sines.size(-1);
+// Writes x [L, heads, d] fp32 to `out`, of the same shape and any type and strides. The first dimensions of each
+// head are rotated, half against half; the others are unchanged.
+void rotate(const at::Tensor& x, const at::Tensor& sines, const at::Tensor& cosines, at::Tensor out) {
+  const int64_t half = sines.size(-1), rest = x.size(-1) - 2 * half;
   const at::Tensor first = x.narrow(-1, 0, half), second = x.narrow(-1, half, half);
   const at::Tensor s = sines.unsqueeze(1), c = cosines.unsqueeze(1);
-  return at::cat(
-      {first * c - second * s, first * s + second * c, x.narrow(-1, 2 * half, x.size(-1) - 2 * half)}, -1);
+  at::Tensor new_first = out.narrow(-1, 0, half), new_second = out.narrow(-1, half, half);
+  at::addcmul_out(new_first, first * c, second, s, -1);
+  at::addcmul_out(new_second, first * s, second, c);
+  if (rest > 0) out.narrow(-1, 2 * half, rest).copy_(x.narrow(-1, 2 * half, rest));
+}
+
+// a + b in the type; at::add would make a tensor of the wider type first.
+at::Tensor sum(const at::Tensor& a, const at::Tensor& b, at::ScalarType type) {
+  at::Tensor out = at::empty(a.sizes(), a.options().dtype(type));
+  return at::add_out(out, a, b);
 }
 
 // Positions of n rows or columns, with 0 in the middle. A grid of 256 tokens has the extent that the model
@@ -73,18 +84,17 @@ struct MagiTransformer::Net {
   // Queries, keys and values, [heads + 2 kv_heads, rows, head_dim], of rows of h and their rows of the rotary
   // table.
   at::Tensor project(const Block& b, const at::Tensor& h, const at::Tensor& rope) const {
-    const int64_t angles = rope.size(1) / 2;
-    const at::Tensor sines = rope.narrow(1, 0, angles), cosines = rope.narrow(1, angles, angles);
-    const at::Tensor normed = normalise(h, b.norm_attention, config.eps);
-    const auto turned = [&](const Matrix& weight, const Norm& norm, int64_t heads) {
-      const at::Tensor x =
-          normalise(split_heads(at::linear(normed, weight.restored()), heads), norm, config.eps);
-      return rotate(x, sines, cosines).to(dtype);
-    };
-    const at::Tensor v = split_heads(at::linear(normed, b.v.restored()), config.kv_heads);
-    return at::cat({turned(b.q, b.q_norm, config.heads), turned(b.k, b.k_norm, config.kv_heads), v}, 1)
-        .transpose(0, 1)
-        .contiguous();
+    const int64_t angles = rope.size(1) / 2, turned = config.heads + config.kv_heads;
+    const at::Tensor all = split_heads(b.qkv.product(normalise(h, b.norm_attention, config.eps)),
+                                       config.heads + 2 * config.kv_heads);
+    at::Tensor out = at::empty({all.size(1), all.size(0), all.size(2)}, all.options());
+    const at::Tensor by_row = out.transpose(0, 1);
+    const at::Tensor alike =
+        at::layer_norm(all.narrow(1, 0, turned).to(at::kFloat), {all.size(2)}, {}, {}, config.eps);
+    rotate(at::addcmul(b.qk_norm.bias, alike, b.qk_norm.weight), rope.narrow(1, 0, angles),
+           rope.narrow(1, angles, angles), by_row.narrow(1, 0, turned));
+    by_row.narrow(1, turned, config.kv_heads).copy_(all.narrow(1, turned, config.kv_heads));
+    return out;
   }
 
   at::Tensor self_attention(const Block& b, const at::Tensor& h, const at::Tensor& rope, KvView& kv,
@@ -108,8 +118,8 @@ struct MagiTransformer::Net {
   }
 
   at::Tensor text_attention(const Block& b, const at::Tensor& normed, const KeyValue& text) const {
-    const at::Tensor q = normalise(split_heads(at::linear(normed, b.q_text.restored()), config.heads),
-                                   b.q_norm_text, config.eps);
+    const at::Tensor q =
+        normalise(split_heads(b.q_text.product(normed), config.heads), b.q_norm_text, config.eps);
     return attend(q.transpose(0, 1), text.k, text.v);
   }
 
@@ -117,31 +127,35 @@ struct MagiTransformer::Net {
   at::Tensor mix_and_feed(const Block& b, const at::Tensor& h, const at::Tensor& attended,
                           const at::Tensor& gates, const KeyValue& text) const {
     const at::Tensor normed = normalise(h, b.norm_attention, config.eps);
-    const at::Tensor both = at::cat({attended, text_attention(b, normed, text)}, -1);
     // The published code interleaves the two halves in 8 parts, whatever the number of heads.
-    const at::Tensor mixed = both.view({h.size(0), 2, 8, -1}).transpose(1, 2).reshape({h.size(0), -1});
-    const at::Tensor a = at::linear(mixed, b.projection.restored()).to(at::kFloat);
-    at::Tensor x =
-        (normalise(gates.narrow(0, 0, config.hidden) * a, b.post_attention, config.eps) + h).to(dtype);
-    at::Tensor m = at::linear(normalise(x, b.norm_ffn, config.eps), b.fc1.restored());
+    const auto parts = [&](const at::Tensor& half) { return half.view({h.size(0), 8, -1}); };
+    const at::Tensor mixed =
+        at::stack({parts(attended), parts(text_attention(b, normed, text))}, 2).view({h.size(0), -1});
+    const at::Tensor a = gates.narrow(0, 0, config.hidden) * b.projection.product(mixed);
+    const at::Tensor x = sum(normalise(a, b.post_attention, config.eps), h, dtype);
+    at::Tensor m = b.fc1.product(normalise(x, b.norm_ffn, config.eps));
     m = config.gated_ffn ? at::silu(m.narrow(-1, 0, config.ffn)) * m.narrow(-1, config.ffn, config.ffn)
                          : at::gelu(m);
-    m = at::linear(m, b.fc2.restored()).to(at::kFloat);
-    return (normalise(gates.narrow(0, config.hidden, config.hidden) * m, b.post_ffn, config.eps) + x)
-        .to(dtype);
+    m = gates.narrow(0, config.hidden, config.hidden) * b.fc2.product(m);
+    return sum(normalise(m, b.post_ffn, config.eps), x, dtype);
   }
 
-  at::Tensor block(int layer, const at::Tensor& h, const at::Tensor& condition, const at::Tensor& rope,
+  // gates [2 hidden] fp32, of this block.
+  at::Tensor block(int layer, const at::Tensor& h, const at::Tensor& gates, const at::Tensor& rope,
                    const KeyValue& text, KvView& kv, AttentionMemory* memory) const {
     const Block& b = weights.blocks[static_cast<size_t>(layer)];
-    const at::Tensor gates =
-        at::tanh(at::linear(at::silu(condition), b.ada_weight, b.ada_bias).to(at::kFloat))
-            .to(dtype)
-            .to(at::kFloat);
     const at::Tensor attended = self_attention(b, h, rope, kv, layer, memory);
     return joined_slices(h.size(0), slice, 0, [&](int64_t row, int64_t count) {
       return mix_and_feed(b, h.narrow(0, row, count), attended.narrow(0, row, count), gates, text);
     });
+  }
+
+  // The gates of blocks first..last-1, [blocks, 2 hidden] fp32.
+  at::Tensor gates(const at::Tensor& condition, int first, int last) const {
+    const int64_t row = first * 2 * config.hidden, rows = (last - first) * 2 * config.hidden;
+    const at::Tensor all = at::linear(at::silu(condition), weights.ada_weight.narrow(0, row, rows),
+                                      weights.ada_bias.narrow(0, row, rows));
+    return at::tanh(all).to(at::kFloat).view({last - first, 2 * config.hidden});
   }
 };
 
@@ -174,7 +188,9 @@ MagiTransformer::MagiTransformer(const MagiConfig& config, const WeightMap& weig
   Parameters parameters;
   net_->weights.declare(config, parameters);
   parameters.load(weights, precision, device, what);
-  net_->weights.finish();
+  net_->weights.finish(config);
+  // The parts of what was joined; without this they would stay reserved.
+  if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
 }
 
 MagiTransformer::~MagiTransformer() = default;
@@ -204,7 +220,7 @@ std::shared_ptr<const Condition> MagiTransformer::condition(const at::Tensor& fe
   result->time_offset = at::linear(w.null_caption.select(0, -2), w.text_condition, w.text_condition_bias);
   const at::Tensor tokens = caption_tokens(features);
   for (const Block& b : w.blocks) {
-    const at::Tensor kv = split_heads(at::linear(tokens, b.kv_text.restored()), config.kv_heads);
+    const at::Tensor kv = split_heads(b.kv_text.product(tokens), config.kv_heads);
     const at::Tensor k = normalise(kv.narrow(-1, 0, config.head_dim), b.k_norm_text, config.eps);
     const at::Tensor v = kv.narrow(-1, config.head_dim, config.head_dim);
     result->text.push_back({k.transpose(0, 1).contiguous(), v.transpose(0, 1).contiguous()});
@@ -277,11 +293,12 @@ at::Tensor MagiTransformer::chunk_condition(const Embedded& embedded, const Cond
 
 at::Tensor MagiTransformer::blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition,
                                    KvView& kv, int first, int last) const {
-  const at::Tensor rope = rope_table(embedded), chunk = chunk_condition(embedded, condition);
+  const at::Tensor rope = rope_table(embedded);
+  const at::Tensor gates = net_->gates(chunk_condition(embedded, condition), first, last);
   const auto& text = static_cast<const MagiCondition&>(condition).text;
   for (int layer = first; layer < last; ++layer)
-    tokens =
-        net_->block(layer, tokens, chunk, rope, text[static_cast<size_t>(layer)], kv, embedded.attention);
+    tokens = net_->block(layer, tokens, gates[layer - first], rope, text[static_cast<size_t>(layer)], kv,
+                         embedded.attention);
   return tokens;
 }
 

@@ -12,20 +12,23 @@ namespace {
 // other; the second writes both halves. Nobody else reads the chunk's slots in between.
 class Halves {
  public:
-  Halves(KvView& all, int layers) : all_(all), first_(static_cast<size_t>(layers)) {}
+  explicit Halves(KvView& all) : all_(all) {}
 
   KeyValue append_first(int layer, const at::Tensor& q, const KeyValue& own) {
     const KeyValue got =
         all_.append(layer, at::cat({q, at::zeros_like(q)}),
                     {at::cat({own.k, at::zeros_like(own.k)}), at::cat({own.v, at::zeros_like(own.v)})});
     const int64_t heads = own.k.size(0);
-    return first_[static_cast<size_t>(layer)] = {got.k.narrow(0, 0, heads), got.v.narrow(0, 0, heads)};
+    return {got.k.narrow(0, 0, heads), got.v.narrow(0, 0, heads)};
   }
   KeyValue append_second(int layer, const at::Tensor& q, const KeyValue& own) {
     const int64_t heads = own.k.size(0);
-    const KeyValue before = newest(first_[static_cast<size_t>(layer)], own.k.size(1));
-    const KeyValue got =
-        all_.append(layer, at::cat({q, q}), {at::cat({before.k, own.k}), at::cat({before.v, own.v})});
+    const KeyValue stored = all_.slots(layer);
+    const auto first_half = [&](const at::Tensor& slots, const at::Tensor& second) {
+      return slots.defined() ? slots.narrow(0, 0, heads) : at::zeros_like(second);  // no cache keeps it
+    };
+    const at::Tensor k = first_half(stored.k, own.k), v = first_half(stored.v, own.v);
+    const KeyValue got = all_.append(layer, at::cat({q, q}), {at::cat({k, own.k}), at::cat({v, own.v})});
     return {got.k.narrow(0, heads, heads), got.v.narrow(0, heads, heads)};
   }
   KeyValue append_both(int layer, const at::Tensor& q, const KeyValue& own) {
@@ -36,7 +39,6 @@ class Halves {
 
  private:
   KvView& all_;
-  std::vector<KeyValue> first_;  // for each layer, the keys and values that the first pass attends: views
 };
 
 class HalfView final : public KvView {
@@ -159,7 +161,7 @@ at::Tensor MagiStream::blocks(const Embedded& embedded, at::Tensor tokens, const
     out.push_back(runs_alone(embedded) ? pass(1, condition, alone) : tokens.narrow(0, rows, rows));
     return at::cat(out);
   }
-  Halves halves(limited, shape_.layers);
+  Halves halves(limited);
   if (is_clean(embedded)) {  // writes the history of both passes
     HalfView both(halves, &Halves::append_both);
     return pass(0, *clean_, both).repeat({passes(), 1});

@@ -122,10 +122,23 @@ void Weights::declare(const MagiConfig& c, Parameters& p) {
   p.want("final_linear.linear.weight", {channels * c.patch * c.patch, c.hidden}, final_linear, at::kFloat);
 }
 
-void Weights::finish() {
-  for (Block& b : blocks)
+void Weights::finish(const MagiConfig& c) {
+  std::vector<at::Tensor> ada_weights, ada_biases;
+  for (Block& b : blocks) {
     for (Norm* norm : {&b.q_norm, &b.k_norm, &b.q_norm_text, &b.k_norm_text, &b.post_attention, &b.post_ffn})
       norm->weight.add_(1);
+    const auto heads = [&](const at::Tensor& q, const at::Tensor& k) {
+      return at::cat({q.expand({c.heads, -1}), k.expand({c.kv_heads, -1})});
+    };
+    b.qk_norm = {heads(b.q_norm.weight, b.k_norm.weight), heads(b.q_norm.bias, b.k_norm.bias)};
+    b.q_norm = b.k_norm = {};
+    b.qkv = Matrix::joined({&b.q, &b.k, &b.v});
+    b.q = b.k = b.v = {};
+    ada_weights.push_back(std::move(b.ada_weight));
+    ada_biases.push_back(std::move(b.ada_bias));
+  }
+  ada_weight = at::cat(ada_weights);
+  ada_bias = at::cat(ada_biases);
   final_norm.weight.add_(1);
 }
 

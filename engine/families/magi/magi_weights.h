@@ -11,9 +11,12 @@ struct Norm {
 };
 
 struct Block {
-  at::Tensor ada_weight, ada_bias;  // condition -> two gates
+  at::Tensor ada_weight, ada_bias;  // condition -> two gates; only until finish()
   Norm norm_attention, q_norm, k_norm, q_norm_text, k_norm_text, post_attention, norm_ffn, post_ffn;
-  Matrix q, q_text, k, v, kv_text, projection, fc1, fc2;
+  Matrix q, k, v;  // only until finish()
+  Matrix qkv;      // these three in one
+  Norm qk_norm;    // [heads + kv_heads, head_dim], of queries and keys; q_norm and k_norm only until finish()
+  Matrix q_text, kv_text, projection, fc1, fc2;
 };
 
 struct Weights {
@@ -23,14 +26,16 @@ struct Weights {
   at::Tensor text, text_bias, text_condition, text_condition_bias;
   at::Tensor null_caption;  // [caption_length, caption_channels]
   at::Tensor bands;
+  at::Tensor ada_weight, ada_bias;  // of all blocks, one after the other
   std::vector<Block> blocks;
   Norm final_norm;
   at::Tensor final_linear;
 
   // Declares every tensor. This object must not move until the load is done.
   void declare(const MagiConfig& config, Parameters& parameters);
-  // Call this after the load. Norms that were published as "1p" store weight - 1; this adds the 1.
-  void finish();
+  // Call this after the load. Norms that were published as "1p" store weight - 1; this adds the 1. What is
+  // multiplied with the same rows is joined.
+  void finish(const MagiConfig& config);
 };
 
 constexpr int64_t time_frequencies = 256;

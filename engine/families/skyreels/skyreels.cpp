@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "families/wan/config.h"
 #include "families/wan/wan.h"
+#include "package/deferred.h"
 
 namespace flowcache {
 namespace {
@@ -53,7 +54,7 @@ std::vector<WeightSpec> frame_rate_keys(int64_t dim) {
 }
 
 at::Tensor embed_frame_rate(const WeightMap& weights, int64_t dim, int64_t fps, at::Device device) {
-  const auto read = [&](const char* name) { return weights.at(name).to(device, at::kFloat); };
+  const auto read = [&](const char* name) { return dense(weights.at(name)).to(device, at::kFloat); };
   const at::Tensor one = read("fps_embedding.weight").select(0, fps == 16 ? 0 : 1);
   const at::Tensor hidden =
       at::silu(at::linear(one, read("fps_projection.0.weight"), read("fps_projection.0.bias")));

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "families/wan/block.h"
 
+#include <array>
+
 #include "flash_attention.h"
 #include "rms_norm_rope.h"
 
 namespace flowcache::wan {
-Projected::Projected(const TransformerShape& shape, int64_t tokens, const at::TensorOptions& options) {
-  for (at::Tensor* one : {&q, &k, &v}) *one = at::empty({shape.heads, tokens, shape.head_dim}, options);
+Projected::Projected(const TransformerShape& shape, int64_t tokens, const at::TensorOptions& options,
+                     const KeyValue& slots)
+    : k(slots.k), v(slots.v) {
+  for (at::Tensor* one : {&q, &k, &v}) {
+    const std::array<int64_t, 3> size = {shape.heads, tokens, shape.head_dim};
+    if (!one->defined() || one->sizes() != size || one->dtype() != options.dtype())
+      *one = at::empty(size, options);
+  }
 }
 
 KeyValue text_keys(const BlockWeights& weights, const TransformerShape& shape, double eps,

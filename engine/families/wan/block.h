@@ -24,7 +24,9 @@ KeyValue text_keys(const BlockWeights& weights, const TransformerShape& shape, d
 // Queries, keys and values of a chunk in one layer: [heads, tokens, head_dim], after norm and RoPE.
 struct Projected {
   Projected() = default;
-  Projected(const TransformerShape& shape, int64_t tokens, const at::TensorOptions& options);
+  // Keys and values lie in `slots` if these are given and of this shape and type (kv_view.h).
+  Projected(const TransformerShape& shape, int64_t tokens, const at::TensorOptions& options,
+            const KeyValue& slots = {});
   at::Tensor q, k, v;
 };
 

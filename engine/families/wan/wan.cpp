@@ -74,6 +74,9 @@ Embedded Wan::embed(const at::Tensor& latent, std::span<const double> timesteps,
   Embedded out;
   out.grid = {frames, latent.size(2) / ph, latent.size(3) / pw};
   out.first_frame = first_frame;
+  const RopeTable rope = rope_table(out.grid, first_frame, shape_.head_dim, device_,
+                                    config_.rope_scale(out.grid.height * out.grid.width));
+  out.rope = at::stack({rope.cos, rope.sin});
   // The patches do not overlap, so the convolution is a matrix product of gathered patches.
   const at::Tensor patches = latent.to(device_, at::kFloat)
                                  .view({config_.in_channels, frames, out.grid.height, ph, out.grid.width, pw})
@@ -96,8 +99,7 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
   if (first == last) return x;
   const auto& text = static_cast<const wan::TextKeys&>(condition);
   wan::Pass pass{.shape = shape_, .eps = config_.eps, .compute = compute_};
-  pass.rope = rope_table(embedded.grid, embedded.first_frame, shape_.head_dim, device_,
-                         config_.rope_scale(embedded.grid.height * embedded.grid.width));
+  pass.rope = {embedded.rope[0], embedded.rope[1]};
   pass.rows_per_group = embedded.grid.tokens() / embedded.modulation.size(0);
   // [layers, groups, 6, dim]
   const at::Tensor modulation =
@@ -119,7 +121,7 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
   wan::SelfAttention attention{.known = recall(first)};
   wan::Projected projected;
   if (!attention.known.defined()) {
-    projected = wan::Projected(shape_, x.size(0), options);
+    projected = wan::Projected(shape_, x.size(0), options, kv.slots(first));
     in_ranges([&](int64_t row, int64_t count) { block(first).project(x, row, count, projected); });
   }
   for (int layer = first; layer < last; ++layer) {
@@ -131,7 +133,8 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
     }
     wan::SelfAttention next{.known = recall(layer + 1)};
     const bool project_next = layer + 1 < last && !next.known.defined();
-    projected = project_next ? wan::Projected(shape_, x.size(0), options) : wan::Projected();
+    projected =
+        project_next ? wan::Projected(shape_, x.size(0), options, kv.slots(layer + 1)) : wan::Projected();
     in_ranges([&](int64_t row, int64_t count) {
       block(layer).attend_and_feed(x, row, count, attention);
       if (project_next) block(layer + 1).project(x, row, count, projected);

@@ -14,7 +14,7 @@ namespace flowcache {
 
 // config: the checkpoint's config.json. weights: the checkpoint's tensors by key, of any floating type; they
 // are copied to `device`. precision.compute: fp32 or bf16, for matrix products, keys and values.
-// precision.weights: the same type or fp8, for the matrices of the blocks. The tokens, norms, modulation,
+// precision.weights: the same type, or fp8 or int8, for the matrices of the blocks. The tokens, norms, modulation,
 // embeddings and the head are always fp32; a chunk's tokens are [L, dim]. On the CPU blocks() splits the rows
 // over the calling thread's at::parallel_for threads; results are bit-identical for the same number of
 // threads. On other devices attention is scaled_dot_product_attention. Throws FC_ERROR_MODEL for a field that

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "families/wan/weights.h"
 
+#include "package/deferred.h"
+
 namespace flowcache::wan {
 
 namespace {
@@ -10,7 +12,7 @@ class Reader {
   Reader(const WeightMap& map, Precision precision, at::Device device)
       : map_(map), precision_(precision), device_(device) {}
 
-  const at::Tensor& raw(const std::string& name) const { return map_.find(name)->second; }
+  at::Tensor raw(const std::string& name) const { return dense(map_.find(name)->second); }
   at::Tensor fp32(const std::string& name) const { return raw(name).to(device_, at::kFloat, false, true); }
   Linear linear(const std::string& name) const {
     return make(raw(name + ".weight"), raw(name + ".bias"), precision_);

@@ -16,6 +16,15 @@ namespace flowcache {
 class DecoderState {
  public:
   virtual ~DecoderState() = default;
+  // The same state once more, for going back to it if a call fails. Tensors are shared: a decoder replaces what it
+  // remembers, and writes into none of it.
+  virtual std::unique_ptr<DecoderState> copy() const = 0;
+};
+
+// Of a decoder that remembers nothing.
+class NoDecoderState final : public DecoderState {
+ public:
+  std::unique_ptr<DecoderState> copy() const override { return std::make_unique<NoDecoderState>(); }
 };
 
 // Immutable; any thread. A DecoderState belongs to one thread at a time.

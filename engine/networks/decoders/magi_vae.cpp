@@ -8,8 +8,6 @@
 namespace flowcache {
 namespace {
 
-struct MagiVaeState final : DecoderState {};  // empty, because tiles do not overlap in time
-
 Vit3d::Shape vit_shape(const MagiVaeConfig& c) {
   return {c.dim, c.depth, c.heads, c.dim * c.mlp_ratio, c.grid_frames, c.grid_size};
 }
@@ -80,7 +78,7 @@ MagiVaeDecoder::MagiVaeDecoder(const MagiVaeConfig& config, const WeightMap& wei
 MagiVaeDecoder::~MagiVaeDecoder() = default;
 
 std::unique_ptr<DecoderState> MagiVaeDecoder::open() const {
-  return std::make_unique<MagiVaeState>();
+  return std::make_unique<NoDecoderState>();  // tiles do not overlap in time
 }
 
 at::Tensor MagiVaeDecoder::decode(const at::Tensor& latents, DecoderState&) const {

@@ -61,6 +61,7 @@ Layers read_layers(const Config& config, const WeightMap& weights, at::ScalarTyp
 // stream's first frame.
 class State final : public DecoderState {
  public:
+  std::unique_ptr<DecoderState> copy() const override { return std::make_unique<State>(*this); }
   std::vector<at::Tensor> last;  // [1, C, h, w]
   std::vector<Pictures> last_pictures;
   int64_t to_trim = 0;

@@ -12,8 +12,9 @@ constexpr double eps = 1e-5;
 // Normalises each head, without a learned scale. eps is added to the deviation, not under the root.
 at::Tensor normalise_head(const at::Tensor& x) {
   const at::Tensor wide = x.to(at::kFloat);
-  const at::Tensor centred = wide - wide.mean(-1, true);
-  return (centred / (wide.std(at::IntArrayRef{-1}, /*unbiased=*/false, true) + eps)).to(x.scalar_type());
+  auto [deviation, mean] = at::std_mean(wide, at::IntArrayRef{-1}, /*unbiased=*/false, /*keepdim=*/true);
+  at::Tensor out = at::empty_like(x);
+  return at::div_out(out, wide - mean, deviation.add_(eps));
 }
 
 }  // namespace

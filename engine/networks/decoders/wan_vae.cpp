@@ -20,6 +20,7 @@ const std::vector<double> published_std = {2.8184, 1.4541, 2.3275, 2.6558, 1.219
                                            3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160};
 
 struct WanVaeState final : DecoderState {
+  std::unique_ptr<DecoderState> copy() const override { return std::make_unique<WanVaeState>(*this); }
   Memory memory;
 };
 

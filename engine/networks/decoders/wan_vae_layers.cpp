@@ -166,7 +166,9 @@ ChannelNorm::ChannelNorm(Builder& builder, const std::string& name, int64_t chan
 }
 
 at::Tensor ChannelNorm::forward(const at::Tensor& x) const {
-  return x / x.norm(2, {1}, true).clamp_min(1e-12) * scale_ * gamma_.view({1, -1, 1, 1, 1});
+  const at::Tensor unit = x / x.norm(2, {1}, true).clamp_min(1e-12), gamma = gamma_.view({1, -1, 1, 1, 1});
+  // On a GPU each factor is a pass over the memory of the whole picture.
+  return x.is_cuda() ? unit * (gamma * scale_) : unit * scale_ * gamma;
 }
 
 std::unique_ptr<Layer> residual_block(Builder& builder, const std::string& name, int64_t in, int64_t out) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/process_end.h"
+#include "package/deferred.h"
 
 namespace flowcache {
 namespace {
@@ -149,7 +150,9 @@ T5Encoder::T5Encoder(const T5Config& config, const WeightMap& weights, at::Scala
     : config_(config), dtype_(dtype) {
   check_weights(weights, config.weights(), what);
   const Names& names = names_of(config.naming);
-  const auto load = [&](const std::string& name) { return weights.at(name).to(device, dtype, false, true); };
+  const auto load = [&](const std::string& name) {
+    return dense(weights.at(name), dtype).to(device, dtype, false, true);
+  };
   embedding_ = load(names.embedding);
   final_norm_ = load(names.final_norm);
   at::Tensor shared;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "networks/text/t5_text_encoder.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/error.h"
 #include "networks/text/prompt_cleaning.h"
 #include "networks/text/prompt_words.h"
 #include "package/fields.h"
+#include "package/published_names.h"
+#include "package/weights_file.h"
 
 namespace flowcache {
 namespace {
@@ -27,21 +30,30 @@ Fields text_fields(const ModelPackage& package) {
 // The path of the file that a field names. Throws FC_ERROR_MODEL if it does not lie in the model's folder.
 std::filesystem::path file_in(const ModelPackage& package, const char* field, const std::string& fallback) {
   const std::string name = text_fields(package).string(field, 255, fallback);
-  if (std::filesystem::path(name).filename() != name)
+  const std::filesystem::path path(name);
+  if (path.is_absolute() || std::find(path.begin(), path.end(), "..") != path.end())
     text_fields(package).fail(field, "the name of a file in the model's folder");
   return package.folder / name;
+}
+
+std::string what_of(const ModelPackage& package) {
+  return "text encoder of " + model_json(package);
+}
+
+WeightMap weights_of(const ModelPackage& package, const T5Config& config) {
+  return renamed(read_section(package, package.text), config.weights(), text_namings(), what_of(package));
 }
 
 at::Tensor read_special_tokens(const ModelPackage& package, int64_t dim) {
   if (!text_fields(package).has("special_tokens")) return {};
   const auto file = file_in(package, "special_tokens", "");
-  const WeightMap tokens = read_safetensors(file);
+  const WeightMap tokens = read_weights(file);
   const auto found = tokens.find("other_tokens");
   if (found == tokens.end() || found->second.dim() != 2 || found->second.size(1) != dim ||
       found->second.size(0) <= duration_row + longest_duration)
     throw Error(FC_ERROR_MODEL, file.string() + " needs other_tokens [at least " +
                                     std::to_string(duration_row + longest_duration + 1) + ", " +
-                                    std::to_string(dim) + "]: convert special_tokens.npz of the checkpoint");
+                                    std::to_string(dim) + "]: take special_tokens.npz of MAGI-1's code");
   // First the token for the duration, then the one for the quality. A stream never ends, so the longest
   // duration is always right.
   return at::stack({found->second[duration_row + longest_duration], found->second[quality_row]})
@@ -70,15 +82,14 @@ T5TextEncoder::T5TextEncoder(const ModelPackage& package, at::Device device, Cle
                 model_json(package_) + ": the tokenizer has " + std::to_string(tokenizer_.vocabulary()) +
                     " pieces, the text encoder's table " + std::to_string(config_.vocabulary) +
                     " rows: they belong to different models");
-  check_weights(read_section(package_, package_.text), config_.weights(),
-                "text encoder of " + model_json(package_));
+  check_weights(weights_of(package_, config_), config_.weights(), what_of(package_));
   prefix_ = read_special_tokens(package_, config_.dim);
 }
 
 at::Tensor T5TextEncoder::run(const std::string& cleaned) const {
   if (!encoder_)
-    encoder_ = std::make_unique<T5Encoder>(config_, read_section(package_, package_.text), dtype_, device_,
-                                           "text encoder of " + model_json(package_));
+    encoder_ = std::make_unique<T5Encoder>(config_, weights_of(package_, config_), dtype_, device_,
+                                           what_of(package_));
   // Without padding: it would be masked out and cut off again, so computing it would be wasted.
   const std::vector<int64_t> ids = tokenizer_.encode(cleaned, max_length_);
   const at::Tensor index = at::tensor(ids, at::kLong);

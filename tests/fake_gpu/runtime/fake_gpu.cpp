@@ -3,12 +3,17 @@
 // Everything that the host does is real: dispatch, checks of devices, types and strides, the caching allocator,
 // streams, events. Kernels are counted and not run. Device memory is reserved without access, so that the host
 // faults when it touches it, as on a GPU. A copy to the host gives zeros; a single byte, which is a bool, gives 1.
+//
+// Time: each stream has a clock that every kernel and copy moves on. An event is reached for the host once the host has
+// waited for something that comes after it.
 #include "fake_gpu.h"
 
 #include <cuda_runtime_api.h>
+#include <execinfo.h>
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -35,6 +40,17 @@ struct Gpu {
   std::map<const void*, std::string> names;  // of kernels, by the host function that stands for them
   std::map<std::string, long> launched;
   std::map<uintptr_t, size_t> memory;  // live allocations
+  double launch_seconds = 1e-5;
+  double host = 0;                       // what the host has waited for
+  std::map<void*, double> streams;       // when all that a stream has been given is done
+  std::map<void*, double> events;        // when they are reached
+  std::map<void*, void*> cublas_stream;  // by handle
+  std::map<void*, int> cublas_math;
+  std::map<void*, long> noting;  // streams that note a graph, and how much it has until now
+  std::map<void*, long> graphs;  // graphs, and how many kernels they have
+  bool notes = false;
+  std::vector<FakeGpuOperation> noted;
+  std::atomic<void (*)()> on_launch{nullptr};
 
   ~Gpu() {
     std::vector<std::pair<long, std::string>> sorted;
@@ -51,6 +67,27 @@ struct Gpu {
     --next;
     return at < next->first + next->second;
   }
+  // These three are called with the mutex held.
+  void note(FakeGpuKind kind, void* stream, void* event = nullptr, bool to_host = false,
+            const char* name = "") {
+    if (!notes) return;
+    FakeGpuOperation one{kind, stream, event, to_host ? 1 : 0, {}};
+    std::snprintf(one.name, sizeof one.name, "%s", name);
+    noted.push_back(one);
+  }
+  void work(void* stream) {
+    double& clock = streams[stream];
+    clock = std::max(clock, host) + launch_seconds;
+  }
+  // True if the work becomes part of a graph and does not run.
+  bool noted_for_graph(void* stream) {
+    const auto found = noting.find(stream);
+    if (found == noting.end()) return false;
+    ++found->second;
+    ++counts.noted;
+    return true;
+  }
+  void waited_for(double moment) { host = std::max(host, moment); }
 };
 
 // Kernels are registered before the constructors of this file run, and used until after its destructors.
@@ -60,6 +97,21 @@ Gpu& gpu() {
 }
 
 thread_local int current_device = 0;
+thread_local bool notes_a_graph = false;
+
+void print_place() {
+  void* frames[40];
+  backtrace_symbols_fd(frames, backtrace(frames, 40), 2);
+}
+
+// While a thread notes a graph it must not wait or ask: nothing runs.
+bool forbidden(const char* what) {
+  if (!notes_a_graph) return false;
+  ++gpu().counts.forbidden;
+  std::fprintf(stderr, "fake GPU: %s while a graph is noted\n", what);
+  print_place();
+  return true;
+}
 
 void* new_handle() {
   static uintptr_t next = 0x1000;
@@ -73,17 +125,28 @@ void count(Member member) {
   ++(gpu().counts.*member);
 }
 
-cudaError_t synchronized() {
-  count(&FakeGpuCounts::syncs);
+// The host waits. The mutex is held.
+cudaError_t synchronized(FakeGpuKind kind, void* stream, void* event, double moment) {
+  if (forbidden("a wait")) return cudaErrorStreamCaptureUnsupported;
+  ++gpu().counts.syncs;
+  gpu().waited_for(moment);
+  gpu().note(kind, stream, event);
+  if (number("FAKE_GPU_SYNCS", 0) == 0) return cudaSuccess;
+  std::fprintf(stderr, "the host waits:\n");
+  print_place();
   return cudaSuccess;
 }
 
-cudaError_t launch(const void* function, dim3 grid, dim3 block) {
+cudaError_t launch(const void* function, dim3 grid, dim3 block, void* stream) {
+  if (const auto told = gpu().on_launch.load()) told();
   const std::lock_guard lock(gpu().mutex);
+  if (gpu().noted_for_graph(stream)) return cudaSuccess;
+  gpu().work(stream);
   ++gpu().counts.launches;
   const auto found = gpu().names.find(function);
   const std::string name = found == gpu().names.end() ? "unknown" : found->second;
   ++gpu().launched[name];
+  gpu().note(FAKE_GPU_LAUNCH, stream, nullptr, false, name.c_str());
   const unsigned threads = block.x * block.y * block.z;
   if (grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.y <= 65535 && grid.z <= 65535 && threads > 0 &&
       threads <= 1024)
@@ -93,14 +156,29 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block) {
   return cudaErrorInvalidConfiguration;
 }
 
-int product(const char* name) {
+int product_on(void* stream, const char* name) {
+  if (const auto told = gpu().on_launch.load()) told();
   const std::lock_guard lock(gpu().mutex);
+  if (gpu().noted_for_graph(stream)) return 0;
   ++gpu().counts.launches;
   ++gpu().launched[name];
+  gpu().work(stream);
+  gpu().note(FAKE_GPU_LAUNCH, stream, nullptr, false, name);
   return 0;
 }
 
-cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+int product(void* handle, const char* name) {
+  void* stream;
+  {
+    const std::lock_guard lock(gpu().mutex);
+    stream = gpu().cublas_stream[handle];
+    constexpr int tf32 = 3;  // CUBLAS_TF32_TENSOR_OP_MATH
+    gpu().counts.tf32 += gpu().cublas_math[handle] == tf32;
+  }
+  return product_on(stream, name);
+}
+
+cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, void* stream) {
   const std::lock_guard lock(gpu().mutex);
   FakeGpuCounts& counts = gpu().counts;
   const bool to_device = gpu().holds(to), from_device = gpu().holds(from);
@@ -109,6 +187,14 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) 
   if (wrong) {
     std::fprintf(stderr, "fake GPU: a copy between other memories than it says\n");
     return cudaErrorInvalidValue;
+  }
+  // Host memory is used for something else by the time the graph runs.
+  if (gpu().noting.contains(stream) && !(to_device && from_device) && forbidden("a copy from or to the host"))
+    return cudaErrorStreamCaptureUnsupported;
+  if (gpu().noted_for_graph(stream)) return cudaSuccess;
+  if (to_device || from_device) {
+    gpu().work(stream);
+    gpu().note(FAKE_GPU_COPY, stream, nullptr, from_device && !to_device);
   }
   if (to_device) {
     ++(from_device ? counts.on_device : counts.to_device);
@@ -129,9 +215,36 @@ EXPORTED void fake_gpu_counts(FakeGpuCounts* counts) {
   *counts = gpu().counts;
 }
 
+EXPORTED void fake_gpu_count_launch(const char* name, void* stream) {
+  product_on(stream, name);
+}
+
 EXPORTED void fake_gpu_restart_peak(void) {
   const std::lock_guard lock(gpu().mutex);
   gpu().counts.peak = gpu().counts.used;
+}
+
+EXPORTED void fake_gpu_note(int on) {
+  const std::lock_guard lock(gpu().mutex);
+  gpu().notes = on != 0;
+  gpu().noted.clear();
+}
+
+EXPORTED long fake_gpu_operations(FakeGpuOperation* operations, long first, long most) {
+  const std::lock_guard lock(gpu().mutex);
+  const auto count = static_cast<long>(gpu().noted.size());
+  for (long i = first; i < std::min(count, first + most); ++i)
+    operations[i - first] = gpu().noted[static_cast<size_t>(i)];
+  return count;
+}
+
+EXPORTED void fake_gpu_launch_seconds(double seconds) {
+  const std::lock_guard lock(gpu().mutex);
+  gpu().launch_seconds = seconds;
+}
+
+EXPORTED void fake_gpu_on_launch(void (*function)()) {
+  gpu().on_launch = function;
 }
 
 // ---- kernels
@@ -170,15 +283,15 @@ EXPORTED cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function)
   return cudaSuccess;
 }
 EXPORTED cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void**, size_t,
-                                        cudaStream_t) {
-  return launch(kernel, grid, block);
+                                        cudaStream_t stream) {
+  return launch(kernel, grid, block, stream);
 }
 EXPORTED cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void**, size_t,
-                                      cudaStream_t) {
-  return launch(function, grid, block);
+                                      cudaStream_t stream) {
+  return launch(function, grid, block, stream);
 }
 EXPORTED cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function, void**) {
-  return launch(function, config->gridDim, config->blockDim);
+  return launch(function, config->gridDim, config->blockDim, config->stream);
 }
 EXPORTED cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   *attributes = {};
@@ -209,13 +322,19 @@ static int devices() {
 static size_t device_bytes() {
   return static_cast<size_t>(number("FAKE_GPU_BYTES", 80'000'000'000));
 }
+static int capability() {  // ten times it
+  return static_cast<int>(number("FAKE_GPU_CAPABILITY", 90));
+}
 static int driver_version() {
   return static_cast<int>(number("FAKE_GPU_DRIVER", 13000));
 }
+static int runtime_version() {
+  return static_cast<int>(number("FAKE_GPU_RUNTIME", 13000));
+}
 
 EXPORTED cudaError_t cudaGetDeviceCount(int* count) {
-  // As the runtime does: a driver that is older than it is refused before anything else.
-  if (driver_version() < 13000) return cudaErrorInsufficientDriver;
+  // As the runtime does: a driver of an older major version is refused before anything else.
+  if (driver_version() / 1000 < runtime_version() / 1000) return cudaErrorInsufficientDriver;
   *count = devices();
   return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
@@ -232,7 +351,8 @@ EXPORTED cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   std::memset(p, 0, sizeof *p);
   std::strcpy(p->name, "Fake H100");
   p->totalGlobalMem = device_bytes();
-  p->major = 9;
+  p->major = capability() / 10;
+  p->minor = capability() % 10;
   p->multiProcessorCount = 132;
   p->warpSize = 32;
   p->sharedMemPerBlock = 49152;
@@ -252,17 +372,17 @@ EXPORTED cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   return cudaSuccess;
 }
 EXPORTED cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  static const std::map<cudaDeviceAttr, int> values = {{cudaDevAttrComputeCapabilityMajor, 9},
-                                                       {cudaDevAttrComputeCapabilityMinor, 0},
-                                                       {cudaDevAttrMultiProcessorCount, 132},
-                                                       {cudaDevAttrMaxSharedMemoryPerBlockOptin, 232448},
-                                                       {cudaDevAttrMaxSharedMemoryPerBlock, 49152},
-                                                       {cudaDevAttrMaxThreadsPerBlock, 1024},
-                                                       {cudaDevAttrMaxThreadsPerMultiProcessor, 2048},
-                                                       {cudaDevAttrMaxGridDimX, 2147483647},
-                                                       {cudaDevAttrMaxGridDimY, 65535},
-                                                       {cudaDevAttrMaxGridDimZ, 65535},
-                                                       {cudaDevAttrWarpSize, 32}};
+  const std::map<cudaDeviceAttr, int> values = {{cudaDevAttrComputeCapabilityMajor, capability() / 10},
+                                                {cudaDevAttrComputeCapabilityMinor, capability() % 10},
+                                                {cudaDevAttrMultiProcessorCount, 132},
+                                                {cudaDevAttrMaxSharedMemoryPerBlockOptin, 232448},
+                                                {cudaDevAttrMaxSharedMemoryPerBlock, 49152},
+                                                {cudaDevAttrMaxThreadsPerBlock, 1024},
+                                                {cudaDevAttrMaxThreadsPerMultiProcessor, 2048},
+                                                {cudaDevAttrMaxGridDimX, 2147483647},
+                                                {cudaDevAttrMaxGridDimY, 65535},
+                                                {cudaDevAttrMaxGridDimZ, 65535},
+                                                {cudaDevAttrWarpSize, 32}};
   const auto found = values.find(attribute);
   *value = found == values.end() ? 1 : found->second;
   return cudaSuccess;
@@ -285,7 +405,7 @@ EXPORTED cudaError_t cudaDriverGetVersion(int* version) {
   return cudaSuccess;
 }
 EXPORTED cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = 13000;
+  *version = runtime_version();
   return cudaSuccess;
 }
 EXPORTED const char* cudaGetErrorString(cudaError_t error) {
@@ -375,12 +495,13 @@ EXPORTED cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes,
   return cudaSuccess;
 }
 EXPORTED cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
-                                     cudaStream_t) {
-  return copy(to, from, bytes, kind);
+                                     cudaStream_t stream) {
+  return copy(to, from, bytes, kind, stream);
 }
 EXPORTED cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-  synchronized();
-  return copy(to, from, bytes, kind);
+  const cudaError_t done = copy(to, from, bytes, kind, nullptr);
+  cudaStreamSynchronize(nullptr);
+  return done;
 }
 EXPORTED cudaError_t cudaMemcpyPeerAsync(void*, int, const void*, int, size_t, cudaStream_t) {
   return cudaSuccess;
@@ -391,8 +512,11 @@ EXPORTED cudaError_t cudaMemcpyToSymbol(const void*, const void*, size_t, size_t
 EXPORTED cudaError_t cudaMemset(void*, int, size_t) {
   return cudaSuccess;
 }
-EXPORTED cudaError_t cudaMemsetAsync(void* address, int, size_t, cudaStream_t) {
+EXPORTED cudaError_t cudaMemsetAsync(void* address, int, size_t, cudaStream_t stream) {
   const std::lock_guard lock(gpu().mutex);
+  if (gpu().noted_for_graph(stream)) return cudaSuccess;
+  gpu().work(stream);
+  gpu().note(FAKE_GPU_SET, stream);
   return gpu().holds(address) ? cudaSuccess : cudaErrorInvalidValue;
 }
 
@@ -408,27 +532,86 @@ EXPORTED cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 EXPORTED cudaError_t cudaStreamDestroy(cudaStream_t) {
   return cudaSuccess;
 }
-EXPORTED cudaError_t cudaStreamQuery(cudaStream_t) {
-  return cudaSuccess;
+EXPORTED cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  const std::lock_guard lock(gpu().mutex);
+  return gpu().streams[stream] <= gpu().host ? cudaSuccess : cudaErrorNotReady;
 }
-EXPORTED cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  return synchronized();
+EXPORTED cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const std::lock_guard lock(gpu().mutex);
+  return synchronized(FAKE_GPU_SYNC_STREAM, stream, nullptr, gpu().streams[stream]);
 }
 EXPORTED cudaError_t cudaDeviceSynchronize() {
-  return synchronized();
+  const std::lock_guard lock(gpu().mutex);
+  double last = 0;
+  for (const auto& [stream, clock] : gpu().streams) last = std::max(last, clock);
+  return synchronized(FAKE_GPU_SYNC_DEVICE, nullptr, nullptr, last);
 }
-EXPORTED cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
+EXPORTED cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const std::lock_guard lock(gpu().mutex);
+  double& clock = gpu().streams[stream];
+  clock = std::max(clock, gpu().events[event]);
+  gpu().note(FAKE_GPU_WAIT, stream, event);
   return cudaSuccess;
 }
-EXPORTED cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
-  *status = cudaStreamCaptureStatusNone;
+EXPORTED cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  const std::lock_guard lock(gpu().mutex);
+  *status = gpu().noting.contains(stream) ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   return cudaSuccess;
 }
-EXPORTED cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus* status,
+EXPORTED cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status,
                                               unsigned long long* id, cudaGraph_t*, const cudaGraphNode_t**,
                                               const cudaGraphEdgeData**, size_t*) {
-  *status = cudaStreamCaptureStatusNone;
-  if (id) *id = 0;
+  cudaStreamIsCapturing(stream, status);
+  if (id) *id = *status == cudaStreamCaptureStatusActive ? reinterpret_cast<uintptr_t>(stream) : 0;
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (!stream) return cudaErrorStreamCaptureUnsupported;
+  const std::lock_guard lock(gpu().mutex);
+  gpu().noting[stream] = 0;
+  notes_a_graph = true;
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = static_cast<cudaGraph_t>(new_handle());
+  const std::lock_guard lock(gpu().mutex);
+  notes_a_graph = false;
+  const auto found = gpu().noting.find(stream);
+  if (found == gpu().noting.end()) return cudaErrorIllegalState;
+  gpu().graphs[*graph] = found->second;
+  gpu().noting.erase(found);
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t*, size_t* count) {
+  const std::lock_guard lock(gpu().mutex);
+  *count = static_cast<size_t>(gpu().graphs[graph]);
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* made, cudaGraph_t graph,
+                                                   unsigned long long) {
+  *made = static_cast<cudaGraphExec_t>(new_handle());
+  const std::lock_guard lock(gpu().mutex);
+  gpu().graphs[*made] = gpu().graphs[graph];
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  const std::lock_guard lock(gpu().mutex);
+  gpu().graphs.erase(graph);
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
+  const std::lock_guard lock(gpu().mutex);
+  gpu().graphs.erase(graph);
+  return cudaSuccess;
+}
+EXPORTED cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+  const std::lock_guard lock(gpu().mutex);
+  const auto found = gpu().graphs.find(graph);
+  if (found == gpu().graphs.end()) return cudaErrorInvalidValue;
+  ++gpu().counts.launches;
+  ++gpu().counts.graphs_run;
+  for (long i = 0; i < found->second; ++i) gpu().work(stream);
+  gpu().note(FAKE_GPU_LAUNCH, stream, nullptr, false, "a graph");
   return cudaSuccess;
 }
 EXPORTED cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode*) {
@@ -441,23 +624,32 @@ EXPORTED cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
 EXPORTED cudaError_t cudaEventCreate(cudaEvent_t* event) {
   return cudaEventCreateWithFlags(event, 0);
 }
-EXPORTED cudaError_t cudaEventDestroy(cudaEvent_t) {
+EXPORTED cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  const std::lock_guard lock(gpu().mutex);
+  gpu().events.erase(event);
   return cudaSuccess;
 }
-EXPORTED cudaError_t cudaEventQuery(cudaEvent_t) {
+EXPORTED cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const std::lock_guard lock(gpu().mutex);
+  if (forbidden("a question")) return cudaErrorStreamCaptureUnsupported;
+  return gpu().events[event] <= gpu().host ? cudaSuccess : cudaErrorNotReady;
+}
+EXPORTED cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const std::lock_guard lock(gpu().mutex);
+  gpu().events[event] = std::max(gpu().streams[stream], gpu().host);
+  gpu().note(FAKE_GPU_RECORD, stream, event);
   return cudaSuccess;
 }
-EXPORTED cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) {
-  return cudaSuccess;
+EXPORTED cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned) {
+  return cudaEventRecord(event, stream);
 }
-EXPORTED cudaError_t cudaEventRecordWithFlags(cudaEvent_t, cudaStream_t, unsigned) {
-  return cudaSuccess;
+EXPORTED cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const std::lock_guard lock(gpu().mutex);
+  return synchronized(FAKE_GPU_SYNC_EVENT, nullptr, event, gpu().events[event]);
 }
-EXPORTED cudaError_t cudaEventSynchronize(cudaEvent_t) {
-  return synchronized();
-}
-EXPORTED cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
-  *milliseconds = 0;
+EXPORTED cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  const std::lock_guard lock(gpu().mutex);
+  *milliseconds = static_cast<float>(1000 * (gpu().events[end] - gpu().events[begin]));
   return cudaSuccess;
 }
 
@@ -475,26 +667,47 @@ EXPORTED int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, v
   *found = 1;
   return 0;
 }
-EXPORTED int cublasLtMatmul() {
-  return product("cublasLtMatmul");
+EXPORTED int cublasSetStream_v2(void* handle, void* stream) {
+  const std::lock_guard lock(gpu().mutex);
+  gpu().cublas_stream[handle] = stream;
+  return 0;
 }
-EXPORTED int cublasGemmEx() {
-  return product("cublasGemmEx");
+EXPORTED size_t cublasLtGetVersion() {  // older ones have no scale for each row
+  return 130000;
 }
-EXPORTED int cublasGemmStridedBatchedEx() {
-  return product("cublasGemmStridedBatchedEx");
+EXPORTED int cublasSetMathMode(void* handle, int mode) {
+  const std::lock_guard lock(gpu().mutex);
+  gpu().cublas_math[handle] = mode;
+  return 0;
 }
-EXPORTED int cublasSgemm_v2() {
-  return product("cublasSgemm");
+EXPORTED int cublasLtMatmulDescCreate(void** description, int compute, int) {
+  *description = new_handle();
+  constexpr int tf32 = 77;  // CUBLAS_COMPUTE_32F_FAST_TF32
+  const std::lock_guard lock(gpu().mutex);
+  gpu().counts.tf32 += compute == tf32;
+  return 0;
 }
-EXPORTED int cublasSgemmStridedBatched() {
-  return product("cublasSgemmStridedBatched");
+EXPORTED int cublasLtMatmul(void*, void*, const void*, const void*, void*, const void*, void*, const void*,
+                            const void*, void*, void*, void*, const void*, void*, size_t, void* stream) {
+  return product_on(stream, "cublasLtMatmul");
 }
-EXPORTED int cublasSgemv_v2() {
-  return product("cublasSgemv");
+EXPORTED int cublasGemmEx(void* handle) {
+  return product(handle, "cublasGemmEx");
 }
-EXPORTED int cublasDgemm_v2() {
-  return product("cublasDgemm");
+EXPORTED int cublasGemmStridedBatchedEx(void* handle) {
+  return product(handle, "cublasGemmStridedBatchedEx");
+}
+EXPORTED int cublasSgemm_v2(void* handle) {
+  return product(handle, "cublasSgemm");
+}
+EXPORTED int cublasSgemmStridedBatched(void* handle) {
+  return product(handle, "cublasSgemmStridedBatched");
+}
+EXPORTED int cublasSgemv_v2(void* handle) {
+  return product(handle, "cublasSgemv");
+}
+EXPORTED int cublasDgemm_v2(void* handle) {
+  return product(handle, "cublasDgemm");
 }
 EXPORTED size_t cudnnGetVersion() {
   return 91900;

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Single parts of the engine on the fake GPU: what a matrix product and a decoder launch there.
+#include <ATen/Context.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/InferenceMode.h>
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <functional>
+
+#include "cudnn.h"
+#include "fake_gpu.h"
+#include "networks/decoders/magi_vae.h"
+#include "networks/decoders/taehv.h"
+#include "networks/decoders/wan_vae.h"
+#include "networks/eight_bits.h"
+#include "networks/linear.h"
+#include "networks/random_weights.h"
+#include "stream/device.h"
+
+namespace flowcache {
+namespace {
+
+const at::Device gpu(at::kCUDA, 0);
+
+struct Used {
+  long launches = 0;
+  int64_t bytes = 0;  // of device memory, at most at any time beside what was there before
+};
+
+Used used_by(const std::function<void()>& work) {
+  static const auto counts =
+      reinterpret_cast<decltype(&fake_gpu_counts)>(dlsym(RTLD_DEFAULT, "fake_gpu_counts"));
+  c10::DeviceAllocator& allocator = *c10::getDeviceAllocator(gpu.type());
+  allocator.resetPeakStats(gpu.index());
+  const int64_t before = allocator.getDeviceStats(gpu.index()).allocated_bytes[0].current;
+  FakeGpuCounts begin{}, end{};
+  counts(&begin);
+  work();
+  counts(&end);
+  return {end.launches - begin.launches,
+          allocator.getDeviceStats(gpu.index()).allocated_bytes[0].peak - before};
+}
+
+// For the length of a test the GPU has this compute capability.
+struct Capability {
+  explicit Capability(int capability) {
+    setenv("FAKE_GPU_CAPABILITY", std::to_string(capability).c_str(), 1);
+  }
+  ~Capability() { unsetenv("FAKE_GPU_CAPABILITY"); }
+};
+
+at::Tensor on_gpu(std::vector<int64_t> shape, at::ScalarType type = at::kBFloat16) {
+  return at::empty(shape, at::TensorOptions(gpu).dtype(type));
+}
+
+class Parts : public testing::Test {
+  const c10::InferenceMode inference_;
+};
+
+constexpr int64_t in = 1536, out = 8960;
+
+Linear layer(Precision precision, int64_t width = in, int64_t height = out) {
+  return Linear(on_gpu({height, width}), on_gpu({height}), precision, gpu);
+}
+
+TEST_F(Parts, AProductWithBiasAndActivationIsOneLaunch) {
+  const Linear linear = layer(at::kBFloat16);
+  const at::Tensor x = on_gpu({128, in});
+  linear(x);  // the first one opens cuBLAS
+  for (const Activation activation : {Activation::none, Activation::relu, Activation::gelu_tanh})
+    EXPECT_EQ(used_by([&] { linear(x, activation); }).launches, 1) << static_cast<int>(activation);
+}
+
+// The largest row, its two-step scale, the rounding, and the product.
+TEST_F(Parts, Fp8IsNotRestoredWhereTheGpuMultipliesIt) {
+  const at::Tensor x = on_gpu({32, in});
+  for (const int capability : {89, 90}) {
+    const Capability of_gpu(capability);
+    const Linear linear = layer(choose_precision("fp8", gpu));
+    const Used used = used_by([&] { linear(x); });
+    EXPECT_EQ(used.launches, 5);
+    EXPECT_LT(used.bytes, 2 * in * out) << capability;
+  }
+}
+
+// The restored matrix takes two bytes for each weight.
+TEST_F(Parts, Fp8IsRestoredWhereItDoesNot) {
+  const Capability of_gpu(80);
+  const Linear linear = layer(choose_precision("fp8", gpu));
+  EXPECT_GE(used_by([&] { linear(on_gpu({32, in})); }).bytes, 2 * in * out);
+}
+
+// As fp8, with two more launches for the rounding and two behind the product, which gives whole numbers.
+TEST_F(Parts, Int8IsMultipliedFromTuringOn) {
+  const at::Tensor x = on_gpu({32, in});
+  {
+    const Capability turing(75);
+    const Linear linear = layer(choose_precision("int8", gpu));
+    const Used used = used_by([&] { linear(x); });
+    EXPECT_EQ(used.launches, 9);
+    EXPECT_LT(used.bytes, 2 * in * out);
+  }
+  const Capability volta(70);
+  const Linear linear = layer(choose_precision("int8", gpu));
+  EXPECT_GE(used_by([&] { linear(x); }).bytes, 2 * in * out);
+}
+
+// What LibTorch would refuse.
+TEST_F(Parts, SizesThatNoProductTakesAreRestored) {
+  const auto works = [](const char* name, int64_t rows, int64_t width, int64_t height) {
+    const Linear linear = layer(choose_precision(name, gpu), width, height);
+    EXPECT_GE(used_by([&] {
+                linear(on_gpu({rows, width}));
+              }).bytes,
+              2 * width * height)
+        << name << " " << rows << " x " << width << " x " << height;
+  };
+  works("fp8", 32, 1528, 8960);
+  works("fp8", 32, 1536, 8952);
+  works("int8", 16, 1536, 8960);
+  works("int8", 32, 1532, 8960);
+  works("int8", 32, 1536, 8956);
+}
+
+// The second call of a decoder, in the middle of a stream: a chunk of these latent frames.
+long launches_of(const Decoder& decoder, int64_t frames, int64_t rows, int64_t columns) {
+  const auto state = decoder.open();
+  const at::Tensor latents = on_gpu({frames, 16, rows, columns}, at::kFloat);
+  decoder.decode(latents, *state);
+  return used_by([&] { decoder.decode(latents, *state); }).launches;
+}
+
+TEST_F(Parts, DecodersStayWithinTheirLaunches) {
+  fake_gpu_test::use_cudnn();
+  const WanVaeConfig config = WanVaeConfig::from_json(nlohmann::json::object());
+  const auto wan = [&](WeightMap weights) {
+    return std::make_unique<WanVaeDecoder>(config, weights, at::kBFloat16, gpu, "wan_vae");
+  };
+  const auto taehv = [&](WeightMap weights) {
+    return make_taehv(nlohmann::json::object(), std::move(weights), at::kBFloat16, gpu);
+  };
+  const auto magi = [&](WeightMap weights) {
+    return std::make_unique<MagiVaeDecoder>(MagiVaeConfig{}, weights, at::kBFloat16, gpu, "magi_vae");
+  };
+  const long of_wan = launches_of(*wan(random_weights(wanted_by(wan))), 3, 60, 104);
+  const long of_taehv = launches_of(*taehv(random_weights(wanted_by(taehv))), 3, 60, 104);
+  const long of_magi = launches_of(*magi(random_weights(wanted_by(magi))), 6, 90, 90);
+  std::printf("launches a chunk: Wan VAE 480p %ld, TAEHV 480p %ld, MAGI's VAE 720x720 %ld\n", of_wan,
+              of_taehv, of_magi);
+  EXPECT_LE(of_wan, 1190);
+  EXPECT_LE(of_taehv, 140);
+  EXPECT_LE(of_magi, 11650);
+}
+
+}  // namespace
+}  // namespace flowcache
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  if (!dlsym(RTLD_DEFAULT, "fake_gpu_counts")) {
+    std::fprintf(stderr,
+                 "the stand-in for NVIDIA's libraries is not preloaded: run meson test --suite fake-gpu\n");
+    return 77;
+  }
+  fake_gpu_test::refuse_cudnn();
+  flowcache::choose_device("cuda:0");
+  at::globalContext().lazyInitDevice(at::kCUDA);
+  return RUN_ALL_TESTS();
+}
