@@ -347,7 +347,8 @@ fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info) {
          static_cast<uint32_t>(c.frames.size(0)), static_cast<uint32_t>(c.frames.size(3)),
          static_cast<uint32_t>(c.frames.size(2)), computed,
          static_cast<uint32_t>(c.decisions.size()) - computed, c.threshold, c.kv_bytes, c.kv_budget,
-         c.seconds, c.decisions.data(), c.flops, static_cast<uint32_t>(c.governor_level)},
+         c.seconds, c.decisions.data(), c.flops, static_cast<uint32_t>(c.governor_level),
+         static_cast<uint32_t>(c.recached_chunks), c.recache_seconds},
         "info");
   });
 }

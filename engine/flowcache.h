@@ -69,6 +69,7 @@ extern "C" {
 #define FC_NEVER (-1.0)
 /* For fc_prompt_change.at_chunk: the next chunk that has not been started. */
 #define FC_NEXT_CHUNK UINT64_MAX
+#define FC_PROMPT_RECACHE UINT32_MAX /* fc_prompt_change.blend_chunks: neither cut nor blend, see there */
 
 typedef enum {
   FC_OK = 0,
@@ -260,11 +261,15 @@ typedef struct {
   size_t size;
   const char* text;      /* the new prompt; rules as fc_stream_config.prompt */
   uint64_t at_chunk;     /* first chunk that it conditions; FC_NEXT_CHUNK: as soon as possible */
-  uint32_t blend_chunks; /* 0: cut; n: conditions are interpolated over n chunks */
+  uint32_t blend_chunks; /* 0: cut; n: conditions are interpolated over n chunks; FC_PROMPT_RECACHE: the chunks that the
+                            KV cache holds run once more, clean, under the new prompt, so that the scene goes on and its
+                            content follows at once (LongLive). Costs one forward pass for each of these chunks, which
+                            fc_chunk_info tells. Needs a stream with a clean pass and one chunk in flight */
 } fc_prompt_change;
 /* Queues a change of prompt. Any thread, at any time, also during fc_stream_next(). *ticket (may be NULL) is a number > 0
  * that appears as fc_chunk_info.prompt_ticket from the first chunk on that the prompt conditions: the receipt.
- * Changes for different chunks are kept side by side; one for the same chunk replaces the earlier one. Errors: ARGUMENT (too long, not UTF-8). */
+ * Changes for different chunks are kept side by side; one for the same chunk replaces the earlier one. Errors: ARGUMENT (too long, not UTF-8,
+ * FC_PROMPT_RECACHE in a stream that cannot). */
 FC_API fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* change, uint64_t* ticket);
 /* Words of the last prompt given that have no effect, separated by ", "; "" if all have one. The model does not know them,
  * or they stand behind as many as it takes in. Any thread; valid until the calling thread's next call of this function. */
@@ -343,6 +348,8 @@ typedef struct {
   double flops;            /* floating-point operations of the network's blocks for this chunk; 0: not known */
   uint32_t governor_level; /* computed steps that the deadline has cost this chunk, those given up on the way
                               included; 0: full quality, or not governed */
+  uint32_t recached_chunks; /* chunks of the history that ran once more before it, for FC_PROMPT_RECACHE */
+  double recache_seconds;   /* what that took; part of `seconds`, if no cancellation lay between */
 } fc_chunk_info;
 
 FC_API fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info);

@@ -152,7 +152,7 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     state.receipts.clear();
     state.messages = std::make_unique<WorkerMessages>(source, state.model, state.settings.timestamp_offset);
     StreamOptions options{.settings = state.settings};
-    options.script_blend_chunks = state.settings.blend_chunks;
+    options.script_blend_chunks = state.settings.transition_chunks();
     options.live = gst_base_src_is_live(GST_BASE_SRC(source));
     options.frames_per_chunk = state.model.frames_per_chunk;
     options.script = scripted_prompts(state.script.cues, state.model, &remarks);

@@ -59,15 +59,18 @@ void post_change_refused(GstElement* element, const char* what, const std::strin
                       ("change of %s refused, the stream goes on as it was", what));
 }
 
-void post_prompt(GstElement* element, PromptStage stage, const PromptReceipt& receipt, guint64 chunk,
-                 GstClockTime pts) {
+void post_prompt(GstElement* element, PromptStage stage, const PromptReceipt& receipt,
+                 const fc_chunk_info* chunk, GstClockTime pts) {
   const char* names[] = {"received", "applied", "replaced"};
   GstStructure* s =
       gst_structure_new("flowcache-prompt", "state", G_TYPE_STRING, names[static_cast<int>(stage)], "ticket",
                         G_TYPE_UINT64, receipt.ticket, "prompt", G_TYPE_STRING, receipt.text.c_str(),
                         "unknown-words", G_TYPE_STRING, receipt.unknown_words.c_str(), nullptr);
-  if (stage == PromptStage::Applied) {
-    gst_structure_set(s, "chunk", G_TYPE_UINT64, chunk, "pts", G_TYPE_UINT64, pts, nullptr);
+  if (stage == PromptStage::Applied && chunk != nullptr) {
+    gst_structure_set(s, "chunk", G_TYPE_UINT64, chunk->chunk, "pts", G_TYPE_UINT64, pts, nullptr);
+    if (receipt.blend_chunks == FC_PROMPT_RECACHE)
+      gst_structure_set(s, "recached-chunks", G_TYPE_UINT, chunk->recached_chunks, "recache-ms",
+                        G_TYPE_DOUBLE, chunk->recache_seconds * 1e3, nullptr);
   }
   gst_element_post_message(element, gst_message_new_element(GST_OBJECT(element), s));
 }

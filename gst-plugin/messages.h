@@ -15,10 +15,11 @@ void post_change_refused(GstElement* element, const char* what, const std::strin
 
 enum class PromptStage { Received, Applied, Replaced };
 // Posts the element message `flowcache-prompt`: state (received | applied | replaced), ticket, prompt,
-// unknown-words; if applied, also chunk and pts (running time of the first frame). A prompt that was
+// unknown-words; if applied, also chunk and pts (running time of the first frame), and, if the history ran once more
+// under it, recached-chunks and recache-ms. `chunk` is the one where that is known; else null. A prompt that was
 // replaced before the engine got it has ticket 0 and unknown-words "". Any thread.
-void post_prompt(GstElement* element, PromptStage stage, const PromptReceipt& receipt, guint64 chunk = 0,
-                 GstClockTime pts = GST_CLOCK_TIME_NONE);
+void post_prompt(GstElement* element, PromptStage stage, const PromptReceipt& receipt,
+                 const fc_chunk_info* chunk = nullptr, GstClockTime pts = GST_CLOCK_TIME_NONE);
 
 // Makes the structure `flowcache-stats`; owned by the caller. Any thread.
 GstStructure* make_stats(SourceState& state);

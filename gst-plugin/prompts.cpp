@@ -177,6 +177,12 @@ bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event) {
   guint64 at = GST_CLOCK_TIME_NONE;
   gst_structure_get_uint(s, "blend-chunks", &blend_chunks);
   gst_structure_get_uint64(s, "at", &at);
+  if (const char* transition = gst_structure_get_string(s, "transition")) {
+    if (g_str_equal(transition, "recache"))
+      blend_chunks = FC_PROMPT_RECACHE;
+    else if (!g_str_equal(transition, "blend"))
+      return false;
+  }
   return set_prompt_action(source, prompt, blend_chunks, at);
 }
 
@@ -271,7 +277,7 @@ GstFlowReturn take_text(GstPad* pad, GstObject* parent, GstBuffer* buffer) {
   {
     std::lock_guard lock(state.mutex);
     worker = state.worker;
-    change.blend_chunks = state.settings.blend_chunks;
+    change.blend_chunks = state.settings.transition_chunks();
     if (change.text.empty()) change.text = state.settings.prompt;
   }
   if (!worker) return GST_FLOW_FLUSHING;

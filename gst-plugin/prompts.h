@@ -39,7 +39,7 @@ void set_qos(GstFlowCacheSrc* source, bool on);
 // Sets the negative prompt from the next chunk on; before PAUSED, from the first. Any thread.
 void change_negative_prompt(GstFlowCacheSrc* source, const std::string& text);
 
-// Handles `flowcache/prompt` (prompt: string, blend-chunks: uint, at: uint64 running time) and
+// Handles `flowcache/prompt` (prompt: string, blend-chunks: uint, transition: blend or recache, at: uint64 running time) and
 // `flowcache/reset` (seed: uint64). Returns false for any other event and for one without these fields.
 bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event);
 

@@ -29,7 +29,7 @@ void set_prompt(GstFlowCacheSrc* source, const std::string& prompt) {
   guint blend_chunks = 0;
   {
     std::lock_guard lock(source->state->mutex);
-    blend_chunks = source->state->settings.blend_chunks;
+    blend_chunks = source->state->settings.transition_chunks();
   }
   change_prompt(source, prompt, blend_chunks, GST_CLOCK_TIME_NONE);
 }

@@ -22,6 +22,9 @@ enum class Underrun { Repeat, Skip, Stall };
 // How history gets the keys and values of finished chunks: as fc_stream_config.clean_context.
 enum class CleanContext { Model = 0, Off = 1, On = 2 };
 
+// How a new prompt takes over: by `blend-chunks`, or by fc_prompt_change's FC_PROMPT_RECACHE.
+enum class Transition { Blend, Recache };
+
 inline constexpr const char* kDefaultPrompt = "slow green aurora over mountains";
 inline constexpr const char* kAutomatic = "auto";
 inline constexpr double kModelDefault = -1.0;  // for properties that are numbers
@@ -59,6 +62,12 @@ struct Settings : EngineSettings, StreamSettings {
   GstClockTimeDiff timestamp_offset = 0;
   GstClockTimeDiff max_lateness = 0;  // beyond the reported latency; -1: no limit
   Underrun underrun = Underrun::Repeat;
+  Transition transition = Transition::Blend;
+
+  // As fc_prompt_change.blend_chunks.
+  guint transition_chunks() const {
+    return transition == Transition::Recache ? FC_PROMPT_RECACHE : blend_chunks;
+  }
 };
 
 // What setting a property does besides storing the value.

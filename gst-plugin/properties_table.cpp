@@ -197,6 +197,16 @@ GType underrun_type() {
   return type;
 }
 
+GType transition_type() {
+  static const GEnumValue values[] = {
+      {static_cast<int>(Transition::Blend), "Over `blend-chunks`", "blend"},
+      {static_cast<int>(Transition::Recache),
+       "At once, in the same scene: the history runs once more under it", "recache"},
+      {0, nullptr, nullptr}};
+  static const GType type = g_enum_register_static("GstFlowCacheTransition", values);
+  return type;
+}
+
 GType clean_context_type() {
   static const GEnumValue values[] = {
       {static_cast<int>(CleanContext::Model), "As the model does it", "model"},
@@ -341,6 +351,10 @@ constexpr Property kProperties[] = {
               "Chunks over which a new value of `prompt` is blended in; 0 = a cut, which also asks the "
               "encoder for a "
               "keyframe"),
+    described(
+        "prompt-transition", "Prompt transition", kPlaying, choice<&Settings::transition, transition_type>(),
+        "How a new value of `prompt`, and of the script and the pad `prompt`, takes over. `recache` needs a "
+        "model with a clean pass and one chunk in flight, and costs a pass for each chunk of the history"),
     described(
         "report-chunks", "Report chunks", kPlaying, flag<&Settings::report_chunks>(),
         "Post an element message `flowcache-chunk` for every chunk: what was computed, what reused, and how "

@@ -85,11 +85,12 @@ void print_signals(GstElement* element) {
   }
   g_free(ids);
   std::printf(
-      "\n`set-prompt` takes the text, the chunks to blend over (0: a cut) and the running time from which on "
-      "the prompt\n"
-      "shall hold (18446744073709551615: as soon as possible); false means that the old prompt stays. One "
-      "for a later\n"
-      "time is received when its time comes within reach. `reset` takes a seed and starts over at chunk 0; "
+      "\n`set-prompt` takes the text, the chunks to blend over (0: a cut; 4294967295: as "
+      "`prompt-transition=recache`) and\n"
+      "the running time from which on the prompt shall hold (18446744073709551615: as soon as possible); "
+      "false means\n"
+      "that the old prompt stays. One for a later time is received when its time comes within reach.\n"
+      "`reset` takes a seed and starts over at chunk 0; "
       "prompts that\n"
       "have not shown yet stay asked for. `request-stats` posts `flowcache-stats` at once.\n");
 }
@@ -186,7 +187,7 @@ The element publishes the device's primary CUDA context when it goes to READY (n
 
 | name | when | fields |
 | --- | --- | --- |
-| `flowcache-prompt` | a prompt was taken up, shows for the first time, or was overtaken by a later one (before the model had it: `ticket` 0) | `state` (received, applied, replaced), `ticket`, `prompt`, `unknown-words`; if applied also `chunk`, `pts` |
+| `flowcache-prompt` | a prompt was taken up, shows for the first time, or was overtaken by a later one (before the model had it: `ticket` 0) | `state` (received, applied, replaced), `ticket`, `prompt`, `unknown-words`; if applied also `chunk`, `pts`, and after a re-cache `recached-chunks` (how many ran once more) and `recache-ms` |
 | `flowcache-chunk` | first frame of a chunk, with `report-chunks=true` | `chunk`, `pts`, `milliseconds`, `steps-computed`, `steps-reused`, `decisions` (a letter per step: C computed, R reused), `cache-threshold`, `kv-bytes`, `kv-budget`, `prompt-ticket`, `seed` |
 | `flowcache-stats` | every `stats-interval`, and on `request-stats` | as above |
 
@@ -205,8 +206,8 @@ a duration.
 ## Pad `prompt`
 
 A request pad that takes `text/x-raw`, plain or with Pango markup: each buffer is a prompt from its own running time on, blended
-as `blend-chunks` says. It holds until the next one, over gaps and the text's end, and leaves the property `prompt` as it is; an
-empty buffer brings that one back. A flush of the text forgets what has not come yet.
+as `blend-chunks` and `prompt-transition` say. It holds until the next one, over gaps and the text's end, and leaves the property
+`prompt` as it is; an empty buffer brings that one back. A flush of the text forgets what has not come yet.
 
 ```
 printf '1\n00:00:00,000 --> 00:00:02,000\norange fire\n\n2\n00:00:02,000 --> 00:00:04,000\nblue snow\n\n' |
@@ -239,8 +240,9 @@ put `videorate` behind the element.
 
 ## Upstream events
 
-`GST_EVENT_CUSTOM_UPSTREAM` with a structure `flowcache/prompt` (`prompt`: string, `blend-chunks`: uint, `at`: uint64) or
-`flowcache/reset` (`seed`: uint64). Navigation events of a key that is pressed and has a prompt in `key-prompts`.
+`GST_EVENT_CUSTOM_UPSTREAM` with a structure `flowcache/prompt` (`prompt`: string, `blend-chunks`: uint, `transition`: string, `blend`
+or `recache`, `at`: uint64) or `flowcache/reset` (`seed`: uint64). Navigation events of a key that is pressed and has a prompt in
+`key-prompts`.
 )";
 
 }  // namespace

@@ -108,7 +108,7 @@ void report_prompt(Turn& turn, const Frame& frame) {
     if (applied) send_tags(GST_ELEMENT(turn.source), receipt.text);
     cut = cut || (applied && receipt.ticket != 0 && receipt.blend_chunks == 0);
     post_prompt(GST_ELEMENT(turn.source), applied ? PromptStage::Applied : PromptStage::Replaced, receipt,
-                chunk.chunk, pts);
+                &chunk, pts);
   }
   if (cut) request_keyframe(GST_ELEMENT(turn.source), pts);
 }

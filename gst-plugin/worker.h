@@ -79,7 +79,7 @@ inline constexpr uint64_t kNoTime = UINT64_MAX;
 struct PromptChange {
   std::string text;
   uint64_t at = kNoTime;  // holds from the first chunk that is shown at or after this time; kNoTime: at once
-  uint32_t blend_chunks = 0;  // 0: a cut
+  uint32_t blend_chunks = 0;  // 0: a cut; FC_PROMPT_RECACHE
   bool from_stream = false;   // came from the pad `prompt`
 };
 

@@ -79,11 +79,16 @@ std::optional<Json> parse_object(const std::string& text, std::string* problem) 
 }
 
 Reply Commands::prompt(const Json& request) try {
-  know_only(request, {"prompt", "blend_chunks", "in", "at"});
+  know_only(request, {"prompt", "blend_chunks", "transition", "in", "at"});
   const auto words = text(request, "prompt", most_prompt);
   if (!words) throw Wrong{"prompt is missing"};
   if (words->find_first_not_of(' ') == std::string::npos) throw Wrong{"prompt is empty"};
-  const auto blend = static_cast<unsigned>(whole(request, "blend_chunks", 64).value_or(0));
+  const auto chunks = whole(request, "blend_chunks", 64);
+  const auto transition = text(request, "transition", 16).value_or("blend");
+  const bool recache = transition == "recache";
+  if (!recache && transition != "blend") throw Wrong{"transition is blend or recache"};
+  if (recache && chunks) throw Wrong{"either blend_chunks or transition recache, not both"};
+  const auto blend = static_cast<unsigned>(chunks.value_or(0));
   const auto in = number(request, "in", 0, farthest);
   auto at = number(request, "at", 0, 1e9);
   if (in && at) throw Wrong{"either in or at, not both"};
@@ -93,14 +98,23 @@ Reply Commands::prompt(const Json& request) try {
   const double now = seconds(generator_.running_time());
   if (at && *at > now + farthest) throw Wrong{"at is more than a day ahead"};
   if (in) at = now + *in;
-  feed_.prompt_asked(
-      {.text = *words, .state = "", .asked = now, .wanted = at.value_or(-1), .blend_chunks = blend});
+  feed_.prompt_asked({.text = *words,
+                      .state = "",
+                      .asked = now,
+                      .wanted = at.value_or(-1),
+                      .blend_chunks = blend,
+                      .recache = recache});
   const GstClockTime time = at ? static_cast<GstClockTime>(*at * 1e9) : GST_CLOCK_TIME_NONE;
-  if (!generator_.prompt(*words, blend, time)) {
+  if (!generator_.prompt(*words, recache ? G_MAXUINT : blend, time)) {
     feed_.prompt_refused();
     return refusal(422, "the stream refused this prompt; the old one stays");
   }
-  return {202, {{"prompt", *words}, {"blend_chunks", blend}, {"now", now}, {"at", at ? Json(*at) : Json()}}};
+  return {202,
+          {{"prompt", *words},
+           {"blend_chunks", blend},
+           {"transition", transition},
+           {"now", now},
+           {"at", at ? Json(*at) : Json()}}};
 } catch (const Wrong& wrong) {
   return refusal(400, wrong.sentence);
 }

@@ -25,7 +25,7 @@ class Commands {
 
   Commands(Generator& generator, Feed& feed) : generator_(generator), feed_(feed) {}
 
-  // prompt, [blend_chunks], [in: seconds from now | at: running time in seconds]
+  // prompt, [blend_chunks | transition: recache], [in: seconds from now | at: running time in seconds]
   Reply prompt(const Json& request);
   // [cache_threshold], [guidance_scale], [cache]
   Reply settings(const Json& request);

@@ -66,11 +66,16 @@ Json json_of(const PromptRecord& record) {
                  {"state", record.state},
                  {"asked", record.asked},
                  {"ticket", record.ticket},
-                 {"blend_chunks", record.blend_chunks}};
+                 {"blend_chunks", record.blend_chunks},
+                 {"transition", record.recache ? "recache" : "blend"}};
   if (record.wanted >= 0) object["wanted"] = record.wanted;
   if (record.applied >= 0) {
     object["applied"] = record.applied;
     object["chunk"] = record.chunk;
+    if (record.recache) {
+      object["recached_chunks"] = record.recached_chunks;
+      object["recache_ms"] = record.recache_ms;
+    }
   }
   if (!record.unknown_words.empty()) object["unknown_words"] = record.unknown_words;
   return object;
@@ -131,6 +136,8 @@ void Feed::prompt_reported(const GstStructure* report, double now) {
   found->unknown_words = text_of(report, "unknown-words");
   if (state == "applied") {
     found->chunk = uint64_of(report, "chunk");
+    gst_structure_get_uint(report, "recached-chunks", &found->recached_chunks);
+    gst_structure_get_double(report, "recache-ms", &found->recache_ms);
     found->applied = static_cast<double>(uint64_of(report, "pts") / 1000000) / 1e3;
   }
   publish_prompt(*found);

@@ -22,8 +22,11 @@ struct PromptRecord {
   double asked = 0;         // running time in seconds
   double wanted = -1;       // running time at which it is to show; -1: as soon as possible
   unsigned blend_chunks = 0;
+  bool recache = false;  // instead of a blend the history runs once more
   uint64_t ticket = 0, chunk = 0;
-  double applied = -1;  // running time of its first frame
+  double applied = -1;           // running time of its first frame
+  unsigned recached_chunks = 0;  // once applied: how many chunks ran once more
+  double recache_ms = 0;         // and how long that took
   std::string unknown_words;
 };
 

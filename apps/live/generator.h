@@ -54,6 +54,7 @@ class Generator {
 
   // Shows another prompt from the running time `at` on; GST_CLOCK_TIME_NONE means as soon as possible.
   // Returns false if the element refuses it; a warning says why.
+  // blend_chunks: G_MAXUINT is a re-cache.
   bool prompt(const std::string& text, unsigned blend_chunks, GstClockTime at);
   void reset(uint64_t seed);
   void set_cache_threshold(double threshold);

@@ -31,7 +31,11 @@ ChunkConditions Conditions::take(int64_t chunk) {
     negative = std::exchange(new_negative_, std::nullopt);
   }
   if (negative) negative_ = model_.transformer->condition(negative->take());
-  return {{positive_, negative_}, prompt.ticket, prompt.changed || negative.has_value(), prompt.cut};
+  return {{positive_, negative_},
+          prompt.ticket,
+          prompt.changed || negative.has_value(),
+          prompt.cut,
+          prompt.recache};
 }
 
 void Conditions::restart() {

@@ -20,6 +20,7 @@ struct ChunkConditions {
   uint64_t ticket = 0;       // the prompt's ticket
   bool changed = false;  // prompt or negative prompt differ from the chunk before, or a blend is under way
   bool cut = false;      // a new prompt begins here, without a blend
+  bool recache = false;  // a new prompt begins here, and the history is to run once more under it
 };
 
 class Conditions {

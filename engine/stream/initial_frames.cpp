@@ -54,22 +54,28 @@ at::Tensor InitialFrames::with_noise(const at::Tensor& latents, int64_t chunk, i
 
 void InitialFrames::fill_history(std::span<const std::unique_ptr<KvStore>> kv,
                                  std::span<const std::shared_ptr<const Condition>> conditions) const {
-  const Transformer& network = *model_.transformer;
   const int64_t chunks = whole_chunks();
   for (int64_t c = 0; c < chunks; ++c) {
-    const int64_t id = c - chunks;  // before chunk 0
-    const at::Tensor clean = latents_.narrow(1, c * chunk_frames_, chunk_frames_);
-    const std::vector<double> timesteps(rule_.own_timesteps ? static_cast<size_t>(chunk_frames_) : 1,
-                                        rule_.noise);
-    const Embedded embedded = network.embed(with_noise(clean, id, 0), timesteps, c * chunk_frames_);
-    for (size_t branch = 0; branch < kv.size(); ++branch) {
-      kv[branch]->admit(id, c * chunk_frames_);
-      NewestKeys view(kv[branch]->view(id), network.prefix_context() == 0
-                                                ? INT64_MAX
-                                                : network.prefix_context() * embedded.grid.tokens());
-      network.blocks(embedded, embedded.tokens, *conditions[branch], view, 0, network.shape().layers);
-      kv[branch]->finish(id);
-    }
+    const int64_t id = c - chunks, first_frame = c * chunk_frames_;  // before chunk 0
+    for (const auto& one : kv) one->admit(id, first_frame);
+    run_chunk(c, first_frame, kv, conditions);
+    for (const auto& one : kv) one->finish(id);
+  }
+}
+
+void InitialFrames::run_chunk(int64_t c, int64_t first_frame, std::span<const std::unique_ptr<KvStore>> kv,
+                              std::span<const std::shared_ptr<const Condition>> conditions) const {
+  const Transformer& network = *model_.transformer;
+  const int64_t id = c - whole_chunks();
+  const at::Tensor clean = latents_.narrow(1, c * chunk_frames_, chunk_frames_);
+  const std::vector<double> timesteps(rule_.own_timesteps ? static_cast<size_t>(chunk_frames_) : 1,
+                                      rule_.noise);
+  const Embedded embedded = network.embed(with_noise(clean, id, 0), timesteps, first_frame);
+  const int64_t newest =
+      network.prefix_context() == 0 ? INT64_MAX : network.prefix_context() * embedded.grid.tokens();
+  for (size_t branch = 0; branch < kv.size(); ++branch) {
+    NewestKeys view(kv[branch]->view(id), newest);
+    network.blocks(embedded, embedded.tokens, *conditions[branch], view, 0, network.shape().layers);
   }
 }
 

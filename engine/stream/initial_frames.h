@@ -41,6 +41,10 @@ class InitialFrames {
   // Runs the whole chunks through the KV cache of every branch. `kv` and `conditions` have one element for each branch.
   void fill_history(std::span<const std::unique_ptr<KvStore>> kv,
                     std::span<const std::shared_ptr<const Condition>> conditions) const;
+  // Runs whole chunk `c` only, and leaves it in flight, as chunk c - whole_chunks(). The caches have admitted it at
+  // `first_frame`.
+  void run_chunk(int64_t c, int64_t first_frame, std::span<const std::unique_ptr<KvStore>> kv,
+                 std::span<const std::shared_ptr<const Condition>> conditions) const;
   // Runs the whole chunks through the decoder, so that it remembers them.
   void decode_history(DecoderState& decoder) const;
 

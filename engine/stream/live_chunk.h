@@ -26,10 +26,12 @@ struct LiveChunk {
   at::Tensor estimate;  // estimate of the clean latent at the step that the KV policy names, [C, F, h, w]
   PerBranch<at::Tensor> tail;  // newest tail residual, if ReusePolicy::keeps_tail()
   double flops = 0;
-  Stopwatch watch;                 // started when the chunk was ready for its first step
-  bool is_cut = false;             // a new prompt begins here, without a blend
-  bool in_history = false;         // its keys are history: all that is left is to decode it
-  bool must_compute = true;        // the next step is computed: R1, R5, or there is nothing to reuse
+  Stopwatch watch;           // started when the chunk was ready for its first step
+  bool is_cut = false;       // a new prompt begins here, without a blend
+  bool in_history = false;   // its keys are history: all that is left is to decode it
+  bool must_compute = true;  // the next step is computed: R1, R5, or there is nothing to reuse
+  int recached_chunks = 0;   // chunks of the history that ran once more before it
+  double recache_seconds = 0;
   std::vector<uint8_t> decisions;  // one for each finished step: 1 computed, 0 reused
 
   // The last computed residuals of the policy's kind, at most residuals_kept(). Token residuals are kept for

@@ -33,7 +33,8 @@ uint64_t Prompts::change(const std::string& text, uint64_t at_chunk, uint32_t bl
   change.ticket = ++last_ticket_;
   const bool next = at_chunk == FC_NEXT_CHUNK || at_chunk > INT64_MAX;
   change.at_chunk = next ? next_chunk_ : std::max(next_chunk_, static_cast<int64_t>(at_chunk));
-  change.blend_chunks = blend_chunks;
+  change.recache = blend_chunks == FC_PROMPT_RECACHE;
+  change.blend_chunks = change.recache ? 0 : blend_chunks;
   change.features = Handed(features.embedding);
   std::erase_if(queued_, [&](const Change& other) { return other.at_chunk == change.at_chunk; });
   const auto later = std::find_if(queued_.begin(), queued_.end(),
@@ -53,7 +54,8 @@ ChunkPrompt Prompts::take(int64_t chunk) {
     current_.at_chunk = chunk;
     queued_.erase(queued_.begin());
     result.changed = true;
-    result.cut = !blend_from_.defined();
+    result.recache = current_.recache;
+    result.cut = !blend_from_.defined() && !result.recache;
   }
   next_chunk_ = chunk + 1;
   result.ticket = current_.ticket;

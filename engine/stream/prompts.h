@@ -25,6 +25,7 @@ struct ChunkPrompt {
   uint64_t ticket = 0;
   bool changed = false;  // differs from the chunk before, so conditions must be made again
   bool cut = false;      // a new prompt begins here, without a blend
+  bool recache = false;  // a new prompt begins here, and the history is to run once more under it
 };
 
 // Thread-safe. Prompts may come from any thread, while one thread asks for chunks in ascending order. Features are encoded
@@ -35,7 +36,7 @@ class Prompts {
   Prompts(const TextEncoder& encoder, const std::string& first);
 
   // Queues `text` for the chunks from `at_chunk` on, but not before the next one that take() is asked for. It
-  // is blended in over `blend_chunks` chunks. Replaces a queued prompt for the same chunk. Returns the
+  // is blended in over `blend_chunks` chunks, which may be FC_PROMPT_RECACHE. Replaces a queued prompt for the same chunk. Returns the
   // ticket, > 0. Throws FC_ERROR_ARGUMENT as check_prompt() does.
   uint64_t change(const std::string& text, uint64_t at_chunk, uint32_t blend_chunks);
   // The prompt of `chunk`. Called once for each chunk, in ascending order.
@@ -52,6 +53,7 @@ class Prompts {
     uint64_t ticket = 0;
     int64_t at_chunk = 0;
     int64_t blend_chunks = 0;
+    bool recache = false;
     Handed features;
   };
 

@@ -6,8 +6,7 @@
 namespace flowcache {
 namespace {
 
-Embedded embedded_chunk(const StreamParts& parts, const LiveChunk& chunk, double timestep) {
-  const int64_t first = parts.first_frame(chunk.index);
+Embedded embedded_chunk(const StreamParts& parts, const LiveChunk& chunk, double timestep, int64_t first) {
   if (parts.initial_frames) return parts.initial_frames->embed(chunk.index, chunk.latent, timestep, first);
   return parts.model->transformer->embed(chunk.latent, std::span(&timestep, 1), first);
 }
@@ -88,10 +87,10 @@ void StepRunner::reuse(Step& step) const {
   (step.decision.tail ? parts_.tail : parts_.residual)->apply(*this, step);
 }
 
-void StepRunner::run_clean(LiveChunk& chunk) const {
+void StepRunner::run_clean(LiveChunk& chunk, int64_t first_frame) const {
   Step clean;
   clean.chunk = &chunk;
-  clean.embedded = embedded_chunk(parts_, chunk, 0.0);
+  clean.embedded = embedded_chunk(parts_, chunk, 0.0, first_frame);
   clean.embedded.keys_only = true;
   for (size_t branch = 0; branch < parts_.guidance.branches(); ++branch)
     run_blocks(clean, branch, clean.embedded.tokens, 0, parts_.model->transformer->shape().layers);
@@ -132,7 +131,8 @@ at::Tensor StepRunner::run_network(Step& step) const {
 
 void StepRunner::embed(Step& step) const {
   if (step.embedded.tokens.defined()) return;
-  step.embedded = embedded_chunk(parts_, *step.chunk, step.question.info.timestep);
+  step.embedded =
+      embedded_chunk(parts_, *step.chunk, step.question.info.timestep, parts_.first_frame(step.chunk->index));
 }
 
 const at::Tensor& StepRunner::begin_tokens(const Step& step, size_t branch) const {

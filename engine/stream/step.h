@@ -39,8 +39,8 @@ class StepRunner {
   void advance(Step& step, const at::Tensor& velocity) const;
   // Moves the latent by the residual; the network does not run, or only in part.
   void reuse(Step& step) const;
-  // Runs a finished chunk once more, clean, to write its keys and values.
-  void run_clean(LiveChunk& chunk) const;
+  // Runs a finished chunk once more, clean, to write its keys and values. first_frame: of the chunk in the video.
+  void run_clean(LiveChunk& chunk, int64_t first_frame) const;
   // If the step's residual is in host memory, begins to copy it back.
   void fetch(const Step& step) const;
 

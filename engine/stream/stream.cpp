@@ -78,6 +78,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
       forgets_on_cut_(model->package.cache.value("on_cut", "keep") == "forget") {
   const Work work(*model, *lane_);
   parts_ = assemble(std::move(model), config);
+  recache_problem_ = recache_problem(parts_);
   conditions_ = std::make_unique<Conditions>(*parts_.model, config.prompt, config.negative_prompt,
                                              parts_.guidance.branches() == max_branches);
   decoding_ = std::make_unique<Decoding>(*parts_.model);
@@ -207,9 +208,12 @@ void Stream::admit(int64_t index) {
   if (own.cut && forgets_on_cut_) {
     bool dropped = false;
     for (const auto& kv : parts_.kv) dropped |= kv->forget_history();
+    recache_.forget();
     if (dropped) context_changed();
   }
   if (own.changed) forget_across(index);  // R7: it was computed under other conditions
+  if (own.recache) recache_.want();
+  if (recache_.wanted()) run_history_again(*chunk);
   if (parts_.initial_frames && index == 0) {
     parts_.initial_frames->fill_history(parts_.kv, std::span(chunk->conditions).first(parts_.kv.size()));
     decoding_->run_prefix(*parts_.initial_frames);
@@ -218,6 +222,14 @@ void Stream::admit(int64_t index) {
   chunk->watch = Stopwatch();
   timer_.begin_chunk();
   live_.push_back(std::move(chunk));
+}
+
+// No other chunk is in flight. After a cancellation the chunk is admitted again, and this goes on.
+void Stream::run_history_again(LiveChunk& chunk) {
+  const Recache::Cost cost = recache_.go_on(parts_, chunk.conditions, [this] { check_cancelled(); });
+  chunk.recached_chunks = cost.chunks;
+  chunk.recache_seconds = cost.seconds;
+  chunk.flops += cost.flops;
 }
 
 void Stream::run(size_t index) {
@@ -277,6 +289,8 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   result->decisions = std::move(chunk.decisions);
   result->threshold = threshold_;
   result->flops = chunk.flops;
+  result->recached_chunks = chunk.recached_chunks;
+  result->recache_seconds = chunk.recache_seconds;
   result->governor_level = deadline_->level_of(count_computed(result->decisions));
   live_.pop_front();  // destroys `chunk`
   if (finite) finite->read();
@@ -296,7 +310,7 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
 }
 
 void Stream::become_history(LiveChunk& chunk) {
-  if (parts_.clean_context) runner().run_clean(chunk);
+  if (parts_.clean_context) runner().run_clean(chunk, parts_.first_frame(chunk.index));
   const uint64_t held = reuse_bytes();  // now it is largest; most of it is freed below
   const bool dropped = move_to_history(chunk);
   chunk.in_history = true;
@@ -333,6 +347,7 @@ bool Stream::move_to_history(const LiveChunk& chunk) {
     const at::Tensor change =
         token_change(chunk.latent, compared_latent(chunk), parts_.model->transformer->shape());
     for (const auto& kv : parts_.kv) dropped |= kv->finish(chunk.index, change);
+    if (recache_problem_.empty()) recache_.keep(parts_, chunk.index, chunk.latent, change);
   } catch (const Error& error) {
     if (error.status() != FC_ENDED) throw;
     ended_ = error.what();  // this chunk is complete; the next call throws the reason why there is no other

@@ -16,6 +16,7 @@
 #include "stream/deadline.h"
 #include "stream/decoding.h"
 #include "stream/parts.h"
+#include "stream/recache.h"
 #include "stream/step.h"
 #include "stream/step_timer.h"
 
@@ -54,7 +55,8 @@ class Stream {
   void reset(uint64_t seed);
   void cancel() { cancelled_ = true; }                   // any thread
   Prompts& prompts() { return conditions_->prompts(); }  // any thread
-  // As Prompts::change(), with what arithmetic needs. Any thread.
+  // As Prompts::change(), with what arithmetic needs. Throws FC_ERROR_ARGUMENT for FC_PROMPT_RECACHE in a stream that
+  // cannot. Any thread.
   uint64_t prompt(const std::string& text, uint64_t at_chunk, uint32_t blend_chunks);
   // Sets ε and the guidance scale; a negative value leaves one as it is. Throws FC_ERROR_ARGUMENT for a value
   // out of range, for an ε that a deadline steers, and for a scale other than 1 in a stream without guidance.
@@ -70,6 +72,10 @@ class Stream {
   void negative_prompt(const std::string& text);
   StreamStats stats() const;  // any thread
   const LoadedModel& model() const { return *parts_.model; }
+  // For tests: the KV cache of a branch.
+  const KvStore& kv(size_t branch) const { return *parts_.kv.at(branch); }
+  // Bytes of finished chunks that are kept for a re-cache. Driving thread.
+  uint64_t recache_bytes() const { return recache_.bytes(); }
 
   // For tests and golden cases: `source` gives the noise [C, F, h, w] instead of the seed. Draw 0 is the
   // initial noise of a chunk; samplers that add noise again take further draws.
@@ -90,6 +96,7 @@ class Stream {
   void begin_tick();
   void use_changed_guidance();
   void admit(int64_t index);
+  void run_history_again(LiveChunk& chunk);
   void run(size_t step);
   void take_times();
   double spent_by(const LiveChunk& chunk) const;
@@ -110,6 +117,8 @@ class Stream {
   StepTimer timer_;
   std::unique_ptr<Conditions> conditions_;
   std::unique_ptr<Decoding> decoding_;
+  std::string recache_problem_;  // why this stream cannot re-cache; "" if it can
+  Recache recache_;
   at::Tensor previous_latent_;   // of the newest finished chunk, if the KV policy looks at its drift
   bool forgets_on_cut_ = false;  // after a cut to another prompt the history is dropped
   std::string ended_;            // the reason why the stream cannot continue; "" while it can

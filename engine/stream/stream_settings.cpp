@@ -27,6 +27,7 @@ void Stream::reset(uint64_t seed) {
   if (parts_.graphs) parts_.graphs->forget();
   for (const auto& kv : parts_.kv) kv->reset();
   previous_latent_ = at::Tensor();
+  recache_.forget();
   conditions_->restart();
   decoding_->restart(std::move(decoder_state));
   const std::lock_guard lock(stats_mutex_);
@@ -36,6 +37,8 @@ void Stream::reset(uint64_t seed) {
 }
 
 uint64_t Stream::prompt(const std::string& text, uint64_t at_chunk, uint32_t blend_chunks) {
+  if (blend_chunks == FC_PROMPT_RECACHE && !recache_problem_.empty())
+    throw Error(FC_ERROR_ARGUMENT, recache_problem_);
   const Work work(*parts_.model, parts_.model->lane_of_text());
   return prompts().change(text, at_chunk, blend_chunks);
 }

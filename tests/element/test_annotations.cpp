@@ -340,6 +340,8 @@ TEST(Control, CutsAskForAKeyframeAndBlendsDoNot) {
   EXPECT_EQ(keyframes_asked_for(source, "snow"), 1);
   g_object_set(source.element(), "blend-chunks", 3u, nullptr);
   EXPECT_EQ(keyframes_asked_for(source, "stars"), 0);
+  gst_util_set_object_arg(G_OBJECT(source.element()), "prompt-transition", "recache");
+  EXPECT_EQ(keyframes_asked_for(source, "rain"), 0) << "the scene goes on";
 }
 
 TEST(Control, PromptIsATagBehindTheSegment) {

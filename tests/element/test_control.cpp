@@ -102,6 +102,65 @@ TEST(Prompt, ChangeWhilePlayingIsReceivedAndApplied) {
   EXPECT_EQ(text(applied.get(), "prompt"), "snow");
 }
 
+// By property, signal and event. A blend's receipt has no such fields, and an unknown transition is not taken.
+TEST(Prompt, ARecacheSaysWhatItCost) {
+  Source source("prompt=fire max-chunks-ahead=1 prompt-transition=recache");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  const auto fields_of = [&](const std::string& prompt) {
+    for (int i = 0; i < 60; ++i) {
+      if (!BufferPtr(source.pull())) break;
+      while (const MessagePtr message{
+          gst_bus_pop_filtered(GST_ELEMENT_BUS(source.element()), GST_MESSAGE_ELEMENT)}) {
+        const GstStructure* s = gst_message_get_structure(message.get());
+        if (!gst_structure_has_name(s, "flowcache-prompt") || text(message.get(), "prompt") != prompt)
+          continue;
+        if (text(message.get(), "state") != "applied") continue;
+        guint chunks = 0;
+        double milliseconds = 0;
+        const bool has = gst_structure_get_uint(s, "recached-chunks", &chunks) &&
+                         gst_structure_get_double(s, "recache-ms", &milliseconds);
+        return has ? std::to_string(chunks) + " in " + std::to_string(milliseconds) : std::string("none");
+      }
+    }
+    return std::string("not applied");
+  };
+  const std::string cost = "3 in 12.500000";
+  g_object_set(source.element(), "prompt", "snow", nullptr);
+  EXPECT_EQ(fields_of("snow"), cost);
+  g_object_set(source.element(), "prompt-transition", 0, "prompt", "stars", nullptr);
+  EXPECT_EQ(fields_of("stars"), "none");
+  gboolean taken = FALSE;
+  g_signal_emit_by_name(source.element(), "set-prompt", "rain", G_MAXUINT, GST_CLOCK_TIME_NONE, &taken);
+  EXPECT_TRUE(taken);
+  EXPECT_EQ(fields_of("rain"), cost);
+  const auto event = [&](const char* transition) {
+    return gst_harness_push_upstream_event(
+        source.harness(),
+        gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM,
+                             gst_structure_new("flowcache/prompt", "prompt", G_TYPE_STRING, transition,
+                                               "transition", G_TYPE_STRING, transition, nullptr)));
+  };
+  EXPECT_FALSE(event("wipe"));
+  EXPECT_TRUE(event("recache"));
+  EXPECT_EQ(fields_of("recache"), cost);
+  EXPECT_TRUE(event("blend"));
+  EXPECT_EQ(fields_of("blend"), "none");
+}
+
+TEST(Prompt, ARecacheThatTheStreamCannotIsRefusedWithTheSentence) {
+  Source source("prompt=fire clean-context=off prompt-transition=recache");
+  source.play();
+  ASSERT_TRUE(BufferPtr(source.pull()));
+  g_object_set(source.element(), "prompt", "snow", nullptr);
+  const MessagePtr warning(source.message(GST_MESSAGE_WARNING));
+  ASSERT_TRUE(warning);
+  GError* error = nullptr;
+  gst_message_parse_warning(warning.get(), &error, nullptr);
+  EXPECT_STREQ(error->message, "a re-cache needs a clean pass; blend the prompt in");
+  g_clear_error(&error);
+}
+
 TEST(Prompt, OverwrittenOneIsSaidToBeReplaced) {
   Hold hold(0);
   Source source("prompt=fire");

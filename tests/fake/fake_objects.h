@@ -58,10 +58,11 @@ struct fc_stream {
   uint32_t width = 0, height = 0;
   uint64_t seed = 0, chunk = 0, ticket = 0, last_ticket = 0;
   std::string prompt, unknown, negative;
-  bool guided = false, governed = false;
+  bool guided = false, governed = false, no_clean_pass = false;
   struct Change {
     uint64_t ticket;
     std::string text;
+    bool recache;
   };
   std::map<uint64_t, Change> changes;  // by first chunk
   fc_stream_stats stats{};

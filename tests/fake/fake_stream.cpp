@@ -99,6 +99,7 @@ fc_status fc_stream_open(fc_engine* engine, const fc_stream_config* config, fc_s
                  "x" + std::to_string(config->prefix_height) + ":" +
                  std::to_string(config->prefix[bytes - 3]);
   }
+  s->no_clean_pass = config->clean_context == 1;
   if (config->clean_context != 0) s->prompt += " clean " + std::to_string(config->clean_context);
   s->stats.steps = config->steps != 0 ? config->steps : engine->options.steps;
   s->stats.kv_budget = config->kv_budget != 0 ? config->kv_budget : 1000000;
@@ -126,11 +127,13 @@ void fc_stream_close(fc_stream* stream) {
 
 fc_status fc_stream_prompt(fc_stream* s, const fc_prompt_change* change, uint64_t* ticket) {
   if (const fc_status status = check_prompt(change->text); status != FC_OK) return status;
+  if (change->blend_chunks == FC_PROMPT_RECACHE && s->no_clean_pass)
+    return fake::fail(FC_ERROR_ARGUMENT, "a re-cache needs a clean pass; blend the prompt in");
   ++fake::counters().prompts_taken;
   std::lock_guard lock(s->mutex);
   const uint64_t at = change->at_chunk == FC_NEXT_CHUNK ? s->chunk : std::max(change->at_chunk, s->chunk);
   const std::string text = change->text == nullptr ? "" : change->text;
-  s->changes[at] = {++s->last_ticket, text};
+  s->changes[at] = {++s->last_ticket, text, change->blend_chunks == FC_PROMPT_RECACHE};
   s->unknown = unknown_words_of(text);
   if (ticket != nullptr) *ticket = s->last_ticket;
   return FC_OK;
@@ -194,7 +197,9 @@ fc_status fc_stream_next(fc_stream* s, fc_chunk** chunk) {
   if (n == o.throw_at) throw std::runtime_error("thrown by fc_stream_next");
   if (n == o.end_at) return fake::fail(FC_ENDED, "the history is full");
   if (n == o.fail_at) return fake::fail_on_demand(o.fail_status, "fc_stream_next");
+  bool recache = false;
   while (!s->changes.empty() && s->changes.begin()->first <= n) {
+    recache = s->changes.begin()->second.recache;
     s->ticket = s->changes.begin()->second.ticket;
     s->prompt = s->changes.begin()->second.text;
     s->changes.erase(s->changes.begin());
@@ -225,6 +230,10 @@ fc_status fc_stream_next(fc_stream* s, fc_chunk** chunk) {
              s->stats.kv_budget,
              s->stats.last_chunk_seconds,
              c->decisions.data()};
+  if (recache) {
+    c->info.recached_chunks = 3;
+    c->info.recache_seconds = 0.0125;
+  }
   ++s->chunk;
   *chunk = c;
   return FC_OK;

@@ -31,7 +31,8 @@ bool Generator::flowing() const {
 
 bool Generator::prompt(const std::string& text, unsigned blend_chunks, GstClockTime at) {
   ++fuzz::reached().commands;
-  FUZZ_REQUIRE(!text.empty() && text.size() <= Commands::most_prompt && blend_chunks <= 64);
+  FUZZ_REQUIRE(!text.empty() && text.size() <= Commands::most_prompt &&
+               (blend_chunks <= 64 || blend_chunks == G_MAXUINT));
   FUZZ_REQUIRE(at == GST_CLOCK_TIME_NONE || at <= 2 * 86400 * GST_SECOND);
   return text.find("refused") == std::string::npos;
 }

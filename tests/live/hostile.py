@@ -48,7 +48,8 @@ def bad_json():
     bad = [b"", b"{", b"[1]", b"nul", b'{"prompt": 1}', b'{"prompt": ""}', b'{"prompt": "   "}', b"\xff\xfe",
            b'{"prompt": "a\\u0000b"}', b'{"prompt": "a", "when": 1}', b'{"prompt": "a", "in": -1}',
            b'{"prompt": "a", "in": 1e999}', b'{"prompt": "a", "in": 1, "at": 1}', b'{"prompt": "a", "type": "x"}',
-           b'{"prompt": "a", "blend_chunks": 1.5}', b'{"prompt": "a", "blend_chunks": 65}', b"[" * 30000,
+           b'{"prompt": "a", "blend_chunks": 1.5}', b'{"prompt": "a", "blend_chunks": 65}',
+           b'{"prompt": "a", "transition": "wipe"}', b'{"prompt": "a", "transition": "recache", "blend_chunks": 1}', b"[" * 30000,
            b'{"a":' * 10000 + b"1" + b"}" * 10000, json.dumps({"prompt": "x" * 2001}).encode()]
     for body in bad:
         status, answer = live.ask("/api/prompt", body, {"Content-Type": "application/json"})

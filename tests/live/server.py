@@ -70,6 +70,18 @@ def prompts():
         assert client.until("prompt", lambda m: m["state"] == "received")["prompt"] == "fire"
         applied = client.until("prompt", lambda m: m["state"] == "applied")
         assert applied["prompt"] == "fire" and applied["chunk"] > 0 and applied["blend_chunks"] == 2
+        assert applied["transition"] == "blend" and "recached_chunks" not in applied
+
+
+def recache():
+    """a prompt that keeps the scene says what running the history once more has cost"""
+    with WebSocket(live.port) as client:
+        client.receive()
+        status, body = live.ask("/api/prompt", {"prompt": "red lava", "transition": "recache"})
+        assert status == 202, body
+        applied = client.until("prompt", lambda m: m["state"] == "applied" and m["prompt"] == "red lava")
+        assert applied["transition"] == "recache", applied
+        assert applied["recached_chunks"] == 3 and applied["recache_ms"] == 12.5, applied
 
 
 def timed_prompts():
@@ -265,7 +277,7 @@ def seconds():
 
 
 try:
-    run([starts, files, stats, metrics, prompts, timed_prompts, settings, policies, heads, letter_case, port_in_use,
+    run([starts, files, stats, metrics, prompts, recache, timed_prompts, settings, policies, heads, letter_case, port_in_use,
          bad_arguments, stops, public_url, helpers, tls, engine_fails, seconds])
 finally:
     if live and live.process.poll() is None:

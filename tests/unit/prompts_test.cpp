@@ -104,6 +104,22 @@ TEST(Prompts, ACutDuringABlendIsACut) {
   EXPECT_EQ(value(prompts.take(3)), 1);
 }
 
+TEST(Prompts, ARecacheDuringABlendIsNoCutAndShowsAtOnce) {
+  Numbers encoder;
+  Prompts prompts(encoder, "0");
+  prompts.take(0);
+  prompts.change("8", FC_NEXT_CHUNK, 3);
+  EXPECT_FALSE(prompts.take(1).recache);
+  prompts.change("1", FC_NEXT_CHUNK, FC_PROMPT_RECACHE);
+  const ChunkPrompt first = prompts.take(2);
+  EXPECT_EQ(value(first), 1);
+  EXPECT_TRUE(first.recache && first.changed);
+  EXPECT_FALSE(first.cut);
+  const ChunkPrompt second = prompts.take(3);
+  EXPECT_EQ(value(second), 1);
+  EXPECT_FALSE(second.recache || second.changed || second.cut);
+}
+
 TEST(Prompts, RestartKeepsThePromptInForceAndForgetsTheQueue) {
   Numbers encoder;
   Prompts prompts(encoder, "1");

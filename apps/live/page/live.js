@@ -222,7 +222,9 @@ function startOver() {
 
 $("prompt-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const message = { type: "prompt", prompt: $("prompt").value, blend_chunks: Number($("blend").value) };
+  const message = { type: "prompt", prompt: $("prompt").value };
+  if ($("recache").checked) message.transition = "recache";
+  else message.blend_chunks = Number($("blend").value);
   if (Number($("delay").value) > 0) message.in = Number($("delay").value);
   notice("info", "");
   send(message);

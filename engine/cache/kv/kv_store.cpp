@@ -414,6 +414,21 @@ uint64_t KvStore::allocated_bytes() const {
     if (one.defined()) sum += one.nbytes();
   return sum;
 }
+std::map<int64_t, int64_t> KvStore::held_chunks() const {
+  const Impl& s = *impl_;
+  std::map<int64_t, int64_t> held;
+  for (int layer = 0; layer < s.geometry.layers; ++layer) {
+    const at::Tensor tokens = s.origin[layer][0].flatten();
+    const auto* token = tokens.const_data_ptr<int64_t>();
+    // Neighbours are mostly of one chunk.
+    for (int64_t slot = 0; slot < s.history;) {
+      const int64_t chunk = token[slot] / s.geometry.tokens_per_chunk, begin = slot;
+      while (slot < s.history && token[slot] / s.geometry.tokens_per_chunk == chunk) ++slot;
+      held[chunk * s.geometry.tokens_per_chunk / s.geometry.tokens_per_frame] += slot - begin;
+    }
+  }
+  return held;
+}
 KeyValue KvStore::history(int layer) const {
   return impl_->span(layer, impl_->history);
 }

@@ -13,6 +13,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -94,6 +95,9 @@ class KvStore {
   uint64_t budget_bytes() const;
   // What is allocated now. Constant, but on a device that moves rows through a scratch: it is made at the first time.
   uint64_t allocated_bytes() const;
+  // How many tokens of each chunk the history holds, in the first head of all layers together. The key is the number of
+  // the chunk's first latent frame in the video.
+  std::map<int64_t, int64_t> held_chunks() const;
   // The history of one layer, as views [kv_heads, T, head_dim]; for tests and tools. With 8 bits they are valid until
   // the next call.
   KeyValue history(int layer) const;

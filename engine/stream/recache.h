@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The KV re-cache of LongLive (arXiv 2509.22622): when the prompt changes, the chunks that the KV cache holds run once more,
+// clean, under the new prompt. The scene goes on, because these chunks stay, and its content follows at once, because
+// nothing in the history speaks of the old prompt any more.
+//
+// For that the final latents of chunks in the history are kept: those that hold most of it, and no more of them than a
+// budget's worth of chunks and one. A policy that keeps single tokens of many older chunks so begins again with these.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+
+#include "stream/conditions.h"
+#include "stream/parts.h"
+
+namespace flowcache {
+
+// Why a stream with these parts cannot re-cache, with the alternative; "" if it can.
+std::string recache_problem(const StreamParts& parts);
+
+// Driving thread only.
+class Recache {
+ public:
+  // Chunk `index` has become history. latent: as it was run clean. change: what KvStore::finish() got.
+  void keep(const StreamParts& parts, int64_t index, const at::Tensor& latent, const at::Tensor& change);
+  // The history was dropped, or the stream restarts.
+  void forget();
+
+  // From now on go_on() has to run the history, under the newest prompt.
+  void want() { wanted_ = true; }
+  bool wanted() const { return wanted_; }
+  struct Cost {
+    int chunks = 0;
+    double seconds = 0, flops = 0;
+  };
+  // Makes the history anew, oldest chunk first. check: called before each chunk; it may throw, and the next call then goes
+  // on from there. Any other failure leaves an empty history, and the next call makes all of it. Returns the cost of all
+  // calls that it took.
+  Cost go_on(StreamParts& parts, const ConditionPair& conditions, const std::function<void()>& check);
+
+  uint64_t bytes() const;
+
+ private:
+  struct Past {
+    int64_t index;        // negative: of the frames that the stream was given
+    int64_t first_frame;  // where the KV cache has it
+    at::Tensor latent;    // undefined for given frames, which are kept elsewhere
+    at::Tensor change;
+  };
+
+  void note_given(const StreamParts& parts);
+  void drop_least(const StreamParts& parts);
+  void begin(const StreamParts& parts);
+  double run(StreamParts& parts, const ConditionPair& conditions, const Past& past) const;
+
+  std::deque<Past> past_;  // oldest first
+  bool wanted_ = false, begun_ = false;
+  size_t done_ = 0;  // of past_, since begin()
+  Cost cost_;
+};
+
+}  // namespace flowcache
