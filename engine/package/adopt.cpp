@@ -13,6 +13,7 @@
 #include "package/card.h"
 #include "package/files.h"
 #include "package/parts.h"
+#include "package/wan_latents.h"
 #include "package/weights_file.h"
 
 namespace flowcache {
@@ -122,15 +123,26 @@ std::vector<std::string> template_names(const fs::path& folder) {
   return names;
 }
 
-// Words in a path that mean a template although they are not its name.
+// Words in a path that only one of several models of the same network has. The first one counts, so what is more exact
+// stands first.
 struct NamedModel {
   const char* word;
   const char* name;
 };
-constexpr NamedModel small_wan[] = {{"causvid", "causvid-1.3b"},
+constexpr NamedModel small_wan[] = {{"framewise-1step", "causal-forcing-framewise-1step-1.3b"},
+                                    {"framewise-2step", "causal-forcing-framewise-2step-1.3b"},
+                                    {"framewise", "causal-forcing-framewise-1.3b"},
+                                    {"self-forcing-sid", "self-forcing-sid-1.3b"},
+                                    {"self-forcing", "self-forcing-1.3b"},
+                                    {"causal-forcing", "causal-forcing-1.3b"},
+                                    {"longlive", "longlive-1.3b"},
+                                    {"causvid", "causvid-1.3b"},
                                     {"autoregressive-checkpoint", "causvid-1.3b"},
+                                    {"sfwan", "self-forcing-1.3b"},
                                     {"skyreels", "skyreels-v2-df-1.3b-540p"}};
-constexpr NamedModel large_wan[] = {{"14b-540p", "skyreels-v2-df-14b-540p"},
+constexpr NamedModel wan_22[] = {{"longlive", "longlive-2.0-5b"}};
+constexpr NamedModel large_wan[] = {{"krea", "krea-realtime-14b"},
+                                    {"14b-540p", "skyreels-v2-df-14b-540p"},
                                     {"14b-720p", "skyreels-v2-df-14b-720p"},
                                     {"model-00001-of-00012", "skyreels-v2-df-14b-540p"},
                                     {"model-00001-of-00006", "skyreels-v2-df-14b-720p"}};
@@ -139,27 +151,12 @@ constexpr std::string_view others[] = {"krea",      "rolling-forcing", "reward-f
                                        "longlive2", "framewise",       "frame-wise",     "matrix-game",
                                        "fastwan",   "causalwan",       "helios"};
 
-// A template whose name, but for its size, is in the path; the longest such name. "" if there is none.
-std::string named_in(const std::string& path, const std::vector<std::string>& names) {
-  std::string best, longest;
-  for (const std::string& name : names) {
-    std::string word = name;
-    for (const char* size : {"-1.3b", "-5b", "-14b"})
-      if (word.ends_with(size)) word.erase(word.rfind('-'));
-    if (path.find(word) == std::string::npos || word.size() <= longest.size()) continue;
-    longest = word;
-    best = name;
-  }
-  return best;
-}
-
 template <size_t N>
 Choice by_name(const NamedModel (&models)[N], const std::string& path, const std::string& network,
-               const std::vector<std::string>& names, const std::string& likely) {
-  std::string name = named_in(path, names), word = name;
-  if (name.empty())
-    for (const NamedModel& one : models)
-      if (name.empty() && path.find(one.word) != std::string::npos) name = one.name, word = one.word;
+               const std::string& likely) {
+  std::string name, word;
+  for (const NamedModel& one : models)
+    if (name.empty() && path.find(one.word) != std::string::npos) name = one.name, word = one.word;
   for (const std::string_view other : others)
     if (path.find(other) != std::string::npos && name.find(other) == std::string::npos)
       return {name.empty() ? likely : name, "a guess",
@@ -170,7 +167,7 @@ Choice by_name(const NamedModel (&models)[N], const std::string& path, const std
           network + ", of which there are several with the same keys and shapes, and no name says which"};
 }
 
-Choice choice_of(const Found& found, const Part& part, const std::vector<std::string>& names) {
+Choice choice_of(const Found& found, const Part& part) {
   const int64_t layers = part.config.value("num_layers", int64_t{0});
   const std::string path = lower(fs::absolute(found.file).string());
   if (part.kind == PartKind::magi) {
@@ -184,8 +181,10 @@ Choice choice_of(const Found& found, const Part& part, const std::vector<std::st
   if (part.skyreels)
     return {"skyreels-v2-df-1.3b-540p", "by its keys", part.what + ", which no other model is"};
   if (part.config.value("dim", int64_t{0}) >= 5120)
-    return by_name(large_wan, path, part.what, names, "skyreels-v2-df-14b-540p");
-  return by_name(small_wan, path, part.what, names, "self-forcing-1.3b");
+    return by_name(large_wan, path, part.what, "skyreels-v2-df-14b-540p");
+  if (part.config.value("out_dim", int64_t{0}) == 48)
+    return by_name(wan_22, path, part.what, "longlive-2.0-5b");
+  return by_name(small_wan, path, part.what, "self-forcing-1.3b");
 }
 
 // Of the copies of a network in a file, the one that is played: what "key" names, else the average of a training, else
@@ -305,7 +304,19 @@ void set_decoder(ordered& section, const Part& part, const std::string& name) {
                                                        : "wan_vae";
   if (section.value("kind", "") != kind) section["config"] = ordered::object();
   section["kind"] = kind;
-  for (const auto& [field, value] : part.config.items()) section["config"][field] = value;
+  ordered& config = section["config"];
+  for (const auto& [field, value] : part.config.items()) config[field] = value;
+  // LightX2V's decoder is one for the VAE's own latents, which its keys do not tell.
+  if (part.kind != PartKind::taehv || lower(name).find("lighttaew2-1") == std::string::npos) return;
+  config["latents_mean"] = wan_latents_mean;
+  config["latents_std"] = wan_latents_std;
+}
+
+// Whether the transformer's latents have as many channels as the decoder's. MAGI-1's parts do not say.
+bool fits(const Part& decoder, const Part& network) {
+  const json& own = decoder.config;
+  const int64_t channels = own.value("latent_channels", own.value("z_dim", int64_t{0}));
+  return channels == network.config.value("out_dim", int64_t{0});
 }
 
 void set_text(ordered& section, const Part& part, const std::string& name) {
@@ -348,7 +359,7 @@ json adopt(const Adoption& how) {
     throw Error(FC_ERROR_MODEL, "there is no transformer that is known here" +
                                     (seen.empty() ? "; no file of weights was found" : ":" + seen));
   }
-  Choice choice = choice_of(*transformer, *played(*transformer, ""), template_names(how.templates));
+  Choice choice = choice_of(*transformer, *played(*transformer, ""));
   if (!how.as.empty()) choice = {how.as, "as you say", played(*transformer, "")->what};
   ordered model = read_template(how.templates, choice.name);
   const bool is_magi = model.at("family") == "magi";
@@ -374,13 +385,14 @@ json adopt(const Adoption& how) {
     const PartKind wanted_text = is_magi ? PartKind::t5 : PartKind::umt5;
     const bool is_decoder =
         part.kind == PartKind::taehv || part.kind == (is_magi ? PartKind::magi_vae : PartKind::wan_vae);
+    const bool fitting = !is_decoder || is_magi || fits(part, network);
     const auto lora = std::find_if(loras.begin(), loras.end(), [&](const ordered& own) {
       return part.kind == PartKind::lora && fs::path(own.value("file", "")).filename() == one.file.filename();
     });
     if (part.kind == wanted_text && !text) {
       text = &one;
       set_text(model["text"], part, take(one, part));
-    } else if (is_decoder && !decoder) {
+    } else if (is_decoder && fitting && !decoder) {
       decoder = true;
       set_decoder(model["decoder"], part, take(one, part));
     } else if (lora != loras.end()) {
@@ -389,6 +401,9 @@ json adopt(const Adoption& how) {
       model["text"]["special_tokens"] = take(one, part);
     } else {
       std::string what = part.what;
+      if (is_decoder && !fitting)
+        what += ", but the transformer's latents have " +
+                std::to_string(network.config.value("out_dim", int64_t{0}));
       if (part.kind == PartKind::lora)
         what +=
             R"(: to merge it, write "loras": [{"file": …, "scale": 1.0}] into "transformer" of model.json)";

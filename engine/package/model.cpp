@@ -52,6 +52,7 @@ void check_names(const Fields& root, const OwnFields& own) {
                            "shift",
                            "guidance_scale",
                            "denoising_step_list",
+                           "denoising_step_list_first_chunk",
                            "clean_context",
                            "prediction",
                            "timestep_scale",
@@ -96,21 +97,20 @@ void read_latent_size(const Fields& root, ModelPackage& out) {
                      std::to_string(out.latent_channels) + ", as many as decoder.config.latent_channels");
 }
 
-// A few-step model's timesteps, as the authors' configurations have them: some end with the 0 at which nothing is
-// left to be done, which their pipelines drop, too.
-void check_denoising_steps(json& sampler, const std::string& file) {
-  if (!sampler.contains("denoising_step_list")) return;
+// A few-step model's timesteps, as the authors' configurations have them. Some end with a 0, which is left out, with and
+// without warp_denoising_step: the step before it returns the clean latent. CausVid's pipelines leave it out, too; Self-Forcing's
+// and Krea's would call the network once more, on that latent with 0.5 % of noise (shift 5).
+void check_denoising_steps(json& sampler, const char* list, const std::string& file) {
+  if (!sampler.contains(list)) return;
   const Fields fields(sampler, file, "sampler");
-  const std::vector<int64_t> steps = fields.integers("denoising_step_list", 0, 1000);
+  const std::vector<int64_t> steps = fields.integers(list, 0, 1000);
   const bool with_zero = steps.size() > 1 && steps.back() == 0;
   const size_t count = steps.size() - (with_zero ? 1 : 0);
   for (size_t i = 0; i < count; ++i)
     if (steps[i] < 1 || (i > 0 && steps[i] >= steps[i - 1]))
-      fields.fail("denoising_step_list",
-                  "timesteps from 1 to 1000, each below the one before it; a 0 may end the list");
-  if (count == 0) fields.fail("denoising_step_list", "at least one timestep");
-  sampler["denoising_step_list"] =
-      std::vector<int64_t>(steps.begin(), steps.begin() + static_cast<ptrdiff_t>(count));
+      fields.fail(list, "timesteps from 1 to 1000, each below the one before it; a 0 may end the list");
+  if (count == 0) fields.fail(list, "at least one timestep");
+  sampler[list] = std::vector<int64_t>(steps.begin(), steps.begin() + static_cast<ptrdiff_t>(count));
 }
 
 void check_sampler(const Fields& sampler) {
@@ -153,7 +153,8 @@ ModelPackage read_package(const fs::path& given, const OwnFields& own) {
   out.text = document["text"];
   out.decoder = document["decoder"];
   out.sampler = document["sampler"];
-  check_denoising_steps(out.sampler, file.string());
+  for (const char* list : {"denoising_step_list", "denoising_step_list_first_chunk"})
+    check_denoising_steps(out.sampler, list, file.string());
   out.negative_prompt = root.string("negative_prompt", longest_prompt, "");
   out.cache = document.value("cache", json::object());
   out.sources = document.value("sources", json::object());

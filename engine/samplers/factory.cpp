@@ -11,11 +11,18 @@ namespace flowcache {
 
 namespace {
 
-std::unique_ptr<Sampler> few_step(const nlohmann::json& section, int steps) {
+constexpr const char* first_list = "denoising_step_list_first_chunk";
+
+FewStepConfig few_step_config(const nlohmann::json& section, const char* list) {
   FewStepConfig config;
-  config.denoising_steps = section.value("denoising_step_list", config.denoising_steps);
+  config.denoising_steps = section.value(list, config.denoising_steps);
   config.shift = section.value("timestep_shift", config.shift);
   config.warp = section.value("warp_denoising_step", config.warp);
+  return config;
+}
+
+std::unique_ptr<Sampler> few_step(const nlohmann::json& section, int steps) {
+  const FewStepConfig config = few_step_config(section, "denoising_step_list");
   const int trained = static_cast<int>(config.denoising_steps.size());
   if (steps != 0 && steps != trained)
     throw Error(FC_ERROR_ARGUMENT, "steps=" + std::to_string(steps) + ": this model was distilled for " +
@@ -44,6 +51,14 @@ std::unique_ptr<Sampler> make_sampler(const nlohmann::json& section, int steps) 
   if (kind == "unipc")
     return make_unipc(count, section.value("shift", 1.0), section.value("overwrites_first_sample", false));
   return make_flow_euler(count, section.value("shift", 1.0), section.value("timestep_scale", 1000.0));
+}
+
+std::unique_ptr<Sampler> make_first_sampler(const nlohmann::json& section) {
+  if (!section.contains(first_list)) return nullptr;
+  if (const std::string kind = section.value("kind", ""); kind != "few_step")
+    throw Error(FC_ERROR_MODEL, std::string("model.json: sampler.") + first_list +
+                                    " is for few_step, but sampler.kind is \"" + kind + "\"; leave it out");
+  return make_few_step(few_step_config(section, first_list));
 }
 
 }  // namespace flowcache

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "stream/parts.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -143,9 +144,9 @@ std::vector<std::unique_ptr<KvStore>> make_caches(const StreamParts& parts, cons
   return caches;
 }
 
-Schedule make_schedule(const nlohmann::json& sampler, int steps, int lag) {
+Schedule make_schedule(const nlohmann::json& sampler, int steps, int lag, int first_steps) {
   const int own = sampler.value("lag", 0);
-  return Schedule(steps, lag != 0 ? lag : own != 0 && own <= steps ? own : steps);
+  return Schedule(steps, lag != 0 ? lag : own != 0 && own <= steps ? own : steps, first_steps);
 }
 
 }  // namespace
@@ -182,6 +183,7 @@ StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfi
   parts.seed = config.seed;
   parts.size = picture_size(package, config.width, config.height);
   parts.sampler = make_sampler(package.sampler, config.steps);
+  parts.first_sampler = make_first_sampler(package.sampler);
   // A given ε belongs to the model's own policy, so it rules out the policy for live streams.
   const std::string cache = config.cache.empty()
                                 ? default_policy(package, *parts.sampler, config.live && config.threshold < 0)
@@ -199,7 +201,8 @@ StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfi
   parts.scale = check_guidance(config.guidance >= 0 ? config.guidance : parts.default_scale);
   family_of(package).check_guidance(parts.scale);
   const int branches = parts.scale == 1 ? 1 : max_branches;
-  parts.schedule = make_schedule(package.sampler, parts.sampler->table().steps(), config.lag);
+  const int steps = parts.sampler->table().steps(), first_steps = parts.sampler_of(0).table().steps();
+  parts.schedule = make_schedule(package.sampler, steps, config.lag, first_steps);
   parts.policy = choice.reuse.make();
   parts.residual = make_residual(*parts.policy);
   parts.tail = make_tail(*parts.policy);
@@ -208,7 +211,7 @@ StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfi
   parts.guidance = Guidance(branches, std::move(guidance_policy));
   if (config.graphs) parts.graphs = BlockGraphs::make(*parts.model);
   if (choice.offloads) parts.lane = make_copy_lane(parts.model->device);
-  parts.across.resize(parts.policy->across_chunks() ? parts.schedule.steps() : 0);
+  parts.across.resize(parts.policy->across_chunks() ? std::max(steps, first_steps) : 0);
   parts.clean_context = config.clean_context < 0 ? package.clean_context : config.clean_context == 1;
   if (config.initial_frames.defined())
     parts.initial_frames = InitialFrames::encode(*parts.model, parts.size, config.initial_frames, parts.seed);

@@ -24,6 +24,7 @@ struct StreamParts {
   std::shared_ptr<const LoadedModel> model;
   PictureSize size;
   std::unique_ptr<Sampler> sampler;
+  std::unique_ptr<Sampler> first_sampler;  // of chunk 0; null: as all others
   Schedule schedule{1, 1};
   std::unique_ptr<ReusePolicy> policy;
   std::unique_ptr<Residual> residual;   // of the policy's kind
@@ -47,8 +48,13 @@ struct StreamParts {
   std::vector<int64_t> latent_shape() const;
   // The number of the chunk's first latent frame in the video, the prefix included.
   int64_t first_frame(int64_t chunk) const;
+  const Sampler& sampler_of(int64_t chunk) const {
+    return chunk == 0 && first_sampler ? *first_sampler : *sampler;
+  }
   // True if the keys and values of this step become history (rule R1).
-  bool writes_history(int step) const { return !clean_context && step + 1 == schedule.steps(); }
+  bool writes_history(int64_t chunk, int step) const {
+    return !clean_context && step + 1 == schedule.steps_of(chunk);
+  }
 };
 
 // Fills in all defaults and checks all ranges. Throws FC_ERROR_ARGUMENT, FC_ERROR_NOT_FOUND, and

@@ -33,21 +33,22 @@ BlockFlops block_flops(const StreamParts& parts, size_t branch, int64_t chunks) 
 }  // namespace
 
 void StepRunner::ask(Step& step) const {
-  const StepTable& table = parts_.sampler->table();
   const Guidance& guidance = parts_.guidance;
   LiveChunk& chunk = *step.chunk;
+  const StepTable& table = parts_.sampler_of(chunk.index).table();
   if (parts_.initial_frames) chunk.latent = parts_.initial_frames->before_step(chunk.index, chunk.latent);
   StepInfo& info = step.question.info;
   const bool nothing_across =
       parts_.policy->across_chunks() && parts_.across[step.index][guidance.first_contributing()].size() == 0;
   info = {chunk.index,
           step.index,
-          parts_.schedule.steps(),
+          table.steps(),
           table.timestep[step.index],
           table.sigma[step.index],
           table.sigma[step.index + 1],
           chunk.must_compute || nothing_across};
-  info.must_compute |= parts_.writes_history(step.index);  // R1: these keys and values become history
+  info.must_compute |=
+      parts_.writes_history(chunk.index, step.index);  // R1: these keys and values become history
   info.last_is_history = !parts_.clean_context;
   const Tap taps = parts_.policy->taps();
   StepFeatures& features = step.question.features;
@@ -109,8 +110,8 @@ at::Tensor StepRunner::run_network(Step& step) const {
   const Transformer& network = *parts_.model->transformer;
   Residual& residual = *parts_.residual;
   const int layers = network.shape().layers, last = layers - residual.last_blocks();
-  const Branches branches = parts_.guidance.needed(step.question.info, parts_.writes_history(step.index),
-                                                   residual.of_each_branch());
+  const Branches branches = parts_.guidance.needed(
+      step.question.info, parts_.writes_history(step.chunk->index, step.index), residual.of_each_branch());
   PerBranch<at::Tensor> velocity;
   for (size_t branch = 0; branch < parts_.guidance.branches(); ++branch) {
     if (!branches[branch]) {
@@ -157,7 +158,7 @@ at::Tensor StepRunner::run_blocks(const Step& step, size_t branch, const at::Ten
 
 void StepRunner::integrate(Step& step, const at::Tensor& velocity) const {
   LiveChunk& chunk = *step.chunk;
-  const int compared = parts_.kv.front()->policy().needs_change(parts_.schedule.steps());
+  const int compared = parts_.kv.front()->policy().needs_change(parts_.schedule.steps_of(chunk.index));
   if (step.index == compared) chunk.estimate = chunk.latent - step.question.info.sigma * velocity;
   chunk.latent = chunk.sampler->step(chunk.latent, velocity, step.index, [&] { return noise(chunk); });
 }

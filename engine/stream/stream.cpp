@@ -128,7 +128,8 @@ std::shared_ptr<const Chunk> Stream::next() {
 
 // Also true after a call in which the chunk's last part failed, for example for lack of memory: only that is done again.
 bool Stream::has_done_all_steps() const {
-  return !live_.empty() && static_cast<int>(live_.front()->decisions.size()) >= parts_.schedule.steps();
+  return !live_.empty() &&
+         static_cast<int>(live_.front()->decisions.size()) >= parts_.schedule.steps_of(live_.front()->index);
 }
 
 void Stream::run_tick() {
@@ -199,7 +200,7 @@ void Stream::admit(int64_t index) {
   // If other chunks in flight attend this one, its keys and values must be written, so its first step is
   // computed.
   chunk->must_compute = !parts_.policy->across_chunks() || parts_.schedule.chunks_in_flight() > 1;
-  chunk->sampler = parts_.sampler->begin_chunk();
+  chunk->sampler = parts_.sampler_of(index).begin_chunk();
   chunk->latent = runner().noise(*chunk);
   const ChunkConditions own = conditions_->take(index);
   chunk->conditions = own.conditions;
@@ -211,7 +212,8 @@ void Stream::admit(int64_t index) {
     recache_.forget();
     if (dropped) context_changed();
   }
-  if (own.changed) forget_across(index);  // R7: it was computed under other conditions
+  // R7: it was computed under other conditions, or at other noise levels.
+  if (own.changed || (index == 1 && parts_.first_sampler)) forget_across(index);
   if (own.recache) recache_.want();
   if (recache_.wanted()) run_history_again(*chunk);
   if (parts_.initial_frames && index == 0) {

@@ -525,11 +525,74 @@ TEST_F(Layouts, OfOneNetworkAreToldApartByTheirNames) {
     EXPECT_EQ(report.at("name"), name) << file;
     EXPECT_EQ(report.at("sure"), "by its name") << file;
   }
-  for (const char* file :
-       {"model.safetensors", "krea-realtime-video-14b.safetensors", "framewise/causal_forcing.pt"})
+  for (const char* file : {"model.safetensors", "krea-realtime-video-14b.safetensors", "longlive-2/model.pt",
+                           "fastwan/model.pt"})
     EXPECT_EQ(adopted(file).at("sure"), "a guess") << file;
   EXPECT_NE(adopted("krea/x.safetensors").at("why").get<std::string>().find("\"krea\" is in its path"),
             std::string::npos);
+}
+
+// Models of one network are told apart by the names of their files.
+TEST_F(Layouts, OfModelsOfOneNetworkAreToldApartByName) {
+  const std::string bytes = torch_of(transformer_, "generator_ema/model.");
+  const auto adopted = [&](const std::string& file) {
+    const TempFolder download;
+    std::filesystem::create_directories((download.path / file).parent_path());
+    download.write(file, bytes);
+    const json report = adopt({.given = {download.path}, .templates = templates});
+    EXPECT_EQ(report.at("sure"), "by its name") << file;
+    return report.at("name").get<std::string>();
+  };
+  EXPECT_EQ(adopted("checkpoints/self_forcing_dmd.pt"), "self-forcing-1.3b");
+  EXPECT_EQ(adopted("checkpoints/self_forcing_sid.pt"), "self-forcing-sid-1.3b");
+  EXPECT_EQ(adopted("Causal-Forcing/chunkwise/causal_forcing.pt"), "causal-forcing-1.3b");
+  EXPECT_EQ(adopted("Causal-Forcing/framewise/causal_forcing.pt"), "causal-forcing-framewise-1.3b");
+  EXPECT_EQ(adopted("causal-forcing++/framewise-2step.pt"), "causal-forcing-framewise-2step-1.3b");
+  EXPECT_EQ(adopted("causal-forcing++/framewise-1step.pt"), "causal-forcing-framewise-1step-1.3b");
+  EXPECT_EQ(adopted("SFWan2.1-T2V-1.3B-Diffusers/transformer/a.pt"), "self-forcing-1.3b");
+}
+
+// The large ones by their shapes first.
+TEST_F(Layouts, OfLargerWansAreToldApart) {
+  const auto wan = [](int64_t dim, int64_t channels) {
+    return WeightMap{{"model.patch_embedding.weight", at::zeros({dim, channels, 1, 2, 2}).to(at::kBFloat16)},
+                     {"model.blocks.0.self_attn.q.weight", at::zeros({1, 1})},
+                     {"model.blocks.0.ffn.0.weight", at::zeros({2, 1})},
+                     {"model.time_embedding.0.weight", at::zeros({1, 256})},
+                     {"model.text_embedding.0.weight", at::zeros({1, 4096})},
+                     {"model.head.head.weight", at::zeros({4 * channels, 1})}};
+  };
+  const TempFolder krea, longlive;
+  krea.write("krea-realtime-video-14b.safetensors", test::safetensors_of(wan(5120, 16)));
+  json report = adopt({.given = {krea.path}, .templates = templates});
+  EXPECT_EQ(report.at("name"), "krea-realtime-14b");
+  EXPECT_EQ(report.at("sure"), "by its name");
+  EXPECT_EQ(read_model(krea.path).transformer.at("config").at("num_heads"), 40);
+
+  longlive.write("model_bf16.safetensors", test::safetensors_of(wan(3072, 48)));
+  longlive.write("vae.safetensors", test::safetensors_of(vae_));
+  report = adopt({.given = {longlive.path}, .templates = templates});
+  EXPECT_EQ(report.at("name"), "longlive-2.0-5b");
+  ASSERT_EQ(report.at("unused").size(), 1U) << report;
+  EXPECT_NE(report.at("unused")[0].at("what").get<std::string>().find("latents have 48"), std::string::npos);
+  EXPECT_EQ(read_model(longlive.path).decoder.at("file"), "taew2_2.pth");
+}
+
+// LightX2V's small decoder is for the VAE's own latents, and nothing in it says so.
+TEST_F(Layouts, OfLightDecodersGetTheVaesStatistics) {
+  const TempFolder download;
+  download.write("self_forcing_dmd.pt", torch_of(transformer_, "generator_ema/model."));
+  const WeightMap small = {{"decoder.1.weight", at::zeros({4, 16, 3, 3})},
+                           {"decoder.3.conv.0.weight", at::zeros({1})}};
+  for (const auto& [name, entries] :
+       {std::pair{"taew2_1.safetensors", 0U}, {"lighttaew2_1.safetensors", 16U}}) {
+    const std::filesystem::path file = download.write(name, test::safetensors_of(small));
+    adopt({.given = {download.path}, .templates = templates, .replace = true});
+    const json config = read_model(download.path).decoder.at("config");
+    EXPECT_EQ(config.value("latents_mean", json::array()).size(), entries) << name;
+    EXPECT_EQ(config.value("latents_std", json::array()).size(), entries) << name;
+    std::filesystem::remove(file);
+  }
 }
 
 // What each kind of file is taken for.

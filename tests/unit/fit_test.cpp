@@ -31,7 +31,8 @@ constexpr uint64_t gigabyte = 1'000'000'000;
 
 TEST(Fit, WhatIsAdvisedPassesTheCheck) {
   for (const char* name : {"self-forcing-1.3b", "longlive-1.3b", "skyreels-v2-df-1.3b-540p",
-                           "skyreels-v2-df-14b-540p", "magi-1-4.5b-distill", "magi-1-24b-distill"}) {
+                           "skyreels-v2-df-14b-540p", "magi-1-4.5b-distill", "magi-1-24b-distill",
+                           "krea-realtime-14b", "longlive-2.0-5b", "causal-forcing-framewise-1step-1.3b"}) {
     const ModelPackage package = shipped(name);
     for (uint64_t gigabytes = 4; gigabytes <= 100; gigabytes += 4) {
       const Fit fit = flowcache::fit_to_gpu(package, gigabytes * gigabyte);

@@ -60,6 +60,22 @@ TEST(Model, TakesDenoisingListsAsTheirAuthorsWriteThem) {
   EXPECT_EQ(read({1000, 757, 522, 0}), (std::vector<int>{1000, 757, 522}));  // CausVid's own
   EXPECT_EQ(read({1000, 750, 500, 250}), (std::vector<int>{1000, 750, 500, 250}));
   EXPECT_EQ(read({1}), std::vector<int>{1});
+  for (const bool warp : {false, true}) {  // a 0 at the end is left out either way
+    json document = good();
+    document["sampler"] = {{"kind", "few_step"},
+                           {"steps", 1},
+                           {"denoising_step_list", {1000, 0}},
+                           {"denoising_step_list_first_chunk", {1000, 937, 833, 625, 0}},
+                           {"warp_denoising_step", warp}};
+    folder.write("model.json", document.dump());
+    const json sampler = read_package(folder.path).sampler;
+    EXPECT_EQ(sampler.at("denoising_step_list"), json({1000}));
+    EXPECT_EQ(sampler.at("denoising_step_list_first_chunk"), json({1000, 937, 833, 625}));
+    document["sampler"]["denoising_step_list_first_chunk"] = {500, 750};
+    folder.write("model.json", document.dump());
+    EXPECT_NE(message_of([&] { read_package(folder.path); }).find("sampler.denoising_step_list_first_chunk"),
+              std::string::npos);
+  }
   for (const json& bad : {json::array(), json{0}, json{0, 0}, json{500, 1000}, json{500, 500},
                           json{1000, 0, 500}, json{1001}, json{1000, -1}, json("1000"), json{1000.5}}) {
     const std::string message = message_of([&] { read(bad); });

@@ -54,6 +54,28 @@ TEST(FewStep, LastStepReturnsTheCleanPredictionAndDrawsNothing) {
               1e-6);
 }
 
+TEST(FewStep, RunsInOneAndInTwoSteps) {
+  const at::Tensor x = at::ones({2}), v = at::full({2}, 0.25);
+  const auto one = make_few_step({{1000}, 5.0, true});
+  ASSERT_EQ(one->table().steps(), 1);
+  EXPECT_EQ(one->table().sigma, (std::vector<double>{1, 0}));
+  EXPECT_TRUE(at::allclose(one->begin_chunk()->step(x, v, 0, no_noise), x - v))
+      << "from noise to clean at once";
+  const auto two = make_few_step({{1000, 500}, 5.0, true});
+  ASSERT_EQ(two->table().steps(), 2);
+  EXPECT_NEAR(two->table().timestep[1], 833.3333, 1e-3);
+}
+
+// Krea's list and the warped one of Self-Forcing are the same but for rounding.
+TEST(FewStep, AListWithoutWarpHasTheTimestepsThemselves) {
+  const auto plain = make_few_step({{1000, 937, 833, 625}, 5.0, false});
+  const auto warped = make_few_step({{1000, 750, 500, 250}, 5.0, true});
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_NEAR(plain->table().timestep[i], warped->table().timestep[i], 0.51);
+    EXPECT_NEAR(plain->table().sigma[i], warped->table().sigma[i], 2e-3);
+  }
+}
+
 TEST(FewStep, RefusesStepsThatAreNotDescending) {
   for (const std::vector<int>& steps : {std::vector<int>{}, {500, 500}, {250, 500}, {0}, {1001}})
     EXPECT_THROW(make_few_step({steps, 5.0, true}), Error);
@@ -72,6 +94,20 @@ TEST(SamplerFactory, NamesWhatItDoesNotKnow) {
   EXPECT_NE(message({{"kind", "flow_euler"}}, 1001).find("1..1000"), std::string::npos);
   EXPECT_NE(message({{"kind", "few_step"}, {"denoising_step_list", {1000, 500}}}, 3).find("distilled for 2"),
             std::string::npos);
+}
+
+TEST(SamplerFactory, TheFirstChunkMayHaveAListOfItsOwn) {
+  nlohmann::json section = {{"kind", "few_step"}, {"denoising_step_list", {1000}}};
+  EXPECT_EQ(make_first_sampler(section), nullptr);
+  section["denoising_step_list_first_chunk"] = {1000, 750, 500, 250};
+  EXPECT_EQ(make_sampler(section, 0)->table().steps(), 1);
+  const auto first = make_first_sampler(section);
+  EXPECT_EQ(first->table().steps(), 4);
+  EXPECT_EQ(first->table().timestep, make_few_step({{1000, 750, 500, 250}, 5.0, true})->table().timestep);
+  section["warp_denoising_step"] = false;
+  EXPECT_EQ(make_first_sampler(section)->table().timestep, (std::vector<double>{1000, 750, 500, 250}));
+  section["kind"] = "unipc";
+  EXPECT_THROW(make_first_sampler(section), Error);
 }
 
 TEST(Noise, DependsOnSeedChunkAndDrawOnly) {

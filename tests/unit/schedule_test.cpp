@@ -37,6 +37,25 @@ TEST(Schedule, ChunksInFlight) {
   EXPECT_EQ(Schedule(8, 3).chunks_in_flight(), 3);
 }
 
+// One chunk after the other, the first in steps of its own.
+TEST(Schedule, TheFirstChunkMayTakeMoreOrFewerSteps) {
+  for (const auto& [steps, first] : {std::pair{1, 4}, {2, 4}, {4, 1}, {3, 3}}) {
+    const Schedule schedule(steps, steps, first);
+    EXPECT_EQ(schedule.chunks_in_flight(), 1);
+    std::vector<ScheduledStep> wanted;
+    for (int64_t chunk = 0; chunk < 5; ++chunk) {
+      EXPECT_EQ(schedule.steps_of(chunk), chunk == 0 ? first : steps);
+      for (int step = 0; step < (chunk == 0 ? first : steps); ++step) wanted.push_back({chunk, step});
+    }
+    for (size_t tick = 0; tick < wanted.size(); ++tick)
+      EXPECT_EQ(schedule.tick(static_cast<int64_t>(tick)), std::vector<ScheduledStep>{wanted[tick]})
+          << steps << " " << first << " " << tick;
+  }
+  EXPECT_THROW(Schedule(2, 1, 4), Error) << "two chunks in flight";
+  EXPECT_THROW(Schedule(2, 2, 1001), Error);
+  EXPECT_NO_THROW(Schedule(4, 2, 4));
+}
+
 TEST(Schedule, IsStillExactAfterYears) {
   const Schedule schedule(24, 6);
   const int64_t chunk = int64_t{1} << 40;

@@ -462,6 +462,59 @@ TEST(TokenTrim, RunsInAStreamAndAResetRepeatsIt) {
   EXPECT_TRUE(differs);
 }
 
+std::shared_ptr<LoadedModel> few_step_model(const std::vector<int>& steps,
+                                            const std::vector<int>& first = {}) {
+  auto model = tiny_model();
+  model->package.sampler = {{"kind", "few_step"}, {"denoising_step_list", steps}};
+  if (!first.empty()) model->package.sampler["denoising_step_list_first_chunk"] = first;
+  return model;
+}
+
+// Causal-Forcing++: the first chunk in four steps, the others in one or two. It is the chunk that four steps would have made.
+TEST(FirstChunk, TakesTheStepsOfItsOwnList) {
+  const std::vector<int> four = {1000, 750, 500, 250};
+  const at::Tensor wanted = latents(few_step_model(four), stream_config("none"), 1)[0];
+  for (const std::vector<int>& steps : {std::vector<int>{1000}, {1000, 500}}) {
+    Stream stream(few_step_model(steps, four), stream_config("none"));
+    std::vector<at::Tensor> all;
+    for (int i = 0; i < 4; ++i) {
+      const auto chunk = stream.next();
+      EXPECT_EQ(chunk->decisions.size(), i == 0 ? four.size() : steps.size());
+      all.push_back(chunk->latent);
+    }
+    EXPECT_TRUE(all[0].equal(wanted));
+    EXPECT_FALSE(all[0].equal(latents(few_step_model(steps), stream_config("none"), 1)[0]));
+    stream.reset(5);
+    EXPECT_TRUE(identical(latents(stream, 4), all)) << "chunk 0 again has its own steps";
+  }
+  // Nothing of the first chunk's noise levels is reused in the next one.
+  StreamConfig across = stream_config("xchunk", 10);
+  Stream stream(few_step_model({1000, 500}, four), across);
+  stream.next();
+  EXPECT_EQ(stream.next()->decisions, (std::vector<uint8_t>{1, 1}));
+  StreamConfig overlapping = stream_config("none", -1, 1);
+  EXPECT_THROW(Stream(few_step_model({1000, 500}, four), overlapping), Error) << "two chunks in flight";
+}
+
+// Chunks of one latent frame, with any number of steps.
+TEST(FirstChunk, AndTheOthersMayHaveOneFrame) {
+  const auto model = few_step_model({1000}, {1000, 500});
+  model->package.latent_frames_per_chunk = model->package.frames_per_chunk = 1;
+  model->package.cache["history_chunks"] = 5;
+  StreamConfig c = stream_config("none");
+  c.kv_cache = "window:sink_frames=1";
+  Stream stream(model, c);
+  at::Tensor before;
+  for (int i = 0; i < 9; ++i) {
+    const at::Tensor latent = stream.next()->latent;
+    EXPECT_EQ(latent.sizes(), (std::vector<int64_t>{16, 1, 6, 8}));
+    EXPECT_TRUE(latent.isfinite().all().item<bool>());
+    if (before.defined()) EXPECT_FALSE(latent.equal(before));
+    before = latent;
+  }
+  EXPECT_EQ(stream.stats().kv_bytes, stream.stats().kv_budget) << "the window is full";
+}
+
 TEST(Stream, AChunkTellsWhatTheDeadlineCostIt) {
   const auto model = test::tiny_model();
   Stream stream(model, stream_config("auto", 1, 0));

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "networks/decoders/wan_vae_layers.h"
 #include "package/fields.h"
+#include "package/wan_latents.h"
 
 namespace flowcache {
 namespace {
@@ -13,11 +14,8 @@ namespace {
 using namespace wan_vae;
 
 // Mean and deviation of the published VAE's latent channels.
-const std::vector<double> published_mean = {-0.7571, -0.7089, -0.9113, 0.1075,  -0.1745, 0.9653,
-                                            -0.1517, 1.5508,  0.4134,  -0.0715, 0.5517,  -0.3632,
-                                            -0.1922, -0.9497, 0.2503,  -0.2921};
-const std::vector<double> published_std = {2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
-                                           3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160};
+const std::vector<double> published_mean(wan_latents_mean.begin(), wan_latents_mean.end());
+const std::vector<double> published_std(wan_latents_std.begin(), wan_latents_std.end());
 
 struct WanVaeState final : DecoderState {
   std::unique_ptr<DecoderState> copy() const override { return std::make_unique<WanVaeState>(*this); }
