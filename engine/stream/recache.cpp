@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <map>
 #include <utility>
+#include <vector>
 
+#include "base/error.h"
 #include "base/stopwatch.h"
 #include "stream/device.h"
 #include "stream/step.h"
@@ -44,15 +46,36 @@ std::string recache_problem(const StreamParts& parts) {
   return "";
 }
 
+void Recache::reserve(const StreamParts& parts) {
+  std::vector<int64_t> shape = parts.latent_shape();
+  shape.insert(shape.begin(), static_cast<int64_t>(most_kept(parts)) + 1);
+  rows_ = at::empty(shape, at::TensorOptions(parts.model->device).dtype(at::kFloat));
+}
+
+// A copy in a row that no other chunk has.
+at::Tensor Recache::kept(const at::Tensor& latent) const {
+  for (int64_t i = 0; i < rows_.size(0); ++i) {
+    at::Tensor row = rows_[i];
+    const auto taken = [&](const Past& one) {
+      return one.latent.defined() && one.latent.const_data_ptr() == row.const_data_ptr();
+    };
+    if (std::none_of(past_.begin(), past_.end(), taken)) return row.copy_(latent);
+  }
+  throw Error(FC_ERROR_INTERNAL, "re-cache: more chunks are kept than were reserved for");
+}
+
 void Recache::keep(const StreamParts& parts, int64_t index, const at::Tensor& latent,
                    const at::Tensor& change) {
   if (index == 0) note_given(parts);
-  past_.push_back({index, parts.first_frame(index), latent, change});
+  past_.push_back({index, parts.first_frame(index), kept(latent), change});
   if (past_.size() > most_kept(parts)) drop_least(parts);
 }
 
 void Recache::forget() {
-  *this = {};
+  past_.clear();
+  wanted_ = begun_ = false;
+  done_ = 0;
+  cost_ = {};
 }
 
 void Recache::note_given(const StreamParts& parts) {

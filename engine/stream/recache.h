@@ -24,6 +24,8 @@ std::string recache_problem(const StreamParts& parts);
 // Driving thread only.
 class Recache {
  public:
+  // Takes the memory of all latents that will be kept, so that nothing is allocated while the stream runs. Before keep().
+  void reserve(const StreamParts& parts);
   // Chunk `index` has become history. latent: as it was run clean. change: what KvStore::finish() got.
   void keep(const StreamParts& parts, int64_t index, const at::Tensor& latent, const at::Tensor& change);
   // The history was dropped, or the stream restarts.
@@ -51,11 +53,13 @@ class Recache {
     at::Tensor change;
   };
 
+  at::Tensor kept(const at::Tensor& latent) const;
   void note_given(const StreamParts& parts);
   void drop_least(const StreamParts& parts);
   void begin(const StreamParts& parts);
   double run(StreamParts& parts, const ConditionPair& conditions, const Past& past) const;
 
+  at::Tensor rows_;        // [chunks, C, F, h, w]; the latents of past_ are rows of it
   std::deque<Past> past_;  // oldest first
   bool wanted_ = false, begun_ = false;
   size_t done_ = 0;  // of past_, since begin()

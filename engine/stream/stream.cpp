@@ -79,6 +79,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   const Work work(*model, *lane_);
   parts_ = assemble(std::move(model), config);
   recache_problem_ = recache_problem(parts_);
+  if (recache_problem_.empty()) recache_.reserve(parts_);
   conditions_ = std::make_unique<Conditions>(*parts_.model, config.prompt, config.negative_prompt,
                                              parts_.guidance.branches() == max_branches);
   decoding_ = std::make_unique<Decoding>(*parts_.model);

@@ -367,6 +367,7 @@ TEST(Recache, APolicySeesTheSameChangeOfEachTokenAgain) {
       KvGeometry{shape.layers, shape.kv_heads, shape.head_dim, frame_tokens, chunk_tokens},
       chunk_tokens + frame_tokens, std::make_unique<Seeing>(seen));
   Recache recache;
+  recache.reserve(parts);
   for (int64_t i = 0; i < 2; ++i) {
     const at::Tensor change = at::arange(chunk_tokens, at::kFloat) + 100 * i + 1;
     parts.kv.front()->admit(i, parts.first_frame(i));
