@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/modules.h"
 
 namespace flowcache {
 namespace {
@@ -25,13 +26,7 @@ struct OpenedKernels {
 
 std::vector<std::string> places() {
   if (const char* chosen = std::getenv("FLOWCACHE_CUDA_KERNELS"); chosen && *chosen) return {chosen};
-  const std::string file = FC_CUDA_KERNELS_MODULE;
-  Dl_info info{};
-  if (!dladdr(reinterpret_cast<void*>(&places), &info) || !info.dli_fname) return {file};
-  const std::string self = info.dli_fname;
-  const auto slash = self.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : self.substr(0, slash);
-  return {folder + "/" + file, folder + "/../kernels/" + file, file};
+  return module_places(FC_CUDA_KERNELS_MODULE, "../kernels");
 }
 
 // The name of the first function that the module lacks; null if it has all of them.

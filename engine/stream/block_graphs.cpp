@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/modules.h"
 #include "stream/device.h"
 
 namespace flowcache {
@@ -22,20 +23,10 @@ struct OpenedGraphs {
   std::string problem;
 };
 
-std::vector<std::string> module_places() {
-  const std::string file = FC_CUDA_GRAPHS_MODULE;
-  Dl_info info{};
-  if (!dladdr(reinterpret_cast<void*>(&module_places), &info) || !info.dli_fname) return {file};
-  const std::string self = info.dli_fname;
-  const auto slash = self.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : self.substr(0, slash);
-  return {folder + "/" + file, folder + "/graphs/" + file, file};
-}
-
 const OpenedGraphs& opened_graphs() {
   static const OpenedGraphs opened = [] {
     OpenedGraphs result;
-    for (const std::string& place : module_places()) {
+    for (const std::string& place : module_places(FC_CUDA_GRAPHS_MODULE, "graphs")) {
       void* const module = dlopen(place.c_str(), RTLD_NOW);
       if (!module) {
         result.problem += (result.problem.empty() ? "" : "; ") + std::string(dlerror());

@@ -13,6 +13,7 @@
 #include "cache/registry.h"
 #include "temp_folder.h"
 #include "tiny_model.h"
+#include "wrapped_transformer.h"
 
 namespace flowcache {
 namespace {
@@ -92,31 +93,18 @@ double difference(const std::vector<at::Tensor>& a, const std::vector<at::Tensor
   return a.size() == b.size() ? most : 1e9;
 }
 
-// Passes everything on, and tells how often blocks() has run.
-class CountedNetwork final : public Transformer {
+// Tells how often blocks() has run.
+class CountedNetwork final : public test::WrappedTransformer {
  public:
-  explicit CountedNetwork(std::unique_ptr<Transformer> inner) : inner_(std::move(inner)) {}
+  using WrappedTransformer::WrappedTransformer;
   std::function<void(int)> on_blocks;
   mutable int calls = 0;
 
-  const TransformerShape& shape() const override { return inner_->shape(); }
-  std::shared_ptr<const Condition> condition(const at::Tensor& features) const override {
-    return inner_->condition(features);
-  }
-  Embedded embed(const at::Tensor& latent, std::span<const double> timesteps, int64_t first) const override {
-    return inner_->embed(latent, timesteps, first);
-  }
   at::Tensor blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition, KvView& kv,
                     int first, int last) const override {
     if (on_blocks) on_blocks(++calls);
-    return inner_->blocks(embedded, std::move(tokens), condition, kv, first, last);
+    return WrappedTransformer::blocks(embedded, std::move(tokens), condition, kv, first, last);
   }
-  at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const override {
-    return inner_->head(embedded, tokens);
-  }
-
- private:
-  std::unique_ptr<Transformer> inner_;
 };
 
 struct HandCase {
@@ -396,9 +384,7 @@ TEST(Recache, GoesOnAfterACancellationAndAfterAFailure) {
   const c10::InferenceMode inference;
   const auto model = test::tiny_model();
   model->package.cache["history_chunks"] = 4;
-  auto counted = std::make_unique<CountedNetwork>(std::move(model->transformer));
-  CountedNetwork& network = *counted;
-  model->transformer = std::move(counted);
+  CountedNetwork& network = *test::wrap_transformer<CountedNetwork>(*model);
   StreamConfig config = recache_config("window:sink_frames=3");
   config.guidance = 3;
   config.cache = "xchunk:angle=2";  // R7: what is reused across chunks was made under the old prompt
