@@ -15,17 +15,24 @@ def nvidia_smi(kit):
     return kit.run(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"], limit=20).out.strip() or "nvidia-smi lists nothing"
 
 
+def not_found(kit, file):
+    """The libraries that a program or library needs, directly or not, and that are not here."""
+    return re.findall(r"^\s*(\S+) => not found", kit.run(["ldd", str(file)], limit=20).out, re.MULTILINE)
+
+
 def check_libraries(kit):
-    missing = {}
+    missing, gpu = {}, nvidia_smi(kit)
+    # Without a card LibTorch comes without what its CUDA half needs, and so do our modules that are linked with that half.
+    known = set(not_found(kit, kit.torch / "lib/libtorch_cuda.so")) if gpu == "no nvidia-smi" else set()
     for file in sorted([*(kit.folder / "bin").iterdir(), *(kit.folder / "lib").iterdir()]):
         if file.name.startswith("libgst"):
             continue  # its libraries are GStreamer's, which may not be here
-        lost = re.findall(r"^\s*(\S+) => not found", kit.run(["ldd", str(file)], limit=20).out, re.MULTILINE)
+        lost = [name for name in not_found(kit, file) if name not in known]
         if lost:
             missing[file.name] = " ".join(lost)
     made = json.loads((kit.folder / "manifest.json").read_text(encoding="utf-8"))
     here = torch_version(kit.torch)
-    figures = {"gpu": nvidia_smi(kit), "revision": made["revision"], "libtorch": here or "unknown", "missing": missing}
+    figures = {"gpu": gpu, "revision": made["revision"], "libtorch": here or "unknown", "missing": missing}
     nvcc = shutil.which("nvcc")
     figures["nvcc"] = last_line(kit.run([nvcc, "--version"], limit=20).out) if nvcc else "none"
     if missing:

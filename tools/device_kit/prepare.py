@@ -19,9 +19,10 @@ IF_BUILT = ["engine/libflowcache-sentencepiece.so", "kernels/libflowcache-kernel
 AMBIENT = ["model.json", "transformer.safetensors", "decoder.safetensors", "text.safetensors"]
 TEMPLATES = ["self-forcing-1.3b", "skyreels-v2-df-1.3b-540p", "magi-1-4.5b-distill"]
 FIRST_GOLDENS = ["wan-causal-kv", "magi-dit-window-24b", "taehv-decode-stream", "skyreels-df-transformer"]
-# Of the system that they are carried to, or of LibTorch.
-NOT_CARRIED = re.compile(r"lib(torch|c10|cudart|cupti|gomp|c|m|dl|pthread|rt|util|stdc\+\+|gcc_s|flowcache|gst|glib|gobject|gmodule|gio)"
-                         r"[-_a-z0-9.]*\.so|ld-linux")
+# Of the system that they are carried to, or of LibTorch and what it needs of NVIDIA's, which a machine may have by itself.
+NOT_CARRIED = re.compile(r"lib(torch|c10|cuda|cupti|cublas|cudnn|cufft|cufile|curand|cusolver|cusparse|nccl|nvJitLink|nvrtc|nvshmem|"
+                         r"nvToolsExt|nvidia|gomp|stdc\+\+|gcc_s|flowcache|gst|glib|gobject|gmodule|gio|(c|m|mvec|dl|pthread|rt|util)\.so)"
+                         r"|ld-linux")
 
 
 def strip(source, target):
