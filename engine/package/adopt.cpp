@@ -147,9 +147,9 @@ constexpr NamedModel large_wan[] = {{"krea", "krea-realtime-14b"},
                                     {"model-00001-of-00012", "skyreels-v2-df-14b-540p"},
                                     {"model-00001-of-00006", "skyreels-v2-df-14b-720p"}};
 // Models of the same network that other templates do not fit.
-constexpr std::string_view others[] = {"krea",      "rolling-forcing", "reward-forcing", "longlive-2",
-                                       "longlive2", "framewise",       "frame-wise",     "matrix-game",
-                                       "fastwan",   "causalwan",       "helios"};
+constexpr std::string_view others[] = {"krea",        "rolling-forcing", "longvideo", "reward-forcing",
+                                       "longlive-2",  "longlive2",       "framewise", "frame-wise",
+                                       "matrix-game", "fastwan",         "causalwan", "helios"};
 
 template <size_t N>
 Choice by_name(const NamedModel (&models)[N], const std::string& path, const std::string& network,

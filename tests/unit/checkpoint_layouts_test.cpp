@@ -526,7 +526,7 @@ TEST_F(Layouts, OfOneNetworkAreToldApartByTheirNames) {
     EXPECT_EQ(report.at("sure"), "by its name") << file;
   }
   for (const char* file : {"model.safetensors", "krea-realtime-video-14b.safetensors", "longlive-2/model.pt",
-                           "fastwan/model.pt"})
+                           "fastwan/model.pt", "causal-forcing/chunkwise/longvideo.pt"})
     EXPECT_EQ(adopted(file).at("sure"), "a guess") << file;
   EXPECT_NE(adopted("krea/x.safetensors").at("why").get<std::string>().find("\"krea\" is in its path"),
             std::string::npos);
