@@ -9,15 +9,12 @@
 #include <memory>
 #include <string>
 
+#include "counts.h"
 #include "fake_gpu.h"
 
 namespace fake_gpu_test {
 
 inline const std::string kAmbient = FLOWCACHE_SOURCE_DIR "/models/ambient";
-
-// Of the stand-in, which is preloaded.
-FakeGpuCounts counts();
-void restart_peak();
 
 struct EngineDeleter {
   void operator()(fc_engine* engine) const { fc_engine_unref(engine); }
@@ -60,8 +57,5 @@ class Template {
  private:
   std::filesystem::path folder_;
 };
-
-// What happened from `begin` to `end`.
-FakeGpuCounts between(const FakeGpuCounts& begin, const FakeGpuCounts& end);
 
 }  // namespace fake_gpu_test

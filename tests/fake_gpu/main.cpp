@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include <dlfcn.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -8,16 +7,6 @@
 #include "fixture.h"
 
 namespace fake_gpu_test {
-
-FakeGpuCounts counts() {
-  FakeGpuCounts now{};
-  reinterpret_cast<decltype(&fake_gpu_counts)>(dlsym(RTLD_DEFAULT, "fake_gpu_counts"))(&now);
-  return now;
-}
-
-void restart_peak() {
-  reinterpret_cast<decltype(&fake_gpu_restart_peak)>(dlsym(RTLD_DEFAULT, "fake_gpu_restart_peak"))();
-}
 
 Engine open_engine(const Asked& asked, fc_status* status) {
   fc_engine_config config = fc_engine_config_init();
@@ -79,31 +68,11 @@ Template::~Template() {
   std::filesystem::remove_all(folder_, ignored);
 }
 
-FakeGpuCounts between(const FakeGpuCounts& begin, const FakeGpuCounts& end) {
-  FakeGpuCounts d = end;
-  d.launches -= begin.launches;
-  d.syncs -= begin.syncs;
-  d.to_device -= begin.to_device;
-  d.to_host -= begin.to_host;
-  d.on_device -= begin.on_device;
-  d.to_host_bytes -= begin.to_host_bytes;
-  d.mallocs -= begin.mallocs;
-  d.tf32 -= begin.tf32;
-  d.graphs_run -= begin.graphs_run;
-  d.noted -= begin.noted;
-  d.forbidden -= begin.forbidden;
-  return d;
-}
-
 }  // namespace fake_gpu_test
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  if (!dlsym(RTLD_DEFAULT, "fake_gpu_counts")) {
-    std::fprintf(stderr,
-                 "the stand-in for NVIDIA's libraries is not preloaded: run meson test --suite fake-gpu\n");
-    return 77;
-  }
+  if (!fake_gpu_test::is_preloaded()) return 77;
   fake_gpu_test::refuse_cudnn();
   return RUN_ALL_TESTS();
 }

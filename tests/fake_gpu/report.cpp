@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // fake-gpu-report: what a chunk in the steady state costs on the fake GPU, as JSON. tests/fake_gpu/report runs it and prints it.
-#include <dlfcn.h>
 #include <flowcache.h>
 
 #include <cstdio>
@@ -9,10 +8,14 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "counts.h"
 #include "cudnn.h"
-#include "fake_gpu.h"
 
 namespace {
+
+using fake_gpu_test::between;
+using fake_gpu_test::counts;
+using fake_gpu_test::restart_peak;
 
 struct GiveBack {
   void operator()(fc_engine* engine) const { fc_engine_unref(engine); }
@@ -32,12 +35,6 @@ constexpr Row rows[] = {{"", "ambient, 256 x 160", ""},
                         {"skyreels-v2-df-1.3b-540p", "SkyReels-V2 1.3B, its own KV policy", ""},
                         {"magi-1-4.5b-distill", "MAGI-1 4.5B distilled", ""}};
 constexpr int warm_up = 3;  // chunks until history is full and nothing is allocated any more
-
-FakeGpuCounts counts() {
-  FakeGpuCounts now{};
-  reinterpret_cast<decltype(&fake_gpu_counts)>(dlsym(RTLD_DEFAULT, "fake_gpu_counts"))(&now);
-  return now;
-}
 
 void check(fc_status status) {
   if (status != FC_OK) throw std::runtime_error(fc_last_error());
@@ -63,13 +60,7 @@ FakeGpuCounts chunk_of(fc_engine* engine, const Row& row, uint32_t clean_context
   for (int i = 0; i < chunks; ++i) next(stream);
   const FakeGpuCounts begin = counts();
   next(stream);
-  FakeGpuCounts chunk = counts();
-  chunk.launches -= begin.launches;
-  chunk.syncs -= begin.syncs;
-  chunk.to_device -= begin.to_device;
-  chunk.to_host -= begin.to_host;
-  chunk.mallocs -= begin.mallocs;
-  return chunk;
+  return between(begin, counts());
 }
 
 nlohmann::json measure(const Row& row) {
@@ -82,7 +73,7 @@ nlohmann::json measure(const Row& row) {
   config.precision = "bf16";
   if (!*row.name) config.width = 256, config.height = 160;
   const long before = counts().used;
-  reinterpret_cast<decltype(&fake_gpu_restart_peak)>(dlsym(RTLD_DEFAULT, "fake_gpu_restart_peak"))();
+  restart_peak();
   fc_engine* opened = nullptr;
   check(fc_engine_open(&config, nullptr, nullptr, &opened));
   const Engine engine(opened);
@@ -103,10 +94,7 @@ nlohmann::json measure(const Row& row) {
 }  // namespace
 
 int main() {
-  if (!dlsym(RTLD_DEFAULT, "fake_gpu_counts")) {
-    std::fprintf(stderr, "the stand-in for NVIDIA's libraries is not preloaded: run tests/fake_gpu/report\n");
-    return 77;
-  }
+  if (!fake_gpu_test::is_preloaded("run tests/fake_gpu/report")) return 77;
   fake_gpu_test::refuse_cudnn();
   try {
     nlohmann::json all = nlohmann::json::array();

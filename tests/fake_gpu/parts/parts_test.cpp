@@ -3,14 +3,13 @@
 #include <ATen/Context.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/InferenceMode.h>
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <functional>
 
+#include "counts.h"
 #include "cudnn.h"
-#include "fake_gpu.h"
 #include "networks/decoders/magi_vae.h"
 #include "networks/decoders/taehv.h"
 #include "networks/decoders/wan_vae.h"
@@ -30,16 +29,12 @@ struct Used {
 };
 
 Used used_by(const std::function<void()>& work) {
-  static const auto counts =
-      reinterpret_cast<decltype(&fake_gpu_counts)>(dlsym(RTLD_DEFAULT, "fake_gpu_counts"));
   c10::DeviceAllocator& allocator = *c10::getDeviceAllocator(gpu.type());
   allocator.resetPeakStats(gpu.index());
   const int64_t before = allocator.getDeviceStats(gpu.index()).allocated_bytes[0].current;
-  FakeGpuCounts begin{}, end{};
-  counts(&begin);
+  const FakeGpuCounts begin = fake_gpu_test::counts();
   work();
-  counts(&end);
-  return {end.launches - begin.launches,
+  return {fake_gpu_test::between(begin, fake_gpu_test::counts()).launches,
           allocator.getDeviceStats(gpu.index()).allocated_bytes[0].peak - before};
 }
 
@@ -159,11 +154,7 @@ TEST_F(Parts, DecodersStayWithinTheirLaunches) {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  if (!dlsym(RTLD_DEFAULT, "fake_gpu_counts")) {
-    std::fprintf(stderr,
-                 "the stand-in for NVIDIA's libraries is not preloaded: run meson test --suite fake-gpu\n");
-    return 77;
-  }
+  if (!fake_gpu_test::is_preloaded()) return 77;
   fake_gpu_test::refuse_cudnn();
   flowcache::choose_device("cuda:0");
   at::globalContext().lazyInitDevice(at::kCUDA);
