@@ -2,6 +2,9 @@
 #include "base/resources.h"
 
 #include <sched.h>
+#ifdef __linux__
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <cmath>
@@ -134,6 +137,12 @@ unsigned checked_threads(uint32_t threads, const fs::path& root) {
                     " that this process may keep busy (processors of its affinity, quota of its "
                     "control group): use threads=0 for all of them, or allow it more");
   return threads == 0 ? allowed : threads;
+}
+
+void return_freed_memory() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
 }
 
 }  // namespace flowcache

@@ -28,4 +28,8 @@ uint64_t free_host_memory(const std::filesystem::path& root = "/");
 // allowed_cpus().
 unsigned checked_threads(uint32_t threads, const std::filesystem::path& root = "/");
 
+// Gives memory that was freed and that the allocator keeps back to the system, where its library can (glibc). Reading a
+// model frees large pieces between those that stay, and these do not go by themselves.
+void return_freed_memory();
+
 }  // namespace flowcache

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/resources.h"
 #include "families/family.h"
 #include "networks/decoders/magi_vae.h"
 #include "networks/decoders/taehv.h"
@@ -137,7 +138,9 @@ std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, Preci
   WeightMap weights =
       read_as_wanted(package, "transformer", package.transformer, wanted_by(build), transformer_namings());
   check_family(package, weights);
-  return build(with_loras(package, std::move(weights)));
+  auto transformer = build(with_loras(package, std::move(weights)));
+  return_freed_memory();
+  return transformer;
 }
 
 std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarType compute,

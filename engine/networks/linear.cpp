@@ -10,25 +10,29 @@
 namespace flowcache {
 namespace {
 
-bool can_pack(const Matrix& weight, at::Device device) {
-  const at::ScalarType type = weight.values.scalar_type();
-  return device.is_cpu() && !weight.scale.defined() && (type == at::kFloat || type == at::kBFloat16);
+bool can_pack(Precision precision, at::Device device) {
+  return device.is_cpu() && precision.weights == precision.compute &&
+         (precision.compute == at::kFloat || precision.compute == at::kBFloat16);
 }
 
 }  // namespace
 
 Linear::Linear(const at::Tensor& weight, const at::Tensor& bias, Precision precision, at::Device device)
-    : weight_(weight, precision, device), out_(weight.size(0)) {
+    : out_(weight.size(0)), packed_(can_pack(precision, device)) {
   stop_at_process_end();
-  packed_ = can_pack(weight_, device);
   if (bias.defined())
     bias_ = bias.to(device, packed_ ? at::kFloat : precision.compute, false, true).contiguous();
-  if (!packed_) return;
-  size_ = {weight.size(1), out_, number_type(weight_.values.scalar_type(), weight.size(1))};
-  const at::Tensor packed =
-      at::empty({simd::packed_bytes(size_) / weight_.values.element_size()}, weight_.values.options());
-  simd::pack(size_, weight_.values.const_data_ptr(), packed.mutable_data_ptr());
-  weight_.values = packed;
+  if (!packed_) {
+    weight_ = Matrix(weight, precision, device);
+    return;
+  }
+  size_ = {weight.size(1), out_, number_type(precision.compute, weight.size(1))};
+  weight_.values =
+      at::empty({simd::packed_bytes(size_) / static_cast<int64_t>(c10::elementSize(precision.compute))},
+                at::TensorOptions(precision.compute));
+  const at::Tensor source =
+      weight.to(precision.compute).contiguous();  // where it is that already, the weight itself
+  simd::pack(size_, source.const_data_ptr(), weight_.values.mutable_data_ptr());
 }
 
 at::Tensor Linear::run_packed(const at::Tensor& rows, Activation activation) const {

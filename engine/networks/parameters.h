@@ -38,14 +38,14 @@ class Parameters {
   }
   const std::vector<WeightSpec>& specs() const { return specs_; }
 
-  // Copies every declared tensor to `device`. Throws FC_ERROR_MODEL with all keys that do not fit; `what`
+  // Copies every declared tensor to `device`, and gives each up as soon as it is copied. Throws FC_ERROR_MODEL with all keys that do not fit; `what`
   // names the file in the message.
-  void load(const WeightMap& weights, Precision precision, at::Device device, const std::string& what) {
+  void load(WeightMap weights, Precision precision, at::Device device, const std::string& what) {
     check_weights(weights, specs_, what);
     for (size_t i = 0; i < slots_.size(); ++i) {
       stop_at_process_end();
       if (slots_[i].tensor || slots_[i].matrix)
-        fill(slots_[i], weights.at(specs_[i].name), precision, device);
+        fill(slots_[i], taken(weights, specs_[i].name), precision, device);
     }
   }
 
@@ -57,10 +57,10 @@ class Parameters {
   };
   static void fill(const Slot& slot, const at::Tensor& value, Precision precision, at::Device device) {
     if (slot.matrix)
-      *slot.matrix = Matrix(dense(value), precision, device);
+      *slot.matrix = Matrix(value, precision, device);
     else
       *slot.tensor =
-          dense(value).to(device, slot.dtype.value_or(precision.compute), false, true).contiguous();
+          value.to(device, slot.dtype.value_or(precision.compute), false, true).contiguous();
   }
   std::vector<WeightSpec> specs_;
   std::vector<Slot> slots_;

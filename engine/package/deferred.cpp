@@ -32,6 +32,13 @@ at::Tensor dense(const at::Tensor& weight, at::ScalarType type) {
   return recipe->make(type);
 }
 
+at::Tensor taken(WeightMap& weights, const std::string& name, at::ScalarType type) {
+  const auto node = weights.extract(name);
+  if (node.empty())
+    throw Error(FC_ERROR_INTERNAL, "the weight " + name + " is taken twice, or was never there");
+  return dense(node.mapped(), type);
+}
+
 at::Tensor scaled_weight(const at::Tensor& stored, const at::Tensor& scale, at::IntArrayRef shape) {
   return deferred(shape, at::kFloat, [stored, scale, shape = shape.vec()](at::ScalarType type) {
     at::Tensor all = at::empty(stored.sizes(), at::TensorOptions(type));

@@ -6,6 +6,9 @@
 #include <ATen/ATen.h>
 
 #include <functional>
+#include <string>
+
+#include "package/safetensors.h"
 
 namespace flowcache {
 
@@ -18,6 +21,10 @@ at::Tensor deferred(at::IntArrayRef shape, at::ScalarType type, MakeWeight make)
 
 // The weight itself; what stands in for one is made, in this type.
 at::Tensor dense(const at::Tensor& weight, at::ScalarType type = at::kFloat);
+
+// As dense(), and the weight is no longer in `weights` afterwards, so that its memory can go as soon as it is used.
+// Throws FC_ERROR_INTERNAL if there is none of this name.
+at::Tensor taken(WeightMap& weights, const std::string& name, at::ScalarType type = at::kFloat);
 
 // stored · scale, in the shape of the weight. stored [rows, …], in a type of few bits; scale: broadcasts against it.
 at::Tensor scaled_weight(const at::Tensor& stored, const at::Tensor& scale, at::IntArrayRef shape);

@@ -36,6 +36,13 @@ Mapping::~Mapping() {
   if (data_) ::munmap(data_, size_);
 }
 
+void Mapping::release(uint64_t begin, uint64_t bytes) const {
+  // Pages that other tensors have a part of go as well; these are read again, at most two.
+  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const uint64_t first = begin / page * page;
+  ::madvise(data_ + first, std::min(begin + bytes, size_) - first, MADV_DONTNEED);
+}
+
 std::optional<uint64_t> bytes_of_shape(const std::vector<int64_t>& shape, uint64_t element) {
   uint64_t bytes = element;
   bool empty = false;
@@ -52,20 +59,19 @@ at::Tensor view_of(const std::shared_ptr<Mapping>& mapping, uint64_t begin, cons
                    at::ScalarType type, const std::vector<int64_t>& strides) {
   const auto options = at::TensorOptions(type);
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return at::empty(shape, options);
-  auto* address = const_cast<std::byte*>(mapping->data() + begin);
-  const auto keep = [mapping](void*) {};
-  const size_t element = c10::elementSize(type);
-  if (reinterpret_cast<uintptr_t>(address) % element == 0)
-    return strides.empty() ? at::from_blob(address, shape, keep, options)
-                           : at::from_blob(address, shape, strides, keep, options);
-  // The elements that the view spans are copied as bytes.
-  int64_t last = 0, step = 1;
+  int64_t last = 0, step = 1;  // the last element that the view spans
   for (size_t i = shape.size(); i-- > 0;) {
     last += (shape[i] - 1) * (strides.empty() ? step : strides[i]);
     step *= shape[i];
   }
+  auto* address = const_cast<std::byte*>(mapping->data() + begin);
+  const size_t element = c10::elementSize(type), bytes = static_cast<size_t>(last + 1) * element;
+  const auto keep = [mapping, begin, bytes](void*) { mapping->release(begin, bytes); };
+  if (reinterpret_cast<uintptr_t>(address) % element == 0)
+    return strides.empty() ? at::from_blob(address, shape, keep, options)
+                           : at::from_blob(address, shape, strides, keep, options);
   const at::Tensor copy = at::empty({last + 1}, options);
-  std::memcpy(copy.mutable_data_ptr(), address, static_cast<size_t>(last + 1) * element);
+  std::memcpy(copy.mutable_data_ptr(), address, bytes);
   return strides.empty() ? copy.view(shape) : copy.as_strided(shape, strides);
 }
 

@@ -32,6 +32,9 @@ class Mapping {
   bool begins_with(std::string_view start) const {
     return size_ >= start.size() && text(0, start.size()) == start;
   }
+  // Says that these bytes are not needed soon: the process no longer counts them as its own memory. Whoever reads them
+  // again gets them from the file.
+  void release(uint64_t begin, uint64_t bytes) const;
 
  private:
   std::filesystem::path file_;
@@ -44,7 +47,8 @@ class Mapping {
 std::optional<uint64_t> bytes_of_shape(const std::vector<int64_t>& shape, uint64_t element);
 
 // A view of a mapping from byte `begin` on; a copy where elements are not aligned, because kernels need that. The
-// caller has checked that it lies inside. strides: in elements; empty for contiguous ones.
+// caller has checked that it lies inside. strides: in elements; empty for contiguous ones. With the tensor the memory
+// goes that its bytes take, so a file whose tensors are taken one after the other is never in memory as a whole.
 at::Tensor view_of(const std::shared_ptr<Mapping>& mapping, uint64_t begin, const std::vector<int64_t>& shape,
                    at::ScalarType type, const std::vector<int64_t>& strides = {});
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// bench-forward [MODEL [fp32|bf16 [THREADS [RUNS [forward]]]]]: times the parts of one chunk of a model, with
-// a full history; "forward": its transformer alone. THREADS 0: as many as the process may use.
+// bench-forward [MODEL [fp32|bf16 [THREADS [RUNS [forward [HISTORY]]]]]]: times the parts of one chunk of a model, with
+// a full history; "forward": its transformer alone. THREADS 0: as many as the process may use. HISTORY: chunks in front,
+// those of the model by default.
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
@@ -68,7 +69,7 @@ int main(int argc, char** argv) try {
       at::randn({package.latent_channels, frames, package.latent_height, package.latent_width});
   const int64_t tokens =
       frames * transformer->shape().tokens_per_frame(package.latent_height, package.latent_width);
-  const int64_t history = tokens * package.cache.value("history_chunks", 3);
+  const int64_t history = tokens * (argc > 6 ? std::atoi(argv[6]) : package.cache.value("history_chunks", 3));
   FullHistory kv(transformer->shape(), history, tokens, type);
 
   std::printf("%s %s threads %d queries %ld history %ld\n", package.name.c_str(),

@@ -10,7 +10,7 @@ PEERS_PACKAGES=("$TORCH_WHEEL" flashdreams==0.1.0)
 
 usage() {
   cat <<'TEXT'
-tests/bench/peers.sh [ambient|wan] [OPTION…]
+tests/bench/peers.sh [ambient|wan|wan-480p] [OPTION…]
 tests/bench/peers.sh --install
 
 Times one forward of a chunk with a full history: this engine, eager PyTorch, torch.compile, and FlashDreams' modules as
@@ -20,11 +20,12 @@ that ran. A peer that cannot run is named, with the reason.
 
   ambient           the model that ships: 432 tokens, 1,296 of history (the default)
   wan               two layers of Wan 2.1 1.3B: 1,530 tokens, 6,120 of history, 512 of text
+  wan-480p          four layers of it at 832x480: the first chunk, 4,680 tokens without history; a turn takes minutes
   --isa avx2        no more than AVX2, for all of them alike; native, the default: what the processor has
   --precision P     fp32 (the default) or bf16
   --threads N       as many as this process may use by default
   --rounds N        turns that each takes, 5 by default
-  --runs N          forwards that are timed in a turn; 20 of ambient, 3 of wan by default
+  --runs N          forwards that are timed in a turn; 20 of ambient, 3 of wan, 1 of wan-480p by default
   --only NAMES      peers to run, by commas: eager,compile,flashdreams,flashdreams-compile
   --json FILE       the figures as JSON, every turn's among them
   --install         puts the peers into deps/peers (5 GB: PyTorch's wheel for Linux brings its CUDA libraries along);

@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <fstream>
 
 #include "base/error.h"
+#include "package/deferred.h"
 #include "package/safetensors.h"
 #include "temp_folder.h"
 
@@ -36,6 +38,40 @@ TEST(Safetensors, ReadsTensors) {
   EXPECT_TRUE(map.at("a").equal(at::tensor({0, 1, 2}, at::kByte)));
   EXPECT_EQ(map.at("none").sizes(), at::IntArrayRef({0, 7}));
   EXPECT_EQ(map.at("none").scalar_type(), at::kBFloat16);
+}
+
+// MB of files that are resident in this process.
+double resident_files() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("RssFile:")) return std::stod(line.substr(8)) / 1024;
+  return -1;
+}
+
+TEST(Safetensors, TheMemoryOfATensorGoesWithIt) {
+  const TempFolder folder;
+  constexpr size_t size = 32 << 20;
+  std::string bytes = file_of(R"({"a":{"dtype":"U8","shape":[33554432],"data_offsets":[0,33554432]},)"
+                              R"("b":{"dtype":"U8","shape":[33554432],"data_offsets":[33554432,67108864]}})",
+                              0);
+  bytes.append(size, '\1').append(size, '\2');
+  WeightMap map = read_safetensors(folder.write("two.safetensors", bytes));
+  const double before = resident_files();
+  ASSERT_GE(before, 0);
+  const auto sum = [](const at::Tensor& tensor) { return tensor.sum(at::kLong).item<int64_t>(); };
+  at::Tensor part = map.at("a").narrow(0, 5, 100);
+  EXPECT_EQ(sum(taken(map, "a")), int64_t{size});
+  EXPECT_FALSE(map.contains("a"));
+  EXPECT_GT(resident_files(), before + 24) << "another tensor still uses these bytes";
+  part.reset();
+  EXPECT_LT(resident_files(), before + 8);
+  EXPECT_EQ(sum(map.at("b")), 2 * int64_t{size}) << "its neighbour is still there";
+}
+
+TEST(Safetensors, AWeightIsTakenOnce) {
+  WeightMap map = {{"a", at::ones({2})}};
+  EXPECT_TRUE(taken(map, "a").equal(at::ones({2})));
+  EXPECT_NE(message_of([&] { taken(map, "a"); }).find("the weight a is taken twice"), std::string::npos);
 }
 
 TEST(Safetensors, TensorsOutliveTheMap) {

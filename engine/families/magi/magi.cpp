@@ -182,12 +182,12 @@ TransformerShape shape_of(const MagiConfig& c) {
 
 }  // namespace
 
-MagiTransformer::MagiTransformer(const MagiConfig& config, const WeightMap& weights, Precision precision,
+MagiTransformer::MagiTransformer(const MagiConfig& config, WeightMap weights, Precision precision,
                                  at::Device device, const std::string& what)
     : net_(std::make_unique<Net>(Net{config, shape_of(config), precision.compute, device, {}})) {
   Parameters parameters;
   net_->weights.declare(config, parameters);
-  parameters.load(weights, precision, device, what);
+  parameters.load(std::move(weights), precision, device, what);
   net_->weights.finish(config);
   // The parts of what was joined; without this they would stay reserved.
   if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();

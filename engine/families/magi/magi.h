@@ -43,7 +43,7 @@ class MagiTransformer final : public Transformer {
  public:
   // `what` names the file in messages. Throws FC_ERROR_MODEL with every missing, unexpected or misshaped key.
   // Embedders, head, q/k norms and post norms compute in fp32 as published, the rest in the given precision.
-  MagiTransformer(const MagiConfig& config, const WeightMap& weights, Precision precision, at::Device device,
+  MagiTransformer(const MagiConfig& config, WeightMap weights, Precision precision, at::Device device,
                   const std::string& what);
   ~MagiTransformer() override;
 

@@ -68,11 +68,11 @@ class PassMemory final : public AttentionMemory {
 
 class MagiStream final : public Transformer {
  public:
-  MagiStream(const MagiConfig& config, const MagiPasses& passes, const WeightMap& weights,
+  MagiStream(const MagiConfig& config, const MagiPasses& passes, WeightMap weights,
              Precision precision, at::Device device)
       : config_(config),
         passes_(passes),
-        magi_(config, weights, precision, device, "magi transformer"),
+        magi_(config, std::move(weights), precision, device, "magi transformer"),
         shape_(magi_.shape()),
         clean_(magi_.null_condition(passes.guided)),
         unconditional_(passes.guided ? clean_ : nullptr) {
@@ -238,7 +238,7 @@ double magi_time_interval(double t, int steps, const std::string& shortcut) {
 
 std::unique_ptr<Transformer> make_magi(const nlohmann::json& config, WeightMap weights, Precision precision,
                                        at::Device device) {
-  return std::make_unique<MagiStream>(MagiConfig::from_json(config), MagiPasses::from_json(config), weights,
+  return std::make_unique<MagiStream>(MagiConfig::from_json(config), MagiPasses::from_json(config), std::move(weights),
                                       precision, device);
 }
 

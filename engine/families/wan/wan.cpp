@@ -166,7 +166,8 @@ std::unique_ptr<Transformer> make_wan(const nlohmann::json& config, WeightMap we
     throw Error(FC_ERROR_ARGUMENT,
                 std::string("wan computes in fp32 or bf16, not in ") + c10::toString(compute));
   const wan::Config parsed = wan::Config::from_json(config);
-  return std::make_unique<Wan>(parsed, wan::prepare(parsed, weights, precision, device), compute, device);
+  return std::make_unique<Wan>(parsed, wan::prepare(parsed, std::move(weights), precision, device), compute,
+                               device);
 }
 
 }  // namespace flowcache

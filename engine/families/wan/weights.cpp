@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "families/wan/weights.h"
 
+#include "base/resources.h"
 #include "package/deferred.h"
 
 namespace flowcache::wan {
@@ -9,18 +10,18 @@ namespace {
 
 class Reader {
  public:
-  Reader(const WeightMap& map, Precision precision, at::Device device)
-      : map_(map), precision_(precision), device_(device) {}
+  Reader(WeightMap map, Precision precision, at::Device device)
+      : map_(std::move(map)), precision_(precision), device_(device) {}
 
-  at::Tensor raw(const std::string& name) const { return dense(map_.find(name)->second); }
-  at::Tensor fp32(const std::string& name) const { return raw(name).to(device_, at::kFloat, false, true); }
-  Linear linear(const std::string& name) const {
+  at::Tensor raw(const std::string& name) { return taken(map_, name); }
+  at::Tensor fp32(const std::string& name) { return raw(name).to(device_, at::kFloat, false, true); }
+  Linear linear(const std::string& name) {
     return make(raw(name + ".weight"), raw(name + ".bias"), precision_);
   }
-  Linear linear_fp32(const std::string& name) const {
+  Linear linear_fp32(const std::string& name) {
     return make(raw(name + ".weight").flatten(1), raw(name + ".bias"), at::kFloat);
   }
-  Linear stacked(const std::string& prefix, std::initializer_list<const char*> parts) const {
+  Linear stacked(const std::string& prefix, std::initializer_list<const char*> parts) {
     std::vector<at::Tensor> weight, bias;
     for (const char* part : parts) {
       weight.push_back(raw(prefix + part + ".weight"));
@@ -33,12 +34,12 @@ class Reader {
   Linear make(const at::Tensor& weight, const at::Tensor& bias, Precision precision) const {
     return Linear(weight, bias, precision, device_);
   }
-  const WeightMap& map_;
+  WeightMap map_;
   Precision precision_;
   at::Device device_;
 };
 
-BlockWeights prepare_block(const Reader& read, const std::string& name) {
+BlockWeights prepare_block(Reader& read, const std::string& name) {
   BlockWeights b;
   b.qkv = read.stacked(name + "self_attn.", {"q", "k", "v"});
   b.o = read.linear(name + "self_attn.o");
@@ -59,9 +60,9 @@ BlockWeights prepare_block(const Reader& read, const std::string& name) {
 
 }  // namespace
 
-Weights prepare(const Config& config, const WeightMap& map, Precision precision, at::Device device) {
+Weights prepare(const Config& config, WeightMap map, Precision precision, at::Device device) {
   check_weights(map, config.weights(), "wan transformer");
-  const Reader read(map, precision, device);
+  Reader read(std::move(map), precision, device);
   Weights w;
   w.patch = read.linear_fp32("patch_embedding");
   w.text_in = read.linear_fp32("text_embedding.0");
@@ -74,6 +75,7 @@ Weights prepare(const Config& config, const WeightMap& map, Precision precision,
   for (int64_t i = 0; i < config.layers; ++i) {
     const std::string name = "blocks." + std::to_string(i) + ".";
     w.blocks.push_back(prepare_block(read, name));
+    return_freed_memory();
     modulation.push_back(read.fp32(name + "modulation"));
   }
   w.modulation = at::cat(modulation);

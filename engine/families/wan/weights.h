@@ -26,6 +26,6 @@ struct Weights {
 };
 
 // Throws FC_ERROR_MODEL with every key that does not fit.
-Weights prepare(const Config& config, const WeightMap& map, Precision precision, at::Device device);
+Weights prepare(const Config& config, WeightMap map, Precision precision, at::Device device);
 
 }  // namespace flowcache::wan

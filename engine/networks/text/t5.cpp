@@ -145,13 +145,13 @@ int64_t t5_bucket(int64_t relative, int64_t buckets, int64_t max_distance) {
   return side + std::min(exact + static_cast<int64_t>(steps), half - 1);
 }
 
-T5Encoder::T5Encoder(const T5Config& config, const WeightMap& weights, at::ScalarType dtype,
-                     at::Device device, const std::string& what)
+T5Encoder::T5Encoder(const T5Config& config, WeightMap weights, at::ScalarType dtype, at::Device device,
+                     const std::string& what)
     : config_(config), dtype_(dtype) {
   check_weights(weights, config.weights(), what);
   const Names& names = names_of(config.naming);
   const auto load = [&](const std::string& name) {
-    return dense(weights.at(name), dtype).to(device, dtype, false, true);
+    return taken(weights, name, dtype).to(device, dtype, false, true);
   };
   embedding_ = load(names.embedding);
   final_norm_ = load(names.final_norm);

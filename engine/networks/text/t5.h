@@ -46,7 +46,7 @@ class T5Encoder {
  public:
   // Copies the weights to `device` as `dtype`. Norms are always computed in fp32. Throws FC_ERROR_MODEL with
   // every missing, unexpected or misshaped key; `what` names the file in the message.
-  T5Encoder(const T5Config& config, const WeightMap& weights, at::ScalarType dtype, at::Device device,
+  T5Encoder(const T5Config& config, WeightMap weights, at::ScalarType dtype, at::Device device,
             const std::string& what);
 
   // ids [n] int64; mask [n] int64 or bool, not zero for a real token. Returns [n, dim] fp32 on the weights'

@@ -13,8 +13,10 @@ import sysconfig
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-# model.json, how the engine is told of it, forwards in a turn, the ratio that is wanted at most
-SHAPES = {"ambient": (ROOT / "models/ambient/model.json", "{}", 20, .75), "wan": (HERE / "wan.json", "random:{}", 3, .85)}
+# model.json, how the engine is told of it, chunks of history (None: the model's), forwards in a turn, the ratio wanted at most
+SHAPES = {"ambient": (ROOT / "models/ambient/model.json", "{}", None, 20, .75),
+          "wan": (HERE / "wan.json", "random:{}", None, 3, .85),
+          "wan-480p": (HERE / "wan-480p.json", "random:{}", 0, 1, 1)}
 PEERS = ("eager", "compile", "flashdreams", "flashdreams-compile")
 CAPS = dict(FLOWCACHE_MAX_CPU_ISA="avx2", ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_ENABLE_INSTRUCTIONS="AVX2")
 
@@ -84,14 +86,15 @@ def processor():
 
 def main():
     o = options()
-    file, model, runs, wanted = SHAPES[o.shape]
+    file, model, history, runs, wanted = SHAPES[o.shape]
     o.runs = o.runs or runs
     bench = ROOT / "build/tests/bench/bench-forward"
     if not bench.exists():
         die(f"{bench} is not built", "run: ninja -C build tests/bench/bench-forward (./test.sh builds everything)")
     shared = [o.precision, str(o.threads), str(o.runs)]
-    commands = {"engine": [bench, model.format(file), *shared, "forward"]}
-    commands |= {peer: [sys.executable, HERE / "forward.py", peer, file, *shared] for peer in o.only}
+    history = [] if history is None else [str(history)]
+    commands = {"engine": [bench, model.format(file), *shared, "forward", *history]}
+    commands |= {peer: [sys.executable, HERE / "forward.py", peer, file, *shared, *history] for peer in o.only}
     missing = {peer: why for peer in o.only if (why := unable(peer))}
     turns, shapes = {}, {}
     env = environment(o)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""forward.py PEER MODEL_JSON PRECISION THREADS RUNS: times one forward as bench-forward does, by a peer of the engine's:
-eager, compile, flashdreams or flashdreams-compile. Weights are random; their values do not change the time."""
+"""forward.py PEER MODEL_JSON PRECISION THREADS RUNS [HISTORY]: times one forward as bench-forward does, by a peer of the engine's:
+eager, compile, flashdreams or flashdreams-compile. HISTORY: chunks in front, those of the model by default. Weights are random; their values do not change the time."""
 import json
 import sys
 import time
@@ -8,11 +8,12 @@ import time
 import torch
 
 
-def make(peer, model, dtype):
+def make(peer, model, dtype, history):
     """(forward, tokens of a chunk, tokens of its history)."""
     c, video = model["transformer"]["config"], model["video"]
     scale = 8 * model["decoder"]["config"].get("patch_size", 1)
-    frames, history = video["latent_frames_per_chunk"], model["cache"]["history_chunks"]
+    frames = video["latent_frames_per_chunk"]
+    history = model["cache"]["history_chunks"] if history is None else int(history)
     h, w = video["height"] // scale, video["width"] // scale
     tokens = frames * (h // 2) * (w // 2)
     if peer.startswith("flashdreams"):
@@ -28,14 +29,14 @@ def make(peer, model, dtype):
     return lambda: run(latent, torch.tensor([500.0]), table, past, text), tokens, history * tokens
 
 
-def main(peer, file, precision, threads, runs):
+def main(peer, file, precision, threads, runs, history=None):
     torch.set_num_threads(int(threads))
     torch.manual_seed(1)
     with open(file, encoding="utf-8") as stream:
         model = json.load(stream)
     ms = []
     with torch.inference_mode():
-        forward, tokens, history = make(peer, model, {"fp32": torch.float32, "bf16": torch.bfloat16}[precision])
+        forward, tokens, history = make(peer, model, {"fp32": torch.float32, "bf16": torch.bfloat16}[precision], history)
         for i in range(int(runs) + 2):
             start = time.perf_counter()
             forward()
