@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""make_stubs.py LIBTORCH SOURCE OUT.c: functions of NVIDIA's libraries that LibTorch names and SOURCE does not define.
+"""make_stubs.py LIBTORCH OUT.c SOURCE…: functions of NVIDIA's libraries that LibTorch names and no SOURCE defines.
 
-They succeed and do nothing. What SOURCE defines is read from its text, so that nothing has to be compiled first."""
+They succeed and do nothing. What a SOURCE defines is read from its text, so that nothing has to be compiled first."""
 import re
 import subprocess
 import sys
@@ -17,8 +17,8 @@ def symbols(library: Path, kind: str) -> set[str]:
 
 
 def main() -> None:
-    torch, source, out = Path(sys.argv[1]) / "lib", Path(sys.argv[2]), Path(sys.argv[3])
-    defined = set(re.findall(r"EXPORTED[^(]*?(\w+)\(", source.read_text()))
+    torch, out = Path(sys.argv[1]) / "lib", Path(sys.argv[2])
+    defined = {name for file in sys.argv[3:] for name in re.findall(r"EXPORTED[^(]*?(\w+)\(", Path(file).read_text())}
     own = {"torch_cpu", "torch_cuda", "c10", "c10_cuda"}
     for name in own:
         defined |= symbols(torch / f"lib{name}.so", "--defined-only")
