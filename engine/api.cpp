@@ -352,15 +352,28 @@ fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info) {
     const flowcache::Chunk& c = *checked(chunk, "chunk").chunk;
     uint32_t computed = 0;
     for (const uint8_t one : c.decisions) computed += one;
-    flowcache::write_struct(
-        info,
-        {sizeof(fc_chunk_info), static_cast<uint64_t>(c.index), c.seed, c.prompt_ticket,
-         static_cast<uint32_t>(c.frames.size(0)), static_cast<uint32_t>(c.frames.size(3)),
-         static_cast<uint32_t>(c.frames.size(2)), computed,
-         static_cast<uint32_t>(c.decisions.size()) - computed, c.threshold, c.kv_bytes, c.kv_budget,
-         c.seconds, c.decisions.data(), c.flops, static_cast<uint32_t>(c.governor_level),
-         static_cast<uint32_t>(c.recached_chunks), c.recache_seconds, c.lora_ticket, c.lora_seconds},
-        "info");
+    flowcache::write_struct(info,
+                            {sizeof(fc_chunk_info),
+                             static_cast<uint64_t>(c.index),
+                             c.seed,
+                             c.prompt_ticket,
+                             static_cast<uint32_t>(c.frames.size(0)),
+                             static_cast<uint32_t>(c.frames.size(3)),
+                             static_cast<uint32_t>(c.frames.size(2)),
+                             computed,
+                             static_cast<uint32_t>(c.decisions.size()) - computed,
+                             c.threshold,
+                             c.kv_bytes,
+                             c.kv_budget,
+                             c.seconds,
+                             c.decisions.data(),
+                             c.flops,
+                             static_cast<uint32_t>(c.governor_level),
+                             static_cast<uint32_t>(c.recached_chunks),
+                             c.recache_seconds,
+                             c.lora_ticket,
+                             c.lora_seconds},
+                            "info");
   });
 }
 

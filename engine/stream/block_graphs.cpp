@@ -62,7 +62,7 @@ struct BlockGraphs::Graph {
   const fc_cuda_graph_functions& functions;
   std::shared_ptr<const Transformer> network;  // the graph reads its memory, and that of the condition
   std::shared_ptr<const Condition> condition;
-  Embedded embedded;                           // the inputs' places
+  Embedded embedded;  // the inputs' places
   at::Tensor tokens, result;
   void* noted = nullptr;
   int64_t last_run = 0;
@@ -101,9 +101,7 @@ at::Tensor BlockGraphs::blocks(int64_t chunk, const std::shared_ptr<const Transf
                                const std::shared_ptr<const Condition>& condition, KvView& kv, int first,
                                int last) {
   const KvPlace place = kv.place();
-  const auto as_it_is = [&] {
-    return network->blocks(embedded, tokens, *condition, kv, first, last);
-  };
+  const auto as_it_is = [&] { return network->blocks(embedded, tokens, *condition, kv, first, last); };
   if (failed_ || embedded.attention || !place.buffer || !embedded.rope.defined()) return as_it_is();
   const Key key{
       first,

@@ -25,9 +25,9 @@ class BlockGraphs {
   // As network->blocks(), for a step of `chunk`. What is new runs as it is. What a chunk before has run just so, with
   // the same blocks, prompt and place in the KV buffer, is noted, and from then on only given again. Some things always
   // run as they are: recalled attention, and what does not say where it writes (KvView::place(), Embedded::rope).
-  at::Tensor blocks(int64_t chunk, const std::shared_ptr<const Transformer>& network, const Embedded& embedded,
-                    const at::Tensor& tokens, const std::shared_ptr<const Condition>& condition, KvView& kv,
-                    int first, int last);
+  at::Tensor blocks(int64_t chunk, const std::shared_ptr<const Transformer>& network,
+                    const Embedded& embedded, const at::Tensor& tokens,
+                    const std::shared_ptr<const Condition>& condition, KvView& kv, int first, int last);
   // Forgets all graphs: addresses may have changed.
   void forget();
   size_t size() const { return graphs_.size(); }

@@ -68,7 +68,8 @@ void InitialFrames::fill_history(const Transformer& network, std::span<const std
   }
 }
 
-void InitialFrames::run_chunk(const Transformer& network, int64_t c, int64_t first_frame, std::span<const std::unique_ptr<KvStore>> kv,
+void InitialFrames::run_chunk(const Transformer& network, int64_t c, int64_t first_frame,
+                              std::span<const std::unique_ptr<KvStore>> kv,
                               std::span<const std::shared_ptr<const Condition>> conditions) const {
   const int64_t id = c - whole_chunks();
   const at::Tensor clean = latents_.narrow(1, c * chunk_frames_, chunk_frames_);
@@ -99,15 +100,14 @@ at::Tensor InitialFrames::pasted(int64_t chunk, const at::Tensor& latent, bool n
       1);
 }
 
-Embedded InitialFrames::embed(const Transformer& network, int64_t chunk, const at::Tensor& latent, double timestep,
-                              int64_t first_frame) const {
+Embedded InitialFrames::embed(const Transformer& network, int64_t chunk, const at::Tensor& latent,
+                              double timestep, int64_t first_frame) const {
   std::vector<double> timesteps = {timestep};
   if (rule_.own_timesteps && chunk == 0 && left_over() > 0) {
     timesteps.assign(static_cast<size_t>(chunk_frames_), timestep);
     std::fill_n(timesteps.begin(), left_over(), rule_.noise);
   }
-  return network.embed(pasted(chunk, latent, true, std::llround(timestep)), timesteps,
-                                   first_frame);
+  return network.embed(pasted(chunk, latent, true, std::llround(timestep)), timesteps, first_frame);
 }
 
 at::Tensor InitialFrames::before_step(int64_t chunk, const at::Tensor& latent) const {

@@ -43,7 +43,8 @@ class InitialFrames {
                     std::span<const std::shared_ptr<const Condition>> conditions) const;
   // Runs whole chunk `c` only, and leaves it in flight, as chunk c - whole_chunks(). The caches have admitted it at
   // `first_frame`.
-  void run_chunk(const Transformer& network, int64_t c, int64_t first_frame, std::span<const std::unique_ptr<KvStore>> kv,
+  void run_chunk(const Transformer& network, int64_t c, int64_t first_frame,
+                 std::span<const std::unique_ptr<KvStore>> kv,
                  std::span<const std::shared_ptr<const Condition>> conditions) const;
   // Runs the whole chunks through the decoder, so that it remembers them.
   void decode_history(DecoderState& decoder) const;

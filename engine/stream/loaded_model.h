@@ -42,7 +42,7 @@ struct LoadedModel {
   unsigned threads = 1;  // arithmetic threads of its streams; fixed, because results depend on the number
   uint64_t memory_limit = 0;
   std::unique_ptr<Transformer> transformer;
-  std::function<WeightMap()> weights_anew;    // what `transformer` was made of, from its files; null: not known
+  std::function<WeightMap()> weights_anew;  // what `transformer` was made of, from its files; null: not known
   std::unique_ptr<Decoder> decoder;
   std::unique_ptr<TextEncoder> text;          // its features may be used on the calling thread's lane
   std::shared_ptr<const LentLane> text_lane;  // where it encodes; null: nowhere in particular

@@ -51,7 +51,8 @@ LoraNeeds lora_needs(const WeightMap& weights, const std::set<std::string>& touc
     // Only the blocks' matrices are kept in fewer bits than fp32, and a scale for each row then stands beside them.
     const bool block = weight.dim() == 2 && name.find("blocks") != std::string::npos;
     const uint64_t rows = block ? static_cast<uint64_t>(weight.size(0)) : 0;
-    needs.weights += values * (block ? c10::elementSize(precision.weights) : sizeof(float)) + rows * sizeof(float);
+    needs.weights +=
+        values * (block ? c10::elementSize(precision.weights) : sizeof(float)) + rows * sizeof(float);
     needs.merging = std::max(needs.merging, 4 * values * sizeof(float));
   }
   return needs;

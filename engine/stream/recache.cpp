@@ -146,8 +146,8 @@ double Recache::run(StreamParts& parts, const ConditionPair& conditions, const P
   if (past.latent.defined())
     StepRunner(parts, past.index).run_clean(chunk, past.first_frame);
   else
-    parts.initial_frames->run_chunk(*parts.network, past.index + parts.initial_frames->whole_chunks(), past.first_frame,
-                                    parts.kv, std::span(conditions).first(parts.kv.size()));
+    parts.initial_frames->run_chunk(*parts.network, past.index + parts.initial_frames->whole_chunks(),
+                                    past.first_frame, parts.kv, std::span(conditions).first(parts.kv.size()));
   for (const auto& kv : parts.kv) kv->finish(past.index, past.change);
   return chunk.flops;
 }

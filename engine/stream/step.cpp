@@ -40,10 +40,9 @@ void StepRunner::ask(Step& step) const {
   const StepTable& table = parts_.sampler_of(chunk.index).table();
   if (parts_.initial_frames) chunk.latent = parts_.initial_frames->before_step(chunk.index, chunk.latent);
   StepInfo& info = step.question.info;
-  const bool nothing_across =
-      parts_.policy->across_chunks() &&
-      (parts_.across[step.index][guidance.first_contributing()].size() == 0 ||
-       parts_.across_network[step.index] != chunk.network);  // R7
+  const bool nothing_across = parts_.policy->across_chunks() &&
+                              (parts_.across[step.index][guidance.first_contributing()].size() == 0 ||
+                               parts_.across_network[step.index] != chunk.network);  // R7
   info = {chunk.index,
           step.index,
           table.steps(),

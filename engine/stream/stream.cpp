@@ -159,7 +159,8 @@ std::shared_ptr<const Chunk> Stream::make_next() {
   rehearse_once();
   call_watch_ = Stopwatch();
   while (true) {
-    if (!has_done_all_steps()) run_tick();
+    // A tick that was stopped goes on first: its younger chunks attend the oldest one as it was.
+    if (tick_open_ || !has_done_all_steps()) run_tick();
     if (!has_done_all_steps()) continue;
     LiveChunk& oldest = *live_.front();
     const Stopwatch chunk_watch = oldest.watch;
@@ -198,8 +199,8 @@ void Stream::check_cancelled() {
 
 void Stream::rehearse_once() {
   if (!deadline_->wants_rehearsal()) return;
-  const Rehearsal took =
-      rehearse(parts_, conditions_->current(parts_.network), deadline_->seconds(), [this] { check_cancelled(); });
+  const Rehearsal took = rehearse(parts_, conditions_->current(parts_.network), deadline_->seconds(),
+                                  [this] { check_cancelled(); });
   deadline_->rehearsed(took.step_seconds, took.other_seconds);
 }
 
@@ -269,7 +270,8 @@ void Stream::admit(int64_t index) {
   if (own.recache) recache_.want();
   if (recache_.wanted()) run_history_again(*chunk);
   if (parts_.initial_frames && index == 0) {
-    parts_.initial_frames->fill_history(*chunk->network, parts_.kv, std::span(chunk->conditions).first(parts_.kv.size()));
+    parts_.initial_frames->fill_history(*chunk->network, parts_.kv,
+                                        std::span(chunk->conditions).first(parts_.kv.size()));
     decoding_->run_prefix(*parts_.initial_frames);
   }
   for (const auto& kv : parts_.kv) kv->admit(index, parts_.first_frame(index));

@@ -196,8 +196,12 @@ MagiTransformer::MagiTransformer(const MagiConfig& config, const WeightMap& weig
 
 MagiTransformer::MagiTransformer(const MagiTransformer& before, const WeightMap& weights,
                                  const std::set<std::string>& touched, const std::string& what)
-    : net_(std::make_unique<Net>(Net{before.net_->config, before.net_->shape, before.net_->dtype,
-                                     before.net_->precision, before.net_->device, {}})) {
+    : net_(std::make_unique<Net>(Net{before.net_->config,
+                                     before.net_->shape,
+                                     before.net_->dtype,
+                                     before.net_->precision,
+                                     before.net_->device,
+                                     {}})) {
   Parameters parameters;
   net_->weights.declare(net_->config, parameters);
   parameters.load(weights, net_->precision, net_->device, what,

@@ -48,8 +48,8 @@ class MagiTransformer final : public Transformer {
                   const std::string& what);
   ~MagiTransformer() override;
   // Transformer::with_weights(): this network's config, precision and device. `what` as above.
-  MagiTransformer(const MagiTransformer& before, const WeightMap& weights, const std::set<std::string>& touched,
-                  const std::string& what);
+  MagiTransformer(const MagiTransformer& before, const WeightMap& weights,
+                  const std::set<std::string>& touched, const std::string& what);
 
   const TransformerShape& shape() const override;
   // features: [n, caption_channels], the caption tokens of one chunk without padding; those after the first

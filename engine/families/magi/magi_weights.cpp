@@ -124,8 +124,8 @@ void Weights::declare(const MagiConfig& c, Parameters& p) {
 
 void Weights::share(const Weights& other) {
   for (size_t i = 0; i < blocks.size(); ++i)
-    for (Matrix Block::*one : {&Block::qkv, &Block::q_text, &Block::kv_text, &Block::projection, &Block::fc1,
-                               &Block::fc2})
+    for (Matrix Block::*one :
+         {&Block::qkv, &Block::q_text, &Block::kv_text, &Block::projection, &Block::fc1, &Block::fc2})
       if (!(blocks[i].*one).values.defined()) blocks[i].*one = other.blocks[i].*one;
 }
 

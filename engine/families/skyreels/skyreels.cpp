@@ -84,8 +84,8 @@ std::unique_ptr<Transformer> SkyReels::with_weights(const WeightMap& weights,
   std::erase_if(rest, [](const auto& entry) { return is_buffer(entry.first); });
   const WeightMap rate = fps_ ? taken_rate(rest) : WeightMap();
   return std::make_unique<SkyReels>(wan_->with_weights(rest, touched),
-                                    fps_ ? embed_frame_rate(rate, shape().dim, fps_, device_) : at::Tensor(), fps_,
-                                    device_);
+                                    fps_ ? embed_frame_rate(rate, shape().dim, fps_, device_) : at::Tensor(),
+                                    fps_, device_);
 }
 
 }  // namespace

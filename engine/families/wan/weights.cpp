@@ -14,7 +14,6 @@ class Reader {
   Reader(const WeightMap& map, Precision precision, at::Device device, const Before* before)
       : map_(map), precision_(precision), device_(device), before_(before) {}
 
-
   at::Tensor raw(const std::string& name) const { return dense(map_.find(name)->second); }
   at::Tensor fp32(const std::string& name) const { return raw(name).to(device_, at::kFloat, false, true); }
   // old: the same layer of the weights before; null if there are none.
@@ -40,7 +39,8 @@ class Reader {
 
  private:
   bool touched(const std::string& name) const {
-    return before_ && (before_->touched.contains(name + ".weight") || before_->touched.contains(name + ".bias"));
+    return before_ &&
+           (before_->touched.contains(name + ".weight") || before_->touched.contains(name + ".bias"));
   }
   Linear make(const at::Tensor& weight, const at::Tensor& bias, Precision precision) const {
     return Linear(weight, bias, precision, device_);
