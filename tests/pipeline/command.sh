@@ -49,14 +49,16 @@ refuses "a LoRA that is not there" "nothing.safetensors" "$flowcache" generate f
 if [[ ! -e $WORK/dora.y4m ]]; then ok "and no file is begun"; else not_ok "and no file is begun"; fi
 
 # measure says how far a step is before it ends, and Ctrl-C ends it in order. It would measure for a long time.
-"$flowcache" measure --threads 1 --size 640x384 --chunks 1000 >"$WORK/measure.out" 2>"$WORK/measure.err" &
+"$flowcache" measure --threads 1 --size 640x384 --chunks 1000 >"$WORK/measure.log" 2>&1 &
 measuring=$!
-cleanup+=('kill -9 $measuring 2>/dev/null || true')
-check "measure says how far a step is" until_true grep -qE 'step 1: [0-9]+ of [0-9]+ layers, [0-9.]+ s, about' "$WORK/measure.err"
-if grep -q 'one step' "$WORK/measure.out"; then not_ok "before it ends" "$WORK/measure.out"; else ok "before it ends"; fi
+cleanup+=("kill -9 $measuring 2>/dev/null || true")
+said='step 1: [0-9]+ of [0-9]+ layers, [0-9.]+ s, about'
+check "measure says how far a step is" until_true grep -qE "$said" "$WORK/measure.log"
 kill -INT "$measuring"
 status=0
 wait "$measuring" || status=$?
-if [[ $status -eq 130 ]]; then ok "Ctrl-C ends it with 130"; else not_ok "Ctrl-C ends it with 130, not $status" "$WORK/measure.err"; fi
-check "and it says where it was" grep -q 'interrupted in step' "$WORK/measure.err"
+if [[ $status -eq 130 ]]; then ok "Ctrl-C ends it with 130"; else not_ok "Ctrl-C ends it with 130, not $status" "$WORK/measure.log"; fi
+check "and it says where it was" grep -q 'interrupted in step' "$WORK/measure.log"
+sed '/^one step/q' "$WORK/measure.log" >"$WORK/begin.log"
+check "it had said so before the step was over" grep -qE "$said" "$WORK/begin.log"
 finish

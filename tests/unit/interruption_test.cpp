@@ -127,8 +127,8 @@ StreamConfig short_config(const std::string& cache) {
 }
 
 TEST(Interruption, FramesAreThoseOfAStreamThatWasNotCancelled) {
-  for (const char* cache : {"none", "flowcache", "taylorseer", "attention", "xchunk", "dbcache", "mixcache",
-                            "magcache", "forecast", "teacache_joint"})
+  for (const char* cache : {"none", "flowcache", "taylorseer", "attention", "xchunk:angle=2", "dbcache",
+                            "mixcache", "magcache", "forecast", "teacache_joint"})
     expect_equal_wherever_cancelled(short_config(cache));
 }
 

@@ -11,8 +11,11 @@
 
 #include "base/error.h"
 #include "checkpoint_writer.h"
+#include "families/family.h"
 #include "networks/lora.h"
 #include "networks/lora_list.h"
+#include "networks/random_weights.h"
+#include "stream/device.h"
 #include "temp_folder.h"
 #include "tiny_model.h"
 #include "wrapped_transformer.h"
@@ -113,7 +116,7 @@ TEST_F(StreamLoras, ComeOnTopOfThoseOfModelJson) {
 TEST_F(StreamLoras, HoldFromTheirChunkOnAndLeaveNothingBehind) {
   const at::ScalarType bf16 = at::kBFloat16;
   for (const char* cache :
-       {"none", "flowcache", "xchunk", "taylorseer", "attention", "magcache", "forecast"}) {
+       {"none", "flowcache", "xchunk:angle=2", "taylorseer", "attention", "magcache", "forecast"}) {
     for (const Precision& precision : {Precision(at::kFloat), Precision(bf16, at::kChar)}) {
       const auto model = model_in(precision);
       const StreamConfig config = lora_config(cache);
@@ -144,7 +147,7 @@ TEST_F(StreamLoras, HoldFromTheirChunkOnAndLeaveNothingBehind) {
 
 // Also with chunks in flight, which keep the network that they began with.
 TEST_F(StreamLoras, ChunksInFlightKeepTheirOwn) {
-  for (const char* cache : {"none", "flowcache", "attention", "xchunk", "ramp+cfg_cache"}) {
+  for (const char* cache : {"none", "flowcache", "attention", "xchunk:angle=2", "ramp+cfg_cache"}) {
     StreamConfig config = lora_config(cache);
     config.lag = 2;
     config.guidance = 3;
@@ -165,14 +168,33 @@ TEST_F(StreamLoras, ChunksInFlightKeepTheirOwn) {
 // R7: with a policy that reuses across chunks, nothing of the old weights is taken for the new.
 TEST_F(StreamLoras, NothingOfTheOldWeightsIsReused) {
   const auto model = model_in(at::kFloat);
-  StreamConfig config = lora_config("xchunk");
+  StreamConfig config = lora_config("xchunk:angle=2,most_in_a_row=2");
   config.threshold = 10;
   Stream stream(model, config);
   frames_of(stream, 2);
   const std::vector<uint8_t> usual = stream.next()->decisions;
   ASSERT_LT(std::accumulate(usual.begin(), usual.end(), 0), 4);
   stream.lora(style_, FC_NEXT_CHUNK);
-  for (const uint8_t computed : stream.next()->decisions) EXPECT_EQ(computed, 1);
+  const auto changed = stream.next();
+  EXPECT_EQ(changed->decisions, std::vector<uint8_t>(4, 1));
+}
+
+// The keys of the prompts are made of the new weights, too: nothing but these changes here.
+TEST_F(StreamLoras, ThePromptsKeysAreMadeAnew) {
+  const std::string key = "diffusion_model.blocks.0.cross_attn.k.lora_",
+                    file = folder_.path.string() + "/text";
+  folder_.write("text", test::safetensors_of({{key + "down.weight", lora_of(1).at(key + "down.weight")},
+                                              {key + "up.weight", lora_of(1).at(key + "up.weight")}}));
+  const auto model = model_in(at::kFloat);
+  StreamConfig config = lora_config();
+  for (const double guidance : {1.0, 0.0}) {  // 0: the negative prompt alone
+    config.guidance = guidance;
+    Stream plain(model, config), changed(model, config);
+    const auto before = frames_of(plain, 2);
+    changed.next();
+    changed.lora(file, FC_NEXT_CHUNK);
+    EXPECT_FALSE(changed.next()->frames.equal(before[1])) << guidance;
+  }
 }
 
 TEST_F(StreamLoras, AResetKeepsThem) {
@@ -201,7 +223,7 @@ TEST_F(StreamLoras, OffloadedResidualsDoNotOutliveTheChange) {
   };
   const auto model = model_in(at::kFloat);
   const auto frames = [&](bool offloads) {
-    Stream stream(model, lora_config("xchunk"));
+    Stream stream(model, lora_config("xchunk:angle=2"));
     if (offloads) stream.offload_through(std::make_unique<Here>());
     auto all = frames_of(stream, 2);
     stream.lora(style_, FC_NEXT_CHUNK);
@@ -318,6 +340,71 @@ TEST_F(StreamLoras, ACancelStopsTheMerging) {
   }
   EXPECT_THROW(stream.next(), Error);  // the call that runs, or the next one
   EXPECT_EQ(stream.next()->lora_ticket, 0u);
+}
+
+// A network that has taken other weights is one that was made of them, in every family and precision; and it takes nothing
+// but what is touched.
+TEST(WithWeights, IsTheNetworkThatIsMadeOfThem) {
+  const c10::InferenceMode inference;
+  const ArithmeticThreads one_thread(1);
+  nlohmann::json skyreels = test::tiny_config(), magi;
+  skyreels["inject_sample_info"] = true;
+  magi["model_config"] = {{"num_layers", 2},          {"hidden_size", 64},        {"ffn_hidden_size", 128},
+                          {"num_attention_heads", 4}, {"num_query_groups", 2},    {"kv_channels", 16},
+                          {"caption_channels", 48},   {"caption_max_length", 60}, {"in_channels", 16}};
+  magi["runtime_config"] = {{"cfg_number", 3}};
+  const std::string layers = "videodit_blocks.layers.";
+  struct Case {
+    const char* family;
+    nlohmann::json config;
+    std::set<std::string> touched;
+  };
+  const Case cases[] = {
+      {"wan",
+       test::tiny_config(),
+       {"blocks.0.self_attn.k.weight", "blocks.1.cross_attn.v.bias", "head.head.weight"}},
+      {"skyreels", skyreels, {"blocks.1.ffn.2.weight", "fps_projection.0.weight", "blocks.0.modulation"}},
+      {"magi",
+       magi,
+       {layers + "0.self_attention.linear_qkv.v.weight", layers + "1.mlp.linear_fc1.weight",
+        layers + "0.ada_modulate_layer.proj.0.weight"}},
+  };
+  const at::ScalarType bf16 = at::kBFloat16;
+  for (const Case& one : cases) {
+    ModelPackage package;
+    package.family = one.family;
+    const Family& family = family_of(package);
+    for (const Precision& precision : {Precision(at::kFloat), Precision(bf16, at::kFloat8_e4m3fn)}) {
+      const auto build = [&](WeightMap weights) {
+        return family.make_transformer(one.config, std::move(weights), precision, at::kCPU);
+      };
+      const WeightMap weights = random_weights(wanted_by(build));
+      WeightMap other = weights;
+      for (const std::string& name : one.touched) {
+        ASSERT_TRUE(other.contains(name)) << name;
+        other[name] = other[name].to(at::kFloat) * 3 + 0.01;
+      }
+      std::set<std::string> touched = one.touched;
+      const auto before = build(weights), whole = build(other);
+      before->slice_tokens(5);
+      before->add_joined(touched);
+      WeightMap torn = other;
+      for (auto& [name, weight] : torn)
+        if (weight.dim() == 2 && !touched.contains(name) && name.find("blocks") != std::string::npos &&
+            name.find("ada_") == std::string::npos)
+          weight = at::empty(weight.sizes(), at::TensorOptions(at::kMeta));
+      const auto changed = before->with_weights(torn, touched);
+      const at::Tensor features = draw_noise(3, 0, 0, {4, 48}, at::kCPU),
+                       latent = draw_noise(4, 0, 0, {16, 3, 6, 8}, at::kCPU);
+      const auto velocity = [&](const Transformer& network) {
+        OwnKeys keys;
+        return network.forward(latent, 0.5, 0, *network.condition(features), keys);
+      };
+      whole->slice_tokens(5);
+      EXPECT_TRUE(velocity(*changed).equal(velocity(*whole))) << one.family;
+      EXPECT_FALSE(velocity(*changed).equal(velocity(*before))) << one.family;
+    }
+  }
 }
 
 TEST(LoraList, IsReadAsItIsWritten) {

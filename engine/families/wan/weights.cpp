@@ -100,6 +100,9 @@ Weights prepare(const Config& config, const WeightMap& map, Precision precision,
 }
 
 void add_joined(const Config& config, std::set<std::string>& touched) {
+  constexpr std::string_view bias = ".bias";  // a layer's bias is laid out with its weight
+  for (const std::string& name : std::set<std::string>(touched))
+    if (name.ends_with(bias)) touched.insert(name.substr(0, name.size() - bias.size()) + ".weight");
   for (int64_t i = 0; i < config.layers; ++i) {
     const std::string name = "blocks." + std::to_string(i) + ".self_attn.";
     bool one = false;
