@@ -168,15 +168,24 @@ TEST_F(StreamLoras, ChunksInFlightKeepTheirOwn) {
 // R7: with a policy that reuses across chunks, nothing of the old weights is taken for the new.
 TEST_F(StreamLoras, NothingOfTheOldWeightsIsReused) {
   const auto model = model_in(at::kFloat);
-  StreamConfig config = lora_config("xchunk:angle=2,most_in_a_row=2");
+  StreamConfig config = lora_config("xchunk:angle=2,most_in_a_row=0");
   config.threshold = 10;
-  Stream stream(model, config);
-  frames_of(stream, 2);
-  const std::vector<uint8_t> usual = stream.next()->decisions;
-  ASSERT_LT(std::accumulate(usual.begin(), usual.end(), 0), 4);
-  stream.lora(style_, FC_NEXT_CHUNK);
-  const auto changed = stream.next();
-  EXPECT_EQ(changed->decisions, std::vector<uint8_t>(4, 1));
+  for (const int lag : {4, 2}) {  // 2: chunks of both are in flight
+    config.lag = lag;
+    Stream stream(model, config);
+    frames_of(stream, 3);
+    const std::vector<uint8_t> usual = stream.next()->decisions;
+    ASSERT_LT(std::accumulate(usual.begin(), usual.end(), 0), 4) << lag;
+    const uint64_t ticket = stream.lora(style_, FC_NEXT_CHUNK);
+    auto changed = stream.next();
+    while (changed->lora_ticket != ticket) changed = stream.next();
+    EXPECT_EQ(changed->decisions, std::vector<uint8_t>(4, 1)) << lag;
+    bool reuses = false;  // again, what is the new weights' own
+    for (int i = 0; i < 4; ++i)
+      for (const auto next = stream.next(); const uint8_t computed : next->decisions)
+        reuses = reuses || !computed;
+    EXPECT_TRUE(reuses) << lag;
+  }
 }
 
 // The keys of the prompts are made of the new weights, too: nothing but these changes here.
