@@ -283,6 +283,15 @@ fc_status fc_stream_tune(fc_stream* stream, double cache_threshold, double guida
   });
 }
 
+fc_status fc_stream_lora(fc_stream* stream, const fc_lora_change* change, uint64_t* ticket) {
+  return guarded([&] {
+    fc_stream& s = checked(stream, "stream");
+    const fc_lora_change c = flowcache::read_struct(change, "change");
+    const uint64_t given = s.stream->lora(flowcache::text(c.loras), c.at_chunk);
+    if (ticket) *ticket = given;
+  });
+}
+
 fc_status fc_stream_deadline(fc_stream* stream, double seconds) {
   return guarded([&] { checked(stream, "stream").stream->deadline(seconds); });
 }
@@ -331,7 +340,9 @@ fc_status fc_stream_get_stats(fc_stream* stream, fc_stream_stats* stats) {
                              static_cast<uint32_t>(s.governor_level),
                              s.deadline_seconds,
                              static_cast<uint32_t>(s.steps_allowed),
-                             s.least_seconds},
+                             s.least_seconds,
+                             static_cast<uint32_t>(s.step_layers_reached),
+                             static_cast<uint32_t>(s.step_layers)},
                             "stats");
   });
 }
@@ -341,15 +352,28 @@ fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info) {
     const flowcache::Chunk& c = *checked(chunk, "chunk").chunk;
     uint32_t computed = 0;
     for (const uint8_t one : c.decisions) computed += one;
-    flowcache::write_struct(
-        info,
-        {sizeof(fc_chunk_info), static_cast<uint64_t>(c.index), c.seed, c.prompt_ticket,
-         static_cast<uint32_t>(c.frames.size(0)), static_cast<uint32_t>(c.frames.size(3)),
-         static_cast<uint32_t>(c.frames.size(2)), computed,
-         static_cast<uint32_t>(c.decisions.size()) - computed, c.threshold, c.kv_bytes, c.kv_budget,
-         c.seconds, c.decisions.data(), c.flops, static_cast<uint32_t>(c.governor_level),
-         static_cast<uint32_t>(c.recached_chunks), c.recache_seconds},
-        "info");
+    flowcache::write_struct(info,
+                            {sizeof(fc_chunk_info),
+                             static_cast<uint64_t>(c.index),
+                             c.seed,
+                             c.prompt_ticket,
+                             static_cast<uint32_t>(c.frames.size(0)),
+                             static_cast<uint32_t>(c.frames.size(3)),
+                             static_cast<uint32_t>(c.frames.size(2)),
+                             computed,
+                             static_cast<uint32_t>(c.decisions.size()) - computed,
+                             c.threshold,
+                             c.kv_bytes,
+                             c.kv_budget,
+                             c.seconds,
+                             c.decisions.data(),
+                             c.flops,
+                             static_cast<uint32_t>(c.governor_level),
+                             static_cast<uint32_t>(c.recached_chunks),
+                             c.recache_seconds,
+                             c.lora_ticket,
+                             c.lora_seconds},
+                            "info");
   });
 }
 

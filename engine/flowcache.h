@@ -275,6 +275,25 @@ FC_API fc_status fc_stream_prompt(fc_stream* stream, const fc_prompt_change* cha
  * or they stand behind as many as it takes in. Any thread; valid until the calling thread's next call of this function. */
 FC_API const char* fc_stream_unknown_words(fc_stream* stream);
 
+typedef struct {
+  size_t size;
+  const char* loras;     /* "FILE[:SCALE],FILE[:SCALE],…", added to the model's own (transformer.loras in model.json), which
+                            stay; NULL or "": none. SCALE -10..10, 1 if not given. A comma or a backslash in a name has a
+                            backslash in front of it, and so has a colon before a number. Files of any kind that
+                            models/README.md lists for LoRAs; relative to the program's folder */
+  uint64_t at_chunk;     /* first chunk that is made with them; FC_NEXT_CHUNK: as soon as possible */
+} fc_lora_change;
+/* Changes the LoRAs of this stream, while it plays or before it begins; other streams of the engine stay as they are. Reads
+ * and merges on the calling thread, which takes as long as loading these weights does, while fc_stream_next() runs on. Merged
+ * is into the weights of the files, so a LoRA that is taken away leaves nothing behind. The weights that change are in memory
+ * beside the engine's own, which is checked before. *ticket (may be NULL) is a number > 0 that appears as
+ * fc_chunk_info.lora_ticket from the first chunk on: the receipt; that chunk and those after it are made with the new list.
+ * Chunks in flight keep theirs, no result of the old weights is reused, and the history of keys and values stays, so the
+ * scene goes on. Lists for different chunks are kept side by side; one for the same chunk replaces the earlier one. Any
+ * thread, at any time. If it fails, nothing has changed. Errors: ARGUMENT (list, scale, a model that cannot), NOT_FOUND,
+ * MODEL (no LoRA, DoRA, another model's; all that does not fit at once), MEMORY (figures), CANCELLED (fc_stream_cancel()). */
+FC_API fc_status fc_stream_lora(fc_stream* stream, const fc_lora_change* change, uint64_t* ticket);
+
 /* Changes ε or the guidance scale from the next step on. Both as in fc_stream_config, 0 for the default and FC_NEVER
  * included, but FC_AUTO leaves one as it is. Any thread.
  * Guidance cannot be switched on (from 1) in a stream that was opened without it: FC_ERROR_ARGUMENT. */
@@ -296,12 +315,15 @@ FC_API fc_status fc_stream_deadline(fc_stream* stream, double seconds);
  * decoded while the next one's steps run, and the first fc_chunk_write() waits for that. Blocks for about one chunk's
  * time. On FC_OK *chunk is owned by the caller (fc_chunk_unref). FC_CANCELLED after fc_stream_cancel(): nothing is lost, the next call goes on. */
 FC_API fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk);
-/* Makes a running or the next fc_stream_next() return FC_CANCELLED within one network evaluation. Any thread. */
+/* Makes a running or the next fc_stream_next() return FC_CANCELLED, and a running fc_stream_lora() too. It stops within a
+ * layer of the network, in front of the next product; only decoding a chunk is finished first. What was stopped is done again
+ * by the next call, and the frames are those of a stream that was not cancelled. Any thread, also in a signal handler. */
 FC_API void fc_stream_cancel(fc_stream* stream);
-/* Back to chunk 0 with this seed: history, window, accumulators and statistics are forgotten; prompts queued for later
- * chunks too; the prompt and the settings in force stay (a blend counts as done), and so does a cancellation that no
- * call has answered yet. From then on the frames are those of a fresh stream with that prompt, seed and settings. If it
- * fails, nothing has changed. Not during another call on the stream. */
+/* Back to chunk 0 with this seed: history, window, accumulators and statistics are forgotten; prompts and LoRAs queued for
+ * later chunks too; the prompt, the LoRAs (those given for the next chunk included) and the settings in force stay (a blend
+ * counts as done), and so does a cancellation that no call has answered yet. From then on the frames are those of a fresh
+ * stream with that prompt, seed, LoRAs and settings. If it fails, nothing has changed. Not during another call on the
+ * stream. */
 FC_API fc_status fc_stream_reset(fc_stream* stream, uint64_t seed);
 
 typedef struct {
@@ -325,6 +347,8 @@ typedef struct {
   uint32_t steps_allowed;      /* computed steps of the chunks that begin now; 0: their number is not governed */
   double least_chunk_seconds;  /* expected of a chunk with the fewest steps that the policy may compute; 0: not known
                                   yet, or not governed. More than a chunk plays: the machine is too slow for the stream */
+  uint32_t step_layers_reached; /* layers of the network, of all guidance branches, that the step which runs now has come */
+  uint32_t step_layers;         /* to, and all that it may run; a GPU is given them ahead of time. 0 and 0: no step runs */
 } fc_stream_stats;
 /* Any thread. */
 FC_API fc_status fc_stream_get_stats(fc_stream* stream, fc_stream_stats* stats);
@@ -350,6 +374,8 @@ typedef struct {
                               included; 0: full quality, or not governed */
   uint32_t recached_chunks; /* chunks of the history that ran once more before it, for FC_PROMPT_RECACHE */
   double recache_seconds;   /* what that took; part of `seconds`, if no cancellation lay between */
+  uint64_t lora_ticket;     /* of fc_stream_lora(), whose list it was made with; 0: none was given */
+  double lora_seconds;      /* what reading and merging that list took; not part of `seconds` */
 } fc_chunk_info;
 
 FC_API fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info);
@@ -392,6 +418,7 @@ FC_DEFINE_INIT(fc_policy_info) /* fc_policy_info_init() */
 FC_DEFINE_INIT(fc_engine_config) /* fc_engine_config_init() */
 FC_DEFINE_INIT(fc_stream_config) /* fc_stream_config_init() */
 FC_DEFINE_INIT(fc_prompt_change) /* fc_prompt_change_init() */
+FC_DEFINE_INIT(fc_lora_change) /* fc_lora_change_init() */
 FC_DEFINE_INIT(fc_stream_stats) /* fc_stream_stats_init() */
 FC_DEFINE_INIT(fc_chunk_info) /* fc_chunk_info_init() */
 FC_DEFINE_INIT(fc_planes) /* fc_planes_init() */

@@ -74,6 +74,7 @@ std::string resolve_all(GModule* module, EngineLibrary* library) {
   resolve(module, "fc_stream_unknown_words", &library->stream_unknown_words, &missing);
   resolve(module, "fc_stream_tune", &library->stream_tune, &missing);
   resolve(module, "fc_stream_negative_prompt", &library->stream_negative_prompt, &missing);
+  resolve(module, "fc_stream_lora", &library->stream_lora, &missing);
   resolve(module, "fc_stream_deadline", &library->stream_deadline, &missing);
   resolve(module, "fc_stream_next", &library->stream_next, &missing);
   resolve(module, "fc_stream_cancel", &library->stream_cancel, &missing);

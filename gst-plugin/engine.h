@@ -45,6 +45,7 @@ struct EngineLibrary {
   decltype(&fc_stream_unknown_words) stream_unknown_words;
   decltype(&fc_stream_tune) stream_tune;
   decltype(&fc_stream_negative_prompt) stream_negative_prompt;
+  decltype(&fc_stream_lora) stream_lora;
   decltype(&fc_stream_deadline) stream_deadline;
   decltype(&fc_stream_next) stream_next;
   decltype(&fc_stream_cancel) stream_cancel;

@@ -150,6 +150,7 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     const gint buffers = GST_BASE_SRC(source)->num_buffers;
     state.progress = {.most_buffers = buffers < 0 ? G_MAXUINT64 : static_cast<guint64>(buffers)};
     state.receipts.clear();
+    state.lora_receipts.clear();
     state.messages = std::make_unique<WorkerMessages>(source, state.model, state.settings.timestamp_offset);
     StreamOptions options{.settings = state.settings};
     options.script_blend_chunks = state.settings.transition_chunks();
@@ -210,6 +211,7 @@ gboolean stop(GstBaseSrc* base) {
     std::lock_guard lock(state.mutex);
     state.engine = worker->engine();
     state.receipts.clear();
+    state.lora_receipts.clear();
     return TRUE;
   });
 }

@@ -63,9 +63,10 @@ struct SourceState {
   std::mutex mutex;
   // ---- under `mutex`
   Settings settings;
-  std::shared_ptr<FrameWorker> worker;   // from start() to stop()
-  std::shared_ptr<LoadedEngine> engine;  // kept in READY, so that a restart need not load it again
-  std::deque<PromptReceipt> receipts;    // prompts that were received and are not shown yet
+  std::shared_ptr<FrameWorker> worker;    // from start() to stop()
+  std::shared_ptr<LoadedEngine> engine;   // kept in READY, so that a restart need not load it again
+  std::deque<PromptReceipt> receipts;     // prompts that were received and are not shown yet
+  std::deque<LoraReceipt> lora_receipts;  // lists that the engine has got and that are not shown yet
   LatencyEstimator latency;
   QosGovernor qos;
   SpeedWatch speed;

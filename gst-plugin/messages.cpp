@@ -75,6 +75,20 @@ void post_prompt(GstElement* element, PromptStage stage, const PromptReceipt& re
   gst_element_post_message(element, gst_message_new_element(GST_OBJECT(element), s));
 }
 
+void post_lora(GstElement* element, LoraStage stage, const LoraReceipt& receipt, const fc_chunk_info* chunk,
+               GstClockTime pts) {
+  const char* names[] = {"received", "applied", "replaced", "refused"};
+  GstStructure* s =
+      gst_structure_new("flowcache-lora", "state", G_TYPE_STRING, names[static_cast<int>(stage)], "ticket",
+                        G_TYPE_UINT64, receipt.ticket, "lora", G_TYPE_STRING, receipt.list.c_str(), "seconds",
+                        G_TYPE_DOUBLE, receipt.seconds, nullptr);
+  if (stage == LoraStage::Applied && chunk != nullptr)
+    gst_structure_set(s, "chunk", G_TYPE_UINT64, chunk->chunk, "pts", G_TYPE_UINT64, pts, nullptr);
+  if (stage == LoraStage::Refused)
+    gst_structure_set(s, "reason", G_TYPE_STRING, receipt.refused.c_str(), nullptr);
+  gst_element_post_message(element, gst_message_new_element(GST_OBJECT(element), s));
+}
+
 GstStructure* make_stats(SourceState& state) {
   const StatisticsSnapshot now = state.statistics.snapshot();
   std::shared_ptr<FrameWorker> worker;
@@ -193,6 +207,19 @@ void WorkerMessages::prompt_received(const PromptReceipt& receipt) {
 
 void WorkerMessages::prompt_overtaken(const PromptChange& change) {
   post_prompt(element_of(source_), PromptStage::Replaced, {.text = change.text});
+}
+
+void WorkerMessages::lora_changed(const LoraReceipt& receipt) {
+  if (!receipt.refused.empty()) {
+    post_lora(element_of(source_), LoraStage::Refused, receipt);
+    return post_change_refused(element_of(source_), "lora", receipt.refused);
+  }
+  if (receipt.ticket == 0) return post_lora(element_of(source_), LoraStage::Replaced, receipt);
+  {
+    std::lock_guard lock(source_->state->mutex);
+    source_->state->lora_receipts.push_back(receipt);
+  }
+  post_lora(element_of(source_), LoraStage::Received, receipt);
 }
 
 void WorkerMessages::prompts_fewer() {

@@ -21,6 +21,12 @@ enum class PromptStage { Received, Applied, Replaced };
 void post_prompt(GstElement* element, PromptStage stage, const PromptReceipt& receipt,
                  const fc_chunk_info* chunk = nullptr, GstClockTime pts = GST_CLOCK_TIME_NONE);
 
+enum class LoraStage { Received, Applied, Replaced, Refused };
+// Posts the element message `flowcache-lora`: state (received | applied | replaced | refused), ticket, lora, seconds; if
+// applied, also chunk and pts, if refused, reason. chunk as above. Any thread.
+void post_lora(GstElement* element, LoraStage stage, const LoraReceipt& receipt,
+               const fc_chunk_info* chunk = nullptr, GstClockTime pts = GST_CLOCK_TIME_NONE);
+
 // Makes the structure `flowcache-stats`; owned by the caller. Any thread.
 GstStructure* make_stats(SourceState& state);
 
@@ -43,6 +49,7 @@ class WorkerMessages : public FrameWorkerListener {
   void load_cancelled() override;
   void prompt_received(const PromptReceipt& receipt) override;
   void prompt_overtaken(const PromptChange& change) override;
+  void lora_changed(const LoraReceipt& receipt) override;
   void prompts_fewer() override;
   void stream_reset() override;
   void change_refused(const char* what, const std::string& sentence) override;

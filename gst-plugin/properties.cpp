@@ -25,6 +25,17 @@ std::string text_of(const GValue* value) {
   return text == nullptr ? "" : text;
 }
 
+// The value is the one that was asked for last, also if the engine refuses it.
+void change_lora(GstFlowCacheSrc* source, std::string list) {
+  std::shared_ptr<FrameWorker> worker;
+  {
+    std::lock_guard lock(source->state->mutex);
+    source->state->settings.lora = list;
+    worker = source->state->worker;
+  }
+  if (worker) worker->change_lora(std::move(list));
+}
+
 void set_prompt(GstFlowCacheSrc* source, const std::string& prompt) {
   guint blend_chunks = 0;
   {
@@ -112,6 +123,8 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
       return set_prompt(source, text_of(value));
     case Handling::NegativePrompt:
       return change_negative_prompt(source, text_of(value));
+    case Handling::Lora:
+      return change_lora(source, text_of(value));
     case Handling::Qos:
       return set_qos(source, g_value_get_boolean(value));
     case Handling::Tune:

@@ -44,6 +44,7 @@ struct EngineSettings {
 struct StreamSettings {
   std::string prompt = kDefaultPrompt;
   std::string negative_prompt, cache, kv_cache;  // "": the model's default
+  std::string lora;                              // as fc_lora_change.loras
   guint64 seed = 0, kv_budget = 0;
   double cache_threshold = kModelDefault, guidance_scale = kModelDefault;
   guint steps = 0, lag = 0;
@@ -76,6 +77,7 @@ enum class Handling {
   Model,           // in READY the caps become those of the new model
   Prompt,          // the same as `set-prompt`
   NegativePrompt,  // the worker takes it before its next chunk
+  Lora,            // read beside the worker, and taken before the next chunk after that
   Tune,            // the worker takes it before its next chunk; -1, or a number from 0 on
   Live,            // GstBaseSrc gets it, if no stream runs
   Qos,             // switches between the deadline of QosGovernor and that of the engine

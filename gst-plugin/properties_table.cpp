@@ -231,6 +231,15 @@ constexpr Property kProperties[] = {
               "What to steer away from, from the next chunk on; only for streams that were begun with a "
               "guidance-scale other than 1",
               Handling::NegativePrompt),
+    described(
+        "lora", "LoRAs", kPlaying, text<&StreamSettings::lora>(),
+        "Files of LoRAs and their scales, \"FILE:SCALE,FILE:SCALE\" (a scale of 1 may be left out; a comma "
+        "in a "
+        "name has a backslash in front of it), beside those that the model has; unset: none. While PLAYING "
+        "they are read and merged beside the stream and hold from the next chunk on, in the same scene; "
+        "element "
+        "messages `flowcache-lora` say when, and what it took, or why a list was refused",
+        Handling::Lora),
     described("script-location", "Script", kReady, text<&Settings::script_location>(),
               "Subtitle file (SRT or WebVTT) whose cues are prompts: each holds from the first chunk on that "
               "begins "

@@ -188,6 +188,7 @@ The element publishes the device's primary CUDA context when it goes to READY (n
 | name | when | fields |
 | --- | --- | --- |
 | `flowcache-prompt` | a prompt was taken up, shows for the first time, or was overtaken by a later one (before the model had it: `ticket` 0) | `state` (received, applied, replaced), `ticket`, `prompt`, `unknown-words`; if applied also `chunk`, `pts`, and after a re-cache `recached-chunks` (how many ran once more) and `recache-ms` |
+| `flowcache-lora` | a list of LoRAs was read, shows for the first time, was overtaken by a later one (before it was read: `ticket` 0), or was refused: the stream then goes on as it was | `state` (received, applied, replaced, refused), `ticket`, `lora`, `seconds` (that reading and merging took); if applied also `chunk`, `pts`; if refused `reason` |
 | `flowcache-chunk` | first frame of a chunk, with `report-chunks=true` | `chunk`, `pts`, `milliseconds`, `steps-computed`, `steps-reused`, `decisions` (a letter per step: C computed, R reused), `cache-threshold`, `kv-bytes`, `kv-budget`, `prompt-ticket`, `seed` |
 | `flowcache-stats` | every `stats-interval`, and on `request-stats` | as above |
 

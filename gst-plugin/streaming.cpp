@@ -113,6 +113,24 @@ void report_prompt(Turn& turn, const Frame& frame) {
   if (cut) request_keyframe(GST_ELEMENT(turn.source), pts);
 }
 
+// Posts at the first frame of a chunk what happened to lists of LoRAs: the newest one that it has was applied, those before
+// were replaced.
+void report_lora(Turn& turn, const Frame& frame) {
+  if (frame.index != 0) return;
+  const fc_chunk_info& chunk = frame.chunk->info();
+  std::deque<LoraReceipt> settled;
+  {
+    std::lock_guard lock(turn.state.mutex);
+    auto& pending = turn.state.lora_receipts;
+    for (; !pending.empty() && pending.front().ticket <= chunk.lora_ticket; pending.pop_front())
+      settled.push_back(std::move(pending.front()));
+  }
+  for (const LoraReceipt& receipt : settled)
+    post_lora(GST_ELEMENT(turn.source),
+              receipt.ticket == chunk.lora_ticket ? LoraStage::Applied : LoraStage::Replaced, receipt, &chunk,
+              turn.state.timeline.stamp());
+}
+
 // Posts at the first frame of a chunk how it was made.
 void report_chunk(Turn& turn, const Frame& frame) {
   if (frame.index != 0 || !turn.setting(&Settings::report_chunks)) return;
@@ -152,6 +170,7 @@ void account_for(Turn& turn, const Shown& shown) {
   } else if (!repeated) {
     state.repeating = false;
     report_prompt(turn, frame);
+    report_lora(turn, frame);
     report_chunk(turn, frame);
   }
   report_statistics(turn);

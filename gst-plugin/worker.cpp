@@ -33,7 +33,8 @@ FrameWorker::FrameWorker(EngineKey key, StreamOptions options, size_t capacity, 
       options_(std::move(options)),
       capacity_(capacity),
       listener_(listener),
-      seed_(options_.settings.seed) {}
+      seed_(options_.settings.seed),
+      lora_(options_.settings.lora) {}
 
 void FrameWorker::start(uint32_t width, uint32_t height) {
   {
@@ -106,6 +107,16 @@ void FrameWorker::change_negative_prompt(std::string text) {
     changes.negative_prompt = std::move(text);
     quiet_at_ = std::chrono::steady_clock::now() + kBurst;
   });
+}
+
+void FrameWorker::change_lora(std::string list) {
+  std::shared_ptr<LoraChanger> loras;
+  {
+    std::lock_guard lock(mutex_);
+    loras = loras_;
+    if (!loras) lora_ = std::move(list);
+  }
+  if (loras) loras->change(std::move(list));
 }
 
 void FrameWorker::set_deadline(double seconds) {
@@ -220,10 +231,13 @@ void FrameWorker::run_stream() {
     FrameWorker& worker;
     ~Closer() {
       fc_stream* stream = nullptr;
+      std::shared_ptr<LoraChanger> loras;
       {
         std::lock_guard lock(worker.mutex_);
         stream = std::exchange(worker.stream_, nullptr);
+        loras.swap(worker.loras_);
       }
+      if (loras) loras->stop();
       worker.library_.stream_close(stream);
     }
   } closer{*this};
@@ -293,7 +307,22 @@ bool FrameWorker::open_stream(fc_stream** stream) {
   fc_stream_stats stats{};
   stats.size = sizeof stats;
   if (library_.stream_get_stats(*stream, &stats) == FC_OK) in_flight_ = std::max(1u, stats.chunks_in_flight);
+  begin_with_lora(*stream);
   return true;
+}
+
+// The first chunk has the LoRAs that are set until here.
+void FrameWorker::begin_with_lora(fc_stream* stream) {
+  auto loras = std::make_shared<LoraChanger>(
+      library_, stream, [this](const LoraReceipt& receipt) { listener_->lora_changed(receipt); });
+  std::string list;
+  {
+    std::lock_guard lock(mutex_);
+    loras_ = loras;
+    list.swap(lora_);
+    if (stopping_) return;
+  }
+  if (!list.empty()) loras->change_now(list);
 }
 
 bool FrameWorker::wanted() const {

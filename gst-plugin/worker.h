@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "engine.h"
+#include "lora_changer.h"
 
 namespace flowcache::gst {
 
@@ -103,6 +104,8 @@ class FrameWorkerListener {
   virtual void prompt_received(const PromptReceipt& receipt) = 0;
   // A newer prompt came before this one was given to the engine, so this one is never shown.
   virtual void prompt_overtaken(const PromptChange& change) = 0;
+  // The engine has got a list of LoRAs, or refused it, or a newer one came before it was read. On any thread.
+  virtual void lora_changed(const LoraReceipt& receipt) = 0;
   // A prompt no longer waits for its time.
   virtual void prompts_fewer() = 0;
   // The stream is at chunk 0 again. Prompts that were received and not yet in force are forgotten.
@@ -150,6 +153,8 @@ class FrameWorker {
   // FC_AUTO leaves a value as it is.
   void tune(double cache_threshold, double guidance_scale);
   void change_negative_prompt(std::string text);
+  // A list of LoRAs. It is read beside the worker, and the next chunk that begins after that has it.
+  void change_lora(std::string list);
   // The seconds that a chunk may take; 0: the engine decides. Only for governed streams.
   void set_deadline(double seconds);
   // Empties the ring and starts again at chunk 0. Without a seed the stream keeps its own.
@@ -202,6 +207,7 @@ class FrameWorker {
   bool load();
   bool read_prefix(PrefixFrames* frames);
   bool open_stream(fc_stream** stream);
+  void begin_with_lora(fc_stream* stream);
   void make_chunks(fc_stream* stream);
   void wait_for_work(std::unique_lock<std::mutex>& lock);
   bool wanted() const;  // whether a chunk is wanted; under mutex_
@@ -257,6 +263,8 @@ class FrameWorker {
   uint64_t dropped_ = 0;     // number of frames
   uint64_t generation_ = 0;  // number of resets; chunks from before the last one are dropped
   fc_stream* stream_ = nullptr;
+  std::string lora_;                    // until there is a stream
+  std::shared_ptr<LoraChanger> loras_;  // while there is one
   std::shared_ptr<LoadedEngine> engine_;
 };
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "base/interruption.h"
 #include "cpu_isa.h"
 #include "flash_attention.h"
 #include "simd/attention.h"
@@ -44,7 +45,8 @@ at::Tensor flash_attention(const at::Tensor& q, const at::Tensor& k, const at::T
   };
   const AttentionType type = type_of(q, k, v);
   float* scratch = thread_scratch(simd::attention_scratch(rows, dim));
-  for (int64_t head = 0; head < heads; ++head)
+  for (int64_t head = 0; head < heads; ++head) {
+    stop_if_asked();
     simd::attention_head({.q = at_head(q, head),
                           .k = at_head(k, head),
                           .v = at_head(v, head),
@@ -57,6 +59,7 @@ at::Tensor flash_attention(const at::Tensor& q, const at::Tensor& k, const at::T
                           .keys = k.size(1),
                           .dim = dim},
                          type, scratch);
+  }
   return out;
 }
 

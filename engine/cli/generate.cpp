@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // flowcache generate: writes the video of a prompt to disk, without GStreamer.
 #include <cmath>
-#include <csignal>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "cli/commands.h"
 #include "cli/frame_reader.h"
 #include "cli/frame_writer.h"
 #include "cli/handles.h"
+#include "cli/interrupt.h"
 
 namespace flowcache::cli {
 
@@ -22,19 +23,13 @@ struct GenerateArguments {
   uint32_t steps = 0, lag = 0;
   bool graphs = false;
   std::string prefix;
+  std::vector<std::string> loras;
 };
-
-fc_stream* interruptible = nullptr;  // used only by the signal handler
-volatile std::sig_atomic_t interrupted = 0;
-void interrupt(int) {
-  interrupted = 1;
-  fc_stream_cancel(interruptible);
-}
 
 int show_loading(void*, const char* stage, double fraction) {
   std::fprintf(stderr, "\rloading: %-6s %3.0f %%", stage, 100 * fraction);
   if (fraction >= 1) std::fputc('\n', stderr);
-  return interrupted;
+  return 0;
 }
 
 void show_chunk(const fc_chunk_info& chunk, const fc_stream_stats& stats, const fc_model_info& video,
@@ -78,6 +73,21 @@ OwnedStream open_stream(fc_engine* engine, const GenerateArguments& a, const Fra
   return OwnedStream(stream);
 }
 
+// Gives the stream the LoRAs of all --lora. False: it was interrupted.
+bool take_loras(fc_stream* stream, const std::vector<std::string>& loras) {
+  if (loras.empty()) return true;
+  std::string list;
+  for (const std::string& one : loras) list += (list.empty() ? "" : ",") + one;
+  fc_lora_change change{};
+  change.size = sizeof change;
+  change.loras = list.c_str();
+  change.at_chunk = FC_NEXT_CHUNK;
+  const fc_status status = fc_stream_lora(stream, &change, nullptr);
+  if (status == FC_CANCELLED) return false;
+  check(status);
+  return true;
+}
+
 int run(const GenerateArguments& a) {
   FrameWriter::check_path(a.out);
   const Frames prefix = a.prefix.empty() ? Frames() : read_frames(a.prefix);
@@ -90,9 +100,9 @@ int run(const GenerateArguments& a) {
     video.width = a.engine.size.width;
     video.height = a.engine.size.height;
   }
+  std::optional<CancelOnCtrlC> ctrl_c(stream.get());
+  if (!take_loras(stream.get(), a.loras)) return CancelOnCtrlC::exit_status();
   FrameWriter writer(a.out, video);
-  interruptible = stream.get();
-  std::signal(SIGINT, interrupt);
   uint64_t left = static_cast<uint64_t>(std::ceil(a.seconds * video.fps_n / video.fps_d));
   const uint64_t chunks = (left + video.frames_per_chunk - 1) / video.frames_per_chunk;
   while (left > 0) {
@@ -112,10 +122,10 @@ int run(const GenerateArguments& a) {
     check(fc_stream_get_stats(stream.get(), &stats));
     show_chunk(info, stats, video, chunks);
   }
-  interruptible = nullptr;
+  ctrl_c.reset();
   writer.close();
   std::fprintf(stderr, "\nwrote %s%s\n", a.out.c_str(), interrupted ? " (interrupted)" : "");
-  return interrupted ? 130 : 0;
+  return CancelOnCtrlC::exit_status();
 }
 
 }  // namespace
@@ -154,6 +164,10 @@ Command add_generate(CLI::App& app) {
       ->check(CLI::Range(0.0, 50.0));
   command->add_option("--prefix", a->prefix,
                       "Continue FILE.png, or the PNG files of a folder in the order of their names");
+  command
+      ->add_option("--lora", a->loras,
+                   "FILE[:SCALE] of a LoRA, beside those of the model; may be given several times")
+      ->allow_extra_args(false);
   command->add_option("--negative-prompt", a->negative, "What guidance keeps away from");
   return [a] { return run(*a); };
 }

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // flowcache measure: measures the time of a step and of a chunk, and the memory, with a model's weights or
 // without.
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <functional>
+#include <optional>
 #include <thread>
 
 #include "cli/commands.h"
 #include "cli/handles.h"
+#include "cli/interrupt.h"
 
 namespace flowcache::cli {
 
@@ -42,25 +47,73 @@ fc_stream_stats stats_of(fc_stream* stream) {
   return stats;
 }
 
+// Ctrl-C has stopped the stream.
+struct Interrupted {};
+
+// Says on standard error how far the step is that runs, once a second, and the first time as soon as one layer is done: on
+// a terminal in one line, which goes when this is destroyed.
+class StepProgress {
+ public:
+  ~StepProgress() {
+    if (said_ && on_terminal_) std::fputs("\r\033[K", stderr);
+  }
+  void look(const fc_stream_stats& now) {
+    const uint64_t step = now.steps_computed + now.steps_reused;
+    if (step != step_ || now.step_layers == 0) {
+      step_ = step;
+      began_ = Clock::now();
+    }
+    const double elapsed = seconds_since(began_);
+    if (now.step_layers_reached < 2 || (said_ && seconds_since(*said_) < 1)) return;
+    said_ = Clock::now();
+    // A layer counts when it is reached, so the last of these is not done yet.
+    const uint32_t done = now.step_layers_reached - 1;
+    std::fprintf(stderr, "%sstep %llu: %u of %u layers, %.1f s, about %.0f s to go%s",
+                 on_terminal_ ? "\r" : "", static_cast<unsigned long long>(step + 1), done, now.step_layers,
+                 elapsed, elapsed * (now.step_layers - done) / done, on_terminal_ ? "\033[K" : "\n");
+  }
+
+ private:
+  const bool on_terminal_ = isatty(STDERR_FILENO) != 0;
+  uint64_t step_ = UINT64_MAX;
+  Clock::time_point began_ = Clock::now();
+  std::optional<Clock::time_point> said_;
+};
+
+// Computes the next chunk. after_step: called once, on another thread, when the stream has done a step.
+fc_status next_chunk(fc_stream* stream, OwnedChunk* chunk, const std::function<void()>& after_step) {
+  const uint64_t before = stats_of(stream).steps_computed;
+  std::jthread watch([&](const std::stop_token& stop) {
+    StepProgress progress;
+    bool told = false;
+    while (!stop.stop_requested()) {
+      const fc_stream_stats now = stats_of(stream);
+      if (!told && now.steps_computed > before) {
+        told = true;
+        after_step();
+      }
+      progress.look(now);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  fc_chunk* next = nullptr;
+  const fc_status status = fc_stream_next(stream, &next);
+  chunk->reset(next);
+  watch.request_stop();
+  watch.join();
+  if (CancelOnCtrlC::exit_status() != 0) throw Interrupted();
+  return status;
+}
+
 // Seconds until the first step is done. The stream stops there.
 double first_step(fc_stream* stream) {
   const auto start = Clock::now();
   double seconds = 0;
-  std::jthread watch([&](const std::stop_token& stop) {
-    while (!stop.stop_requested()) {
-      if (stats_of(stream).steps_computed > 0) {
-        seconds = seconds_since(start);
-        fc_stream_cancel(stream);
-        return;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+  OwnedChunk whole;
+  const fc_status status = next_chunk(stream, &whole, [&] {
+    seconds = seconds_since(start);
+    fc_stream_cancel(stream);
   });
-  fc_chunk* chunk = nullptr;
-  const fc_status status = fc_stream_next(stream, &chunk);
-  const OwnedChunk whole(chunk);
-  watch.request_stop();
-  watch.join();
   if (status != FC_CANCELLED)
     check(status);  // a chunk of a single step is finished before it can be cancelled
   return seconds > 0 ? seconds : seconds_since(start);
@@ -69,9 +122,8 @@ double first_step(fc_stream* stream) {
 void measure_chunks(fc_stream* stream, uint32_t chunks) {
   for (uint32_t i = 0; i < chunks; ++i) {
     const auto start = Clock::now();
-    fc_chunk* next = nullptr;
-    check(fc_stream_next(stream, &next));
-    const OwnedChunk chunk(next);
+    OwnedChunk chunk;
+    check(next_chunk(stream, &chunk, [] {}));
     const fc_stream_stats stats = stats_of(stream);
     std::printf("chunk %u             %.3f s, of which decoding %.3f s%s\n", i, seconds_since(start),
                 stats.last_decode_seconds,
@@ -101,9 +153,18 @@ int run(MeasureArguments a) {
   const fc_stream_stats before = stats_of(stream.get());
   std::printf("KV buffer          %s for history and %u chunks in flight\n",
               megabytes(static_cast<double>(before.kv_allocated)).c_str(), before.chunks_in_flight);
-  std::printf("one step           %.3f s%s\n", first_step(stream.get()),
-              before.guidance_scale != 1 ? ", all guidance branches" : "");
-  if (!a.step_only) measure_chunks(stream.get(), a.chunks);
+  const CancelOnCtrlC ctrl_c(stream.get());
+  try {
+    std::printf("one step           %.3f s%s\n", first_step(stream.get()),
+                before.guidance_scale != 1 ? ", all guidance branches" : "");
+    if (!a.step_only) measure_chunks(stream.get(), a.chunks);
+  } catch (const Interrupted&) {
+    const fc_stream_stats now = stats_of(stream.get());
+    std::fprintf(stderr, "flowcache: interrupted in step %llu; resident at most %s\n",
+                 static_cast<unsigned long long>(now.steps_computed + now.steps_reused + 1),
+                 megabytes(resident("VmHWM")).c_str());
+    return CancelOnCtrlC::exit_status();
+  }
   std::printf("resident at most   %s\n", megabytes(resident("VmHWM")).c_str());
   return 0;
 }

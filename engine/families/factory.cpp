@@ -128,17 +128,22 @@ void check_family(const ModelPackage& package, const WeightMap& weights) {
 
 }  // namespace
 
+WeightMap transformer_weights(const ModelPackage& package) {
+  const std::vector<WeightSpec> wanted = wanted_by([&](WeightMap none) {
+    family_of(package).make_transformer(config_of(package.transformer), std::move(none), at::kBFloat16,
+                                        at::kCPU);
+  });
+  if (package.random_weights) return random_weights(wanted);
+  WeightMap weights =
+      read_as_wanted(package, "transformer", package.transformer, wanted, transformer_namings());
+  check_family(package, weights);
+  return with_loras(package, std::move(weights));
+}
+
 std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, Precision precision,
                                               at::Device device) {
-  const Family& family = family_of(package);
-  const auto build = [&](WeightMap weights) {
-    return family.make_transformer(config_of(package.transformer), std::move(weights), precision, device);
-  };
-  if (package.random_weights) return build(random_weights(wanted_by(build)));
-  WeightMap weights =
-      read_as_wanted(package, "transformer", package.transformer, wanted_by(build), transformer_namings());
-  check_family(package, weights);
-  auto transformer = build(with_loras(package, std::move(weights)));
+  auto transformer = family_of(package).make_transformer(config_of(package.transformer),
+                                                         transformer_weights(package), precision, device);
   return_freed_memory();
   return transformer;
 }

@@ -21,6 +21,8 @@ namespace flowcache {
 std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, Precision precision,
                                               at::Device device);
 std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarType compute, at::Device device);
+// The weights that make_transformer() builds of: by the names that the network has, with the LoRAs of model.json.
+WeightMap transformer_weights(const ModelPackage& package);
 // The encoder that belongs to the decoder; its weights are in the decoder's files.
 std::unique_ptr<FrameEncoder> make_frame_encoder(const ModelPackage& package, at::ScalarType compute,
                                                  at::Device device);

@@ -3,6 +3,7 @@
 
 #include <ATen/Parallel.h>
 
+#include "base/interruption.h"
 #include "base/process_end.h"
 #include "number_type.h"
 #include "thread_scratch.h"
@@ -20,6 +21,7 @@ bool can_pack(Precision precision, at::Device device) {
 Linear::Linear(const at::Tensor& weight, const at::Tensor& bias, Precision precision, at::Device device)
     : out_(weight.size(0)), packed_(can_pack(precision, device)) {
   stop_at_process_end();
+  stop_if_asked();
   if (bias.defined())
     bias_ = bias.to(device, packed_ ? at::kFloat : precision.compute, false, true).contiguous();
   if (!packed_) {
@@ -59,6 +61,7 @@ at::Tensor Linear::run_packed(const at::Tensor& rows, Activation activation) con
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x, Activation activation) const {
+  stop_if_asked();
   return packed_ ? run_packed(x, activation) : weight_.product(x, bias_, activation);
 }
 

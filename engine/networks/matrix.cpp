@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "base/interruption.h"
 #include "networks/eight_bits.h"
 
 namespace flowcache {
@@ -42,6 +43,7 @@ at::Tensor Matrix::restored() const {
 }
 
 at::Tensor Matrix::product(const at::Tensor& x, const at::Tensor& bias, Activation activation) const {
+  stop_if_asked();
   const bool narrow = column_scale.defined() && takes_product(x, values);
   // One launch: cuBLASLt adds the bias and applies the activation, whose GELU is the tanh one.
   if (!narrow && x.is_cuda() && bias.defined() && activation != Activation::none)

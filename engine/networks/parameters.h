@@ -5,11 +5,13 @@
 
 #include <ATen/ATen.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/interruption.h"
 #include "base/process_end.h"
 #include "networks/matrix.h"
 #include "package/deferred.h"
@@ -39,12 +41,14 @@ class Parameters {
   const std::vector<WeightSpec>& specs() const { return specs_; }
 
   // Copies every declared tensor to `device`, and gives each up as soon as it is copied. Throws FC_ERROR_MODEL with all keys that do not fit; `what`
-  // names the file in the message.
-  void load(WeightMap weights, Precision precision, at::Device device, const std::string& what) {
+  // names the file in the message. passes_over: of matrices, those whose slots are left empty; null: none.
+  void load(WeightMap weights, Precision precision, at::Device device, const std::string& what,
+            const std::function<bool(const std::string& name)>& passes_over = nullptr) {
     check_weights(weights, specs_, what);
     for (size_t i = 0; i < slots_.size(); ++i) {
       stop_at_process_end();
-      if (slots_[i].tensor || slots_[i].matrix)
+      stop_if_asked();
+      if (slots_[i].tensor || (slots_[i].matrix && !(passes_over && passes_over(specs_[i].name))))
         fill(slots_[i], taken(weights, specs_[i].name), precision, device);
     }
   }
@@ -59,8 +63,7 @@ class Parameters {
     if (slot.matrix)
       *slot.matrix = Matrix(value, precision, device);
     else
-      *slot.tensor =
-          value.to(device, slot.dtype.value_or(precision.compute), false, true).contiguous();
+      *slot.tensor = value.to(device, slot.dtype.value_or(precision.compute), false, true).contiguous();
   }
   std::vector<WeightSpec> specs_;
   std::vector<Slot> slots_;

@@ -10,6 +10,8 @@
 #include <atomic>
 #include <vector>
 
+#include "base/interruption.h"
+
 namespace flowcache {
 
 // Fewest and most rows of a range. A matrix product needs some dozens of rows for its full speed.
@@ -51,7 +53,7 @@ at::Tensor joined_slices(int64_t rows, int64_t slice, int64_t dim, const Work& w
 // `rows`, `slice`, `size` and the number of threads, so results are the same for the same number of
 // threads. On a CPU they are small anyhow, and `slice` counts only where it is smaller. Where there are
 // enough rows there are more ranges than threads: a core that other programs keep busy then holds up the
-// others less. Rethrows what work() throws.
+// others less. Rethrows what work() throws. Between two ranges it can be stopped (interruption.h).
 template <typename Work>
 void for_row_ranges(at::Device device, int64_t rows, int64_t slice, const Work& work, RangeSize size = {}) {
   if (!device.is_cpu()) return for_slices(rows, slice, work);
@@ -59,14 +61,19 @@ void for_row_ranges(at::Device device, int64_t rows, int64_t slice, const Work& 
   const int64_t threads = at::get_num_threads();
   const int64_t wanted = threads * ((rows + threads * size.most - 1) / (threads * size.most));
   const int64_t ranges = std::max<int64_t>(1, std::min(wanted, rows / size.least));
-  const auto range = [&](int64_t i) { work(rows * i / ranges, rows * (i + 1) / ranges - rows * i / ranges); };
+  const auto range = [&](int64_t i) {
+    stop_if_asked();
+    work(rows * i / ranges, rows * (i + 1) / ranges - rows * i / ranges);
+  };
   if (threads == 1 || ranges == 1 || at::in_parallel_region()) {
     for (int64_t i = 0; i < ranges; ++i) range(i);
     return;
   }
   std::atomic<int64_t> next{0};
+  Interruption* const interruption = interruption_here();
   at::parallel_for(0, std::min(threads, ranges), 1, [&](int64_t, int64_t) {
-    const c10::InferenceMode inference;  // each thread has this setting for itself
+    const c10::InferenceMode inference;  // each thread has these settings for itself
+    const Interruptible interruptible(interruption);
     for (int64_t i = next++; i < ranges; i = next++) range(i);
   });
 }

@@ -6,11 +6,15 @@
 #include <ATen/ATen.h>
 
 #include <memory>
+#include <set>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "networks/attention_memory.h"
 #include "networks/kv_view.h"
+#include "package/safetensors.h"
 
 namespace flowcache {
 
@@ -30,6 +34,8 @@ struct TransformerShape {
   // RoPE in time: pair (2i, 2i+1) of a head turns by time_frequencies[i] radians for each latent frame; the
   // pairs behind the last entry do not turn. Empty: keys cannot be moved in time.
   std::vector<double> time_frequencies = {};
+  // How often blocks() hands keys and values of each layer to the KvView.
+  int passes = 1;
   int64_t tokens_per_frame(int64_t latent_height, int64_t latent_width) const {
     return (latent_height / patch_height) * (latent_width / patch_width);
   }
@@ -102,6 +108,15 @@ class Transformer {
 
   // How many chunks a chunk of a prefix video attends, itself included; 0: all.
   virtual int64_t prefix_context() const { return 0; }
+
+  // Adds to `touched` the weights that are kept in one piece with one of them.
+  virtual void add_joined(std::set<std::string>& /*touched*/) const {}
+  // The same network, with the weights that `touched` names from `weights`. It shares all other matrices with this one.
+  // weights: as make_transformer() takes them; touched: after add_joined(). Throws FC_ERROR_ARGUMENT where a network cannot.
+  virtual std::unique_ptr<Transformer> with_weights(const WeightMap& /*weights*/,
+                                                    const std::set<std::string>& /*touched*/) const {
+    throw Error(FC_ERROR_ARGUMENT, "this model's network cannot take other weights while it plays");
+  }
 
   // embed, blocks and head in one call.
   at::Tensor forward(const at::Tensor& latent, double timestep, int64_t first_frame,

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "base/interruption.h"
 #include "base/log.h"
 #include "base/modules.h"
 #include "stream/device.h"
@@ -49,8 +50,9 @@ void say_once(const std::string& what) {
 }  // namespace
 
 struct BlockGraphs::Graph {
-  Graph(const fc_cuda_graph_functions& all, std::shared_ptr<const Condition> own)
-      : functions(all), condition(std::move(own)) {}
+  Graph(const fc_cuda_graph_functions& all, std::shared_ptr<const Transformer> weights,
+        std::shared_ptr<const Condition> own)
+      : functions(all), network(std::move(weights)), condition(std::move(own)) {}
   ~Graph() {
     if (noted) functions.free(noted);
   }
@@ -58,8 +60,9 @@ struct BlockGraphs::Graph {
   Graph& operator=(const Graph&) = delete;
 
   const fc_cuda_graph_functions& functions;
-  std::shared_ptr<const Condition> condition;  // the graph reads its memory
-  Embedded embedded;                           // the inputs' places
+  std::shared_ptr<const Transformer> network;  // the graph reads its memory, and that of the condition
+  std::shared_ptr<const Condition> condition;
+  Embedded embedded;  // the inputs' places
   at::Tensor tokens, result;
   void* noted = nullptr;
   int64_t last_run = 0;
@@ -93,18 +96,18 @@ void BlockGraphs::forget() {
   seen_.clear();
 }
 
-at::Tensor BlockGraphs::blocks(int64_t chunk, const Embedded& embedded, const at::Tensor& tokens,
+at::Tensor BlockGraphs::blocks(int64_t chunk, const std::shared_ptr<const Transformer>& network,
+                               const Embedded& embedded, const at::Tensor& tokens,
                                const std::shared_ptr<const Condition>& condition, KvView& kv, int first,
                                int last) {
   const KvPlace place = kv.place();
-  const auto as_it_is = [&] {
-    return model_.transformer->blocks(embedded, tokens, *condition, kv, first, last);
-  };
+  const auto as_it_is = [&] { return network->blocks(embedded, tokens, *condition, kv, first, last); };
   if (failed_ || embedded.attention || !place.buffer || !embedded.rope.defined()) return as_it_is();
   const Key key{
       first,
       last,
       embedded.keys_only,
+      network.get(),
       condition.get(),
       place,
       {embedded.grid.frames, embedded.grid.height, embedded.grid.width, embedded.modulation.size(0)}};
@@ -114,7 +117,7 @@ at::Tensor BlockGraphs::blocks(int64_t chunk, const Embedded& embedded, const at
   // While history grows each chunk has a place of its own, which is not seen again.
   if (seen_.try_emplace(key, chunk).first->second == chunk) return as_it_is();
   make_room();
-  std::unique_ptr<Graph> made = note(embedded, tokens, condition, kv, first, last);
+  std::unique_ptr<Graph> made = note(network, embedded, tokens, condition, kv, first, last);
   if (!made) return as_it_is();
   Graph& graph = *(graphs_[key] = std::move(made));
   return run(graph, embedded, tokens);
@@ -143,10 +146,12 @@ bool BlockGraphs::open_pool(char* error, size_t room) {
   return functions_.end(anchor_, error, room) == 0;
 }
 
-std::unique_ptr<BlockGraphs::Graph> BlockGraphs::note(const Embedded& embedded, const at::Tensor& tokens,
+std::unique_ptr<BlockGraphs::Graph> BlockGraphs::note(const std::shared_ptr<const Transformer>& network,
+                                                      const Embedded& embedded, const at::Tensor& tokens,
                                                       const std::shared_ptr<const Condition>& condition,
                                                       KvView& kv, int first, int last) {
-  auto graph = std::make_unique<Graph>(functions_, condition);
+  const Interruptible never(nullptr);  // half a graph would count as one that cannot be noted
+  auto graph = std::make_unique<Graph>(functions_, network, condition);
   graph->embedded = embedded;
   graph->embedded.time = embedded.time.clone();
   graph->embedded.modulation = embedded.modulation.clone();
@@ -159,7 +164,7 @@ std::unique_ptr<BlockGraphs::Graph> BlockGraphs::note(const Embedded& embedded, 
   if (fine) {
     std::string problem;
     try {
-      graph->result = model_.transformer->blocks(graph->embedded, graph->tokens, *condition, kv, first, last);
+      graph->result = network->blocks(graph->embedded, graph->tokens, *condition, kv, first, last);
     } catch (const std::exception& failure) {
       problem = failure.what();
     }

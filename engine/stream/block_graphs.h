@@ -22,10 +22,11 @@ class BlockGraphs {
   BlockGraphs(const BlockGraphs&) = delete;
   BlockGraphs& operator=(const BlockGraphs&) = delete;
 
-  // As Transformer::blocks(), for a step of `chunk`. What is new runs as it is. What a chunk before has run just so, with
+  // As network->blocks(), for a step of `chunk`. What is new runs as it is. What a chunk before has run just so, with
   // the same blocks, prompt and place in the KV buffer, is noted, and from then on only given again. Some things always
   // run as they are: recalled attention, and what does not say where it writes (KvView::place(), Embedded::rope).
-  at::Tensor blocks(int64_t chunk, const Embedded& embedded, const at::Tensor& tokens,
+  at::Tensor blocks(int64_t chunk, const std::shared_ptr<const Transformer>& network,
+                    const Embedded& embedded, const at::Tensor& tokens,
                     const std::shared_ptr<const Condition>& condition, KvView& kv, int first, int last);
   // Forgets all graphs: addresses may have changed.
   void forget();
@@ -36,6 +37,7 @@ class BlockGraphs {
   struct Key {
     int first = 0, last = 0;
     bool keys_only = false;
+    const Transformer* network = nullptr;
     const Condition* condition = nullptr;
     KvPlace place;
     std::array<int64_t, 4> shape{};  // frames, rows and columns of tokens, groups of timesteps
@@ -45,9 +47,9 @@ class BlockGraphs {
 
   BlockGraphs(const LoadedModel& model, const fc_cuda_graph_functions& functions);
   at::Tensor run(Graph& graph, const Embedded& embedded, const at::Tensor& tokens);
-  std::unique_ptr<Graph> note(const Embedded& embedded, const at::Tensor& tokens,
-                              const std::shared_ptr<const Condition>& condition, KvView& kv, int first,
-                              int last);
+  std::unique_ptr<Graph> note(const std::shared_ptr<const Transformer>& network, const Embedded& embedded,
+                              const at::Tensor& tokens, const std::shared_ptr<const Condition>& condition,
+                              KvView& kv, int first, int last);
   void make_room();
   bool open_pool(char* error, size_t room);
 

@@ -57,6 +57,8 @@ struct Chunk {
   double flops = 0;            // operations of the blocks that ran for it, with the clean pass; 0: not known
   int recached_chunks = 0;     // chunks of the history that ran once more before it
   double recache_seconds = 0;  // what that took
+  uint64_t lora_ticket = 0;    // of the LoRAs that it was made with
+  double lora_seconds = 0;     // what it took to read and merge these
 };
 
 }  // namespace flowcache

@@ -11,7 +11,7 @@ Conditions::Conditions(const LoadedModel& model, const std::string& prompt, cons
   if (!guided) return;
   const std::string& used = negative.empty() ? model.package.negative_prompt : negative;
   check_prompt(used);
-  negative_ = model.transformer->condition(model.text->encode(used).embedding);
+  negative_features_ = model.text->encode(used).embedding;
 }
 
 void Conditions::set_negative(const std::string& text) {
@@ -21,26 +21,45 @@ void Conditions::set_negative(const std::string& text) {
   new_negative_ = features;
 }
 
-ChunkConditions Conditions::take(int64_t chunk) {
+// Conditions of another network are made anew.
+void Conditions::use(const std::shared_ptr<const Transformer>& network) {
+  if (network_ != network) positive_ = negative_ = nullptr;
+  network_ = network;
+}
+
+ChunkConditions Conditions::take(int64_t chunk, const std::shared_ptr<const Transformer>& network) {
   const ChunkPrompt prompt = prompts_.take(chunk);
+  use(network);
   if (prompt.changed) positive_ = nullptr;  // also if making it fails
-  if (!positive_) positive_ = model_.transformer->condition(prompt.features);
   std::optional<Handed> negative;
   {
     const std::lock_guard lock(mutex_);
     negative = std::exchange(new_negative_, std::nullopt);
   }
-  if (negative) negative_ = model_.transformer->condition(negative->take());
-  return {{positive_, negative_},
-          prompt.ticket,
-          prompt.changed || negative.has_value(),
-          prompt.cut,
-          prompt.recache};
+  if (negative) {
+    negative_features_ = negative->take();
+    negative_ = nullptr;
+  }
+  begun_.changed |= prompt.changed || negative.has_value();
+  begun_.cut |= prompt.cut;
+  begun_.recache |= prompt.recache;
+  begun_.ticket = prompt.ticket;
+  if (!positive_) positive_ = network->condition(prompt.features);
+  if (!negative_ && negative_features_.defined()) negative_ = network->condition(negative_features_);
+  begun_.conditions = {positive_, negative_};
+  return std::exchange(begun_, {});
+}
+
+ConditionPair Conditions::current(const std::shared_ptr<const Transformer>& network) {
+  use(network);
+  if (!negative_ && negative_features_.defined()) negative_ = network->condition(negative_features_);
+  return {network->condition(prompts_.features()), negative_};
 }
 
 void Conditions::restart() {
   prompts_.restart();
   positive_ = nullptr;
+  begun_ = {};
 }
 
 }  // namespace flowcache

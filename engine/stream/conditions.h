@@ -33,16 +33,21 @@ class Conditions {
   // thread.
   void set_negative(const std::string& text);
 
-  // The conditions of a chunk that begins.
-  ChunkConditions take(int64_t chunk);
+  // The conditions of a chunk that begins, for its network. If it throws, it may be called again for the same chunk.
+  ChunkConditions take(int64_t chunk, const std::shared_ptr<const Transformer>& network);
   // The conditions in force now, for the rehearsal.
-  ConditionPair current() const { return {model_.transformer->condition(prompts_.features()), negative_}; }
+  ConditionPair current(const std::shared_ptr<const Transformer>& network);
   void restart();
 
  private:
+  void use(const std::shared_ptr<const Transformer>& network);
+
   const LoadedModel& model_;
   Prompts prompts_;
+  std::shared_ptr<const Transformer> network_;  // that made the next two
   std::shared_ptr<const Condition> positive_, negative_;
+  at::Tensor negative_features_;  // undefined without guidance
+  ChunkConditions begun_;         // what a take() that has thrown has found
   std::mutex mutex_;
   std::optional<Handed> new_negative_;  // features that wait for the next chunk; guarded by mutex_
 };

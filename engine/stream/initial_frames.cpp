@@ -52,20 +52,25 @@ at::Tensor InitialFrames::with_noise(const at::Tensor& latents, int64_t chunk, i
   return latents * (1 - share) + draw_noise(seed_, chunk, draw, latents.sizes(), model_.device) * share;
 }
 
-void InitialFrames::fill_history(std::span<const std::unique_ptr<KvStore>> kv,
+void InitialFrames::fill_history(const Transformer& network, std::span<const std::unique_ptr<KvStore>> kv,
                                  std::span<const std::shared_ptr<const Condition>> conditions) const {
   const int64_t chunks = whole_chunks();
-  for (int64_t c = 0; c < chunks; ++c) {
-    const int64_t id = c - chunks, first_frame = c * chunk_frames_;  // before chunk 0
-    for (const auto& one : kv) one->admit(id, first_frame);
-    run_chunk(c, first_frame, kv, conditions);
-    for (const auto& one : kv) one->finish(id);
+  try {
+    for (int64_t c = 0; c < chunks; ++c) {
+      const int64_t id = c - chunks, first_frame = c * chunk_frames_;  // before chunk 0
+      for (const auto& one : kv) one->admit(id, first_frame);
+      run_chunk(network, c, first_frame, kv, conditions);
+      for (const auto& one : kv) one->finish(id);
+    }
+  } catch (...) {
+    for (const auto& one : kv) one->reset();
+    throw;
   }
 }
 
-void InitialFrames::run_chunk(int64_t c, int64_t first_frame, std::span<const std::unique_ptr<KvStore>> kv,
+void InitialFrames::run_chunk(const Transformer& network, int64_t c, int64_t first_frame,
+                              std::span<const std::unique_ptr<KvStore>> kv,
                               std::span<const std::shared_ptr<const Condition>> conditions) const {
-  const Transformer& network = *model_.transformer;
   const int64_t id = c - whole_chunks();
   const at::Tensor clean = latents_.narrow(1, c * chunk_frames_, chunk_frames_);
   const std::vector<double> timesteps(rule_.own_timesteps ? static_cast<size_t>(chunk_frames_) : 1,
@@ -95,15 +100,14 @@ at::Tensor InitialFrames::pasted(int64_t chunk, const at::Tensor& latent, bool n
       1);
 }
 
-Embedded InitialFrames::embed(int64_t chunk, const at::Tensor& latent, double timestep,
-                              int64_t first_frame) const {
+Embedded InitialFrames::embed(const Transformer& network, int64_t chunk, const at::Tensor& latent,
+                              double timestep, int64_t first_frame) const {
   std::vector<double> timesteps = {timestep};
   if (rule_.own_timesteps && chunk == 0 && left_over() > 0) {
     timesteps.assign(static_cast<size_t>(chunk_frames_), timestep);
     std::fill_n(timesteps.begin(), left_over(), rule_.noise);
   }
-  return model_.transformer->embed(pasted(chunk, latent, true, std::llround(timestep)), timesteps,
-                                   first_frame);
+  return network.embed(pasted(chunk, latent, true, std::llround(timestep)), timesteps, first_frame);
 }
 
 at::Tensor InitialFrames::before_step(int64_t chunk, const at::Tensor& latent) const {

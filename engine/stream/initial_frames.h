@@ -38,19 +38,21 @@ class InitialFrames {
 
   int64_t whole_chunks() const { return latents_.size(1) / chunk_frames_; }
 
-  // Runs the whole chunks through the KV cache of every branch. `kv` and `conditions` have one element for each branch.
-  void fill_history(std::span<const std::unique_ptr<KvStore>> kv,
+  // Runs the whole chunks through the KV cache of every branch, which is empty; if it throws, it is empty again. `kv` and `conditions` have one element for each branch.
+  void fill_history(const Transformer& network, std::span<const std::unique_ptr<KvStore>> kv,
                     std::span<const std::shared_ptr<const Condition>> conditions) const;
   // Runs whole chunk `c` only, and leaves it in flight, as chunk c - whole_chunks(). The caches have admitted it at
   // `first_frame`.
-  void run_chunk(int64_t c, int64_t first_frame, std::span<const std::unique_ptr<KvStore>> kv,
+  void run_chunk(const Transformer& network, int64_t c, int64_t first_frame,
+                 std::span<const std::unique_ptr<KvStore>> kv,
                  std::span<const std::shared_ptr<const Condition>> conditions) const;
   // Runs the whole chunks through the decoder, so that it remembers them.
   void decode_history(DecoderState& decoder) const;
 
   // Embeds the latent of generated chunk `chunk`, with the frames of the prefix in it, as the network sees
   // it.
-  Embedded embed(int64_t chunk, const at::Tensor& latent, double timestep, int64_t first_frame) const;
+  Embedded embed(const Transformer& network, int64_t chunk, const at::Tensor& latent, double timestep,
+                 int64_t first_frame) const;
   // The latent that a step starts from.
   at::Tensor before_step(int64_t chunk, const at::Tensor& latent) const;
   // The latent that is decoded.

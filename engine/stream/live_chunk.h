@@ -21,8 +21,10 @@ struct LiveChunk {
   at::Tensor latent;  // [C, F, h, w] fp32
   int64_t noise_draws = 0;
   std::unique_ptr<SamplerState> sampler;
+  std::shared_ptr<const Transformer> network;  // the same for all of its steps
   ConditionPair conditions;
-  uint64_t prompt_ticket = 0;
+  uint64_t prompt_ticket = 0, lora_ticket = 0;
+  double lora_seconds = 0;
   at::Tensor estimate;  // estimate of the clean latent at the step that the KV policy names, [C, F, h, w]
   PerBranch<at::Tensor> tail;  // newest tail residual, if ReusePolicy::keeps_tail()
   double flops = 0;

@@ -110,6 +110,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   report("load", 0.2);
   model->transformer = make_transformer(model->package, precision, model->device);
   model->transformer->slice_tokens(options.slice_tokens);
+  model->weights_anew = [package = model->package] { return transformer_weights(package); };
   report("load", 0.7);
   model->decoder = make_decoder(model->package, model->compute, model->device);
   lane->wait();  // from here on any lane may read the weights
@@ -136,6 +137,14 @@ int64_t LoadedModel::tokens_per_frame(const PictureSize& size) const {
 
 int64_t LoadedModel::tokens_per_chunk(const PictureSize& size) const {
   return tokens_per_frame(size) * package.latent_frames_per_chunk;
+}
+
+uint64_t LoadedModel::memory_to_spare() const {
+  const uint64_t free = free_memory(device);
+  if (memory_limit == 0) return free;
+  uint64_t planned = 0;
+  for (const MemoryNeed& need : needs_of(memory_needs(0, 0), false)) planned += need.bytes;
+  return std::min(free, memory_limit - std::min(memory_limit, planned));
 }
 
 uint64_t LoadedModel::memory_available() const {

@@ -42,6 +42,7 @@ struct LoadedModel {
   unsigned threads = 1;  // arithmetic threads of its streams; fixed, because results depend on the number
   uint64_t memory_limit = 0;
   std::unique_ptr<Transformer> transformer;
+  std::function<WeightMap()> weights_anew;  // what `transformer` was made of, from its files; null: not known
   std::unique_ptr<Decoder> decoder;
   std::unique_ptr<TextEncoder> text;          // its features may be used on the calling thread's lane
   std::shared_ptr<const LentLane> text_lane;  // where it encodes; null: nowhere in particular
@@ -59,6 +60,13 @@ struct LoadedModel {
   Lane lane_of_text() const { return text_lane ? **text_lane : Lane(); }
   // Bytes that may still be allocated on the device, within the memory limit.
   uint64_t memory_available() const;
+  // The same beside what memory_needs() counts, where there is a memory limit.
+  uint64_t memory_to_spare() const;
 };
+
+// The model's own network. It keeps the model.
+inline std::shared_ptr<const Transformer> network_of(const std::shared_ptr<const LoadedModel>& model) {
+  return {model, model->transformer.get()};
+}
 
 }  // namespace flowcache

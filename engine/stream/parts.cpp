@@ -180,6 +180,7 @@ StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfi
   check_prompt(config.prompt);  // first, because the rest takes long
   StreamParts parts;
   parts.model = std::move(model);
+  parts.network = network_of(parts.model);
   parts.seed = config.seed;
   parts.size = picture_size(package, config.width, config.height);
   parts.sampler = make_sampler(package.sampler, config.steps);
@@ -212,6 +213,7 @@ StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfi
   if (config.graphs) parts.graphs = BlockGraphs::make(*parts.model);
   if (choice.offloads) parts.lane = make_copy_lane(parts.model->device);
   parts.across.resize(parts.policy->across_chunks() ? std::max(steps, first_steps) : 0);
+  parts.across_network.resize(parts.across.size());
   parts.clean_context = config.clean_context < 0 ? package.clean_context : config.clean_context == 1;
   if (config.initial_frames.defined())
     parts.initial_frames = InitialFrames::encode(*parts.model, parts.size, config.initial_frames, parts.seed);

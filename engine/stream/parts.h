@@ -22,6 +22,7 @@ namespace flowcache {
 // Driving thread only.
 struct StreamParts {
   std::shared_ptr<const LoadedModel> model;
+  std::shared_ptr<const Transformer> network;  // of chunks that begin: the model's, or one with other LoRAs
   PictureSize size;
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<Sampler> first_sampler;  // of chunk 0; null: as all others
@@ -41,6 +42,7 @@ struct StreamParts {
   double scale = 1, default_scale = 1;          // guidance scale at the start, and if none is set
   // For policies that reuse across chunks: the residual of each step, [step][branch].
   std::vector<PerBranch<Residuals>> across;
+  std::vector<std::shared_ptr<const Transformer>> across_network;  // that they were computed with, [step]
   // For tests: gives the noise [C, F, h, w] of a chunk's draw, instead of the seed.
   std::function<at::Tensor(int64_t chunk, int64_t draw)> noise;
 

@@ -140,13 +140,14 @@ double Recache::run(StreamParts& parts, const ConditionPair& conditions, const P
   LiveChunk chunk;
   chunk.index = past.index;
   chunk.latent = past.latent;
+  chunk.network = parts.network;
   chunk.conditions = conditions;
   for (const auto& kv : parts.kv) kv->admit(past.index, past.first_frame);
   if (past.latent.defined())
     StepRunner(parts, past.index).run_clean(chunk, past.first_frame);
   else
-    parts.initial_frames->run_chunk(past.index + parts.initial_frames->whole_chunks(), past.first_frame,
-                                    parts.kv, std::span(conditions).first(parts.kv.size()));
+    parts.initial_frames->run_chunk(*parts.network, past.index + parts.initial_frames->whole_chunks(),
+                                    past.first_frame, parts.kv, std::span(conditions).first(parts.kv.size()));
   for (const auto& kv : parts.kv) kv->finish(past.index, past.change);
   return chunk.flops;
 }

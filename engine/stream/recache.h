@@ -39,7 +39,8 @@ class Recache {
     double seconds = 0, flops = 0;
   };
   // Makes the history anew, oldest chunk first. check: called before each chunk; it may throw, and the next call then goes
-  // on from there. Any other failure leaves an empty history, and the next call makes all of it. Returns the cost of all
+  // on from there. A failure within a chunk, which a cancellation may be, leaves an empty history, and the next call makes all of
+  // it. Returns the cost of all
   // calls that it took.
   Cost go_on(StreamParts& parts, const ConditionPair& conditions, const std::function<void()>& check);
 

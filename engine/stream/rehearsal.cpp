@@ -51,7 +51,7 @@ double rehearse_step(StreamParts& parts, const ConditionPair& conditions, const 
     for (int i = 0; i < parts.schedule.chunks_in_flight(); ++i, ++next)
       kv->admit(next, parts.first_frame(next));
   }
-  const Transformer& network = *parts.model->transformer;
+  const Transformer& network = *parts.network;
   const double timestep = parts.sampler->table().timestep.front();
   return steady_seconds_of(parts.model->device, enough, [&] {
     go_on();

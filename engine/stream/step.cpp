@@ -7,8 +7,10 @@ namespace flowcache {
 namespace {
 
 Embedded embedded_chunk(const StreamParts& parts, const LiveChunk& chunk, double timestep, int64_t first) {
-  if (parts.initial_frames) return parts.initial_frames->embed(chunk.index, chunk.latent, timestep, first);
-  return parts.model->transformer->embed(chunk.latent, std::span(&timestep, 1), first);
+  const Transformer& network = *chunk.network;
+  if (parts.initial_frames)
+    return parts.initial_frames->embed(network, chunk.index, chunk.latent, timestep, first);
+  return network.embed(chunk.latent, std::span(&timestep, 1), first);
 }
 
 // Floating-point operations of one block for one branch.
@@ -38,8 +40,9 @@ void StepRunner::ask(Step& step) const {
   const StepTable& table = parts_.sampler_of(chunk.index).table();
   if (parts_.initial_frames) chunk.latent = parts_.initial_frames->before_step(chunk.index, chunk.latent);
   StepInfo& info = step.question.info;
-  const bool nothing_across =
-      parts_.policy->across_chunks() && parts_.across[step.index][guidance.first_contributing()].size() == 0;
+  const bool nothing_across = parts_.policy->across_chunks() &&
+                              (parts_.across[step.index][guidance.first_contributing()].size() == 0 ||
+                               parts_.across_network[step.index] != chunk.network);  // R7
   info = {chunk.index,
           step.index,
           table.steps(),
@@ -78,6 +81,7 @@ at::Tensor StepRunner::compute(Step& step) const {
 void StepRunner::advance(Step& step, const at::Tensor& velocity) const {
   LiveChunk& chunk = *step.chunk;
   chunk.must_compute = false;
+  if (parts_.policy->across_chunks()) parts_.across_network[step.index] = chunk.network;
   parts_.residual->capture_velocity(*this, step, velocity);
   const at::Tensor before = chunk.latent;
   integrate(step, velocity);
@@ -107,7 +111,7 @@ void StepRunner::fetch(const Step& step) const {
 
 at::Tensor StepRunner::run_network(Step& step) const {
   embed(step);
-  const Transformer& network = *parts_.model->transformer;
+  const Transformer& network = *step.chunk->network;
   Residual& residual = *parts_.residual;
   const int layers = network.shape().layers, last = layers - residual.last_blocks();
   const Branches branches = parts_.guidance.needed(
@@ -148,8 +152,9 @@ at::Tensor StepRunner::run_blocks(const Step& step, size_t branch, const at::Ten
   KvView& kv = parts_.kv[branch]->view(chunk.index);
   const auto& condition = chunk.conditions[branch];
   const at::Tensor result =
-      parts_.graphs ? parts_.graphs->blocks(chunk.index, embedded, tokens, condition, kv, first, last)
-                    : parts_.model->transformer->blocks(embedded, tokens, *condition, kv, first, last);
+      parts_.graphs
+          ? parts_.graphs->blocks(chunk.index, chunk.network, embedded, tokens, condition, kv, first, last)
+          : chunk.network->blocks(embedded, tokens, *condition, kv, first, last);
   const BlockFlops flops = block_flops(parts_, branch, chunk.index - oldest_ + 1);
   chunk.flops +=
       (flops.all - (attention ? attention->share_recalled() : 0) * flops.attention) * (last - first);

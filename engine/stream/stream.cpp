@@ -66,6 +66,42 @@ class FiniteCheck {
   Mark there_;
 };
 
+// Puts a chunk back as it was before a step that is stopped in its middle, so that the step can be done again.
+class UndoneIfStopped {
+ public:
+  UndoneIfStopped(StreamParts& parts, LiveChunk& chunk, int step)
+      : parts_(parts),
+        chunk_(chunk),
+        step_(static_cast<size_t>(step)),
+        residuals_(chunk.residuals),
+        attention_(chunk.attention),
+        tail_(chunk.tail),
+        flops_(chunk.flops) {
+    if (step_ < parts.across.size()) across_ = parts.across[step_];
+  }
+  ~UndoneIfStopped() {
+    if (done_) return;
+    chunk_.residuals = std::move(residuals_);
+    chunk_.attention = std::move(attention_);
+    chunk_.tail = std::move(tail_);
+    chunk_.flops = flops_;
+    if (step_ < parts_.across.size()) parts_.across[step_] = std::move(across_);
+  }
+  UndoneIfStopped(const UndoneIfStopped&) = delete;
+  UndoneIfStopped& operator=(const UndoneIfStopped&) = delete;
+  void done() { done_ = true; }
+
+ private:
+  StreamParts& parts_;
+  LiveChunk& chunk_;
+  size_t step_;
+  PerBranch<Residuals> residuals_, across_;
+  PerBranch<std::vector<Residuals>> attention_;
+  PerBranch<at::Tensor> tail_;
+  double flops_;
+  bool done_ = false;
+};
+
 int count_computed(const std::vector<uint8_t>& decisions) {
   return static_cast<int>(std::count(decisions.begin(), decisions.end(), 1));
 }
@@ -82,6 +118,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   if (recache_problem_.empty()) recache_.reserve(parts_);
   conditions_ = std::make_unique<Conditions>(*parts_.model, config.prompt, config.negative_prompt,
                                              parts_.guidance.branches() == max_branches);
+  loras_ = std::make_unique<Loras>(parts_.model);
   decoding_ = std::make_unique<Decoding>(*parts_.model);
   threshold_ = parts_.threshold;
   scale_ = parts_.scale;
@@ -107,11 +144,23 @@ Stream::~Stream() {
 
 std::shared_ptr<const Chunk> Stream::next() {
   const Work work(*parts_.model, *lane_);
+  const Interruptible interruptible(&interruption_);
+  try {
+    return make_next();
+  } catch (const Error& error) {
+    step_layers_ = 0;
+    if (error.status() == FC_CANCELLED) interruption_.asked = false;
+    throw;
+  }
+}
+
+std::shared_ptr<const Chunk> Stream::make_next() {
   if (!ended_.empty()) throw Error(FC_ENDED, ended_);
   rehearse_once();
   call_watch_ = Stopwatch();
   while (true) {
-    if (!has_done_all_steps()) run_tick();
+    // A tick that was stopped goes on first: its younger chunks attend the oldest one as it was.
+    if (tick_open_ || !has_done_all_steps()) run_tick();
     if (!has_done_all_steps()) continue;
     LiveChunk& oldest = *live_.front();
     const Stopwatch chunk_watch = oldest.watch;
@@ -145,18 +194,19 @@ void Stream::run_tick() {
 
 void Stream::check_cancelled() {
   stop_at_process_end();
-  if (cancelled_.exchange(false)) throw Error(FC_CANCELLED, "the stream was cancelled; call again to go on");
+  stop_if_asked();
 }
 
 void Stream::rehearse_once() {
   if (!deadline_->wants_rehearsal()) return;
-  const Rehearsal took =
-      rehearse(parts_, conditions_->current(), deadline_->seconds(), [this] { check_cancelled(); });
+  const Rehearsal took = rehearse(parts_, conditions_->current(parts_.network), deadline_->seconds(),
+                                  [this] { check_cancelled(); });
   deadline_->rehearsed(took.step_seconds, took.other_seconds);
 }
 
 void Stream::begin_tick() {
   use_changed_guidance();
+  forget_learned();
   parts_.guidance.use_scale(scale_);
   steps_.clear();
   next_step_ = 0;
@@ -203,7 +253,9 @@ void Stream::admit(int64_t index) {
   chunk->must_compute = !parts_.policy->across_chunks() || parts_.schedule.chunks_in_flight() > 1;
   chunk->sampler = parts_.sampler_of(index).begin_chunk();
   chunk->latent = runner().noise(*chunk);
-  const ChunkConditions own = conditions_->take(index);
+  use_network(*chunk);
+  if (!taken_ || taken_->first != index) taken_.emplace(index, conditions_->take(index, chunk->network));
+  const ChunkConditions own = taken_->second;
   chunk->conditions = own.conditions;
   chunk->prompt_ticket = own.ticket;
   chunk->is_cut = own.cut;
@@ -218,13 +270,42 @@ void Stream::admit(int64_t index) {
   if (own.recache) recache_.want();
   if (recache_.wanted()) run_history_again(*chunk);
   if (parts_.initial_frames && index == 0) {
-    parts_.initial_frames->fill_history(parts_.kv, std::span(chunk->conditions).first(parts_.kv.size()));
+    parts_.initial_frames->fill_history(*chunk->network, parts_.kv,
+                                        std::span(chunk->conditions).first(parts_.kv.size()));
     decoding_->run_prefix(*parts_.initial_frames);
   }
   for (const auto& kv : parts_.kv) kv->admit(index, parts_.first_frame(index));
   chunk->watch = Stopwatch();
   timer_.begin_chunk();
+  taken_.reset();
   live_.push_back(std::move(chunk));
+}
+
+// R7: a chunk keeps its network until it ends, so what is kept within it fits. What is kept across chunks goes by its
+// network (StepRunner::ask()), and what the policy has learned is forgotten once no chunk of the other network is left.
+void Stream::use_network(LiveChunk& chunk) {
+  const ChunkNetwork own = loras_->take(chunk.index);
+  chunk.network = own.network;
+  chunk.lora_ticket = own.ticket;
+  chunk.lora_seconds = own.seconds;
+  if (chunk.network == parts_.network) return;
+  parts_.network = chunk.network;
+  taken_.reset();
+  if (parts_.graphs) parts_.graphs->forget();
+  learned_is_old_ = true;
+  forget_learned();
+}
+
+void Stream::forget_learned() {
+  if (!learned_is_old_) return;
+  for (const auto& chunk : live_)
+    if (chunk->network != parts_.network) return;
+  learned_is_old_ = false;
+  parts_.policy->reset();
+  for (const auto& chunk : live_) {
+    chunk->must_compute = true;
+    chunk->drop_residuals();
+  }
 }
 
 // No other chunk is in flight. After a cancellation the chunk is admitted again, and this goes on.
@@ -238,23 +319,35 @@ void Stream::run_history_again(LiveChunk& chunk) {
 void Stream::run(size_t index) {
   Step& step = steps_[index];
   LiveChunk& chunk = *step.chunk;
-  const StepRunner runner = this->runner();
-  if (step.reuses()) {
-    runner.reuse(step);
-  } else {
-    if (deadline_->steers()) timer_.begin_step();
-    const at::Tensor velocity = runner.compute(step);
-    if (deadline_->steers()) {
-      timer_.end_step();
-      take_times();
-      deadline_->adjust(step.question.info, spent_by(chunk));
-    }
-    runner.advance(step, velocity);
-  }
+  const TransformerShape& shape = chunk.network->shape();
+  int branches = 0;
+  for (size_t branch = 0; branch < parts_.guidance.branches(); ++branch)
+    branches += parts_.guidance.contributes(branch) ? 1 : 0;
+  step_began_ = interruption_.layers.load();
+  step_layers_ = branches * shape.layers * shape.passes;
+  UndoneIfStopped undone(parts_, chunk, step.index);
+  if (step.reuses())
+    runner().reuse(step);
+  else
+    compute(step);
+  undone.done();
+  step_layers_ = 0;
   chunk.decisions.push_back(step.reuses() ? 0 : 1);
   const std::lock_guard lock(stats_mutex_);
   ++(step.reuses() ? stats_.steps_reused : stats_.steps_computed);
   stats_.forced_computes += !step.reuses() && step.decision.forced;
+}
+
+void Stream::compute(Step& step) {
+  const StepRunner runner = this->runner();
+  if (deadline_->steers()) timer_.begin_step();
+  const at::Tensor velocity = runner.compute(step);
+  if (deadline_->steers()) {
+    timer_.end_step();
+    take_times();
+    deadline_->adjust(step.question.info, spent_by(*step.chunk));
+  }
+  runner.advance(step, velocity);
 }
 
 // Tells the deadline how long steps took, as far as that is known.
@@ -294,6 +387,8 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   result->flops = chunk.flops;
   result->recached_chunks = chunk.recached_chunks;
   result->recache_seconds = chunk.recache_seconds;
+  result->lora_ticket = chunk.lora_ticket;
+  result->lora_seconds = chunk.lora_seconds;
   result->governor_level = deadline_->level_of(count_computed(result->decisions));
   live_.pop_front();  // destroys `chunk`
   if (finite) finite->read();
@@ -313,7 +408,13 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
 }
 
 void Stream::become_history(LiveChunk& chunk) {
-  if (parts_.clean_context) runner().run_clean(chunk, parts_.first_frame(chunk.index));
+  const double flops = chunk.flops;
+  try {
+    if (parts_.clean_context) runner().run_clean(chunk, parts_.first_frame(chunk.index));
+  } catch (...) {
+    chunk.flops = flops;  // all of it runs again
+    throw;
+  }
   const uint64_t held = reuse_bytes();  // now it is largest; most of it is freed below
   const bool dropped = move_to_history(chunk);
   chunk.in_history = true;
@@ -326,6 +427,7 @@ void Stream::become_history(LiveChunk& chunk) {
 
 // The chunk as it leaves the stream, with its frames, and the latent that was decoded.
 std::shared_ptr<Chunk> Stream::decode(LiveChunk& chunk) {
+  const Interruptible never(nullptr);  // the decoder remembers what it has seen, and must see each chunk once
   const auto result = std::make_shared<Chunk>(decoding_->host_wish());
   InitialFrames* const initial = parts_.initial_frames.get();
   result->latent = initial ? initial->finished(chunk.index, chunk.latent) : chunk.latent;

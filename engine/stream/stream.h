@@ -7,14 +7,18 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/interruption.h"
 #include "base/stopwatch.h"
 #include "stream/chunk.h"
 #include "stream/conditions.h"
 #include "stream/deadline.h"
 #include "stream/decoding.h"
+#include "stream/loras.h"
 #include "stream/parts.h"
 #include "stream/recache.h"
 #include "stream/step.h"
@@ -32,6 +36,9 @@ struct StreamStats {
   int governor_level = 0;       // number of computed steps that the deadline costs; 0: full quality
   int steps_allowed = 0;        // computed steps of the chunks that begin now; 0: the number is not steered
   double least_seconds = 0;     // expected time of a chunk with the fewest computed steps; 0: as above
+  // Layers of the network that the step which runs now has come to, and all that it has, in all branches and passes that it
+  // may run; 0 and 0 between two steps.
+  int step_layers_reached = 0, step_layers = 0;
 };
 
 // One thread drives next() and reset(). Calls marked "any thread" may come from other threads at the same
@@ -46,18 +53,23 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   // Computes until the next chunk is finished and decoded; on a GPU, until the chunk's steps are done and its decoding
-  // has begun (Chunk::decoded). Throws FC_CANCELLED after cancel(); the next call
-  // then continues where this one stopped. Throws FC_ENDED if the KV policy keeps everything and its budget
+  // has begun (Chunk::decoded). Throws FC_CANCELLED after cancel(), also within a layer of the network; the next call
+  // then does the part again that was stopped, and its frames are the same. Throws FC_ENDED if the KV policy keeps everything and its budget
   // is full.
   std::shared_ptr<const Chunk> next();
   // Back to chunk 0. From here on the stream gives the same frames as a new stream with this seed and with
   // the prompts and settings that are in force now.
   void reset(uint64_t seed);
-  void cancel() { cancelled_ = true; }                   // any thread
+  void cancel() {  // any thread; stops lora() too
+    interruption_.asked = true;
+    if (loras_) loras_->cancel();
+  }
   Prompts& prompts() { return conditions_->prompts(); }  // any thread
   // As Prompts::change(), with what arithmetic needs. Throws FC_ERROR_ARGUMENT for FC_PROMPT_RECACHE in a stream that
   // cannot. Any thread.
   uint64_t prompt(const std::string& text, uint64_t at_chunk, uint32_t blend_chunks);
+  // As Loras::change(), with what arithmetic needs. The history stays as it is. Any thread.
+  uint64_t lora(const std::string& list, uint64_t at_chunk);
   // Sets ε and the guidance scale; a negative value leaves one as it is. Throws FC_ERROR_ARGUMENT for a value
   // out of range, for an ε that a deadline steers, and for a scale other than 1 in a stream without guidance.
   // Any thread.
@@ -88,6 +100,7 @@ class Stream {
 
  private:
   StepRunner runner() { return {parts_, live_.empty() ? 0 : live_.front()->index, &watch_}; }
+  std::shared_ptr<const Chunk> make_next();
   void check_cancelled();
   void rehearse_once();
   // ---- a tick: one step of every chunk in flight
@@ -96,8 +109,11 @@ class Stream {
   void begin_tick();
   void use_changed_guidance();
   void admit(int64_t index);
+  void use_network(LiveChunk& chunk);
+  void forget_learned();
   void run_history_again(LiveChunk& chunk);
   void run(size_t step);
+  void compute(Step& step);
   void take_times();
   double spent_by(const LiveChunk& chunk) const;
   void fetch_ahead(size_t step);
@@ -116,6 +132,10 @@ class Stream {
   std::unique_ptr<DeadlineKeeper> deadline_;
   StepTimer timer_;
   std::unique_ptr<Conditions> conditions_;
+  std::unique_ptr<Loras> loras_;
+  // Of a chunk whose admission was stopped.
+  std::optional<std::pair<int64_t, ChunkConditions>> taken_;
+  bool learned_is_old_ = false;  // what the policy has learned across chunks is that of other weights
   std::unique_ptr<Decoding> decoding_;
   std::string recache_problem_;  // why this stream cannot re-cache; "" if it can
   Recache recache_;
@@ -132,7 +152,10 @@ class Stream {
   Stopwatch call_watch_;  // since next() was called
 
   std::atomic<double> threshold_{0}, scale_{1};
-  std::atomic<bool> cancelled_{false}, scale_changed_{false};
+  std::atomic<bool> scale_changed_{false};
+  Interruption interruption_;
+  std::atomic<uint64_t> step_began_{0};  // interruption_.layers when the step began that runs now
+  std::atomic<int> step_layers_{0};
   mutable std::mutex stats_mutex_;
   StreamStats stats_;
 };

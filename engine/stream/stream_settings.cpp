@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Settings that callers change while a stream runs, and the statistics that they read.
+#include <algorithm>
+
 #include "base/error.h"
 #include "stream/stream.h"
 #include "stream/work.h"
@@ -18,6 +20,8 @@ void Stream::reset(uint64_t seed) {
   steps_.clear();
   next_step_ = 0;
   live_.clear();
+  taken_.reset();
+  learned_is_old_ = false;
   parts_.policy->reset();
   parts_.guidance.reset();
   parts_.across.assign(parts_.across.size(), {});
@@ -29,6 +33,7 @@ void Stream::reset(uint64_t seed) {
   previous_latent_ = at::Tensor();
   recache_.forget();
   conditions_->restart();
+  loras_->restart();
   decoding_->restart(std::move(decoder_state));
   const std::lock_guard lock(stats_mutex_);
   stats_.chunks = stats_.steps_computed = stats_.steps_reused = stats_.forced_computes = 0;
@@ -41,6 +46,10 @@ uint64_t Stream::prompt(const std::string& text, uint64_t at_chunk, uint32_t ble
     throw Error(FC_ERROR_ARGUMENT, recache_problem_);
   const Work work(*parts_.model, parts_.model->lane_of_text());
   return prompts().change(text, at_chunk, blend_chunks);
+}
+
+uint64_t Stream::lora(const std::string& list, uint64_t at_chunk) {
+  return loras_->change(list, at_chunk);
 }
 
 void Stream::tune(double threshold, double guidance) {
@@ -73,6 +82,10 @@ StreamStats Stream::stats() const {
   StreamStats copy = stats_;
   copy.threshold = threshold_;
   copy.guidance = scale_;
+  copy.step_layers = step_layers_;
+  if (copy.step_layers > 0)
+    copy.step_layers_reached = static_cast<int>(
+        std::min<uint64_t>(interruption_.layers - step_began_, static_cast<uint64_t>(copy.step_layers)));
   copy.deadline_seconds = deadline_->seconds();
   const DeadlineReport report = deadline_->report();
   copy.governor_level = report.level;

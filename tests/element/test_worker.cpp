@@ -32,6 +32,7 @@ class Counter : public flowcache::gst::FrameWorkerListener {
     ++chunks;
   }
   void prompt_overtaken(const PromptChange&) override { ++receipts; }
+  void lora_changed(const flowcache::gst::LoraReceipt&) override {}
   void prompts_fewer() override {}
   void ended(const std::string&) override {}
   void failed(fc_status, const std::string&, bool) override { ++failures; }

@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fake_options.h"
@@ -66,4 +67,8 @@ struct fc_stream {
   };
   std::map<uint64_t, Change> changes;  // by first chunk
   fc_stream_stats stats{};
+  std::map<uint64_t, std::pair<uint64_t, std::string>> loras;  // tickets and lists by first chunk
+  std::string lora;
+  uint64_t lora_ticket = 0, last_lora = 0;
+  bool lora_cancelled = false;
 };

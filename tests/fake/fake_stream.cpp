@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
+#include <tuple>
 
 #include "fake_objects.h"
 #include "fake_paint.h"
@@ -162,6 +163,22 @@ fc_status fc_stream_negative_prompt(fc_stream* s, const char* text) {
   return FC_OK;
 }
 
+// A list with "bad" in it is refused; one with "slow" is read until two more chunks are made, or until it is cancelled.
+fc_status fc_stream_lora(fc_stream* s, const fc_lora_change* change, uint64_t* ticket) {
+  const std::string list = change->loras == nullptr ? "" : change->loras;
+  if (list.find("bad") != std::string::npos) return fake::fail(FC_ERROR_MODEL, list + " belongs to a DoRA");
+  std::unique_lock lock(s->mutex);
+  const uint64_t begun = s->stats.chunks;
+  s->lora_cancelled = false;
+  if (list.find("slow") != std::string::npos)
+    s->changed.wait(lock, [&] { return s->lora_cancelled || s->stats.chunks >= begun + 2; });
+  if (s->lora_cancelled) return fake::fail(FC_CANCELLED, "cancelled");
+  const uint64_t at = change->at_chunk == FC_NEXT_CHUNK ? s->chunk : std::max(change->at_chunk, s->chunk);
+  s->loras[at] = {++s->last_lora, list};
+  if (ticket != nullptr) *ticket = s->last_lora;
+  return FC_OK;
+}
+
 fc_status fc_stream_deadline(fc_stream* s, double seconds) {
   std::lock_guard lock(s->mutex);
   if (!s->governed) return fake::fail(FC_ERROR_ARGUMENT, "only cache auto has a deadline");
@@ -174,7 +191,7 @@ fc_status fc_stream_deadline(fc_stream* s, double seconds) {
 void fc_stream_cancel(fc_stream* s) {
   {
     std::lock_guard lock(s->mutex);
-    s->cancelled = true;
+    s->cancelled = s->lora_cancelled = true;
   }
   s->changed.notify_all();
   { std::lock_guard lock(fake::gate().mutex); }
@@ -204,13 +221,18 @@ fc_status fc_stream_next(fc_stream* s, fc_chunk** chunk) {
     s->prompt = s->changes.begin()->second.text;
     s->changes.erase(s->changes.begin());
   }
+  while (!s->loras.empty() && s->loras.begin()->first <= n) {
+    std::tie(s->lora_ticket, s->lora) = s->loras.begin()->second;
+    s->loras.erase(s->loras.begin());
+  }
   auto* c = new fc_chunk{s->engine};
   ++s->engine->references;
   ++fake::counters().live_chunks;
   const uint32_t computed = (s->stats.steps + 1) / 2 - std::min(s->stats.governor_level, 1u);
   c->decisions.assign(s->stats.steps, 0);
   std::fill_n(c->decisions.begin(), computed, 1);
-  c->hash = fake::prompt_hash(s->prompt + (s->guided && !s->negative.empty() ? " - " + s->negative : ""));
+  c->hash = fake::prompt_hash(s->prompt + (s->guided && !s->negative.empty() ? " - " + s->negative : "") +
+                              (s->lora.empty() ? "" : " with " + s->lora));
   ++s->stats.chunks;
   s->stats.steps_computed += computed;
   s->stats.steps_reused += s->stats.steps - computed;
@@ -234,7 +256,9 @@ fc_status fc_stream_next(fc_stream* s, fc_chunk** chunk) {
     c->info.recached_chunks = 3;
     c->info.recache_seconds = 0.0125;
   }
+  c->info.lora_ticket = s->lora_ticket;
   ++s->chunk;
+  s->changed.notify_all();
   *chunk = c;
   return FC_OK;
 }

@@ -35,4 +35,30 @@ check "which has rows" grep -q '^| `self-forcing' "$WORK/page"
 
 check "what can be written is" "$flowcache" bench "${quick[@]}" --json "$WORK/x.json" --html "$WORK/x.html"
 check "both files" test -s "$WORK/x.json" -a -s "$WORK/x.html"
+
+# A LoRA that a stream takes on is that of model.json.
+check "a LoRA and a model that has it" "$PYTHON" "$SOURCE_DIR/tests/pipeline/write_lora.py" "$SOURCE_DIR/models/ambient" "$WORK"
+made() { "$flowcache" generate fire --steps 3 -s 0.5 --size 256x160 --cache none -o "$WORK/$1.y4m" "${@:2}"; }
+check "frames of the model alone" made plain
+check "frames of the model with it" made json -m "$WORK/with"
+check "frames with --lora" made lora --lora "$WORK/style.safetensors:4"
+check "are those of model.json" cmp "$WORK/json.y4m" "$WORK/lora.y4m"
+if cmp -s "$WORK/plain.y4m" "$WORK/lora.y4m"; then not_ok "and not those without"; else ok "and not those without"; fi
+refuses "a DoRA" "DoRA" "$flowcache" generate fire -s 0.1 -o "$WORK/dora.y4m" --lora "$WORK/dora.safetensors"
+refuses "a LoRA that is not there" "nothing.safetensors" "$flowcache" generate fire -s 0.1 -o "$WORK/dora.y4m" --lora "$WORK/nothing.safetensors"
+if [[ ! -e $WORK/dora.y4m ]]; then ok "and no file is begun"; else not_ok "and no file is begun"; fi
+
+# measure says how far a step is before it ends, and Ctrl-C ends it in order. It would measure for a long time.
+"$flowcache" measure --threads 1 --size 640x384 --chunks 1000 >"$WORK/measure.log" 2>&1 &
+measuring=$!
+cleanup+=("kill -9 $measuring 2>/dev/null || true")
+said='step 1: [0-9]+ of [0-9]+ layers, [0-9.]+ s, about'
+check "measure says how far a step is" until_true grep -qE "$said" "$WORK/measure.log"
+kill -INT "$measuring"
+status=0
+wait "$measuring" || status=$?
+if [[ $status -eq 130 ]]; then ok "Ctrl-C ends it with 130"; else not_ok "Ctrl-C ends it with 130, not $status" "$WORK/measure.log"; fi
+check "and it says where it was" grep -q 'interrupted in step' "$WORK/measure.log"
+sed '/^one step/q' "$WORK/measure.log" >"$WORK/begin.log"
+check "it had said so before the step was over" grep -qE "$said" "$WORK/begin.log"
 finish

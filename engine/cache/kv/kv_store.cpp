@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/process_end.h"
+#include "base/interruption.h"
 #include "base/words.h"
 #include "cache/kv/compact.h"
 #include "cache/kv/kv_int8.h"
@@ -200,7 +200,7 @@ void KvStore::Impl::admit(int64_t chunk, int64_t first_frame) {
 }
 
 KeyValue KvStore::Impl::append(const InFlight& one, int layer, const at::Tensor& q, const KeyValue& own) {
-  stop_at_process_end();  // every model family calls this function once for each layer
+  layer_reached();  // every model family calls this function once for each layer
   const std::array<int64_t, 3> shape = {geometry.kv_heads, geometry.tokens_per_chunk, geometry.head_dim};
   if (layer < 0 || layer >= geometry.layers || own.k.sizes() != shape || own.v.sizes() != shape) {
     std::ostringstream what;

@@ -64,6 +64,7 @@ struct MagiTransformer::Net {
   MagiConfig config;
   TransformerShape shape;
   at::ScalarType dtype = at::kFloat;
+  Precision precision = at::kFloat;
   at::Device device = at::kCPU;
   magi::Weights weights;
   int64_t slice = 0;
@@ -184,7 +185,7 @@ TransformerShape shape_of(const MagiConfig& c) {
 
 MagiTransformer::MagiTransformer(const MagiConfig& config, WeightMap weights, Precision precision,
                                  at::Device device, const std::string& what)
-    : net_(std::make_unique<Net>(Net{config, shape_of(config), precision.compute, device, {}})) {
+    : net_(std::make_unique<Net>(Net{config, shape_of(config), precision.compute, precision, device, {}})) {
   Parameters parameters;
   net_->weights.declare(config, parameters);
   parameters.load(std::move(weights), precision, device, what);
@@ -193,7 +194,29 @@ MagiTransformer::MagiTransformer(const MagiConfig& config, WeightMap weights, Pr
   if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
 }
 
+MagiTransformer::MagiTransformer(const MagiTransformer& before, const WeightMap& weights,
+                                 const std::set<std::string>& touched, const std::string& what)
+    : net_(std::make_unique<Net>(Net{before.net_->config,
+                                     before.net_->shape,
+                                     before.net_->dtype,
+                                     before.net_->precision,
+                                     before.net_->device,
+                                     {}})) {
+  Parameters parameters;
+  net_->weights.declare(net_->config, parameters);
+  parameters.load(weights, net_->precision, net_->device, what,
+                  [&](const std::string& name) { return !touched.contains(name); });
+  net_->weights.share(before.net_->weights);
+  net_->weights.finish(net_->config);
+  net_->slice = before.net_->slice;
+  if (net_->device.is_cuda()) c10::getDeviceAllocator(net_->device.type())->emptyCache();
+}
+
 MagiTransformer::~MagiTransformer() = default;
+
+void MagiTransformer::add_joined(std::set<std::string>& touched) const {
+  magi::add_joined(net_->config.layers, touched);
+}
 
 void MagiTransformer::slice_tokens(int64_t most) {
   net_->slice = most;

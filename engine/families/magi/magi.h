@@ -7,6 +7,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,9 @@ class MagiTransformer final : public Transformer {
   MagiTransformer(const MagiConfig& config, WeightMap weights, Precision precision, at::Device device,
                   const std::string& what);
   ~MagiTransformer() override;
+  // Transformer::with_weights(): this network's config, precision and device. `what` as above.
+  MagiTransformer(const MagiTransformer& before, const WeightMap& weights,
+                  const std::set<std::string>& touched, const std::string& what);
 
   const TransformerShape& shape() const override;
   // features: [n, caption_channels], the caption tokens of one chunk without padding; those after the first
@@ -64,6 +68,7 @@ class MagiTransformer final : public Transformer {
                     int first, int last) const override;
   at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const override;
   void slice_tokens(int64_t most) override;
+  void add_joined(std::set<std::string>& touched) const override;
 
   // For tests. The rotary table [tokens, sines | cosines]; the condition vector of a chunk.
   at::Tensor rope_table(const Embedded& embedded) const;

@@ -76,10 +76,15 @@ class MagiStream final : public Transformer {
         shape_(magi_.shape()),
         clean_(magi_.null_condition(passes.guided)),
         unconditional_(passes.guided ? clean_ : nullptr) {
-    if (!passes_.guided) return;
-    shape_.heads *= 2;
-    shape_.kv_heads *= 2;
+    widen();
   }
+  MagiStream(const MagiStream& before, const WeightMap& weights, const std::set<std::string>& touched)
+      : config_(before.config_),
+        passes_(before.passes_),
+        magi_(before.magi_, weights, touched, "magi transformer"),
+        shape_(before.shape_),
+        clean_(magi_.null_condition(passes_.guided)),
+        unconditional_(passes_.guided ? clean_ : nullptr) {}
 
   const TransformerShape& shape() const override { return shape_; }
   std::shared_ptr<const Condition> condition(const at::Tensor& features) const override {
@@ -91,12 +96,24 @@ class MagiStream final : public Transformer {
                     int first, int last) const override;
   at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const override;
   void slice_tokens(int64_t most) override { magi_.slice_tokens(most); }
+  void add_joined(std::set<std::string>& touched) const override { magi_.add_joined(touched); }
+  std::unique_ptr<Transformer> with_weights(const WeightMap& weights,
+                                            const std::set<std::string>& touched) const override {
+    return std::make_unique<MagiStream>(*this, weights, touched);
+  }
   int64_t prefix_context() const override {
     return passes_.clean_key_range > 0 ? passes_.clean_key_range
                                        : (passes_.key_range.empty() ? 8 : passes_.key_range.back());
   }
 
  private:
+  // Two passes with history are side by side in the cache.
+  void widen() {
+    if (!passes_.guided) return;
+    shape_.heads *= 2;
+    shape_.kv_heads *= 2;
+    shape_.passes = 2;
+  }
   static bool is_clean(const Embedded& e) { return e.timestep == 0; }
   static double time_of(const Embedded& e) { return 1 - e.timestep; }
   int64_t passes() const { return passes_.guided ? 3 : passes_.near_clean ? 2 : 1; }

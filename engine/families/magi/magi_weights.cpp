@@ -122,6 +122,23 @@ void Weights::declare(const MagiConfig& c, Parameters& p) {
   p.want("final_linear.linear.weight", {channels * c.patch * c.patch, c.hidden}, final_linear, at::kFloat);
 }
 
+void Weights::share(const Weights& other) {
+  for (size_t i = 0; i < blocks.size(); ++i)
+    for (Matrix Block::*one :
+         {&Block::qkv, &Block::q_text, &Block::kv_text, &Block::projection, &Block::fc1, &Block::fc2})
+      if (!(blocks[i].*one).values.defined()) blocks[i].*one = other.blocks[i].*one;
+}
+
+void add_joined(int layers, std::set<std::string>& touched) {
+  for (int i = 0; i < layers; ++i) {
+    const std::string qkv = "videodit_blocks.layers." + std::to_string(i) + ".self_attention.linear_qkv.";
+    const std::string names[] = {qkv + "q.weight", qkv + "k.weight", qkv + "v.weight"};
+    bool one = false;
+    for (const std::string& name : names) one = one || touched.contains(name);
+    if (one) touched.insert(std::begin(names), std::end(names));
+  }
+}
+
 void Weights::finish(const MagiConfig& c) {
   std::vector<at::Tensor> ada_weights, ada_biases;
   for (Block& b : blocks) {
@@ -132,7 +149,7 @@ void Weights::finish(const MagiConfig& c) {
     };
     b.qk_norm = {heads(b.q_norm.weight, b.k_norm.weight), heads(b.q_norm.bias, b.k_norm.bias)};
     b.q_norm = b.k_norm = {};
-    b.qkv = Matrix::joined({&b.q, &b.k, &b.v});
+    if (b.q.values.defined()) b.qkv = Matrix::joined({&b.q, &b.k, &b.v});
     b.q = b.k = b.v = {};
     ada_weights.push_back(std::move(b.ada_weight));
     ada_biases.push_back(std::move(b.ada_bias));

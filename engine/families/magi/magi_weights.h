@@ -2,6 +2,9 @@
 // MAGI-1's tensors by their published names. Used only by magi*.cpp.
 #pragma once
 
+#include <set>
+#include <string>
+
 #include "families/magi/magi.h"
 
 namespace flowcache::magi {
@@ -33,10 +36,15 @@ struct Weights {
 
   // Declares every tensor. This object must not move until the load is done.
   void declare(const MagiConfig& config, Parameters& parameters);
+  // Takes the matrices that were not loaded from other weights. Before finish(), after the load.
+  void share(const Weights& other);
   // Call this after the load. Norms that were published as "1p" store weight - 1; this adds the 1. What is
   // multiplied with the same rows is joined.
   void finish(const MagiConfig& config);
 };
+
+// The queries, keys and values of a block, which finish() joins: all of them, if one is among `touched`.
+void add_joined(int layers, std::set<std::string>& touched);
 
 constexpr int64_t time_frequencies = 256;
 

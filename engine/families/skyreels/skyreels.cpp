@@ -12,8 +12,9 @@ namespace {
 // Adds the embedding of the frame rate to the modulation. Everything else is the Wan transformer.
 class SkyReels final : public Transformer {
  public:
-  SkyReels(std::unique_ptr<Transformer> wan, at::Tensor frame_rate)
-      : wan_(std::move(wan)), frame_rate_(std::move(frame_rate)) {}
+  // fps: what the network is told; 0: nothing.
+  SkyReels(std::unique_ptr<Transformer> wan, at::Tensor frame_rate, int64_t fps, at::Device device)
+      : wan_(std::move(wan)), frame_rate_(std::move(frame_rate)), fps_(fps), device_(device) {}
 
   const TransformerShape& shape() const override { return wan_->shape(); }
   std::shared_ptr<const Condition> condition(const at::Tensor& features) const override {
@@ -33,10 +34,15 @@ class SkyReels final : public Transformer {
     return wan_->head(embedded, tokens);
   }
   void slice_tokens(int64_t most) override { wan_->slice_tokens(most); }
+  void add_joined(std::set<std::string>& touched) const override { wan_->add_joined(touched); }
+  std::unique_ptr<Transformer> with_weights(const WeightMap& weights,
+                                            const std::set<std::string>& touched) const override;
 
  private:
   std::unique_ptr<Transformer> wan_;
   at::Tensor frame_rate_;  // [1, 6, dim] fp32
+  int64_t fps_;
+  at::Device device_;
 };
 
 // True for the KV buffers of the FlowCache fork, which end up in saved weights because they are module
@@ -61,6 +67,27 @@ at::Tensor embed_frame_rate(const WeightMap& weights, int64_t dim, int64_t fps, 
   return at::linear(hidden, read("fps_projection.2.weight"), read("fps_projection.2.bias")).view({1, 6, dim});
 }
 
+// Takes the weights of the frame rate out of `weights`.
+WeightMap taken_rate(WeightMap& weights) {
+  WeightMap rate;
+  for (auto it = weights.begin(); it != weights.end();) {
+    const bool own = it->first.starts_with("fps_");
+    if (own) rate.insert(*it);
+    it = own ? weights.erase(it) : std::next(it);
+  }
+  return rate;
+}
+
+std::unique_ptr<Transformer> SkyReels::with_weights(const WeightMap& weights,
+                                                    const std::set<std::string>& touched) const {
+  WeightMap rest = weights;
+  std::erase_if(rest, [](const auto& entry) { return is_buffer(entry.first); });
+  const WeightMap rate = fps_ ? taken_rate(rest) : WeightMap();
+  return std::make_unique<SkyReels>(wan_->with_weights(rest, touched),
+                                    fps_ ? embed_frame_rate(rate, shape().dim, fps_, device_) : at::Tensor(),
+                                    fps_, device_);
+}
+
 }  // namespace
 
 std::unique_ptr<Transformer> make_skyreels(const nlohmann::json& config, WeightMap weights,
@@ -82,16 +109,12 @@ std::unique_ptr<Transformer> make_skyreels(const nlohmann::json& config, WeightM
     wanted.insert(wanted.end(), rate_keys.begin(), rate_keys.end());
   }
   check_weights(weights, wanted, "skyreels transformer");
-  WeightMap rate;
-  for (auto it = weights.begin(); it != weights.end();) {
-    const bool own = with_rate && it->first.starts_with("fps_");
-    if (own) rate.insert(*it);
-    it = own ? weights.erase(it) : std::next(it);
-  }
+  const WeightMap rate = with_rate ? taken_rate(weights) : WeightMap();
   auto wan = make_wan(wan_config, std::move(weights), precision, device);
   const int64_t dim = wan->shape().dim;
   return std::make_unique<SkyReels>(std::move(wan),
-                                    with_rate ? embed_frame_rate(rate, dim, fps, device) : at::Tensor());
+                                    with_rate ? embed_frame_rate(rate, dim, fps, device) : at::Tensor(),
+                                    with_rate ? fps : 0, device);
 }
 
 }  // namespace flowcache

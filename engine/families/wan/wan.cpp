@@ -19,11 +19,12 @@ RangeSize range_size(const TransformerShape& shape) {
 
 class Wan final : public Transformer {
  public:
-  Wan(wan::Config config, wan::Weights weights, at::ScalarType compute, at::Device device)
+  Wan(wan::Config config, wan::Weights weights, Precision precision, at::Device device)
       : config_(config),
         shape_(config.shape()),
         weights_(std::move(weights)),
-        compute_(compute),
+        precision_(precision),
+        compute_(precision.compute),
         device_(device) {}
 
   const TransformerShape& shape() const override { return shape_; }
@@ -34,11 +35,21 @@ class Wan final : public Transformer {
                     int first, int last) const override;
   at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const override;
   void slice_tokens(int64_t most) override { slice_ = most; }
+  void add_joined(std::set<std::string>& touched) const override { wan::add_joined(config_, touched); }
+  std::unique_ptr<Transformer> with_weights(const WeightMap& weights,
+                                            const std::set<std::string>& touched) const override {
+    const wan::Before before{weights_, touched};
+    auto made = std::make_unique<Wan>(config_, wan::prepare(config_, weights, precision_, device_, &before),
+                                      precision_, device_);
+    made->slice_tokens(slice_);
+    return made;
+  }
 
  private:
   const wan::Config config_;
   const TransformerShape shape_;
   const wan::Weights weights_;
+  const Precision precision_;
   const at::ScalarType compute_;
   const at::Device device_;
   int64_t slice_ = 0;
@@ -166,7 +177,7 @@ std::unique_ptr<Transformer> make_wan(const nlohmann::json& config, WeightMap we
     throw Error(FC_ERROR_ARGUMENT,
                 std::string("wan computes in fp32 or bf16, not in ") + c10::toString(compute));
   const wan::Config parsed = wan::Config::from_json(config);
-  return std::make_unique<Wan>(parsed, wan::prepare(parsed, std::move(weights), precision, device), compute,
+  return std::make_unique<Wan>(parsed, wan::prepare(parsed, std::move(weights), precision, device), precision,
                                device);
 }
 

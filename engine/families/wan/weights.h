@@ -2,6 +2,8 @@
 // A Wan checkpoint on its device, in the layout that the blocks use.
 #pragma once
 
+#include <set>
+#include <string>
 #include <vector>
 
 #include "families/wan/config.h"
@@ -25,7 +27,17 @@ struct Weights {
   at::Tensor modulation, head_modulation;
 };
 
-// Throws FC_ERROR_MODEL with every key that does not fit.
-Weights prepare(const Config& config, WeightMap map, Precision precision, at::Device device);
+// Weights that are there already, in which only some are to be other ones.
+struct Before {
+  const Weights& weights;
+  const std::set<std::string>& touched;  // names of those that are not taken from `weights`
+};
+
+// before: null, or shares the matrices that it does not touch. Throws FC_ERROR_MODEL with every key that does not fit.
+Weights prepare(const Config& config, WeightMap map, Precision precision, at::Device device,
+                const Before* before = nullptr);
+
+// Transformer::add_joined() of a Wan network.
+void add_joined(const Config& config, std::set<std::string>& touched);
 
 }  // namespace flowcache::wan

@@ -27,7 +27,7 @@ at::Tensor TokenDifference::kept(const StepRunner& runner, Step& step, size_t br
 
 void TokenDifference::apply(const StepRunner& runner, Step& step) {
   const StreamParts& parts = runner.parts();
-  const Transformer& network = *parts.model->transformer;
+  const Transformer& network = *step.chunk->network;
   runner.embed(step);  // if the policy looks at no tokens, they are not embedded yet
   const int layers = network.shape().layers;
   PerBranch<at::Tensor> velocity;
