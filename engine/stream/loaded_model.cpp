@@ -104,14 +104,16 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   const LentLane lane(model->device);
   const Work work(threads, model->device, *lane);
   model->text_lane = std::make_shared<const LentLane>(model->device);
-  model->text = make_text_encoder(model->package, model->device);
-  if (const Lane own = model->lane_of_text(); own.stream())
+  if (!options.network_only) model->text = make_text_encoder(model->package, model->device);
+  if (const Lane own = model->lane_of_text(); own.stream() && model->text)
     model->text = std::make_unique<LaneTextEncoder>(std::move(model->text), own);
   report("load", 0.2);
   model->transformer = make_transformer(model->package, precision, model->device);
   model->transformer->slice_tokens(options.slice_tokens);
+  model->ranks = options.ranks;
+  if (model->ranks) model->transformer = model->ranks->split(std::move(model->transformer));
   report("load", 0.7);
-  model->decoder = make_decoder(model->package, model->compute, model->device);
+  if (!options.network_only) model->decoder = make_decoder(model->package, model->compute, model->device);
   lane->wait();  // from here on any lane may read the weights
   give_back_memory(model->device);
   report("ready", 1.0);

@@ -14,6 +14,7 @@
 #include "networks/transformer.h"
 #include "package/model.h"
 #include "stream/lane.h"
+#include "stream/ranks.h"
 
 namespace flowcache {
 
@@ -26,6 +27,9 @@ struct LoadOptions {
   int64_t slice_tokens = 0;       // see Transformer::slice_tokens()
   int64_t width = 0, height = 0;  // picture size for the check of memory; 0: native
   std::string kv_precision = {};  // see choose_kv_precision()
+  std::shared_ptr<Ranks> ranks =
+      nullptr;                // the other processes that run the network; null: this one runs it alone
+  bool network_only = false;  // true: no text encoder and no decoder
 };
 
 // What a stream of the model's own settings needs on `device`, for memory_needs().
@@ -41,6 +45,7 @@ struct LoadedModel {
   KvPrecision kv_precision = KvPrecision::full;
   unsigned threads = 1;  // arithmetic threads of its streams; fixed, because results depend on the number
   uint64_t memory_limit = 0;
+  std::shared_ptr<Ranks> ranks;  // null: the network runs in this process alone
   std::unique_ptr<Transformer> transformer;
   std::unique_ptr<Decoder> decoder;
   std::unique_ptr<TextEncoder> text;          // its features may be used on the calling thread's lane
