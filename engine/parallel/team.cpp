@@ -216,6 +216,10 @@ void Team::form(const LoadedModel& own, const Progress& progress) {
   } catch (const std::exception& error) {
     fail(error.what());
   }
+  // Others may still look for each other where they meet.
+  for (Worker& worker : workers_)
+    if (const auto met = worker.channel().receive(timeout_); !met || !met->contains("met"))
+      fail(met ? met->value("error", "") : "the ranks did not find each other");
   log(FC_LOG_INFO, "the network runs on " + std::to_string(count()) + " devices, attention split by " +
                        name_of(attention_));
 }

@@ -68,6 +68,7 @@ class Worker {
       meeting.address = joined_ ? own_address(channel_.socket()).host : meeting.host;
     attention_ = choose_attention_split(order.at("attention"), model_->transformer->shape(), meeting.ranks);
     exchange_ = std::make_unique<Exchange>(meeting);
+    channel_.send({{"met", true}});
   }
 
   void keys(const json& order) {
