@@ -4,12 +4,25 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "families/family.h"
+#include "families/preflight.h"
 
 namespace flowcache {
 
 Share share_of(int64_t total, int ranks, int rank) {
   const int64_t each = total / ranks, more = total % ranks;
   return {rank * each + std::min<int64_t>(rank, more), each + (rank < more)};
+}
+
+TransformerShape shape_of(const ModelPackage& package) {
+  const KvShape keys = kv_shape(package);
+  const nlohmann::json config = package.transformer.value("config", nlohmann::json::object());
+  return {.layers = static_cast<int>(keys.layers),
+          .dim = config.at("dim").get<int64_t>(),
+          .heads = keys.heads,
+          .kv_heads = keys.kv_heads,
+          .head_dim = keys.head_dim,
+          .head_sets = family_of(package).key_value_sets(config)};
 }
 
 AttentionSplit choose_attention_split(const std::string& name, const TransformerShape& shape, int ranks) {
@@ -36,6 +49,11 @@ HeadShare head_share(const TransformerShape& shape, AttentionSplit split, int ra
   const Share own = share_of(kv_heads, ranks, rank);
   const int64_t group = heads / kv_heads;
   return {{own.first * group, own.count * group}, own};
+}
+
+double kv_share_of(const TransformerShape& shape, AttentionSplit split, int ranks, int rank) {
+  return static_cast<double>(head_share(shape, split, ranks, rank).kv_heads.count * shape.head_sets) /
+         static_cast<double>(shape.kv_heads);
 }
 
 Traffic traffic_of_blocks(const TransformerShape& shape, AttentionSplit split, int ranks, int rank,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "networks/transformer.h"
+#include "package/model.h"
 
 namespace flowcache {
 
@@ -15,6 +16,9 @@ struct Share {
   int64_t first = 0, count = 0;
 };
 Share share_of(int64_t total, int ranks, int rank);
+
+// What follows from model.json alone. Throws FC_ERROR_MODEL.
+TransformerShape shape_of(const ModelPackage& package);
 
 // How ranks share self-attention. In both each has a range of a chunk's tokens everywhere else.
 enum class AttentionSplit {
@@ -31,6 +35,8 @@ const char* name_of(AttentionSplit split);
 struct HeadShare {
   Share heads, kv_heads;
 };
+// The part of all keys and values that a rank keeps, 0..1. Rank 0 keeps most.
+double kv_share_of(const TransformerShape& shape, AttentionSplit split, int ranks, int rank);
 HeadShare head_share(const TransformerShape& shape, AttentionSplit split, int ranks, int rank);
 
 // What a rank gives to and takes from the others.

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/resources.h"
+#include "families/family.h"
 #include "parallel/identity.h"
 #include "parallel/split_transformer.h"
 
@@ -123,7 +124,8 @@ void Team::start_workers(const LoadOptions& options, const RankOptions& ranks, c
                          {"memory_limit", options.memory_limit},
                          {"slice_tokens", options.slice_tokens},
                          {"width", options.width},
-                         {"height", options.height}};
+                         {"height", options.height},
+                         {"kv_share", options.kv_share}};
   for (size_t rank = 1; rank < ranks.devices.size(); ++rank) {
     Worker worker{.device = ranks.devices[rank]};
     if (worker.device == "join") {
@@ -322,6 +324,9 @@ void Team::give_up(const std::string& why) {
 std::shared_ptr<const LoadedModel> load_on_ranks(const LoadOptions& options, const RankOptions& ranks,
                                                  const Progress& progress) {
   LoadOptions own = options;
+  const TransformerShape shape = shape_of(read_model(options.model));
+  const int count = static_cast<int>(ranks.devices.size());
+  own.kv_share = kv_share_of(shape, choose_attention_split(ranks.attention, shape, count), count, 0);
   const auto local_cpus =
       static_cast<unsigned>(std::count(ranks.devices.begin(), ranks.devices.end(), "cpu"));
   if (own.threads == 0 && local_cpus > 0) own.threads = std::max(1U, allowed_cpus() / local_cpus);

@@ -172,6 +172,7 @@ class Worker {
 LoadOptions options_of(const json& order, const WorkerOptions& own) {
   LoadOptions options;
   options.network_only = true;
+  options.kv_share = order.at("kv_share");
   options.precision = order.at("precision");
   options.kv_precision = order.at("kv_precision");
   options.slice_tokens = order.at("slice_tokens");

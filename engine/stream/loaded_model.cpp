@@ -93,6 +93,8 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   model->compute = precision.compute;
   model->weights = precision.weights;
   model->kv_precision = choose_kv_precision(options.kv_precision);
+  model->network_only = options.network_only;
+  model->kv_share = options.kv_share;
   model->threads = threads;
   model->memory_limit = options.memory_limit;
   report("check", 0.05);
@@ -123,6 +125,8 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
 std::vector<MemoryNeed> LoadedModel::memory_needs(int64_t width, int64_t height) const {
   const ModelPackage sized = at_size(package, width, height);
   MemoryPlan plan = plan_of(sized, {compute, weights}, kv_precision, device);
+  plan.network_only = network_only;
+  plan.kv_share = kv_share;
   if (package.random_weights) {
     const WeightSizes sizes = weight_sizes(package);
     plan.transformer_bytes = sizes.transformer;
