@@ -14,6 +14,7 @@
 #include "families/preflight.h"
 #include "flowcache.h"
 #include "package/model.h"
+#include "parallel/parallel.h"
 #include "stream/calibrate.h"
 #include "stream/device.h"
 #include "stream/stream.h"
@@ -128,6 +129,26 @@ at::Tensor prefix_of(const fc_stream_config& c) {
       .div_(255);
 }
 
+// The devices of an engine that works on several; of one, nothing or one.
+flowcache::RankOptions rank_options(const fc_engine_config& c) {
+  flowcache::RankOptions ranks;
+  if (const std::string devices = flowcache::text(c.devices); !devices.empty())
+    ranks.devices = flowcache::parse_devices(devices);
+  ranks.attention = flowcache::text(c.attention_split);
+  ranks.timeout_ms = c.rank_timeout;
+  ranks.listen = flowcache::text(c.listen);
+  const std::string device = flowcache::text(c.device);
+  if (ranks.devices.size() > 1 && !device.empty() && device != "auto" && device != ranks.devices.front())
+    throw Error(FC_ERROR_ARGUMENT, "device=" + device + " and devices=" + flowcache::text(c.devices) +
+                                       " contradict each other: leave device out");
+  if (ranks.devices.size() < 2 &&
+      (!ranks.attention.empty() || ranks.timeout_ms != 0 || !ranks.listen.empty()))
+    throw Error(
+        FC_ERROR_ARGUMENT,
+        "attention_split, rank_timeout and listen are for several devices: set devices, such as cpu,cpu");
+  return ranks;
+}
+
 std::string joined(const std::vector<std::string>& words) {
   std::string all;
   for (const auto& word : words) all += (all.empty() ? "" : ", ") + word;
@@ -186,10 +207,14 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
                                    c.width,
                                    c.height,
                                    flowcache::text(c.kv_precision)};
+    const flowcache::RankOptions ranks = rank_options(c);
+    if (ranks.devices.size() == 1) options.device = ranks.devices.front();
     auto made = std::make_unique<fc_engine>();
-    made->model = flowcache::LoadedModel::load(options, [&](const char* stage, double fraction) {
+    const auto told = [&](const char* stage, double fraction) {
       return !progress || progress(user, stage, fraction) == 0;
-    });
+    };
+    made->model = ranks.devices.size() > 1 ? flowcache::load_on_ranks(options, ranks, told)
+                                           : flowcache::LoadedModel::load(options, told);
     made->device = made->model->device.str();
     made->precision = flowcache::name_of({made->model->compute, made->model->weights});
     flowcache::log(FC_LOG_INFO,

@@ -9,6 +9,7 @@
 #include "families/fit.h"
 #include "families/preflight.h"
 #include "package/files.h"
+#include "parallel/plan.h"
 #include "stream/device.h"
 
 namespace flowcache {
@@ -42,13 +43,24 @@ json words(const ModelPackage& package) {
   return known;
 }
 
-// The memory that the model needs. If a file is missing, its size is computed from the configs.
-json memory(const ModelPackage& package, const std::string& device, const std::string& precision,
-            const std::string& kv_precision) {
-  const bool gpu = device == "gpu" || choose_device(device).is_cuda();
-  const at::Device place = gpu ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
-  MemoryPlan plan =
-      plan_of(package, choose_precision(precision, place), choose_kv_precision(kv_precision), place);
+// What a model would run on and in.
+struct Place {
+  Place(const char* device, const char* precision, const char* kv_precision)
+      : device(text(device) == "gpu" || choose_device(text(device)).is_cuda() ? at::Device(at::kCUDA, 0)
+                                                                              : at::Device(at::kCPU)),
+        precision(choose_precision(text(precision), this->device)),
+        kv_precision(choose_kv_precision(text(kv_precision))) {}
+  at::Device device;
+  Precision precision;
+  KvPrecision kv_precision;
+};
+
+// The memory that a process needs for the model, which keeps this part of all keys and values. If a file is missing, its
+// size is computed from the configs.
+json memory(const ModelPackage& package, const Place& place, double kv_share = 1, bool network_only = false) {
+  MemoryPlan plan = plan_of(package, place.precision, place.kv_precision, place.device);
+  plan.kv_share = kv_share;
+  plan.network_only = network_only;
   const auto present = [&](const PackageFile& file) { return file.present; };
   const auto all = package_files(package);
   if (package.random_weights || !std::all_of(all.begin(), all.end(), present)) {
@@ -63,8 +75,52 @@ json memory(const ModelPackage& package, const std::string& device, const std::s
   return needs;
 }
 
+json ranks(const ModelPackage& package, const Place& place, int count, const std::string& attention) {
+  const TransformerShape shape = shape_of(package);
+  const AttentionSplit split = choose_attention_split(attention, shape, count);
+  const int64_t tokens = kv_shape(package).tokens_per_chunk;
+  const MemoryPlan plan = plan_of(package, place.precision, place.kv_precision, place.device);
+  const auto steps = package.sampler.contains("denoising_step_list")
+                         ? package.sampler["denoising_step_list"].size()
+                         : package.sampler.value("steps", size_t{24});
+  const auto number = static_cast<int64_t>(c10::elementSize(place.precision.compute));
+  json report = {{"attention", name_of(split)},
+                 {"tokens", tokens},
+                 {"forward_passes", plan.branches * (steps + package.clean_context)},
+                 {"ranks", json::array()}};
+  for (int rank = 0; rank < count; ++rank) {
+    const HeadShare heads = head_share(shape, split, count, rank);
+    const Traffic traffic =
+        traffic_of_blocks(shape, split, count, rank, tokens, number, sizeof(float), shape.head_sets);
+    report["ranks"].push_back(
+        {{"rows", share_of(tokens, count, rank).count},
+         {"heads", heads.heads.count},
+         {"kv_heads", heads.kv_heads.count},
+         {"memory", memory(package, place, kv_share_of(shape, split, count, rank), rank > 0)},
+         {"exchanges", traffic.exchanges},
+         {"given", traffic.given},
+         {"taken", traffic.taken}});
+  }
+  return report;
+}
+
 }  // namespace
 }  // namespace flowcache
+
+extern "C" fc_status fc_ranks_report(const char* model, const char* device, const char* precision,
+                                     const char* kv_precision, uint32_t count, const char* attention,
+                                     const char** json) {
+  return flowcache::guarded([&] {
+    if (!json) throw flowcache::Error(FC_ERROR_ARGUMENT, "json is NULL");
+    if (count < 2 || count > 64)
+      throw flowcache::Error(FC_ERROR_ARGUMENT, "devices=" + std::to_string(count) + " is outside 2..64");
+    thread_local std::string text;
+    text = flowcache::ranks(flowcache::read(model), {device, precision, kv_precision},
+                            static_cast<int>(count), flowcache::text(attention))
+               .dump();
+    *json = text.c_str();
+  });
+}
 
 extern "C" fc_status fc_model_report(const char* model, const char* device, const char* precision,
                                      const char* kv_precision, const char** json) {
@@ -74,8 +130,7 @@ extern "C" fc_status fc_model_report(const char* model, const char* device, cons
     nlohmann::json report = {{"folder", package.folder.string()}, {"license", package.license}};
     report["files"] = flowcache::files(package);
     report["words"] = flowcache::words(package);
-    report["memory"] = flowcache::memory(package, flowcache::text(device), flowcache::text(precision),
-                                         flowcache::text(kv_precision));
+    report["memory"] = flowcache::memory(package, {device, precision, kv_precision});
     thread_local std::string text;
     text = report.dump();
     *json = text.c_str();

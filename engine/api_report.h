@@ -30,6 +30,17 @@ FC_API fc_status fc_model_report(const char* model, const char* device, const ch
 //   device_bytes, host_bytes  what that takes
 FC_API fc_status fc_model_fit(const char* model, uint64_t gpu_bytes, const char** json);
 
+// Returns a JSON object: how `count` devices, from 2 to 64, share a chunk of the model's own size (parallel/plan.h).
+// attention: as fc_engine_config.attention_split.
+//   attention          "heads" or "rows"
+//   tokens             of a chunk
+//   forward_passes     of a chunk whose steps are all computed, guidance and the clean pass included
+//   ranks              [{rows, heads, kv_heads, memory, exchanges, given, taken}]   memory: as in fc_model_report(); the
+//                      others are of one forward pass: calls, and bytes to and from other ranks, tokens in fp32
+FC_API fc_status fc_ranks_report(const char* model, const char* device, const char* precision,
+                                 const char* kv_precision, uint32_t count, const char* attention,
+                                 const char** json);
+
 #ifdef __cplusplus
 }
 #endif

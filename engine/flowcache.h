@@ -176,7 +176,7 @@ FC_API fc_status fc_policy_describe(uint32_t index, fc_policy_info* info);
 
 /* ---- engine ------------------------------------------------------------------------------------------------------- */
 
-/* Progress of a long call. stage: "read", "check", "load", "ready". fraction: 0..1 of the whole call.
+/* Progress of a long call. stage: "read", "check", "load", "ready"; with `devices` also "join". fraction: 0..1 of the whole call.
  * Return 0 to go on, anything else to cancel: the call then returns FC_CANCELLED. Called on the calling thread. */
 typedef int (*fc_progress_function)(void* user, const char* stage, double fraction);
 
@@ -197,6 +197,17 @@ typedef struct {
   const char* kv_precision; /* "full": keys and values of finished chunks in the type that is computed in; "int8": in 8
                                bits with a scale for each head and token, about half the memory of bf16 and a quarter of
                                fp32, so that as many bytes of kv_budget hold more chunks; "auto" (NULL): full */
+  const char* devices;      /* "cuda:0,cuda:1" or "cpu,cpu": those that share each chunk of a stream, at most 64. The first is
+                               this process's, and `device` is left out; for each other one a process is started (the
+                               flowcache command: FLOWCACHE_PROGRAM, else the one beside the library, else in PATH) or, for
+                               "join", waited for at `listen`. NULL: `device` alone. kv_budget and memory_limit are those of
+                               each. A stream whose worker is lost ends with FC_ERROR_DEVICE, and so do all of its engine;
+                               open the engine anew. docs/architecture.md says what runs where */
+  const char* attention_split; /* how the devices share self-attention: "heads", each some heads and their keys and values;
+                               "rows", each its own tokens and all keys and values; "auto" (NULL): heads if they divide */
+  uint32_t rank_timeout;    /* milliseconds that the devices wait for each other at most; 0: 30000 */
+  const char* listen;       /* HOST:PORT at which workers may join that have the token of FLOWCACHE_TOKEN or of the file
+                               FLOWCACHE_TOKEN_FILE; NULL: none may, and nothing listens beyond 127.0.0.1 */
 } fc_engine_config;
 
 /* Loads a model. Blocks; seconds for the model that ships. On success *engine is owned by the caller, who calls

@@ -301,6 +301,24 @@ constexpr Property kProperties[] = {
         Handling::Tune),
     described("device", "Device", kReady, text<&EngineSettings::device, &fc_engine_config::device>(),
               "Where the model runs: auto, cpu, cuda or cuda:N; cuda without a driver is an error"),
+    described(
+        "devices", "Devices", kReady, text<&EngineSettings::devices, &fc_engine_config::devices>(),
+        "Devices that share each chunk, instead of `device`: cuda:0,cuda:1 or cpu,cpu. The first is this "
+        "process's; for each other one a process is started, or, for join, a worker of another machine "
+        "is waited for at `listen` (pipelines/SCALE.md)"),
+    described(
+        "attention-split", "Attention split", kReady,
+        text<&EngineSettings::attention_split, &fc_engine_config::attention_split>(),
+        "How `devices` share self-attention: heads, where each keeps the keys and values of some heads, "
+        "or rows, where each keeps all; unset, heads if they divide"),
+    described("rank-timeout", "Rank timeout", kReady,
+              number<&EngineSettings::rank_timeout, &fc_engine_config::rank_timeout>(0, 3600000),
+              "Milliseconds that `devices` wait for each other before the stream ends with an error (0 = "
+              "30000)"),
+    described(
+        "listen", "Listen", kReady, text<&EngineSettings::listen, &fc_engine_config::listen>(),
+        "HOST:PORT at which workers of other machines may join that have the token of FLOWCACHE_TOKEN or "
+        "FLOWCACHE_TOKEN_FILE; unset, none may"),
     described("precision", "Precision", kReady,
               text<&EngineSettings::precision, &fc_engine_config::precision>(),
               "What the model computes in: auto, fp32, bf16, or fp8 or int8, which keep the transformer's "

@@ -24,6 +24,7 @@ Command add_measure(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_calibrate(CLI::App& app);
 Command add_doctor(CLI::App& app);
+Command add_worker(CLI::App& app);
 
 // Throws std::runtime_error with fc_last_error() unless status is FC_OK.
 inline void check(fc_status status) {

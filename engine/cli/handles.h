@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -33,12 +34,25 @@ inline fc_picture_size parse_size(const std::string& text) {
 struct EngineChoice {
   std::string model;  // "": the model that ships
   std::string device = "auto", precision = "auto", kv_precision = "auto";
-  uint32_t threads = 0, slice_tokens = 0;
+  std::string devices, attention_split, listen, token_file;
+  uint32_t threads = 0, slice_tokens = 0, rank_timeout = 0;
   fc_picture_size size{};  // zeros: the model's own
 
   void add_options(CLI::App& command) {
     command.add_option("-m,--model", model, "Folder with model.json; default: the model that ships");
     command.add_option("--device", device, "auto, cpu, cuda, cuda:N")->capture_default_str();
+    command.add_option(
+        "--devices", devices,
+        "Devices that share each chunk, such as cuda:0,cuda:1 or cpu,cpu; join: one of another "
+        "machine (pipelines/SCALE.md)");
+    command.add_option("--attention-split", attention_split,
+                       "How they share self-attention: heads, rows; default: heads if they divide");
+    command.add_option("--rank-timeout", rank_timeout,
+                       "Milliseconds that devices wait for each other; 0: 30000");
+    command.add_option("--listen", listen, "HOST:PORT at which workers with the token may join");
+    command.add_option(
+        "--token-file", token_file,
+        "File whose first line is the token; default: FLOWCACHE_TOKEN or FLOWCACHE_TOKEN_FILE");
     command.add_option("--precision", precision, "auto, fp32, bf16, fp8, int8")->capture_default_str();
     command
         .add_option("--kv-precision", kv_precision,
@@ -68,6 +82,11 @@ struct EngineChoice {
     config.slice_tokens = slice_tokens;
     config.width = size.width;
     config.height = size.height;
+    config.devices = devices.c_str();
+    config.attention_split = attention_split.c_str();
+    config.rank_timeout = rank_timeout;
+    config.listen = listen.c_str();
+    if (!token_file.empty()) setenv("FLOWCACHE_TOKEN_FILE", token_file.c_str(), 1);
     fc_engine* engine = nullptr;
     check(fc_engine_open(&config, progress, nullptr, &engine));
     return OwnedEngine(engine);

@@ -18,6 +18,8 @@ using nlohmann::json;
 struct InspectArguments {
   std::vector<std::string> models;
   std::string memory, device = "auto", precision = "auto", kv_precision = "auto";
+  std::string attention;
+  uint32_t devices = 0;
   bool load = false;
 };
 
@@ -71,6 +73,32 @@ void print_memory(const json& needs, const std::string& where) {
     std::printf("    %-24s %12s%s\n", need.at("what").get<std::string>().c_str(),
                 megabytes(need.at("bytes").get<double>()).c_str(),
                 need.at("on_host").get<bool>() ? " on the CPU" : "");
+}
+
+double sum_of(const json& needs) {
+  double bytes = 0;
+  for (const json& need : needs) bytes += need.at("on_host").get<bool>() ? 0 : need.at("bytes").get<double>();
+  return bytes;
+}
+
+// How several devices share a chunk, as a Markdown table.
+void print_ranks(const json& report) {
+  const json& ranks = report.at("ranks");
+  const double passes = report.at("forward_passes").get<double>();
+  std::printf("  on %zu devices      attention split by %s; %d tokens, %.0f forward passes a chunk\n",
+              ranks.size(), report.at("attention").get<std::string>().c_str(), report.at("tokens").get<int>(),
+              passes);
+  std::printf(
+      "\n| rank | tokens | heads | memory | exchanges a pass | given | taken | given a chunk |\n"
+      "| --- | --- | --- | --- | --- | --- | --- | --- |\n");
+  for (size_t rank = 0; rank < ranks.size(); ++rank) {
+    const json& one = ranks[rank];
+    const double given = one.at("given").get<double>();
+    std::printf("| %zu | %d | %d | %s | %d | %s | %s | %s |\n", rank, one.at("rows").get<int>(),
+                one.at("heads").get<int>(), megabytes(sum_of(one.at("memory"))).c_str(),
+                one.at("exchanges").get<int>(), megabytes(given).c_str(),
+                megabytes(one.at("taken").get<double>()).c_str(), megabytes(given * passes).c_str());
+  }
 }
 
 // Prints the files. Returns how many are missing.
@@ -170,6 +198,12 @@ int run(InspectArguments a) {
   if (const std::string license = report.at("license"); !license.empty())
     std::printf("  licence           %s\n", license.c_str());
   print_memory(report.at("memory"), a.device == "auto" ? "the device" : a.device);
+  if (a.devices > 0) {
+    check(fc_ranks_report(model.c_str(), a.device.c_str(), a.precision.c_str(), a.kv_precision.c_str(),
+                          a.devices, a.attention.c_str(), &text));
+    print_ranks(json::parse(text));
+    return 0;
+  }
   print_words(report.at("words"));
   const size_t missing = random ? 0 : print_files(report.at("files"));
   if (missing > 0) return 1;
@@ -202,6 +236,10 @@ Command add_inspect(CLI::App& app) {
   command->add_option("--kv-precision", a->kv_precision, "auto, full, int8")->capture_default_str();
   command->add_option("--memory", a->memory,
                       "Sizes of GPUs such as 8G,12G,24G: print what to choose for each, as a table");
+  command->add_option("--devices", a->devices,
+                      "Print how so many devices would share a chunk: memory, and bytes between them");
+  command->add_option("--attention-split", a->attention,
+                      "How they share self-attention: heads, rows; default: heads if they divide");
   command->add_flag("--load", a->load, "Also load the weights and check every key");
   return [a] { return run(*a); };
 }

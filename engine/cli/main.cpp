@@ -38,7 +38,7 @@ int main(int argc, char** argv) {
   for (const auto add :
        {flowcache::cli::add_generate, flowcache::cli::add_inspect, flowcache::cli::add_measure,
         flowcache::cli::add_bench, flowcache::cli::add_calibrate, flowcache::cli::add_doctor,
-        flowcache::cli::add_adopt}) {
+        flowcache::cli::add_adopt, flowcache::cli::add_worker}) {
     auto command = add(app);
     commands[app.get_subcommands([](const CLI::App*) { return true; }).back()] = std::move(command);
   }

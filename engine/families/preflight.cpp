@@ -101,14 +101,24 @@ std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPl
       text.boolean("unload", false) ? 0 : weights(plan.text_bytes, package.text) * (wide ? 2 : 1);
   // On a GPU the next chunk is decoded while the frames of the last are still read.
   const uint64_t chunks_of_frames = plan.device_is_host ? 1 : 2;
+  const auto part = [&](uint64_t bytes) {
+    return static_cast<uint64_t>(static_cast<double>(bytes) * plan.kv_share);
+  };
+  const uint64_t budget = plan.kv_budget ? plan.kv_budget : part(history * finished);
+  if (plan.network_only)
+    return {{"transformer", weights(plan.transformer_bytes, package.transformer) * plan.weight_bytes / 2},
+            {"KV budget of history", budget},
+            {"KV of chunks in flight", part(plan.chunks_in_flight * chunk)},
+            {"KV scratch", part(plan.kv_scratch)},
+            {"working memory", working_bytes(package)}};
   // Published checkpoints store two bytes for each weight; as fp32 they double.
   return {
       {"transformer", weights(plan.transformer_bytes, package.transformer) * plan.weight_bytes / 2},
       {"text encoder", text_bytes, text_on_host},
       {"decoder", weights(plan.decoder_bytes, package.decoder) * 2},
-      {"KV budget of history", plan.kv_budget ? plan.kv_budget : history * finished},
-      {"KV of chunks in flight", plan.chunks_in_flight * chunk},
-      {"KV scratch", plan.kv_scratch},
+      {"KV budget of history", budget},
+      {"KV of chunks in flight", part(plan.chunks_in_flight * chunk)},
+      {"KV scratch", part(plan.kv_scratch)},
       {"working memory", working_bytes(package) + 4 * 16 * pixels * 2},  // the decoder's widest layers
       {"frames of a chunk", chunks_of_frames * 4 * 3 * pixels * package.frames_per_chunk},
   };

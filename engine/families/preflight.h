@@ -19,6 +19,10 @@ struct MemoryPlan {
   uint64_t chunks_in_flight = 1;
   uint64_t branches = 1;  // 2 with classifier-free guidance
   bool device_is_host = true;
+  // Of a process that runs the network together with others: its part of keys and values, 0..1; and whether it has nothing
+  // but the network.
+  double kv_share = 1;
+  bool network_only = false;
   // Bytes of the sections' weights as 16-bit floats; negative: taken from the sizes of their files.
   int64_t transformer_bytes = -1, text_bytes = -1, decoder_bytes = -1;
 };

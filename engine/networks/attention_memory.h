@@ -4,11 +4,23 @@
 
 #include <ATen/ATen.h>
 
+#include <cstdint>
+#include <vector>
+
 namespace flowcache {
+
+// What a process must know to recall and keep the same as another one.
+struct AttentionPlan {
+  std::vector<double> factors;  // of what is recalled, newest first; empty: nothing is recalled
+  int kept = 0;                 // outputs that are kept of each layer
+  std::vector<int64_t> sizes;   // how many there are before the pass, of each layer
+};
 
 class AttentionMemory {
  public:
   virtual ~AttentionMemory() = default;
+
+  virtual AttentionPlan plan() const { return {}; }
 
   // Called once for each layer, before it runs. Returns what the layer's self-attention shall give, in the
   // form that keep() got; undefined: the block computes it. A block that uses it makes no queries, keys or

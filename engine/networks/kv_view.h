@@ -4,7 +4,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <compare>
+#include <cstdint>
 
 namespace flowcache {
 
@@ -20,9 +22,17 @@ struct KvPlace {
   auto operator<=>(const KvPlace&) const = default;
 };
 
+// Which view it is, for other processes that have the same.
+struct KvName {
+  int store = -1;              // KvFollower::store(); negative: none follows
+  int64_t chunk = 0;           // the chunk that is computed
+  int64_t newest = INT64_MAX;  // only so many keys are shown, the newest
+};
+
 class KvView {
  public:
   virtual ~KvView() = default;
+  virtual KvName name() const { return {}; }
   // The place of the chunk that is computed. Known only if append() does nothing on the host that later calls see.
   virtual KvPlace place() const { return {}; }
 
@@ -54,6 +64,11 @@ inline KeyValue newest(const KeyValue& all, int64_t tokens) {
 class NewestKeys final : public KvView {
  public:
   NewestKeys(KvView& all, int64_t tokens) : all_(all), tokens_(tokens) {}
+  KvName name() const override {
+    KvName name = all_.name();
+    name.newest = std::min(name.newest, tokens_);
+    return name;
+  }
   KeyValue slots(int layer) override { return all_.slots(layer); }
   KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
     return newest(all_.append(layer, q, own), tokens_);

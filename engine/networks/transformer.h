@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "networks/attention_memory.h"
 #include "networks/kv_view.h"
+#include "networks/token_split.h"
 #include "package/safetensors.h"
 
 namespace flowcache {
@@ -25,6 +26,9 @@ struct TransformerShape {
   int64_t heads = 0;     // query heads
   int64_t kv_heads = 0;  // heads of keys and values; equal to heads without GQA
   int64_t head_dim = 0;
+  // Passes whose heads lie side by side in the cache: `heads` and `kv_heads` are those of all of them. blocks() hands keys
+  // and values of each layer to the KvView so often.
+  int64_t head_sets = 1;
   int64_t latent_channels = 0;
   int64_t patch_height = 2, patch_width = 2;  // latent pixels per token; one latent frame deep
   // For counting operations. Weights of one block that each token is multiplied with; 0: not known.
@@ -34,8 +38,6 @@ struct TransformerShape {
   // RoPE in time: pair (2i, 2i+1) of a head turns by time_frequencies[i] radians for each latent frame; the
   // pairs behind the last entry do not turn. Empty: keys cannot be moved in time.
   std::vector<double> time_frequencies = {};
-  // How often blocks() hands keys and values of each layer to the KvView.
-  int passes = 1;
   int64_t tokens_per_frame(int64_t latent_height, int64_t latent_width) const {
     return (latent_height / patch_height) * (latent_width / patch_width);
   }
@@ -67,6 +69,12 @@ struct Embedded {
   // True: only the keys and values that go to the KvView are wanted. A family may then leave out what follows
   // the last layer's.
   bool keys_only = false;
+  // The timesteps that embed() got, where other processes embed the same (engine/parallel/); else empty.
+  std::vector<double> timesteps = {};
+  // Not null: several processes share the chunk. Then blocks() gets and returns the rows of this one only, of each pass.
+  TokenSplit* split = nullptr;
+  int64_t first_row() const { return split ? split->rows().first : 0; }
+  int64_t rows() const { return split ? split->rows().count : grid.tokens(); }
 };
 
 // A prompt in the form that a family's blocks want, such as keys and values of the text, computed once.

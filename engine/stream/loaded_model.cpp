@@ -93,6 +93,8 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   model->compute = precision.compute;
   model->weights = precision.weights;
   model->kv_precision = choose_kv_precision(options.kv_precision);
+  model->network_only = options.network_only;
+  model->kv_share = options.kv_share;
   model->threads = threads;
   model->memory_limit = options.memory_limit;
   report("check", 0.05);
@@ -104,15 +106,17 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   const LentLane lane(model->device);
   const Work work(threads, model->device, *lane);
   model->text_lane = std::make_shared<const LentLane>(model->device);
-  model->text = make_text_encoder(model->package, model->device);
-  if (const Lane own = model->lane_of_text(); own.stream())
+  if (!options.network_only) model->text = make_text_encoder(model->package, model->device);
+  if (const Lane own = model->lane_of_text(); own.stream() && model->text)
     model->text = std::make_unique<LaneTextEncoder>(std::move(model->text), own);
   report("load", 0.2);
   model->transformer = make_transformer(model->package, precision, model->device);
   model->transformer->slice_tokens(options.slice_tokens);
   model->weights_anew = [package = model->package] { return transformer_weights(package); };
+  model->ranks = options.ranks;
+  if (model->ranks) model->transformer = model->ranks->split(std::move(model->transformer));
   report("load", 0.7);
-  model->decoder = make_decoder(model->package, model->compute, model->device);
+  if (!options.network_only) model->decoder = make_decoder(model->package, model->compute, model->device);
   lane->wait();  // from here on any lane may read the weights
   give_back_memory(model->device);
   report("ready", 1.0);
@@ -122,6 +126,8 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
 std::vector<MemoryNeed> LoadedModel::memory_needs(int64_t width, int64_t height) const {
   const ModelPackage sized = at_size(package, width, height);
   MemoryPlan plan = plan_of(sized, {compute, weights}, kv_precision, device);
+  plan.network_only = network_only;
+  plan.kv_share = kv_share;
   if (package.random_weights) {
     const WeightSizes sizes = weight_sizes(package);
     plan.transformer_bytes = sizes.transformer;

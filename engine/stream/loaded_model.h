@@ -14,6 +14,7 @@
 #include "networks/transformer.h"
 #include "package/model.h"
 #include "stream/lane.h"
+#include "stream/ranks.h"
 
 namespace flowcache {
 
@@ -26,6 +27,10 @@ struct LoadOptions {
   int64_t slice_tokens = 0;       // see Transformer::slice_tokens()
   int64_t width = 0, height = 0;  // picture size for the check of memory; 0: native
   std::string kv_precision = {};  // see choose_kv_precision()
+  std::shared_ptr<Ranks> ranks =
+      nullptr;                // the other processes that run the network; null: this one runs it alone
+  bool network_only = false;  // true: no text encoder and no decoder
+  double kv_share = 1;        // the part of keys and values that this process keeps
 };
 
 // What a stream of the model's own settings needs on `device`, for memory_needs().
@@ -41,6 +46,9 @@ struct LoadedModel {
   KvPrecision kv_precision = KvPrecision::full;
   unsigned threads = 1;  // arithmetic threads of its streams; fixed, because results depend on the number
   uint64_t memory_limit = 0;
+  bool network_only = false;  // as in LoadOptions
+  double kv_share = 1;
+  std::shared_ptr<Ranks> ranks;  // null: the network runs in this process alone
   std::unique_ptr<Transformer> transformer;
   std::function<WeightMap()> weights_anew;  // what `transformer` was made of, from its files; null: not known
   std::unique_ptr<Decoder> decoder;
@@ -52,7 +60,7 @@ struct LoadedModel {
 
   // The memory that this model needs on its device, with one stream of default settings and this picture size
   // (0: native). Uses only the members package, device, compute, weights and
-  // kv_precision.
+  // kv_precision, network_only and kv_share.
   std::vector<MemoryNeed> memory_needs(int64_t width, int64_t height) const;
 
   int64_t tokens_per_frame(const PictureSize& size) const;

@@ -116,31 +116,35 @@ void check_buffer(const LoadedModel& model, const KvGeometry& geometry, int64_t 
 
 // One KV cache for each branch.
 std::vector<std::unique_ptr<KvStore>> make_caches(const StreamParts& parts, const StreamConfig& config,
-                                                  const KvChoice& choice, int branches) {
+                                                  const KvChoice& choice, const std::string& policy,
+                                                  int branches) {
   const LoadedModel& model = *parts.model;
   const TransformerShape& shape = model.transformer->shape();
   // While a policy chooses, no forward pass runs. So it may use part of what the preflight has planned for that: ten rows of
   // the hidden width for each token.
   const auto scratch = static_cast<uint64_t>(4 * 10 * model.tokens_per_chunk(parts.size) * shape.dim);
-  const KvGeometry geometry = {shape.layers,
-                               shape.kv_heads,
-                               shape.head_dim,
-                               model.tokens_per_frame(parts.size),
-                               model.tokens_per_chunk(parts.size),
-                               parts.schedule.chunks_in_flight(),
-                               model.compute,
-                               model.device,
-                               shape.time_frequencies,
-                               shape.heads,
-                               model.kv_precision,
-                               scratch};
+  KvGeometry geometry = {shape.layers,
+                         shape.kv_heads,
+                         shape.head_dim,
+                         model.tokens_per_frame(parts.size),
+                         model.tokens_per_chunk(parts.size),
+                         parts.schedule.chunks_in_flight(),
+                         model.compute,
+                         model.device,
+                         shape.time_frequencies,
+                         shape.heads,
+                         model.kv_precision,
+                         scratch};
+  if (model.ranks) geometry = model.ranks->share(geometry);  // the budget is that of each process
   const int64_t budget_tokens =
       config.kv_budget == 0 ? model.package.cache.value("history_chunks", 3) * geometry.tokens_per_chunk
                             : static_cast<int64_t>(config.kv_budget / (geometry.bytes(1) * branches));
   check_buffer(model, geometry, budget_tokens, *choice.make(), branches);
   std::vector<std::unique_ptr<KvStore>> caches;
-  for (int branch = 0; branch < branches; ++branch)
+  for (int branch = 0; branch < branches; ++branch) {
     caches.push_back(std::make_unique<KvStore>(geometry, budget_tokens, choice.make()));
+    if (model.ranks) caches.back()->follow(model.ranks->follow(geometry, budget_tokens, policy));
+  }
   return caches;
 }
 
@@ -208,8 +212,13 @@ StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfi
   parts.residual = make_residual(*parts.policy);
   parts.tail = make_tail(*parts.policy);
   check_composition(parts, choice, guidance_policy.get(), branches);
-  parts.kv = make_caches(parts, config, choice.kv, branches);
+  parts.kv = make_caches(parts, config, choice.kv, kv, branches);
   parts.guidance = Guidance(branches, std::move(guidance_policy));
+  if (config.graphs && parts.model->ranks)
+    throw Error(
+        FC_ERROR_ARGUMENT,
+        "graphs=1: a network that runs on " + std::to_string(parts.model->ranks->count()) +
+            " devices exchanges tokens within each block, which a CUDA graph cannot: leave graphs off");
   if (config.graphs) parts.graphs = BlockGraphs::make(*parts.model);
   if (choice.offloads) parts.lane = make_copy_lane(parts.model->device);
   parts.across.resize(parts.policy->across_chunks() ? std::max(steps, first_steps) : 0);

@@ -324,7 +324,7 @@ void Stream::run(size_t index) {
   for (size_t branch = 0; branch < parts_.guidance.branches(); ++branch)
     branches += parts_.guidance.contributes(branch) ? 1 : 0;
   step_began_ = interruption_.layers.load();
-  step_layers_ = branches * shape.layers * shape.passes;
+  step_layers_ = branches * shape.layers * static_cast<int>(shape.head_sets);
   UndoneIfStopped undone(parts_, chunk, step.index);
   if (step.reuses())
     runner().reuse(step);

@@ -36,11 +36,12 @@ Picture picture_of(GstSample* sample) {
 }
 
 // The first frames of a prompt, as RGBA.
-std::vector<GstSample*> frames_of(const std::string& prompt, int count, const std::string& size = "") {
+std::vector<GstSample*> frames_of(const std::string& prompt, int count, const std::string& size = "",
+                                  const std::string& properties = "") {
   GError* error = nullptr;
   GstElement* pipeline = gst_parse_launch(
       ("flowcachesrc name=s is-live=false num-buffers=" + std::to_string(count) + " prompt=\"" + prompt +
-       "\" ! video/x-raw,format=RGBA" + size + " ! appsink name=k sync=false")
+       "\" " + properties + " ! video/x-raw,format=RGBA" + size + " ! appsink name=k sync=false")
           .c_str(),
       &error);
   EXPECT_EQ(error, nullptr);
@@ -84,6 +85,25 @@ TEST_F(RealEngine, PlaysTheModelThatShips) {
   gst_buffer_unmap(gst_sample_get_buffer(frames[0]), &one);
   gst_buffer_unmap(gst_sample_get_buffer(frames[12]), &other);
   for (GstSample* frame : frames) gst_sample_unref(frame);
+}
+
+TEST_F(RealEngine, SeveralProcessesShareAStream) {
+  const std::string size = ",width=256,height=160";
+  const auto alone = frames_of("orange fire", 13, size),
+             together = frames_of("orange fire", 13, size, "devices=cpu,cpu threads=1 rank-timeout=120000");
+  ASSERT_EQ(alone.size(), 13u);
+  ASSERT_EQ(together.size(), 13u);
+  GstMapInfo one, other;
+  gst_buffer_map(gst_sample_get_buffer(alone[12]), &one, GST_MAP_READ);
+  gst_buffer_map(gst_sample_get_buffer(together[12]), &other, GST_MAP_READ);
+  int most = 0;
+  for (size_t i = 0; i < one.size; ++i) most = std::max(most, std::abs(one.data[i] - other.data[i]));
+  EXPECT_LE(most, 1);  // of 255
+  gst_buffer_unmap(gst_sample_get_buffer(alone[12]), &one);
+  gst_buffer_unmap(gst_sample_get_buffer(together[12]), &other);
+  for (GstSample* frame : alone) gst_sample_unref(frame);
+  for (GstSample* frame : together) gst_sample_unref(frame);
+  EXPECT_NE(run_to_end("flowcachesrc devices=cpu,join ! fakesink").find("set listen"), std::string::npos);
 }
 
 TEST_F(RealEngine, DrawsTheSizeThatIsAskedFor) {

@@ -78,6 +78,9 @@ struct KvStore::Impl {
     KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
       return store.append(*this, layer, q, own);
     }
+    KvName name() const override {
+      return store.follower ? KvName{store.follower->store(), chunk} : KvName{};
+    }
     KeyValue slots(int layer) override {
       const at::Tensor own = store.own_slots(*this, layer);
       return {own[0], own[1]};
@@ -96,6 +99,7 @@ struct KvStore::Impl {
   KvGeometry geometry;
   int64_t budget = 0;
   std::unique_ptr<KvPolicy> policy;
+  std::unique_ptr<KvFollower> follower;  // null: nobody follows
   int64_t capacity = 0;
   at::Tensor buffer;  // [layers, K|V, kv_heads, capacity, head_dim]; with 8 bits only the chunks in flight
   at::Tensor origin;  // [layers, kv_heads, capacity, 1] int64, on the CPU
@@ -326,8 +330,13 @@ KvStore::KvStore(const KvGeometry& geometry, int64_t budget_tokens, std::unique_
 
 KvStore::~KvStore() = default;
 
+void KvStore::follow(std::unique_ptr<KvFollower> follower) {
+  impl_->follower = std::move(follower);
+}
+
 void KvStore::admit(int64_t chunk, int64_t first_frame) {
   impl_->admit(chunk, first_frame);
+  if (impl_->follower) impl_->follower->admit(chunk, first_frame);
 }
 
 KvView& KvStore::view(int64_t chunk) {
@@ -351,6 +360,7 @@ bool KvStore::finish(int64_t chunk, const at::Tensor& change) {
                     " cannot take chunk " + std::to_string(chunk) + " (" +
                     megabytes(s.geometry.bytes(s.geometry.tokens_per_chunk)) +
                     " more): raise kv-budget, or choose a KV cache policy that forgets, such as window");
+  if (s.follower) s.follower->finish(chunk, change);
   if (s.policy->needs_change(1) >= 0 || s.policy->needs_drift()) {
     // Frames that were given to the stream have no step, and no chunk before them.
     const at::Tensor own = change.defined() ? change.to(at::kCPU, at::kFloat)
@@ -377,6 +387,7 @@ bool KvStore::finish(int64_t chunk, const at::Tensor& change) {
 bool KvStore::forget_history() {
   Impl& s = *impl_;
   if (s.history == 0) return false;
+  if (s.follower) s.follower->forget_history();
   s.keep(at::empty({s.geometry.layers, 0}, at::kLong));
   s.policy->begin(s.geometry.tokens_per_frame, s.geometry.tokens_per_chunk, s.budget);
   return true;
@@ -384,6 +395,7 @@ bool KvStore::forget_history() {
 
 void KvStore::reset() {
   Impl& s = *impl_;
+  if (s.follower) s.follower->reset();
   s.window.clear();
   s.history = 0;
   s.change = at::Tensor();

@@ -59,6 +59,17 @@ struct KvNeeds {
 };
 KvNeeds kv_needs(const KvGeometry& geometry, int64_t budget_tokens, const KvPolicy& policy);
 
+// Hears what is done to a store, so that other processes do the same to theirs, which have other heads. Throws nothing.
+class KvFollower {
+ public:
+  virtual ~KvFollower() = default;
+  virtual int store() const = 0;  // its name among all that are followed
+  virtual void admit(int64_t chunk, int64_t first_frame) = 0;
+  virtual void finish(int64_t chunk, const at::Tensor& change) = 0;
+  virtual void forget_history() = 0;
+  virtual void reset() = 0;
+};
+
 // Not thread-safe.
 class KvStore {
  public:
@@ -68,6 +79,8 @@ class KvStore {
   // allocated.
   KvStore(const KvGeometry& geometry, int64_t budget_tokens, std::unique_ptr<KvPolicy> policy);
   ~KvStore();
+  // From now on `follower` hears every change. Before the first admit().
+  void follow(std::unique_ptr<KvFollower> follower);
 
   // Gives `chunk` its slots, after those of the newest chunk in flight. first_frame: the number of the
   // chunk's first latent frame in the video.

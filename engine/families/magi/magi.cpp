@@ -99,7 +99,9 @@ struct MagiTransformer::Net {
   }
 
   at::Tensor self_attention(const Block& b, const at::Tensor& h, const at::Tensor& rope, KvView& kv,
-                            int layer, AttentionMemory* memory) const {
+                            int layer, const Embedded& embedded) const {
+    AttentionMemory* const memory = embedded.attention;
+    TokenSplit* const split = embedded.split;
     if (memory) {
       at::Tensor known = memory->recall(layer);
       if (known.defined()) return known;
@@ -108,12 +110,15 @@ struct MagiTransformer::Net {
     const at::Tensor qkv = joined_slices(rows, slice, 1, [&](int64_t row, int64_t count) {
       return project(b, h.narrow(0, row, count), rope.narrow(0, row, count));
     });
-    const at::Tensor q = qkv.narrow(0, 0, config.heads);
     const auto own = qkv.narrow(0, config.heads, 2 * config.kv_heads).chunk(2);
-    const KeyValue all = kv.append(layer, q, {own[0], own[1]});
-    const at::Tensor out = joined_slices(rows, slice, 0, [&](int64_t row, int64_t count) {
-      return attend(q.narrow(1, row, count), all.k, all.v);
+    const at::Tensor q = qkv.narrow(0, 0, config.heads);
+    TokenSplit::Attention mine{q, q, {own[0], own[1]}};
+    if (split) mine = split->begin_attention(q, mine.own, kv.slots(layer));
+    const KeyValue all = kv.append(layer, mine.queries, mine.own);
+    at::Tensor out = joined_slices(mine.q.size(1), slice, 0, [&](int64_t row, int64_t count) {
+      return attend(mine.q.narrow(1, row, count), all.k, all.v);
     });
+    if (split) out = split->end_attention(out);
     if (memory) memory->keep(layer, out);
     return out;
   }
@@ -143,9 +148,9 @@ struct MagiTransformer::Net {
 
   // gates [2 hidden] fp32, of this block.
   at::Tensor block(int layer, const at::Tensor& h, const at::Tensor& gates, const at::Tensor& rope,
-                   const KeyValue& text, KvView& kv, AttentionMemory* memory) const {
+                   const KeyValue& text, KvView& kv, const Embedded& embedded) const {
     const Block& b = weights.blocks[static_cast<size_t>(layer)];
-    const at::Tensor attended = self_attention(b, h, rope, kv, layer, memory);
+    const at::Tensor attended = self_attention(b, h, rope, kv, layer, embedded);
     return joined_slices(h.size(0), slice, 0, [&](int64_t row, int64_t count) {
       return mix_and_feed(b, h.narrow(0, row, count), attended.narrow(0, row, count), gates, text);
     });
@@ -316,12 +321,12 @@ at::Tensor MagiTransformer::chunk_condition(const Embedded& embedded, const Cond
 
 at::Tensor MagiTransformer::blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition,
                                    KvView& kv, int first, int last) const {
-  const at::Tensor rope = rope_table(embedded);
+  const at::Tensor rope = rope_table(embedded).narrow(0, embedded.first_row(), embedded.rows());
   const at::Tensor gates = net_->gates(chunk_condition(embedded, condition), first, last);
   const auto& text = static_cast<const MagiCondition&>(condition).text;
   for (int layer = first; layer < last; ++layer)
     tokens = net_->block(layer, tokens, gates[layer - first], rope, text[static_cast<size_t>(layer)], kv,
-                         embedded.attention);
+                         embedded);
   return tokens;
 }
 

@@ -112,7 +112,7 @@ class MagiStream final : public Transformer {
     if (!passes_.guided) return;
     shape_.heads *= 2;
     shape_.kv_heads *= 2;
-    shape_.passes = 2;
+    shape_.head_sets = 2;
   }
   static bool is_clean(const Embedded& e) { return e.timestep == 0; }
   static double time_of(const Embedded& e) { return 1 - e.timestep; }
@@ -161,7 +161,7 @@ int64_t MagiStream::keys(const Embedded& e) const {
 
 at::Tensor MagiStream::blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition,
                               KvView& kv, int first, int last) const {
-  const int64_t rows = embedded.grid.tokens();
+  const int64_t rows = embedded.rows();
   const auto pass = [&](int index, const Condition& text, KvView& view) {
     const at::Tensor own = tokens.narrow(0, index * rows, rows);
     if (!embedded.attention) return magi_.blocks(embedded, own, text, view, first, last);

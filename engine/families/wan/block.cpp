@@ -26,7 +26,7 @@ KeyValue text_keys(const BlockWeights& weights, const TransformerShape& shape, d
 }
 
 void Block::project(const at::Tensor& x, int64_t row, int64_t count, Projected& out) const {
-  const RowGroups groups{row, pass.rows_per_group};
+  const RowGroups groups{pass.first_row + row, pass.rows_per_group};
   const int64_t dim = pass.shape.dim;
   const at::Tensor a =
       norm_modulate(x.narrow(0, row, count), part(1), part(0), groups, pass.eps, pass.compute);
@@ -39,14 +39,15 @@ void Block::project(const at::Tensor& x, int64_t row, int64_t count, Projected& 
 
 at::Tensor Block::attend(int64_t row, int64_t count, const SelfAttention& attention) const {
   if (attention.known.defined()) return attention.known.narrow(0, row, count);
-  const auto& [q, all, known, kept] = attention;
-  const at::Tensor out = weights.o(flash_attention(q.narrow(1, row, count), all.k, all.v));
+  const auto& [q, all, mixed, known, kept] = attention;
+  const at::Tensor out = weights.o(mixed.defined() ? mixed.narrow(0, row, count)
+                                                   : flash_attention(q.narrow(1, row, count), all.k, all.v));
   if (kept.defined()) kept.narrow(0, row, count).copy_(out);
   return out;
 }
 
 void Block::attend_and_feed(at::Tensor& x, int64_t row, int64_t count, const SelfAttention& attention) const {
-  const RowGroups groups{row, pass.rows_per_group};
+  const RowGroups groups{pass.first_row + row, pass.rows_per_group};
   at::Tensor rows = x.narrow(0, row, count);
   gated_add(rows, attend(row, count, attention), part(2), groups);
 

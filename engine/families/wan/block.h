@@ -34,6 +34,7 @@ struct Projected {
 struct SelfAttention {
   at::Tensor q;
   KeyValue all;
+  at::Tensor mixed;  // [L, dim], before the output projection; if defined, q and all are not used
   at::Tensor known;  // [L, dim], the output after the output projection; if defined, q and all are not used
   at::Tensor kept;   // [L, dim]; if defined, the computed output is stored here
 };
@@ -45,6 +46,7 @@ struct Pass {
   at::ScalarType compute = at::kFloat;
   RopeTable rope;
   int64_t rows_per_group = 0;  // number of rows that share a timestep
+  int64_t first_row = 0;       // of the chunk's tokens, that x and rope begin with
 };
 
 // Both functions work on the rows [row, row + count) of x [L, dim] fp32 and use no others, so several ranges

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "families/wan/block.h"
+#include "flash_attention.h"
 #include "networks/row_ranges.h"
 #include "networks/upload.h"
 
@@ -46,6 +47,8 @@ class Wan final : public Transformer {
   }
 
  private:
+  at::Tensor attend_all(const wan::SelfAttention& attention) const;
+
   const wan::Config config_;
   const TransformerShape shape_;
   const wan::Weights weights_;
@@ -100,9 +103,22 @@ Embedded Wan::embed(const at::Tensor& latent, std::span<const double> timesteps,
   return out;
 }
 
+// Attention of all queries over all keys: [tokens, heads * head_dim].
+at::Tensor Wan::attend_all(const wan::SelfAttention& attention) const {
+  const auto& [q, all, mixed, known, kept] = attention;
+  at::Tensor out = at::empty({q.size(1), q.size(0) * q.size(2)}, q.options());
+  for_row_ranges(
+      device_, q.size(1), slice_,
+      [&](int64_t row, int64_t count) {
+        out.narrow(0, row, count).copy_(flash_attention(q.narrow(1, row, count), all.k, all.v));
+      },
+      range_size(shape_));
+  return out;
+}
+
 at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition, KvView& kv,
                        int first, int last) const {
-  if (first < 0 || last > shape_.layers || first > last || tokens.size(0) != embedded.grid.tokens())
+  if (first < 0 || last > shape_.layers || first > last || tokens.size(0) != embedded.rows())
     throw Error(FC_ERROR_INTERNAL, "wan: blocks [" + std::to_string(first) + ", " + std::to_string(last) +
                                        ") of " + std::to_string(shape_.layers) + " on " +
                                        std::to_string(tokens.size(0)) + " tokens");
@@ -110,7 +126,9 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
   if (first == last) return x;
   const auto& text = static_cast<const wan::TextKeys&>(condition);
   wan::Pass pass{.shape = shape_, .eps = config_.eps, .compute = compute_};
-  pass.rope = {embedded.rope[0], embedded.rope[1]};
+  pass.first_row = embedded.first_row();
+  pass.rope = {embedded.rope[0].narrow(0, pass.first_row, x.size(0)),
+               embedded.rope[1].narrow(0, pass.first_row, x.size(0))};
   pass.rows_per_group = embedded.grid.tokens() / embedded.modulation.size(0);
   // [layers, groups, 6, dim]
   const at::Tensor modulation =
@@ -129,23 +147,28 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
   const auto in_ranges = [&](const auto& work) {
     for_row_ranges(device_, x.size(0), slice_, work, range_size(shape_));
   };
+  TokenSplit* const split = embedded.split;
+  const auto places = [&](int layer) { return split ? KeyValue() : kv.slots(layer); };
   wan::SelfAttention attention{.known = recall(first)};
   wan::Projected projected;
   if (!attention.known.defined()) {
-    projected = wan::Projected(shape_, x.size(0), options, kv.slots(first));
+    projected = wan::Projected(shape_, x.size(0), options, places(first));
     in_ranges([&](int64_t row, int64_t count) { block(first).project(x, row, count, projected); });
   }
   for (int layer = first; layer < last; ++layer) {
     if (!attention.known.defined()) {
-      attention.q = projected.q;
-      attention.all = kv.append(layer, projected.q, {projected.k, projected.v});
+      TokenSplit::Attention mine{projected.q, projected.q, {projected.k, projected.v}};
+      if (split) mine = split->begin_attention(mine.q, mine.own, kv.slots(layer));
+      attention.q = mine.q;
+      attention.all = kv.append(layer, mine.queries, mine.own);
       if (embedded.keys_only && layer + 1 == shape_.layers) return x;
+      if (split) attention.mixed = split->end_attention(attend_all(attention));
       if (memory) attention.kept = at::empty({x.size(0), shape_.dim}, options);
     }
     wan::SelfAttention next{.known = recall(layer + 1)};
     const bool project_next = layer + 1 < last && !next.known.defined();
     projected =
-        project_next ? wan::Projected(shape_, x.size(0), options, kv.slots(layer + 1)) : wan::Projected();
+        project_next ? wan::Projected(shape_, x.size(0), options, places(layer + 1)) : wan::Projected();
     in_ranges([&](int64_t row, int64_t count) {
       block(layer).attend_and_feed(x, row, count, attention);
       if (project_next) block(layer + 1).project(x, row, count, projected);

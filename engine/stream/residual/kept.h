@@ -43,6 +43,10 @@ class Residuals {
     newest_first_.emplace_front(computed, lane);
     while (static_cast<int>(newest_first_.size()) > most) newest_first_.pop_back();
   }
+  // Drops all but the newest.
+  void keep_newest(size_t most) {
+    while (newest_first_.size() > most) newest_first_.pop_back();
+  }
   // combined() will be called soon: begins to copy values back that are in host memory.
   void fetch() {
     for (Kept& one : newest_first_) one.fetch();
@@ -77,6 +81,11 @@ class AttentionPass final : public AttentionMemory {
                 CopyLane* lane = nullptr)
       : layers_(layers), factors_(std::move(factors)), kept_(kept), lane_(lane) {}
 
+  AttentionPlan plan() const override {
+    AttentionPlan plan{factors_, kept_, {}};
+    for (const Residuals& one : layers_) plan.sizes.push_back(static_cast<int64_t>(one.size()));
+    return plan;
+  }
   at::Tensor recall(int layer) override {
     const auto index = static_cast<size_t>(layer);
     if (factors_.empty() || index >= layers_.size() || layers_[index].size() == 0) return {};

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "parallel/team.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/resources.h"
+#include "families/family.h"
+#include "parallel/identity.h"
+#include "parallel/split_transformer.h"
+
+namespace flowcache {
+namespace {
+
+constexpr std::chrono::minutes joining_patience{10};
+constexpr std::chrono::milliseconds look_around{200};  // between two questions whether to go on
+
+// A folder that only this user may enter, for the time that ranks of one machine need to find each other.
+class PrivateFolder {
+ public:
+  PrivateFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "flowcache-ranks-XXXXXX").string();
+    if (!mkdtemp(name.data()))
+      throw Error(FC_ERROR_NOT_FOUND,
+                  "no folder can be made in " + std::filesystem::temp_directory_path().string() +
+                      " for the ranks to find each other: set TMPDIR to one that can be written");
+    path_ = name;
+  }
+  ~PrivateFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  PrivateFolder(const PrivateFolder&) = delete;
+  PrivateFolder& operator=(const PrivateFolder&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+class Follower final : public KvFollower {
+ public:
+  Follower(std::shared_ptr<Team> team, int store) : team_(std::move(team)), store_(store) {}
+  ~Follower() override { tell("close", {}); }
+  int store() const override { return store_; }
+  void admit(int64_t chunk, int64_t first_frame) override {
+    tell("admit", {{"chunk", chunk}, {"first_frame", first_frame}});
+  }
+  void finish(int64_t chunk, const at::Tensor& change) override {
+    nlohmann::json more = {{"chunk", chunk}};
+    if (change.defined()) more["change"] = to_json(change);
+    tell("finish", std::move(more));
+  }
+  void forget_history() override { tell("forget", {}); }
+  void reset() override { tell("reset", {}); }
+
+ private:
+  void tell(const char* what, nlohmann::json more) {
+    more["do"] = "keys";
+    more["store"] = store_;
+    more["what"] = what;
+    team_->order(more);
+  }
+  std::shared_ptr<Team> team_;
+  int store_;
+};
+
+void check_options(const RankOptions& ranks) {
+  if (ranks.devices.size() < 2)
+    throw Error(FC_ERROR_ARGUMENT, "devices: at least two are wanted, such as cpu,cpu; one is `device`");
+  if (ranks.devices.front() == "join")
+    throw Error(FC_ERROR_ARGUMENT, "devices: the first one is this process's own and cannot be join");
+  const bool joins = std::count(ranks.devices.begin(), ranks.devices.end(), "join") > 0;
+  if (joins && ranks.listen.empty())
+    throw Error(
+        FC_ERROR_ARGUMENT,
+        "devices: a worker that joins needs an address to come to: set listen, such as 127.0.0.1:7000");
+  if (!joins && !ranks.listen.empty())
+    throw Error(FC_ERROR_ARGUMENT, "listen=" + ranks.listen + ": no worker joins: add join to devices");
+}
+
+}  // namespace
+
+std::string Team::Worker::name(size_t rank) const {
+  std::string text = "rank " + std::to_string(rank) + " (" + device;
+  if (process) text += ", process " + std::to_string(process->id());
+  return text + ")";
+}
+
+Team::Team(const LoadOptions& options, const RankOptions& ranks, const Progress& progress)
+    : timeout_(ranks.timeout_ms == 0 ? 30000 : ranks.timeout_ms), attention_wish_(ranks.attention) {
+  check_options(ranks);
+  start_workers(options, ranks, progress);
+}
+
+void Team::start_workers(const LoadOptions& options, const RankOptions& ranks, const Progress& progress) {
+  std::optional<Door> door;
+  if (!ranks.listen.empty()) {
+    const std::string token = token_of_environment();
+    if (token.empty())
+      throw Error(
+          FC_ERROR_ARGUMENT,
+          "listen=" + ranks.listen +
+              ": workers need a token: set FLOWCACHE_TOKEN_FILE to a file with one, here and at the workers");
+    door.emplace(Address::parse(ranks.listen), token);
+    listen_host_ = door->address().host;
+    if (listen_host_ == "0.0.0.0" || listen_host_ == "::")
+      throw Error(FC_ERROR_ARGUMENT, "listen=" + ranks.listen +
+                                         ": name the address of one interface, the one by "
+                                         "which the workers come");
+    log(FC_LOG_INFO, "workers may join at " + listen_host_ + ":" + std::to_string(door->address().port));
+  }
+  nlohmann::json load = {{"do", "load"},
+                         {"model", options.model},
+                         {"precision", options.precision},
+                         {"kv_precision", options.kv_precision},
+                         {"threads", options.threads},
+                         {"memory_limit", options.memory_limit},
+                         {"slice_tokens", options.slice_tokens},
+                         {"width", options.width},
+                         {"height", options.height},
+                         {"kv_share", options.kv_share}};
+  for (size_t rank = 1; rank < ranks.devices.size(); ++rank) {
+    Worker worker{.device = ranks.devices[rank]};
+    if (worker.device == "join") {
+      const auto until = std::chrono::steady_clock::now() + joining_patience;
+      while (!worker.joined.open()) {
+        worker.joined = door->let_in(look_around);
+        if (progress && !progress("join", 0)) throw Error(FC_CANCELLED, "loading was cancelled");
+        if (!worker.joined.open() && std::chrono::steady_clock::now() > until)
+          throw Error(FC_ERROR_DEVICE, "rank " + std::to_string(rank) + " of " +
+                                           std::to_string(ranks.devices.size()) +
+                                           " has not joined in ten minutes");
+      }
+    } else {
+      worker.process.emplace(WorkerProcess::start());
+    }
+    load["device"] = worker.device;
+    worker.channel().send(load);  // a worker that is gone is found by form()
+    workers_.push_back(std::move(worker));
+  }
+}
+
+Team::~Team() {
+  {
+    const auto held = hold();
+    if (broken_.empty()) order({{"do", "end"}});
+  }
+  for (Worker& worker : workers_) worker.channel().close();
+  exchange_.reset();
+  for (Worker& worker : workers_)
+    if (worker.process) worker.process->end(std::chrono::seconds(5));
+}
+
+std::unique_ptr<Transformer> Team::split(std::unique_ptr<Transformer> whole) {
+  shape_ = whole->shape();
+  attention_ = choose_attention_split(attention_wish_, shape_, count());
+  return std::make_unique<SplitTransformer>(shared_from_this(), std::move(whole));
+}
+
+KvGeometry Team::share(const KvGeometry& whole) const {
+  const HeadShare mine = head_share(shape_, attention_, count(), 0);
+  KvGeometry share = whole;
+  share.heads = mine.heads.count * shape_.head_sets;
+  share.kv_heads = mine.kv_heads.count * shape_.head_sets;
+  return share;
+}
+
+std::unique_ptr<KvFollower> Team::follow(const KvGeometry& share, int64_t budget_tokens,
+                                         const std::string& policy) {
+  const auto held = hold();
+  check();
+  const int store = static_cast<int>(next_id());
+  order({{"do", "keys"},
+         {"what", "open"},
+         {"store", store},
+         {"tokens_per_frame", share.tokens_per_frame},
+         {"tokens_per_chunk", share.tokens_per_chunk},
+         {"window_chunks", share.window_chunks},
+         {"scratch_bytes", share.scratch_bytes},
+         {"budget_tokens", budget_tokens},
+         {"policy", policy}});
+  return std::make_unique<Follower>(shared_from_this(), store);
+}
+
+void Team::form(const LoadedModel& own, const Progress& progress) {
+  const auto held = hold();
+  const nlohmann::json identity = identity_of(own);
+  for (size_t i = 0; i < workers_.size(); ++i) wait_for(i, identity, progress);
+  Meeting meeting{.secret = random_text(), .rank = 0, .ranks = count(), .timeout = timeout_};
+  std::optional<PrivateFolder> folder;
+  if (listen_host_.empty()) {
+    meeting.folder = folder.emplace().path();
+    meeting.address = "127.0.0.1";
+  } else {
+    meeting.host = meeting.address = listen_host_;
+    meeting.listener = listen_at({listen_host_, 0});
+    meeting.port = own_address(meeting.listener).port;
+  }
+  for (size_t i = 0; i < workers_.size(); ++i)
+    workers_[i].channel().send({{"do", "meet"},
+                                {"folder", meeting.folder},
+                                {"host", meeting.host},
+                                {"port", meeting.port},
+                                {"secret", meeting.secret},
+                                {"timeout_ms", meeting.timeout.count()},
+                                {"attention", name_of(attention_)},
+                                {"rank", i + 1},
+                                {"ranks", count()}});
+  try {
+    exchange_ = std::make_unique<Exchange>(meeting);
+  } catch (const std::exception& error) {
+    fail(error.what());
+  }
+  // Others may still look for each other where they meet.
+  for (Worker& worker : workers_)
+    if (const auto met = worker.channel().receive(timeout_); !met || !met->contains("met"))
+      fail(met ? met->value("error", "") : "the ranks did not find each other");
+  log(FC_LOG_INFO, "the network runs on " + std::to_string(count()) + " devices, attention split by " +
+                       name_of(attention_));
+}
+
+void Team::wait_for(size_t index, const nlohmann::json& own, const Progress& progress) {
+  Worker& worker = workers_[index];
+  const std::string name = worker.name(index + 1);
+  std::optional<nlohmann::json> answer;
+  while (!answer) {
+    if (progress && !progress("load", 0.95)) throw Error(FC_CANCELLED, "loading was cancelled");
+    answer = worker.channel().receive(look_around);
+    const std::string trouble = worker.process ? worker.process->trouble() : "";
+    if (!answer && (!trouble.empty() || !worker.channel().alive()))
+      throw Error(FC_ERROR_DEVICE,
+                  name + " " + (trouble.empty() ? "is gone" : trouble) + " before it had loaded the model");
+  }
+  if (const auto error = answer->find("error"); error != answer->end())
+    throw Error(static_cast<fc_status>(answer->value("status", int{FC_ERROR_DEVICE})),
+                name + ": " + error->get<std::string>());
+  const std::string why = difference(own, answer->value("identity", nlohmann::json::object()));
+  if (why.empty()) return;
+  worker.channel().send({{"do", "refuse"}, {"why", why}});
+  throw Error(FC_ERROR_DEVICE, name + " does not fit to this stream: " + why);
+}
+
+void Team::order(const nlohmann::json& what) {
+  const auto held = hold();
+  if (!broken_.empty()) return;
+  std::vector<uint64_t> forgotten;
+  {
+    const std::lock_guard lock(forgotten_mutex_);
+    forgotten.swap(forgotten_);
+  }
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    bool sent = true;
+    if (!forgotten.empty())
+      sent = workers_[i].channel().send({{"do", "forget"}, {"conditions", forgotten}}, timeout_);
+    if (sent && workers_[i].channel().send(what, timeout_)) continue;
+    give_up(why_failed("it does not take orders"));
+    return;
+  }
+}
+
+void Team::forget_condition(uint64_t id) {
+  const std::lock_guard lock(forgotten_mutex_);
+  forgotten_.push_back(id);
+}
+
+void Team::check() const {
+  const std::unique_lock held(mutex_);
+  if (!broken_.empty()) throw Error(FC_ERROR_DEVICE, broken_);
+}
+
+void Team::fail(const std::string& error) {
+  const auto held = hold();
+  if (broken_.empty()) give_up(why_failed(error));
+  throw Error(FC_ERROR_DEVICE, broken_);
+}
+
+void Team::abandon(const std::string& why) {
+  const auto held = hold();
+  if (broken_.empty()) give_up("rank 0 has failed: " + why);
+}
+
+// The worker that is gone or stopped; else one that says why it has failed; else the error itself.
+std::string Team::why_failed(const std::string& error) {
+  std::string said, silent;
+  for (int round = 0; round < 2; ++round) {
+    for (size_t i = 0; i < workers_.size(); ++i) {
+      Worker& worker = workers_[i];
+      const std::string name = worker.name(i + 1);
+      try {
+        const auto answer = worker.channel().receive(std::chrono::milliseconds(round == 0 ? 0 : 100));
+        if (answer && answer->contains("error") && !answer->value("lost", false))
+          said = name + ": " + answer->at("error").get<std::string>();
+      } catch (const std::exception& nonsense) {
+        said = name + ": " + nonsense.what();
+      }
+      const std::string trouble = worker.process ? worker.process->trouble() : "";
+      if (!said.empty()) return said;
+      if (trouble.find("signal") != std::string::npos || trouble == "is stopped") return name + " " + trouble;
+      if (!worker.process && !worker.channel().alive() && silent.empty()) silent = name + " is gone";
+      if (!trouble.empty() && silent.empty()) silent = name + " " + trouble;
+    }
+  }
+  if (!silent.empty()) return silent;
+  return "a rank did not answer within " + std::to_string(timeout_.count()) + " ms: " + error;
+}
+
+void Team::give_up(const std::string& why) {
+  broken_ = "the stream over " + std::to_string(count()) + " devices has ended, because " + why +
+            "; open the engine anew, with fewer devices if one is missing";
+  log(FC_LOG_ERROR, broken_);
+  for (Worker& worker : workers_) {
+    worker.channel().close();
+    if (worker.process) worker.process->end(std::chrono::milliseconds(0));
+  }
+}
+
+std::shared_ptr<const LoadedModel> load_on_ranks(const LoadOptions& options, const RankOptions& ranks,
+                                                 const Progress& progress) {
+  LoadOptions own = options;
+  const TransformerShape shape = shape_of(read_model(options.model));
+  const int count = static_cast<int>(ranks.devices.size());
+  own.kv_share = kv_share_of(shape, choose_attention_split(ranks.attention, shape, count), count, 0);
+  const auto local_cpus =
+      static_cast<unsigned>(std::count(ranks.devices.begin(), ranks.devices.end(), "cpu"));
+  if (own.threads == 0 && local_cpus > 0) own.threads = std::max(1U, allowed_cpus() / local_cpus);
+  const auto team = std::make_shared<Team>(own, ranks, progress);
+  own.device = ranks.devices.front();
+  own.ranks = team;
+  // The others load at the same time, and may take longer.
+  const auto model = LoadedModel::load(
+      own, [&](const char* stage, double fraction) { return !progress || progress(stage, 0.95 * fraction); });
+  team->form(*model, progress);
+  if (progress) progress("ready", 1.0);
+  return model;
+}
+
+}  // namespace flowcache

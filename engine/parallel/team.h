@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Rank 0's side: the workers, what they are told, and what is said when one of them fails.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "parallel/door.h"
+#include "parallel/exchange.h"
+#include "parallel/parallel.h"
+#include "parallel/plan.h"
+#include "parallel/processes.h"
+
+namespace flowcache {
+
+// Thread-safe. A team that has lost a worker is of no use any more: every call that needs it throws the same sentence.
+class Team final : public Ranks, public std::enable_shared_from_this<Team> {
+ public:
+  // Starts the workers of this machine and lets the others in; they begin to load. Throws the errors of load_on_ranks().
+  Team(const LoadOptions& options, const RankOptions& ranks, const Progress& progress);
+  // Tells the workers to end, and waits for those of this machine.
+  ~Team() override;
+
+  int count() const override { return static_cast<int>(1 + workers_.size()); }
+  std::unique_ptr<Transformer> split(std::unique_ptr<Transformer> whole) override;
+  KvGeometry share(const KvGeometry& whole) const override;
+  std::unique_ptr<KvFollower> follow(const KvGeometry& share, int64_t budget_tokens,
+                                     const std::string& policy) override;
+
+  // Waits until all have loaded the same as `own`, and makes the group. progress as in LoadedModel::load().
+  void form(const LoadedModel& own, const Progress& progress);
+
+  // While it is held, orders and the exchanges that belong to them are this thread's.
+  std::unique_lock<std::recursive_mutex> hold() { return std::unique_lock(mutex_); }
+  // An order for all workers. Throws nothing: the next check() does, if it could not be given.
+  void order(const nlohmann::json& what);
+  // At any time, also while the team is held: the workers forget a condition with the next order.
+  void forget_condition(uint64_t id);
+  // Throws FC_ERROR_DEVICE if the team has lost a worker.
+  void check() const;
+  // Finds out which worker has failed, ends the team and throws FC_ERROR_DEVICE. Called where `error` was caught.
+  [[noreturn]] void fail(const std::string& error);
+  // This process has failed in the middle of an exchange: ends the team.
+  void abandon(const std::string& why);
+  Exchange& exchange() { return *exchange_; }
+  AttentionSplit attention() const { return attention_; }
+  uint64_t next_id() { return ++last_id_; }
+
+ private:
+  struct Worker {
+    std::string device;
+    std::optional<WorkerProcess> process;  // of this machine
+    Channel joined;                        // of another one
+    Channel& channel() { return process ? process->channel : joined; }
+    std::string name(size_t rank) const;
+  };
+  void start_workers(const LoadOptions& options, const RankOptions& ranks, const Progress& progress);
+  void wait_for(size_t index, const nlohmann::json& own, const Progress& progress);
+  std::string why_failed(const std::string& error);
+  void give_up(const std::string& why);
+
+  std::vector<Worker> workers_;  // rank 1 on
+  std::chrono::milliseconds timeout_;
+  std::string attention_wish_, listen_host_;
+  AttentionSplit attention_ = AttentionSplit::heads;
+  TransformerShape shape_;
+  std::unique_ptr<Exchange> exchange_;
+  mutable std::recursive_mutex mutex_;
+  std::string broken_;
+  uint64_t last_id_ = 0;
+  std::mutex forgotten_mutex_;
+  std::vector<uint64_t> forgotten_;  // conditions
+};
+
+}  // namespace flowcache

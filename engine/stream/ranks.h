@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The other processes that a stream's network runs in, as the stream sees them. engine/parallel/ implements it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cache/kv/kv_store.h"
+#include "networks/transformer.h"
+
+namespace flowcache {
+
+// Thread-safe.
+class Ranks {
+ public:
+  virtual ~Ranks() = default;
+  virtual int count() const = 0;
+  // The network that runs in all processes and looks like one. Called once, by LoadedModel::load(). Throws
+  // FC_ERROR_ARGUMENT if it has too few heads for so many.
+  virtual std::unique_ptr<Transformer> split(std::unique_ptr<Transformer> whole) = 0;
+  // The part of a stream's keys and values that this process keeps.
+  virtual KvGeometry share(const KvGeometry& whole) const = 0;
+  // Makes the other processes keep theirs as long as what is returned lives. policy: as in choose_kv().
+  virtual std::unique_ptr<KvFollower> follow(const KvGeometry& share, int64_t budget_tokens,
+                                             const std::string& policy) = 0;
+};
+
+}  // namespace flowcache

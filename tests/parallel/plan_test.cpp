@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What is split how, and what that sends: by arithmetic, and counted.
+#include "parallel/plan.h"
+
+#include "parallel/door.h"
+#include "parallel/team.h"
+#include "ranks.h"
+
+using namespace flowcache;
+using namespace flowcache::test;
+
+namespace {
+
+TEST(Plan, SharesCoverEverythingOnce) {
+  for (const int64_t total : {0, 1, 7, 36, 1560})
+    for (int ranks = 1; ranks <= 5; ++ranks) {
+      int64_t next = 0;
+      for (int rank = 0; rank < ranks; ++rank) {
+        const Share share = share_of(total, ranks, rank);
+        EXPECT_EQ(share.first, next);
+        EXPECT_LE(share.count, total / ranks + 1);
+        EXPECT_GE(share.count, total / ranks);
+        next += share.count;
+      }
+      EXPECT_EQ(next, total);
+    }
+}
+
+TEST(Plan, HeadsIfTheyDivide) {
+  TransformerShape shape{.heads = 12, .kv_heads = 12};
+  EXPECT_EQ(choose_attention_split("", shape, 4), AttentionSplit::heads);
+  EXPECT_EQ(choose_attention_split("auto", shape, 5), AttentionSplit::rows);
+  EXPECT_EQ(choose_attention_split("heads", shape, 5), AttentionSplit::heads);
+  EXPECT_EQ(choose_attention_split("rows", shape, 4), AttentionSplit::rows);
+  EXPECT_NE(
+      message_of([&] { choose_attention_split("heads", shape, 13); }).find("12 key heads for 13 devices"),
+      std::string::npos);
+  EXPECT_NE(message_of([&] { choose_attention_split("columns", shape, 2); }).find("use auto, heads or rows"),
+            std::string::npos);
+  shape.kv_heads = 4;  // each serves three query heads
+  const HeadShare share = head_share(shape, AttentionSplit::heads, 3, 1);
+  EXPECT_EQ(share.kv_heads.first, 2);
+  EXPECT_EQ(share.heads.first, 6);
+  EXPECT_EQ(share.heads.count, 3);
+}
+
+// What one rank gives, others take.
+TEST(Plan, WhatIsGivenIsTaken) {
+  TransformerShape shape{.layers = 3, .dim = 96, .heads = 6, .kv_heads = 3, .head_dim = 16};
+  for (const auto split : {AttentionSplit::heads, AttentionSplit::rows}) {
+    uint64_t given = 0, taken = 0;
+    for (int rank = 0; rank < 3; ++rank) {
+      const Traffic one = traffic_of_blocks(shape, split, 3, rank, 100, 2, 4);
+      given += one.given;
+      taken += one.taken;
+    }
+    EXPECT_EQ(given, taken);
+  }
+  EXPECT_EQ(traffic_of_blocks(shape, AttentionSplit::heads, 1, 0, 100, 2, 4).given, 0U);
+}
+
+class Counted : public testing::TestWithParam<std::tuple<int, std::string>> {};
+
+// Two chunks of 8 steps, each with a clean pass, which brings nothing back and ends at the last layer's keys.
+TEST_P(Counted, AsTheFormulaSays) {
+  const auto& [ranks, attention] = GetParam();
+  const c10::InferenceMode inference;
+  const OnRanks model(tiny_wan(4), ranks, attention);
+  const TransformerShape& shape = model.together->transformer->shape();
+  const int64_t tokens = model.together->tokens_per_chunk(picture_size(model.together->package, 0, 0));
+  Team& team = dynamic_cast<Team&>(*model.together->ranks);
+  const AttentionSplit split = team.attention();
+  play(model.together, config_of("none"), 2);
+  const Traffic step = traffic_of_blocks(shape, split, ranks, 0, tokens, 4, 4);
+  const int64_t others = tokens - share_of(tokens, ranks, 0).count;
+  const auto back = static_cast<uint64_t>(others * shape.dim * 4);
+  // After the last layer's keys there is no attention.
+  const auto heads_back =
+      static_cast<uint64_t>(head_share(shape, split, ranks, 0).heads.count * shape.head_dim * 4);
+  const bool exchanges_back = split == AttentionSplit::heads;
+  EXPECT_EQ(team.exchange().traffic().exchanges, 18 * step.exchanges - 2 * (1 + exchanges_back));
+  EXPECT_EQ(team.exchange().traffic().given, 18 * step.given - 2 * exchanges_back * others * heads_back);
+  const uint64_t rows_back =
+      exchanges_back *
+      static_cast<uint64_t>(share_of(tokens, ranks, 0).count * shape.dim * 4 -
+                            static_cast<int64_t>(share_of(tokens, ranks, 0).count * heads_back));
+  EXPECT_EQ(team.exchange().traffic().taken, 18 * step.taken - 2 * (back + rows_back));
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, Counted,
+                         testing::Combine(testing::Values(2, 4), testing::Values("heads", "rows")),
+                         [](const auto& info) {
+                           return std::get<1>(info.param) + std::to_string(std::get<0>(info.param));
+                         });
+
+TEST(Devices, AreAList) {
+  EXPECT_EQ(parse_devices("cuda:0,cpu"), (std::vector<std::string>{"cuda:0", "cpu"}));
+  EXPECT_NE(message_of([] { parse_devices("cpu,,cpu"); }).find("one is empty"), std::string::npos);
+  EXPECT_NE(message_of([] {
+              std::string many = "cpu";
+              for (int i = 0; i < 64; ++i) many += ",cpu";
+              parse_devices(many);
+            }).find("65 are given, at most 64"),
+            std::string::npos);
+}
+
+TEST(Addresses, AreHostAndPort) {
+  EXPECT_EQ(Address::parse("127.0.0.1:7000").port, 7000);
+  EXPECT_EQ(Address::parse("[::1]:0").host, "::1");
+  for (const char* wrong : {"", "7000", "host:", ":1", "host:70000", "host:7x"})
+    EXPECT_NE(message_of([&] { Address::parse(wrong); }).find("is no address"), std::string::npos) << wrong;
+}
+
+}  // namespace

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A model on some ranks of this machine, and the same model in one process.
+#pragma once
+
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "parallel/parallel.h"
+#include "stream/stream.h"
+#include "tiny_packages.h"
+
+namespace flowcache::test {
+
+struct OnRanks {
+  OnRanks(const json& package, int ranks, const std::string& attention = "", uint32_t timeout_ms = 60000) {
+    folder.write("model.json", package.dump());
+    const LoadOptions options{
+        .model = "random:" + folder.path.string(), .device = "cpu", .precision = "fp32", .threads = 1};
+    alone = LoadedModel::load(options, nullptr);
+    together = load_on_ranks(options,
+                             {.devices = std::vector<std::string>(static_cast<size_t>(ranks), "cpu"),
+                              .attention = attention,
+                              .timeout_ms = timeout_ms},
+                             nullptr);
+  }
+  TempFolder folder;
+  std::shared_ptr<const LoadedModel> alone, together;
+};
+
+// What a caller does to a stream before it asks for chunk `chunk`.
+using Script = std::function<void(Stream& stream, int chunk)>;
+
+struct Played {
+  std::vector<at::Tensor> latents, frames;
+  std::vector<std::vector<uint8_t>> decisions;
+};
+
+inline Played play(const std::shared_ptr<const LoadedModel>& model, const StreamConfig& config, int chunks,
+                   const Script& script = nullptr) {
+  Played played;
+  Stream stream(model, config);
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+    if (script) script(stream, chunk);
+    const auto made = stream.next();
+    played.latents.push_back(made->latent.clone());
+    played.frames.push_back(made->frames.clone());
+    played.decisions.push_back(made->decisions);
+  }
+  return played;
+}
+
+// The same decisions, and latents and frames within 1e-4.
+inline void expect_same(const OnRanks& model, const StreamConfig& config, int chunks,
+                        const Script& script = nullptr) {
+  const Played wanted = play(model.alone, config, chunks, script);
+  const Played got = play(model.together, config, chunks, script);
+  for (size_t i = 0; i < wanted.latents.size(); ++i) {
+    ASSERT_TRUE(wanted.latents[i].isfinite().all().item<bool>());
+    EXPECT_EQ(got.decisions[i], wanted.decisions[i]) << "chunk " << i;
+    EXPECT_LE((got.latents[i] - wanted.latents[i]).abs().max().item<double>(), 1e-4) << "chunk " << i;
+    EXPECT_LE((got.frames[i] - wanted.frames[i]).abs().max().item<double>(), 1e-4) << "chunk " << i;
+  }
+}
+
+inline StreamConfig config_of(const std::string& cache = "", const std::string& kv = "") {
+  StreamConfig config;
+  config.prompt = "a slow green aurora";
+  config.seed = 3;
+  config.cache = cache;
+  config.kv_cache = kv;
+  return config;
+}
+
+}  // namespace flowcache::test
