@@ -131,7 +131,9 @@ void Weights::share(const Weights& other) {
 
 void add_joined(int layers, std::set<std::string>& touched) {
   for (int i = 0; i < layers; ++i) {
-    const std::string qkv = "videodit_blocks.layers." + std::to_string(i) + ".self_attention.linear_qkv.";
+    const std::string layer = "videodit_blocks.layers." + std::to_string(i) + ".";
+    touched.insert(layer + "ada_modulate_layer.proj.0.weight");
+    const std::string qkv = layer + "self_attention.linear_qkv.";
     const std::string names[] = {qkv + "q.weight", qkv + "k.weight", qkv + "v.weight"};
     bool one = false;
     for (const std::string& name : names) one = one || touched.contains(name);

@@ -43,7 +43,8 @@ struct Weights {
   void finish(const MagiConfig& config);
 };
 
-// The queries, keys and values of a block, which finish() joins: all of them, if one is among `touched`.
+// What finish() joins: queries, keys and values of a block, if one is among `touched`, and the gates of all blocks, which are
+// always made anew.
 void add_joined(int layers, std::set<std::string>& touched);
 
 constexpr int64_t time_frequencies = 256;
