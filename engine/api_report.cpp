@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "api_guard.h"
+#include "cache/registry.h"
 #include "families/factory.h"
 #include "families/family.h"
 #include "families/fit.h"
@@ -84,6 +85,7 @@ json ranks(const ModelPackage& package, const Place& place, int count, const std
                          ? package.sampler["denoising_step_list"].size()
                          : package.sampler.value("steps", size_t{24});
   const auto number = static_cast<int64_t>(c10::elementSize(place.precision.compute));
+  const bool queries = choose_kv(resolve_kv(package.cache.value("kv", "window"))).make()->needs_queries();
   json report = {{"attention", name_of(split)},
                  {"tokens", tokens},
                  {"forward_passes", plan.branches * (steps + package.clean_context)},
@@ -91,7 +93,7 @@ json ranks(const ModelPackage& package, const Place& place, int count, const std
   for (int rank = 0; rank < count; ++rank) {
     const HeadShare heads = head_share(shape, split, count, rank);
     const Traffic traffic =
-        traffic_of_blocks(shape, split, count, rank, tokens, number, sizeof(float), shape.head_sets);
+        traffic_of_blocks(shape, split, count, rank, tokens, number, sizeof(float), shape.head_sets, queries);
     report["ranks"].push_back(
         {{"rows", share_of(tokens, count, rank).count},
          {"heads", heads.heads.count},

@@ -33,6 +33,8 @@ class KvView {
  public:
   virtual ~KvView() = default;
   virtual KvName name() const { return {}; }
+  // False: append() does not look at its q.
+  virtual bool looks_at_queries() const { return true; }
   // The place of the chunk that is computed. Known only if append() does nothing on the host that later calls see.
   virtual KvPlace place() const { return {}; }
 
@@ -51,6 +53,7 @@ class KvView {
 // No cache: a chunk attends only itself. For bidirectional models, and for branches without history.
 class OwnKeys final : public KvView {
  public:
+  bool looks_at_queries() const override { return false; }
   KeyValue append(int, const at::Tensor&, const KeyValue& own) override { return own; }
 };
 
@@ -69,6 +72,7 @@ class NewestKeys final : public KvView {
     name.newest = std::min(name.newest, tokens_);
     return name;
   }
+  bool looks_at_queries() const override { return all_.looks_at_queries(); }
   KeyValue slots(int layer) override { return all_.slots(layer); }
   KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
     return newest(all_.append(layer, q, own), tokens_);

@@ -23,12 +23,11 @@ class TokenSplit {
   struct Attention {
     at::Tensor
         q;  // the queries whose attention this process computes, [its heads, its rows or all, head_dim]
-    at::Tensor queries;  // of its heads and all rows, for KvView::append()
-    KeyValue own;        // [its kv_heads, all rows, head_dim]
+    at::Tensor queries;  // for KvView::append(): of its heads and all rows, if the view looks at them
+    KeyValue own;        // [its kv_heads, all rows, head_dim], in the view's slots if they are of that size
   };
-  // q [heads, rows, head_dim] and own [kv_heads, rows, head_dim]: of all heads, and this process's rows. slots: where the
-  // keys and values belong (KvView::slots()), or undefined.
-  virtual Attention begin_attention(const at::Tensor& q, const KeyValue& own, const KeyValue& slots) = 0;
+  // q [heads, rows, head_dim] and own [kv_heads, rows, head_dim]: of all heads, and this process's rows.
+  virtual Attention begin_attention(const at::Tensor& q, const KeyValue& own, KvView& view, int layer) = 0;
   // What attention makes of Attention::q, [its rows, its heads * head_dim] -> [rows, heads * head_dim].
   virtual at::Tensor end_attention(const at::Tensor& mixed) = 0;
 };

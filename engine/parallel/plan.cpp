@@ -57,11 +57,14 @@ double kv_share_of(const TransformerShape& shape, AttentionSplit split, int rank
 }
 
 Traffic traffic_of_blocks(const TransformerShape& shape, AttentionSplit split, int ranks, int rank,
-                          int64_t tokens, int64_t element, int64_t token_element, int64_t passes) {
+                          int64_t tokens, int64_t element, int64_t token_element, int64_t passes,
+                          bool queries) {
   const int64_t heads = shape.heads / shape.head_sets, kv_heads = shape.kv_heads / shape.head_sets;
   const int64_t own = share_of(tokens, ranks, rank).count, others = tokens - own;
   const HeadShare mine = head_share(shape, split, ranks, rank);
-  const int64_t my_numbers = mine.heads.count + 2 * mine.kv_heads.count, all_numbers = heads + 2 * kv_heads;
+  const int64_t with_queries = queries || split == AttentionSplit::heads;
+  const int64_t my_numbers = with_queries * mine.heads.count + 2 * mine.kv_heads.count;
+  const int64_t all_numbers = with_queries * heads + 2 * kv_heads;
   // Of one layer, in numbers of a head: before attention, and after it.
   int64_t given = 0, taken = others * my_numbers;
   if (split == AttentionSplit::heads) {

@@ -45,8 +45,9 @@ struct Traffic {
 };
 // One call of Transformer::blocks() on all layers, with every attention computed, on a chunk of `tokens` tokens. element:
 // bytes of a number in queries, keys and values; token_element: of one in a token. passes: forward passes in the call. The
-// tokens go from rank 0 to the others and back.
+// tokens go from rank 0 to the others and back. queries: the KV policy looks at them, so that with `rows` every rank gets all.
 Traffic traffic_of_blocks(const TransformerShape& shape, AttentionSplit split, int ranks, int rank,
-                          int64_t tokens, int64_t element, int64_t token_element, int64_t passes = 1);
+                          int64_t tokens, int64_t element, int64_t token_element, int64_t passes = 1,
+                          bool queries = false);
 
 }  // namespace flowcache

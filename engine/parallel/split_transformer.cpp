@@ -2,6 +2,7 @@
 #include "parallel/split_transformer.h"
 
 #include "base/error.h"
+#include "base/interruption.h"
 #include "parallel/token_exchange.h"
 
 namespace flowcache {
@@ -70,6 +71,7 @@ at::Tensor SplitTransformer::blocks(const Embedded& embedded, at::Tensor tokens,
   team_->check();
   team_->order(order);
   team_->check();
+  const Interruptible not_within(nullptr);  // a rank that stops alone would leave the others waiting
   try {
     TokenExchange split(team_->exchange(), shape(), team_->attention(), grid.tokens());
     Embedded mine = embedded;
@@ -82,6 +84,12 @@ at::Tensor SplitTransformer::blocks(const Embedded& embedded, at::Tensor tokens,
     team_->abandon(own.what());
     throw;
   }
+}
+
+std::unique_ptr<Transformer> SplitTransformer::with_weights(const WeightMap&, const std::set<std::string>&) const {
+  throw Error(FC_ERROR_ARGUMENT, "a network that runs on " + std::to_string(team_->ranks()) +
+                                     " devices cannot take other weights while it plays: name the LoRA in model.json "
+                                     "(transformer.loras), or leave devices out");
 }
 
 }  // namespace flowcache

@@ -28,6 +28,9 @@ class SplitTransformer final : public Transformer {
     return own_->head(embedded, tokens);
   }
   int64_t prefix_context() const override { return own_->prefix_context(); }
+  // Throws FC_ERROR_ARGUMENT: the workers read their own weights.
+  std::unique_ptr<Transformer> with_weights(const WeightMap& weights,
+                                            const std::set<std::string>& touched) const override;
 
  private:
   std::shared_ptr<Team> team_;

@@ -15,30 +15,36 @@ at::Tensor room_in(const at::Tensor& slots, at::IntArrayRef sizes, const at::Ten
 
 }  // namespace
 
-TokenSplit::Attention TokenExchange::begin_attention(const at::Tensor& q, const KeyValue& own,
-                                                     const KeyValue& slots) {
+TokenSplit::Attention TokenExchange::begin_attention(const at::Tensor& q, const KeyValue& own, KvView& view,
+                                                     int layer) {
   const int ranks = exchange_.ranks(), me = exchange_.rank();
   const int64_t dim = shape_.head_dim, rows = rows_of(me).count;
   const HeadShare mine = head_share(shape_, split_, ranks, me);
+  const bool with_queries = split_ == AttentionSplit::heads || view.looks_at_queries();
   std::vector<at::Tensor> parts;
   std::vector<int64_t> give, take;
   for (int rank = 0; rank < ranks; ++rank) {
     const HeadShare theirs = head_share(shape_, split_, ranks, rank);
-    parts.push_back(q.narrow(0, theirs.heads.first, theirs.heads.count).flatten());
+    if (with_queries) parts.push_back(q.narrow(0, theirs.heads.first, theirs.heads.count).flatten());
     for (const at::Tensor* one : {&own.k, &own.v})
       parts.push_back(one->narrow(0, theirs.kv_heads.first, theirs.kv_heads.count).flatten());
-    give.push_back((theirs.heads.count + 2 * theirs.kv_heads.count) * rows * dim);
-    take.push_back((mine.heads.count + 2 * mine.kv_heads.count) * rows_of(rank).count * dim);
+    const auto numbers = [&](const HeadShare& share) {
+      return (with_queries * share.heads.count + 2 * share.kv_heads.count) * dim;
+    };
+    give.push_back(numbers(theirs) * rows);
+    take.push_back(numbers(mine) * rows_of(rank).count);
   }
   const at::Tensor got = exchange_.all_to_all(at::cat(parts), give, take);
   const std::array<int64_t, 3> key_sizes = {mine.kv_heads.count, tokens_, dim};
-  at::Tensor queries = at::empty({mine.heads.count, tokens_, dim}, q.options());
+  const KeyValue slots = view.slots(layer);
+  at::Tensor queries = with_queries ? at::empty({mine.heads.count, tokens_, dim}, q.options()) : q;
   at::Tensor k = room_in(slots.k, key_sizes, own.k.options()),
              v = room_in(slots.v, key_sizes, own.v.options());
   int64_t begin = 0;
   for (int rank = 0; rank < ranks; ++rank) {
     const Rows from = rows_of(rank);
     for (at::Tensor* one : {&queries, &k, &v}) {
+      if (one == &queries && !with_queries) continue;
       const int64_t numbers = one->size(0) * from.count * dim;
       one->narrow(1, from.first, from.count)
           .copy_(got.narrow(0, begin, numbers).view({one->size(0), from.count, dim}));

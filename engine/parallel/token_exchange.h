@@ -15,7 +15,7 @@ class TokenExchange final : public TokenSplit {
       : exchange_(exchange), shape_(shape), split_(split), tokens_(tokens) {}
 
   Rows rows() const override { return rows_of(exchange_.rank()); }
-  Attention begin_attention(const at::Tensor& q, const KeyValue& own, const KeyValue& slots) override;
+  Attention begin_attention(const at::Tensor& q, const KeyValue& own, KvView& view, int layer) override;
   at::Tensor end_attention(const at::Tensor& mixed) override;
 
   // Rank 0 has the chunk's tokens [passes * tokens, dim], and each rank gets its rows [passes * rows, dim]. On the others

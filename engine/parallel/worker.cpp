@@ -29,7 +29,7 @@ class Worker {
         lane_(model_->device),
         work_(*model_, *lane_) {}
 
-  // Returns when rank 0 is gone or says so.
+  // Returns when rank 0 says so. Throws LostRank when it is gone.
   void serve() {
     while (const auto order = channel_.receive()) {
       const std::string what = order->at("do");
@@ -46,6 +46,7 @@ class Worker {
       if (what == "keys") keys(*order);
       if (what == "blocks") blocks(*order);
     }
+    throw LostRank("rank 0 is gone");
   }
 
  private:

@@ -20,6 +20,7 @@ using nlohmann::json;
 struct Options {
   std::string device = "cuda", precision = "fp32", model;  // model: "" for the one that ships
   std::vector<std::string> only;                           // names of policies; empty: all
+  std::string devices;  // those that share a stream, such as "cuda:0,cuda:1"
   int chunks = 2;
   bool graphs = false;
   double seconds = 3600;  // endless: ends after the chunk that passes them
@@ -30,6 +31,7 @@ struct Options {
 json check_process(const Options& options);
 json check_policies(const Options& options);
 json check_pair(const Options& options);
+json check_ranks(const Options& options);
 json check_planes(const Options& options);
 json check_frames(const Options& options);
 json check_speed(const Options& options);
@@ -53,6 +55,7 @@ struct Asked {
 };
 
 void check(fc_status status);  // throws fc_last_error()
+// device: one, or several with commas between them.
 Engine open_engine(const Options& options, const std::string& device);
 // std::nullopt for what the engine refuses as an argument.
 std::optional<Stream> open_stream(const Engine& engine, const Options& options, const Asked& asked);

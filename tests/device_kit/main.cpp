@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// device-kit CHECK [--device D] [--precision P] [--model M] [--only a,b] [--chunks N] [--seconds S] [--steps N] [--size WxH] [--attention A]
+// device-kit CHECK [--device D] [--devices D,D] [--precision P] [--model M] [--only a,b] [--chunks N] [--seconds S] [--steps N] [--size WxH] [--attention A]
 // [--no-cudnn] [--graphs]: prints one JSON object. Exits with 0 if the check is fine, 1 if not, 2 on bad use.
 #include <ATen/Context.h>
 #include <dlfcn.h>
@@ -22,7 +22,7 @@ void check(fc_status status) {
 Engine open_engine(const Options& options, const std::string& device) {
   fc_engine_config config = fc_engine_config_init();
   config.model = options.model.empty() ? nullptr : options.model.c_str();
-  config.device = device.c_str();
+  (device.find(',') == std::string::npos ? config.device : config.devices) = device.c_str();
   config.precision = options.precision.c_str();
   config.width = options.width;
   config.height = options.height;
@@ -119,8 +119,9 @@ using device_kit::Options;
 const std::map<std::string, json (*)(const Options&)> checks = {
     {"process", device_kit::check_process}, {"policies", device_kit::check_policies},
     {"pair", device_kit::check_pair},       {"planes", device_kit::check_planes},
-    {"frames", device_kit::check_frames},   {"speed", device_kit::check_speed},
-    {"endless", device_kit::check_endless}, {"memory", device_kit::check_memory}};
+    {"ranks", device_kit::check_ranks},     {"frames", device_kit::check_frames},
+    {"speed", device_kit::check_speed},     {"endless", device_kit::check_endless},
+    {"memory", device_kit::check_memory}};
 
 // Which of LibTorch's attentions may be used: "" any.
 bool choose_attention(const std::string& name) {
@@ -151,6 +152,8 @@ bool read(int argc, char** argv, Options& options) {
     const std::string value = argv[++i];
     if (name == "--device")
       options.device = value;
+    else if (name == "--devices")
+      options.devices = value;
     else if (name == "--precision")
       options.precision = value;
     else if (name == "--model")

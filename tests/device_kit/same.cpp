@@ -122,6 +122,32 @@ json check_policies(const Options& options) {
   return {{"ok", why.empty()}, {"why", why}, {"policies", rows}};
 }
 
+// Several devices draw what the first of them draws alone, and how long either takes.
+json check_ranks(const Options& options) {
+  const std::string first = options.devices.substr(0, options.devices.find(','));
+  const auto measured = [&](const std::string& devices, double& seconds) {
+    const Engine engine = open_engine(options, devices);
+    const auto stream = open_stream(engine, options, {.cache = "none", .kv = "flowcache"});
+    Seen seen = run(*stream, options.chunks);
+    std::vector<double> later;
+    for (int i = 0; i < options.chunks; ++i) later.push_back(info_of(next(*stream)).seconds);
+    seconds = quantile(later, 0.5);
+    return seen;
+  };
+  double alone_seconds = 0, together_seconds = 0;
+  const Seen alone = measured(first, alone_seconds), together = measured(options.devices, together_seconds);
+  const double db = psnr(alone.pixels, together.pixels);
+  std::string why;
+  if (db < least_psnr) why = std::to_string(db) + " dB from one device";
+  if (alone.decisions != together.decisions) why = "other decisions than one device";
+  return {{"ok", why.empty()},
+          {"why", why},
+          {"devices", options.devices},
+          {"db", db},
+          {"chunk_ms_alone", 1e3 * alone_seconds},
+          {"chunk_ms_together", 1e3 * together_seconds}};
+}
+
 // Two streams at once on one engine draw what each draws alone.
 json check_pair(const Options& options) {
   const Engine engine = open_engine(options, options.device);

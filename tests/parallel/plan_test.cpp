@@ -59,19 +59,19 @@ TEST(Plan, WhatIsGivenIsTaken) {
   EXPECT_EQ(traffic_of_blocks(shape, AttentionSplit::heads, 1, 0, 100, 2, 4).given, 0U);
 }
 
-class Counted : public testing::TestWithParam<std::tuple<int, std::string>> {};
+class Counted : public testing::TestWithParam<std::tuple<int, std::string, std::string>> {};
 
 // Two chunks of 8 steps, each with a clean pass, which brings nothing back and ends at the last layer's keys.
 TEST_P(Counted, AsTheFormulaSays) {
-  const auto& [ranks, attention] = GetParam();
+  const auto& [ranks, attention, kv] = GetParam();
   const c10::InferenceMode inference;
   const OnRanks model(tiny_wan(4), ranks, attention);
   const TransformerShape& shape = model.together->transformer->shape();
   const int64_t tokens = model.together->tokens_per_chunk(picture_size(model.together->package, 0, 0));
   Team& team = dynamic_cast<Team&>(*model.together->ranks);
   const AttentionSplit split = team.attention();
-  play(model.together, config_of("none"), 2);
-  const Traffic step = traffic_of_blocks(shape, split, ranks, 0, tokens, 4, 4);
+  play(model.together, config_of("none", kv), 2);
+  const Traffic step = traffic_of_blocks(shape, split, ranks, 0, tokens, 4, 4, 1, kv == "flowcache");
   const int64_t others = tokens - share_of(tokens, ranks, 0).count;
   const auto back = static_cast<uint64_t>(others * shape.dim * 4);
   // After the last layer's keys there is no attention.
@@ -88,9 +88,11 @@ TEST_P(Counted, AsTheFormulaSays) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, Counted,
-                         testing::Combine(testing::Values(2, 4), testing::Values("heads", "rows")),
+                         testing::Combine(testing::Values(2, 4), testing::Values("heads", "rows"),
+                                          testing::Values("window", "flowcache")),
                          [](const auto& info) {
-                           return std::get<1>(info.param) + std::to_string(std::get<0>(info.param));
+                           return std::get<1>(info.param) + std::to_string(std::get<0>(info.param)) +
+                                  std::get<2>(info.param);
                          });
 
 TEST(Devices, AreAList) {

@@ -144,6 +144,22 @@ def check_graphs(kit):
 
 
 @needs_gpu
+def check_ranks(kit):
+    """One stream over several GPUs, or over two processes on the only one: the same picture; with several, how fast."""
+    if kit.rehearse:
+        return kit.ask("ranks", "--devices", "cpu,cpu", "--steps", 4, *SMALL)
+    count = len(kit.run(["nvidia-smi", "-L"], limit=20).out.strip().splitlines())
+    result = kit.ask("ranks", "--devices", "cuda:0,cuda:1" if count > 1 else "cuda:0,cuda:0", *SMALL)
+    speeds = {}
+    for devices in (one for one in (1, 2, 4, 8) if one <= count > 1):
+        device = ",".join(f"cuda:{i}" for i in range(devices))
+        one = kit.ask("speed", "--device", device, "--model", wan(kit, "taehv"), "--precision", "bf16", "--steps", 0, "--chunks", 4)
+        speeds[device] = one.figures if one.status == PASS else {"status": one.status, "reason": one.reason}
+    result.figures["speeds, to compare with tests/bench/scale.py"] = speeds
+    return result
+
+
+@needs_gpu
 def check_endless(kit):
     lengths = ["--chunks", 12, "--steps", 2, *SMALL] if kit.rehearse else ["--chunks", 300, "--seconds", 50, "--precision", "bf16"]
     return kit.ask("endless", "--device", "cuda", *lengths, stand_in=kit.rehearse)
@@ -166,6 +182,7 @@ CHECKS = [
     Check("frames", "Time of a frame while chunks are made", 2, 40, check_frames, quick=False),
     Check("wan", "Random Wan 1.3B: steps, decoders, attention, fp8", 2, 100, check_wan, quick=False),
     Check("graphs", "CUDA graphs on and off", 2, 30, check_graphs),
+    Check("ranks", "One stream over several GPUs: the same picture, and how fast", 2, 60, check_ranks),
     Check("endless", "300 chunks, or those of 50 s: growth and p99", 2, 70, check_endless),
     Check("memory", "Out of memory, and recovery", 2, 40, check_memory),
 ]

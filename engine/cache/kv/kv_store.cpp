@@ -81,6 +81,7 @@ struct KvStore::Impl {
     KvName name() const override {
       return store.follower ? KvName{store.follower->store(), chunk} : KvName{};
     }
+    bool looks_at_queries() const override { return store.policy->needs_queries(); }
     KeyValue slots(int layer) override {
       const at::Tensor own = store.own_slots(*this, layer);
       return {own[0], own[1]};

@@ -113,7 +113,7 @@ struct MagiTransformer::Net {
     const auto own = qkv.narrow(0, config.heads, 2 * config.kv_heads).chunk(2);
     const at::Tensor q = qkv.narrow(0, 0, config.heads);
     TokenSplit::Attention mine{q, q, {own[0], own[1]}};
-    if (split) mine = split->begin_attention(q, mine.own, kv.slots(layer));
+    if (split) mine = split->begin_attention(q, mine.own, kv, layer);
     const KeyValue all = kv.append(layer, mine.queries, mine.own);
     at::Tensor out = joined_slices(mine.q.size(1), slice, 0, [&](int64_t row, int64_t count) {
       return attend(mine.q.narrow(1, row, count), all.k, all.v);

@@ -13,6 +13,7 @@ namespace {
 class Halves {
  public:
   explicit Halves(KvView& all) : all_(all) {}
+  bool looks_at_queries() const { return all_.looks_at_queries(); }
 
   KeyValue append_first(int layer, const at::Tensor& q, const KeyValue& own) {
     const KeyValue got =
@@ -45,6 +46,7 @@ class HalfView final : public KvView {
  public:
   using Append = KeyValue (Halves::*)(int, const at::Tensor&, const KeyValue&);
   HalfView(Halves& halves, Append append) : halves_(halves), append_(append) {}
+  bool looks_at_queries() const override { return halves_.looks_at_queries(); }
   KeyValue append(int layer, const at::Tensor& q, const KeyValue& own) override {
     return (halves_.*append_)(layer, q, own);
   }

@@ -158,7 +158,7 @@ at::Tensor Wan::blocks(const Embedded& embedded, at::Tensor tokens, const Condit
   for (int layer = first; layer < last; ++layer) {
     if (!attention.known.defined()) {
       TokenSplit::Attention mine{projected.q, projected.q, {projected.k, projected.v}};
-      if (split) mine = split->begin_attention(mine.q, mine.own, kv.slots(layer));
+      if (split) mine = split->begin_attention(mine.q, mine.own, kv, layer);
       attention.q = mine.q;
       attention.all = kv.append(layer, mine.queries, mine.own);
       if (embedded.keys_only && layer + 1 == shape_.layers) return x;
