@@ -24,6 +24,26 @@ std::string templates() {
   return shipped_templates(std::filesystem::canonical(info.dli_fname, ignored).parent_path());
 }
 
+// Why a model is not to be played as it was adopted; "" if nothing is against it.
+std::string doubt_of(const json& report) {
+  const auto text = [](const json& object, const char* field) { return object.at(field).get<std::string>(); };
+  const std::string folder = text(report, "folder"), name = text(report, "name");
+  std::string missing;
+  for (const json& file : report.at("missing"))
+    missing += (missing.empty() ? "" : "; ") + text(file, "name") +
+               (text(file, "source").empty() ? "" : " (from " + text(file, "source") + ")");
+  if (text(report, "sure") == "a guess")
+    return folder + " has no model.json, and what it is would be a guess: " + text(report, "why") +
+           "; if it is " + name + ", say --as " + name + ", else --as with another name of models/README.md";
+  if (!missing.empty())
+    return folder + " has no model.json; it is " + name + ", of which files are missing: " + missing +
+           "; put them there and try again";
+  if (!report.at("problems").empty())
+    return folder + " has no model.json; it seems to be " + name + ", but " +
+           report.at("problems")[0].get<std::string>();
+  return "";
+}
+
 json run_adopt(const json& request) {
   Adoption how;
   for (const json& one : request.value("given", json::array()))
@@ -40,6 +60,12 @@ json run_adopt(const json& request) {
     if (!file.present)
       report["missing"].push_back({{"section", file.section}, {"name", file.name}, {"source", file.source}});
   report["problems"] = check_present_keys(package);
+  if (request.value("sure", false))
+    if (const std::string doubt = doubt_of(report); !doubt.empty()) {
+      std::error_code ignored;
+      std::filesystem::remove(report.at("file").get<std::string>(), ignored);
+      throw Error(FC_ERROR_MODEL, doubt);
+    }
   return report;
 }
 

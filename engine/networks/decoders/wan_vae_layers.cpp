@@ -71,10 +71,10 @@ class FrameAttention final : public Layer {
 
 class Upsample final : public Layer {
  public:
-  Upsample(Builder& builder, const std::string& name, int64_t channels, bool time)
-      : conv_(builder, name + ".resample.1", channels, channels / 2, 3) {
+  Upsample(Builder& builder, const std::string& name, int64_t in, int64_t out, bool time)
+      : conv_(builder, name + ".resample.1", in, out, 3) {
     if (time)
-      time_ = std::make_unique<CausalConv>(builder, name + ".time_conv", channels, 2 * channels,
+      time_ = std::make_unique<CausalConv>(builder, name + ".time_conv", in, 2 * in,
                                            std::array<int64_t, 3>{3, 1, 1});
   }
   at::Tensor forward(at::Tensor x, Memory& memory) const override {
@@ -177,11 +177,17 @@ std::unique_ptr<Layer> residual_block(Builder& builder, const std::string& name,
 std::unique_ptr<Layer> frame_attention(Builder& builder, const std::string& name, int64_t channels) {
   return std::make_unique<FrameAttention>(builder, name, channels);
 }
-std::unique_ptr<Layer> upsample(Builder& builder, const std::string& name, int64_t channels, bool time) {
-  return std::make_unique<Upsample>(builder, name, channels, time);
+std::unique_ptr<Layer> upsample(Builder& builder, const std::string& name, int64_t in, int64_t out,
+                                bool time) {
+  return std::make_unique<Upsample>(builder, name, in, out, time);
 }
 std::unique_ptr<Layer> downsample(Builder& builder, const std::string& name, int64_t channels, bool time) {
   return std::make_unique<Downsample>(builder, name, channels, time);
+}
+void add_middle(Layers& layers, Builder& builder, const std::string& name, int64_t channels) {
+  layers.push_back(residual_block(builder, name + ".0", channels, channels));
+  layers.push_back(frame_attention(builder, name + ".1", channels));
+  layers.push_back(residual_block(builder, name + ".2", channels, channels));
 }
 std::unique_ptr<Layer> output_head(Builder& builder, const std::string& name, int64_t in, int64_t out) {
   return std::make_unique<OutputHead>(builder, name, in, out);

@@ -149,6 +149,34 @@ TEST_F(Parts, DecodersStayWithinTheirLaunches) {
   EXPECT_LE(of_magi, 11650);
 }
 
+// What two calls of a decoder take, with what is kept for the third, beside its weights and the frames of a chunk.
+double bytes_for_a_pixel(const Decoder& decoder, int64_t channels, int64_t frames, int64_t rows,
+                         int64_t columns) {
+  const at::Tensor latents = on_gpu({frames, channels, rows, columns}, at::kFloat);
+  const double used = static_cast<double>(used_by([&] {
+                                            const auto state = decoder.open();
+                                            decoder.decode(latents, *state);
+                                            decoder.decode(latents, *state);
+                                          }).bytes);
+  const double pixels = static_cast<double>(rows * columns * decoder.space_scale() * decoder.space_scale());
+  return used / pixels - static_cast<double>(2 * 4 * 3 * frames * decoder.time_scale());
+}
+
+TEST_F(Parts, WanVaesStayWithinThePreflight) {
+  fake_gpu_test::use_cudnn();
+  const auto decoder_of = [](const WanVaeConfig& config) {
+    const auto make = [&](WeightMap weights) {
+      return std::make_unique<WanVaeDecoder>(config, weights, at::kBFloat16, gpu, config.kind());
+    };
+    return make(random_weights(wanted_by(make)));
+  };
+  const auto wan = decoder_of(WanVaeConfig::from_json(nlohmann::json::object()));
+  const auto wan22 = decoder_of(Wan22VaeConfig::from_json(nlohmann::json::object()));
+  for (const int64_t frames : {1, 3, 8})
+    std::printf("bytes for a pixel: Wan VAE %.0f, Wan 2.2's %.0f\n",
+                bytes_for_a_pixel(*wan, 16, frames, 60, 104), bytes_for_a_pixel(*wan22, 48, frames, 44, 80));
+}
+
 }  // namespace
 }  // namespace flowcache
 
