@@ -6,25 +6,31 @@ template. Prints TAP.
 
 tests/checkpoints/downloads_test.py FLOWCACHE"""
 
+import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import miniatures
 
+AT_ONCE = 2  # rows, each of which keeps one core busy
 done = failed = 0
+printing = threading.Lock()
 
 
 def report(passed, name, why=""):
     global done, failed
-    done += 1
-    failed += not passed
-    print(f"{'ok' if passed else 'not ok'} {done} - {name}")
-    if not passed:
-        print("".join(f"# {line}\n" for line in why.strip().splitlines()[-20:]), end="", flush=True)
+    with printing:
+        done += 1
+        failed += not passed
+        print(f"{'ok' if passed else 'not ok'} {done} - {name}")
+        if not passed:
+            print("".join(f"# {line}\n" for line in why.strip().splitlines()[-20:]), end="", flush=True)
 
 
 class Command:
@@ -37,7 +43,7 @@ class Command:
     def frames(self, model, out, row, *more):
         size = ["--size", row.size] if row.size else []
         return self("generate", "a red fox in snow", "-m", model, "-o", out, "-s", row.seconds, "--seed", 3, "--precision",
-                    "fp32", "--threads", 2, *size, *more)
+                    "fp32", "--threads", 1, *size, *row.more, *more)
 
 
 def is_a_picture(video):
@@ -49,7 +55,7 @@ def check_row(flowcache, folder, row, seen):
     given, plain = folder / row.folder, folder / "plain" / row.folder
     videos = []
     for model, more in ((given, ["--as", row.as_name] if row.as_name else []), (plain, [])):
-        out = folder / "out.y4m"
+        out = folder / f"{row.folder}.y4m"
         run = flowcache.frames(model, out, row, *more)
         if run.returncode != 0:
             return report(False, f"{row.folder}: frames of {model}", run.stderr)
@@ -90,6 +96,50 @@ def check_refusals(flowcache, folder, row):
     refused("a folder without weights is none", empty, "no file of weights was found")
 
 
+def check_prefix(flowcache, folder, rows):
+    """Frames to go on from, through Wan 2.2's encoder in diffusers' names."""
+    row = next(row for row in rows if row.folder == "LongLive-2.0-5B-diffusers")
+    frames = folder / "frames"
+    frames.mkdir()
+    whole_chunk = row._replace(seconds=28.9 / 24)  # 29 frames, which are 8 of the latent
+    run = flowcache.frames(folder / "plain" / row.folder, frames / "%04d.png", whole_chunk)
+    report(run.returncode == 0 and len(list(frames.iterdir())) == 29, "29 frames to go on from", run.stderr)
+    videos = []
+    for model, more in ((folder / row.folder, ["--prefix", frames]), (folder / "plain" / row.folder, ["--prefix", frames]),
+                        (folder / row.folder, [])):
+        run = flowcache.frames(model, folder / "prefix.y4m", row, *more)
+        videos.append((folder / "prefix.y4m").read_bytes() if run.returncode == 0 else run.stderr)
+    report(isinstance(videos[0], bytes) and videos[0] == videos[1] and videos[0] != videos[2],
+           "a download goes on from frames through Wan 2.2's VAE", str(videos)[-2000:])
+
+
+HF = """#!/bin/sh -e
+# Stands in for Hugging Face's command: hf download REPOSITORY FILE... --local-dir FOLDER
+[ "$1" = download ] && shift 2
+while [ "$1" != --local-dir ]; do files="$files $1"; shift; done
+for file in $files; do mkdir -p "$(dirname "$2/$file")"; cp "$MINIATURE/$file" "$2/$file"; done
+"""
+
+
+def check_page(flowcache, folder, row, page, pattern):
+    """The lines of a page, as they stand there."""
+    lines = [line.strip() for line in re.search(pattern, (miniatures.ROOT / page).read_text(), re.S)[1].strip().splitlines()]
+    report(len(lines) == 5, f"{page}: a checkpoint of one's own in five lines", "\n".join(lines))
+    work = folder / page.replace("/", "-")
+    for place in (work / "bin/flowcache", work / "build/engine/cli/flowcache"):
+        place.parent.mkdir(parents=True)
+        place.symlink_to(pathlib.Path(flowcache.program).resolve())
+    (work / "bin/hf").write_text(HF)
+    (work / "bin/hf").chmod(0o755)
+    surroundings = {**os.environ, "PATH": f"{work / 'bin'}:{os.environ['PATH']}", "MINIATURE": str(folder / row.folder)}
+    for line in lines:
+        if line.startswith("gst-launch"):
+            continue
+        short = " -s 0.5 --size 256x256 --threads 1" if " generate " in line else ""
+        run = subprocess.run(["bash", "-c", line + short], cwd=work, env=surroundings, capture_output=True, text=True, check=False)
+        report(run.returncode == 0, f"{page}: {line.split('  ')[0]}", run.stdout + run.stderr)
+
+
 def check_templates(flowcache):
     for template in sorted(miniatures.TEMPLATES.glob("*.json")):
         run = flowcache("inspect", f"random:{template}", "--device", "gpu")
@@ -121,11 +171,14 @@ def main(program):
         lacking = [one.stem for one in miniatures.TEMPLATES.glob("*.json") if one.stem not in names]
         report(not lacking, "every template has a miniature", f"none of {lacking}")
         seen = {}
-        for row in rows:
-            check_row(flowcache, folder, row, seen)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda row: check_row(flowcache, folder, row, seen), rows))
         # Different decoders and networks do not show the same.
         report(len(seen) >= 10, "the miniatures show different things", str(seen.values()))
         check_refusals(flowcache, folder, rows[0])
+        check_prefix(flowcache, folder, rows)
+        check_page(flowcache, folder, rows[0], "README.md", r"## Bring your own checkpoint\n\n```\n(.*?)```")
+        check_page(flowcache, folder, rows[0], "models/README.md", r"## Bring your own checkpoint\n\n(.*?)\n\n")
         check_templates(flowcache)
         check_wrong_template(flowcache, folder)
     print(f"1..{done}")

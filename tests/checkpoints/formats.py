@@ -32,6 +32,11 @@ def packed(tensor, kind):
     return bytes(narrow)
 
 
+def as_f16(tensor):
+    """The tensor that a file in fp16 holds."""
+    return Tensor(tensor.shape, array.array("f", struct.unpack(f"<{len(tensor.values)}e", packed(tensor, "F16"))))
+
+
 def read_safetensors(path):
     data = pathlib.Path(path).read_bytes()
     begin = 8 + struct.unpack("<Q", data[:8])[0]

@@ -396,7 +396,7 @@ TEST_F(Layouts, OfWan22sVaeGiveTheSameLatentsAndFrames) {
       std::string::npos);
   // Levels between which whole groups of values cannot be put together.
   EXPECT_NE(test::message_of([&] {
-              model["decoder"]["config"]["dim_mult"] = {1, 3, 4, 16};
+              model["decoder"]["config"]["dim_mult"] = {1, 3, 4, 20};
               folder.write("model.json", model.dump());
               make_decoder(read_model(folder.path), at::kFloat, at::kCPU);
             }).find("correct dim_mult"),

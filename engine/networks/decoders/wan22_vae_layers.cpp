@@ -83,8 +83,8 @@ class UpLevel final : public Level {
           upsample(builder, name + ".upsamples." + std::to_string(blocks), out, out, resize.time));
   }
   at::Tensor forward(at::Tensor x, Memory& memory) const override {
-    const at::Tensor y = through(x, memory);
-    return enlarges_ ? y + spread(x, out_, factors_, memory.first) : y;
+    at::Tensor y = through(x, memory);
+    return enlarges_ ? y.add_(spread(x, out_, factors_, memory.first)) : y;
   }
 
  private:
@@ -104,7 +104,8 @@ class DownLevel final : public Level {
           downsample(builder, name + ".downsamples." + std::to_string(blocks), out, resize.time));
   }
   at::Tensor forward(at::Tensor x, Memory& memory) const override {
-    return through(x, memory) + gathered(x, out_, factors_);
+    at::Tensor y = through(x, memory);
+    return y.add_(gathered(x, out_, factors_));
   }
 };
 

@@ -53,6 +53,7 @@ class ChannelNorm {
  public:
   ChannelNorm(Builder& builder, const std::string& name, int64_t channels, int axes);
   at::Tensor forward(const at::Tensor& x) const;
+  at::Tensor activated(const at::Tensor& x) const;  // and SiLU
 
  private:
   at::Tensor gamma_;
