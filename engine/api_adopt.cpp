@@ -53,19 +53,22 @@ json run_adopt(const json& request) {
   how.replace = request.value("replace", false);
   how.templates = templates();
   json report = adopt(how);
-  const ModelPackage package = read_model(report.at("file").get<std::string>());
-  report["folder"] = package.folder.string();
-  report["missing"] = json::array();
-  for (const PackageFile& file : package_files(package))
-    if (!file.present)
-      report["missing"].push_back({{"section", file.section}, {"name", file.name}, {"source", file.source}});
-  report["problems"] = check_present_keys(package);
-  if (request.value("sure", false))
-    if (const std::string doubt = doubt_of(report); !doubt.empty()) {
-      std::error_code ignored;
-      std::filesystem::remove(report.at("file").get<std::string>(), ignored);
-      throw Error(FC_ERROR_MODEL, doubt);
-    }
+  const std::string file = report.at("file").get<std::string>();
+  try {
+    const ModelPackage package = read_model(file);
+    report["folder"] = package.folder.string();
+    report["missing"] = json::array();
+    for (const PackageFile& one : package_files(package))
+      if (!one.present)
+        report["missing"].push_back({{"section", one.section}, {"name", one.name}, {"source", one.source}});
+    report["problems"] = check_present_keys(package);
+    const std::string doubt = request.value("sure", false) ? doubt_of(report) : "";
+    if (!doubt.empty()) throw Error(FC_ERROR_MODEL, doubt);
+  } catch (const Error&) {
+    std::error_code ignored;
+    if (request.value("sure", false)) std::filesystem::remove(file, ignored);
+    throw;
+  }
   return report;
 }
 
