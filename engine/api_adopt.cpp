@@ -24,6 +24,26 @@ std::string templates() {
   return shipped_templates(std::filesystem::canonical(info.dli_fname, ignored).parent_path());
 }
 
+// Why a model is not to be played as it was adopted; "" if nothing is against it.
+std::string doubt_of(const json& report) {
+  const auto text = [](const json& object, const char* field) { return object.at(field).get<std::string>(); };
+  const std::string folder = text(report, "folder"), name = text(report, "name");
+  std::string missing;
+  for (const json& file : report.at("missing"))
+    missing += (missing.empty() ? "" : "; ") + text(file, "name") +
+               (text(file, "source").empty() ? "" : " (from " + text(file, "source") + ")");
+  if (text(report, "sure") == "a guess")
+    return folder + " has no model.json, and what it is would be a guess: " + text(report, "why") +
+           "; if it is " + name + ", say --as " + name + ", else --as with another name of models/README.md";
+  if (!missing.empty())
+    return folder + " has no model.json; it is " + name + ", of which files are missing: " + missing +
+           "; put them there and try again";
+  if (!report.at("problems").empty())
+    return folder + " has no model.json; it seems to be " + name + ", but " +
+           report.at("problems")[0].get<std::string>();
+  return "";
+}
+
 json run_adopt(const json& request) {
   Adoption how;
   for (const json& one : request.value("given", json::array()))
@@ -33,13 +53,22 @@ json run_adopt(const json& request) {
   how.replace = request.value("replace", false);
   how.templates = templates();
   json report = adopt(how);
-  const ModelPackage package = read_model(report.at("file").get<std::string>());
-  report["folder"] = package.folder.string();
-  report["missing"] = json::array();
-  for (const PackageFile& file : package_files(package))
-    if (!file.present)
-      report["missing"].push_back({{"section", file.section}, {"name", file.name}, {"source", file.source}});
-  report["problems"] = check_present_keys(package);
+  const std::string file = report.at("file").get<std::string>();
+  try {
+    const ModelPackage package = read_model(file);
+    report["folder"] = package.folder.string();
+    report["missing"] = json::array();
+    for (const PackageFile& one : package_files(package))
+      if (!one.present)
+        report["missing"].push_back({{"section", one.section}, {"name", one.name}, {"source", one.source}});
+    report["problems"] = check_present_keys(package);
+    const std::string doubt = request.value("sure", false) ? doubt_of(report) : "";
+    if (!doubt.empty()) throw Error(FC_ERROR_MODEL, doubt);
+  } catch (const Error&) {
+    std::error_code ignored;
+    if (request.value("sure", false)) std::filesystem::remove(file, ignored);
+    throw;
+  }
   return report;
 }
 

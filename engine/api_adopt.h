@@ -10,7 +10,8 @@ extern "C" {
 #endif
 
 // Writes the model.json of what was downloaded (package/adopt.h) and checks every key of the parts that are there
-// against the networks. request: a JSON object {given: [path], to, as, replace}. Returns a JSON object: what adopt()
+// against the networks. request: a JSON object {given: [path], to, as, replace, sure}. sure: nothing is written, and the
+// call fails with FC_ERROR_MODEL, if the model is a guess, or if it is not complete. Returns a JSON object: what adopt()
 // returns, and
 //   folder    of the model
 //   missing   [{section, name, source}]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // flowcache adopt: writes the model.json of a download, and says what it found and what is missing.
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "api_adopt.h"
@@ -51,6 +52,24 @@ int adopt(const AdoptArguments& a) {
 }
 
 }  // namespace
+
+void adopt_download(const std::string& model, const std::string& as) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const bool described = !fs::is_directory(model, error) || fs::exists(fs::path(model) / "model.json", error);
+  if (described && !as.empty())
+    throw std::runtime_error("--as says what a download is that has no model.json yet; for " +
+                             (model.empty() ? "the model that ships" : model) +
+                             ": flowcache adopt --replace --as " + as);
+  if (described) return;
+  const json request = {{"given", {model}}, {"as", as}, {"sure", true}};
+  const char* text = nullptr;
+  check(fc_model_adopt(request.dump(-1, ' ', false, json::error_handler_t::replace).c_str(), &text));
+  const json report = json::parse(text);
+  std::fprintf(stderr, "%s is taken for %s, %s: %s\nwrote %s\n", model.c_str(),
+               text_of(report, "name").c_str(), text_of(report, "sure").c_str(),
+               text_of(report, "why").c_str(), text_of(report, "file").c_str());
+}
 
 Command add_adopt(CLI::App& app) {
   auto a = std::make_shared<AdoptArguments>();

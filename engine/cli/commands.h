@@ -26,6 +26,10 @@ Command add_calibrate(CLI::App& app);
 Command add_doctor(CLI::App& app);
 Command add_worker(CLI::App& app);
 
+// Writes the model.json of a folder that was downloaded and has none, and says on stderr what it was taken for. Throws
+// std::runtime_error if that would be a guess, or if parts are missing. as: the template's name, or "".
+void adopt_download(const std::string& model, const std::string& as);
+
 // Throws std::runtime_error with fc_last_error() unless status is FC_OK.
 inline void check(fc_status status) {
   if (status != FC_OK) throw std::runtime_error(fc_last_error());

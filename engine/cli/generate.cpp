@@ -17,7 +17,7 @@ namespace {
 
 struct GenerateArguments {
   EngineChoice engine;
-  std::string prompt, negative, out = "flowcache.y4m", cache, kv_cache;
+  std::string prompt, negative, out = "flowcache.y4m", cache, kv_cache, as;
   double seconds = 10, threshold = 0, guidance = 0;
   uint64_t seed = 0, kv_budget = 0;
   uint32_t steps = 0, lag = 0;
@@ -91,6 +91,7 @@ bool take_loras(fc_stream* stream, const std::vector<std::string>& loras) {
 int run(const GenerateArguments& a) {
   FrameWriter::check_path(a.out);
   const Frames prefix = a.prefix.empty() ? Frames() : read_frames(a.prefix);
+  adopt_download(a.engine.model, a.as);
   const OwnedEngine engine = a.engine.open(show_loading);
   fc_model_info video{};
   video.size = sizeof video;
@@ -142,6 +143,10 @@ Command add_generate(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--seed", a->seed, "Same seed, same video")->capture_default_str();
   a->engine.add_options(*command);
+  command->add_option(
+      "--as", a->as,
+      "Which model a download without model.json is, such as self-forcing-1.3b, if its keys and name "
+      "do not tell");
   command->add_option("--cache", a->cache,
                       "Reuse policy, name or name:option=value,… (see `flowcache policies`)");
   command

@@ -42,10 +42,11 @@ std::unique_ptr<Decoder> make_magi_vae(const json& config, WeightMap weights, at
   return std::make_unique<MagiVaeDecoder>(MagiVaeConfig::from_json(config), weights, compute, device,
                                           "magi_vae decoder");
 }
+template <typename Config>
 std::unique_ptr<Decoder> make_wan_vae(const json& config, WeightMap weights, at::ScalarType compute,
                                       at::Device device) {
-  return std::make_unique<WanVaeDecoder>(WanVaeConfig::from_json(config), weights, compute, device,
-                                         "wan_vae decoder");
+  const WanVaeConfig own = Config::from_json(config);
+  return std::make_unique<WanVaeDecoder>(own, weights, compute, device, std::string(own.kind()) + " decoder");
 }
 
 template <typename Encoder, typename Config>
@@ -58,12 +59,14 @@ const Table<std::unique_ptr<FrameEncoder>(const json&, const WeightMap&, at::Sca
     encoders = {
         {"magi_vae", make_encoder<MagiVaeEncoder, MagiVaeConfig>},
         {"taehv", make_encoder<TaehvEncoder, TaehvEncoderConfig>},
+        {"wan22_vae", make_encoder<WanVaeEncoder, Wan22VaeConfig>},
         {"wan_vae", make_encoder<WanVaeEncoder, WanVaeConfig>},
 };
 const Table<std::unique_ptr<Decoder>(const json&, WeightMap, at::ScalarType, at::Device)> decoders = {
     {"magi_vae", make_magi_vae},
     {"taehv", make_taehv},
-    {"wan_vae", make_wan_vae},
+    {"wan22_vae", make_wan_vae<Wan22VaeConfig>},
+    {"wan_vae", make_wan_vae<WanVaeConfig>},
 };
 const Table<std::unique_ptr<TextEncoder>(const ModelPackage&, at::Device)> text_encoders = {
     {"t5", make_t5},

@@ -14,6 +14,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Of Wan's VAEs, measured on a GPU's stand-in (tests/fake_gpu/parts): numbers for each pixel of the picture and unit of their
+// width. About two thirds are what the layers remember of the latent frame before.
+constexpr uint64_t wan_vae_values = 39, wan22_vae_values = 14;
+
 int64_t tokens_per_frame(const ModelPackage& package, const Fields& config) {
   const std::vector<int64_t> patch =
       config.has("patch_size") ? config.integers("patch_size", 1, 16) : std::vector<int64_t>{1, 2, 2};
@@ -54,6 +58,17 @@ KvShape kv_shape(const ModelPackage& package) {
 uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element, uint64_t scale) {
   const KvShape shape = kv_shape(package);
   return 2 * (element * shape.head_dim + scale) * shape.layers * shape.kv_heads * shape.tokens_per_chunk;
+}
+
+uint64_t decoding_bytes(const ModelPackage& package, uint64_t element) {
+  const uint64_t pixels = static_cast<uint64_t>(package.width) * package.height;
+  const std::string file = (package.folder / "model.json").string();
+  const Fields decoder(package.decoder, file, "decoder"), config = decoder.object("config", true);
+  const std::string kind = decoder.string("kind", 63);
+  if (kind == "wan_vae") return element * pixels * wan_vae_values * config.integer("dim", 1, 65536, 96);
+  if (kind == "wan22_vae")
+    return element * pixels * wan22_vae_values * config.integer("dec_dim", 1, 65536, 256);
+  return 4 * 16 * pixels * 2;  // the widest layers of the others
 }
 
 MemoryPlan default_plan(const ModelPackage& package, uint64_t weight_bytes, uint64_t kv_bytes,
@@ -119,7 +134,7 @@ std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPl
       {"KV budget of history", budget},
       {"KV of chunks in flight", part(plan.chunks_in_flight * chunk)},
       {"KV scratch", part(plan.kv_scratch)},
-      {"working memory", working_bytes(package) + 4 * 16 * pixels * 2},  // the decoder's widest layers
+      {"working memory", working_bytes(package) + decoding_bytes(package, plan.kv_bytes)},
       {"frames of a chunk", chunks_of_frames * 4 * 3 * pixels * package.frames_per_chunk},
   };
 }

@@ -49,6 +49,9 @@ KvShape kv_shape(const ModelPackage& package);
 // number; scale: bytes that each token of each head has besides, for its key and for its value.
 uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element, uint64_t scale = 0);
 
+// What decoding takes beside the decoder's weights and the frames. element: bytes of one number.
+uint64_t decoding_bytes(const ModelPackage& package, uint64_t element);
+
 // The memory that loading the model and running one stream takes: transformer, text encoder, decoder, KV
 // budget, KV of the chunks in flight, KV scratch, working memory. A text encoder on the CPU beside a model on a GPU is a
 // need of the host. One that is unloaded after each prompt is not listed: it is used before the stream's own

@@ -12,6 +12,7 @@
 #include "package/bytes.h"
 #include "package/card.h"
 #include "package/files.h"
+#include "package/magi_config.h"
 #include "package/parts.h"
 #include "package/wan_latents.h"
 #include "package/weights_file.h"
@@ -25,6 +26,7 @@ using ordered = nlohmann::ordered_json;
 
 constexpr int deepest_folder = 5;
 constexpr size_t most_files = 1000;
+constexpr uintmax_t largest_config = 1 << 20;  // bytes
 constexpr const char* tokenizer_name = "spiece.model";
 
 bool is_weights_file(const fs::path& file) {
@@ -71,6 +73,16 @@ class Search {
     return found;
   }
   const std::vector<fs::path>& tokenizers() const { return tokenizers_; }
+  // The configuration of MAGI-1's code that fits a network; nullptr if there is none.
+  const json* magi_config(const Part& network) const {
+    for (const json& one : magi_configs_) {
+      const json& shape = one.at("model_config");
+      if (shape.value("num_layers", json()) == network.config.value("num_layers", json()) &&
+          shape.value("hidden_size", json()) == network.config.value("dim", json()))
+        return &one;
+    }
+    return nullptr;
+  }
 
  private:
   void walk(const fs::path& folder, int depth) {
@@ -89,6 +101,12 @@ class Search {
   }
   void add(const fs::path& file, bool asked_for) {
     if (file.filename() == tokenizer_name) return tokenizers_.push_back(file);
+    if (file.filename().string().ends_with("config.json")) {
+      std::error_code error;
+      json config = fs::file_size(file, error) <= largest_config ? read_magi_config(file) : json();
+      if (!config.is_null()) magi_configs_.push_back(std::move(config));
+      return;
+    }
     if (!asked_for && !is_weights_file(file)) return;
     if (++count_ > most_files)
       throw Error(FC_ERROR_ARGUMENT, "there are more than " + std::to_string(most_files) +
@@ -99,6 +117,7 @@ class Search {
 
   std::map<fs::path, std::vector<fs::path>> sets_;
   std::vector<fs::path> tokenizers_;
+  std::vector<json> magi_configs_;
   size_t count_ = 0;
 };
 
@@ -167,11 +186,17 @@ Choice by_name(const NamedModel (&models)[N], const std::string& path, const std
           network + ", of which there are several with the same keys and shapes, and no name says which"};
 }
 
-Choice choice_of(const Found& found, const Part& part) {
+Choice choice_of(const Found& found, const Part& part, const json* magi_config) {
   const int64_t layers = part.config.value("num_layers", int64_t{0});
   const std::string path = lower(fs::absolute(found.file).string());
   if (part.kind == PartKind::magi) {
     const std::string size = layers > 40 ? "24b" : "4.5b";
+    if (magi_config) {
+      const bool distilled = magi_config->at("engine_config").value("distill", false);
+      return {"magi-1-" + size + (distilled ? "-distill" : "-base"), "by its keys",
+              part.what + "; the configuration beside it says that it is " +
+                  (distilled ? "distilled" : "not distilled")};
+    }
     const bool distilled = path.find("distill") != std::string::npos,
                base = path.find("base") != std::string::npos;
     return {"magi-1-" + size + (base && !distilled ? "-base" : "-distill"),
@@ -267,12 +292,17 @@ class Folder {
   fs::path path_;
 };
 
-// The heads of a transformer are not in its shapes: a config.json beside it may tell them.
-std::optional<int64_t> heads_beside(const fs::path& file) {
+// The config.json beside a file; null if there is none.
+json config_beside(const fs::path& file) {
   const fs::path config = file.parent_path() / "config.json";
   std::error_code error;
-  if (!fs::is_regular_file(config, error)) return std::nullopt;
-  const json document = json::parse(std::ifstream(config), nullptr, /*allow_exceptions=*/false);
+  if (!fs::is_regular_file(config, error) || fs::file_size(config, error) > largest_config) return nullptr;
+  return json::parse(std::ifstream(config), nullptr, /*allow_exceptions=*/false);
+}
+
+// The heads of a transformer are not in its shapes, but may be in such a file.
+std::optional<int64_t> heads_beside(const fs::path& file) {
+  const json document = config_beside(file);
   for (const char* field : {"num_heads", "num_attention_heads"})
     if (document.is_object() && document.contains(field) && document[field].is_number_unsigned())
       return document[field].get<int64_t>();
@@ -297,19 +327,43 @@ void set_transformer(ordered& section, const Found& found, const Part& part, con
   if (config.contains("inject_sample_info")) config["inject_sample_info"] = part.skyreels;
 }
 
-void set_decoder(ordered& section, const Part& part, const std::string& name) {
+// What decoder.kind calls a part; nullptr if it is no decoder.
+const char* decoder_kind(const Part& part) {
+  switch (part.kind) {
+    case PartKind::taehv:
+      return "taehv";
+    case PartKind::magi_vae:
+      return "magi_vae";
+    case PartKind::wan_vae:
+      return "wan_vae";
+    case PartKind::wan22_vae:
+      return "wan22_vae";
+    default:
+      return nullptr;
+  }
+}
+
+void set_decoder(ordered& section, const Found& found, const Part& part, const std::string& name) {
   section["file"] = name;
-  const char* kind = part.kind == PartKind::taehv      ? "taehv"
-                     : part.kind == PartKind::magi_vae ? "magi_vae"
-                                                       : "wan_vae";
+  const char* kind = decoder_kind(part);
   if (section.value("kind", "") != kind) section["config"] = ordered::object();
   section["kind"] = kind;
   ordered& config = section["config"];
   for (const auto& [field, value] : part.config.items()) config[field] = value;
-  // LightX2V's decoder is one for the VAE's own latents, which its keys do not tell.
-  if (part.kind != PartKind::taehv || lower(name).find("lighttaew2-1") == std::string::npos) return;
-  config["latents_mean"] = wan_latents_mean;
-  config["latents_std"] = wan_latents_std;
+  // MAGI-1's shapes do not tell its heads.
+  if (const json beside = config_beside(found.file);
+      part.kind == PartKind::magi_vae && beside.is_object() && beside.contains("ddconfig"))
+    config["ddconfig"] = beside["ddconfig"];
+  // LightX2V's decoders are for the VAEs' own latents, which their keys do not tell.
+  if (part.kind != PartKind::taehv) return;
+  if (lower(name).find("lighttaew2-1") != std::string::npos) {
+    config["latents_mean"] = wan_latents_mean;
+    config["latents_std"] = wan_latents_std;
+  }
+  if (lower(name).find("lighttaew2-2") != std::string::npos) {
+    config["latents_mean"] = wan22_latents_mean;
+    config["latents_std"] = wan22_latents_std;
+  }
 }
 
 // Whether the transformer's latents have as many channels as the decoder's. MAGI-1's parts do not say.
@@ -359,7 +413,8 @@ json adopt(const Adoption& how) {
     throw Error(FC_ERROR_MODEL, "there is no transformer that is known here" +
                                     (seen.empty() ? "; no file of weights was found" : ":" + seen));
   }
-  Choice choice = choice_of(*transformer, *played(*transformer, ""));
+  const json* magi_config = search.magi_config(*played(*transformer, ""));
+  Choice choice = choice_of(*transformer, *played(*transformer, ""), magi_config);
   if (!how.as.empty()) choice = {how.as, "as you say", played(*transformer, "")->what};
   ordered model = read_template(how.templates, choice.name);
   const bool is_magi = model.at("family") == "magi";
@@ -367,6 +422,8 @@ json adopt(const Adoption& how) {
   if (is_magi != (network.kind == PartKind::magi))
     throw Error(FC_ERROR_MODEL, transformer->file.string() + " holds a " + network.what + ", which " +
                                     in_quotes(choice.name) + " is not");
+
+  if (is_magi && magi_config) take_magi_config(model, *magi_config);
 
   const Folder folder(how);
   json parts = json::array(), unused = json::array();
@@ -377,24 +434,31 @@ json adopt(const Adoption& how) {
   set_transformer(model["transformer"], *transformer, network, take(*transformer, network),
                   transformer->parts.size() > 1);
   const Found* text = nullptr;
-  bool decoder = false;
+  const auto decodes = [&](const Part& part) {
+    return decoder_kind(part) &&
+           (part.kind == PartKind::taehv || is_magi == (part.kind == PartKind::magi_vae));
+  };
+  // The first one that fits, but rather the one that the template names.
+  const Found* decoder = nullptr;
+  const std::string own_decoder = model["decoder"].value("file", "");
+  for (const Found& one : found)
+    if (&one != transformer && decodes(one.parts[0]) && (is_magi || fits(one.parts[0], network)) &&
+        (!decoder || one.file.filename() == fs::path(own_decoder).filename()))
+      decoder = &one;
   ordered loras = model["transformer"].value("loras", ordered::array());
   for (const Found& one : found) {
     if (&one == transformer) continue;
     const Part& part = one.parts[0];
     const PartKind wanted_text = is_magi ? PartKind::t5 : PartKind::umt5;
-    const bool is_decoder =
-        part.kind == PartKind::taehv || part.kind == (is_magi ? PartKind::magi_vae : PartKind::wan_vae);
-    const bool fitting = !is_decoder || is_magi || fits(part, network);
+    const bool is_decoder = decodes(part), fitting = !is_decoder || is_magi || fits(part, network);
     const auto lora = std::find_if(loras.begin(), loras.end(), [&](const ordered& own) {
       return part.kind == PartKind::lora && fs::path(own.value("file", "")).filename() == one.file.filename();
     });
     if (part.kind == wanted_text && !text) {
       text = &one;
       set_text(model["text"], part, take(one, part));
-    } else if (is_decoder && fitting && !decoder) {
-      decoder = true;
-      set_decoder(model["decoder"], part, take(one, part));
+    } else if (&one == decoder) {
+      set_decoder(model["decoder"], one, part, take(one, part));
     } else if (lora != loras.end()) {
       (*lora)["file"] = take(one, part);
     } else if (part.kind == PartKind::special_tokens && is_magi) {
@@ -404,6 +468,9 @@ json adopt(const Adoption& how) {
       if (is_decoder && !fitting)
         what += ", but the transformer's latents have " +
                 std::to_string(network.config.value("out_dim", int64_t{0}));
+      else if (is_decoder)
+        what += R"(: to take it, write "kind": ")" + std::string(decoder_kind(part)) +
+                R"(", "file": … into "decoder" of model.json)";
       if (part.kind == PartKind::lora)
         what +=
             R"(: to merge it, write "loras": [{"file": …, "scale": 1.0}] into "transformer" of model.json)";

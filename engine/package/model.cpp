@@ -26,7 +26,8 @@ fs::path model_json_of(const fs::path& given) {
   if (!fs::exists(given / "model.json", error))
     throw Error(FC_ERROR_NOT_FOUND, "no model at " + given.string() + ": looked for " +
                                         (given / "model.json").string() +
-                                        "; pass a folder with a model.json");
+                                        "; pass a folder with a model.json, which flowcache adopt writes for "
+                                        "what was downloaded");
   return given / "model.json";
 }
 
@@ -80,8 +81,7 @@ void take(const ModelCard& card, ModelPackage& out) {
 }
 
 void read_latent_size(const Fields& root, ModelPackage& out) {
-  const Fields video = root.object("video"), decoder = root.object("decoder"),
-               config = decoder.object("config", true);
+  const Fields video = root.object("video"), decoder = root.object("decoder");
   const Fields transformer = root.object("transformer").object("config");
   const LatentScales scales = latent_scales(decoder);
   out.sizes = read_sizes(root, {out.width, out.height});
@@ -91,10 +91,11 @@ void read_latent_size(const Fields& root, ModelPackage& out) {
                                        std::to_string(scales.time) + " frames each");
   out.latent_width = out.width / scales.space;
   out.latent_height = out.height / scales.space;
-  out.latent_channels = config.integer("latent_channels", 1, 1024, 16);
+  const LatentChannels channels = latent_channels(decoder);
+  out.latent_channels = channels.count;
   if (transformer.integer("out_dim", 1, 1024, 16) != out.latent_channels)
     transformer.fail("out_dim",
-                     std::to_string(out.latent_channels) + ", as many as decoder.config.latent_channels");
+                     std::to_string(channels.count) + ", as many as decoder.config." + channels.field);
 }
 
 // A few-step model's timesteps, as the authors' configurations have them. Some end with a 0, which is left out, with and

@@ -109,22 +109,35 @@ std::optional<Part> as_t5(const View& v) {
 
 std::optional<Part> as_vae(const View& v) {
   if (v.has("decoder.middle.0.residual.0.gamma") && v.has("decoder.head.2.weight") && v.has("conv2.weight")) {
-    const int64_t channels = v.size("conv2.weight", 0);
+    const int64_t channels = v.size("conv2.weight", 0), dim = v.size("decoder.head.2.weight", 1);
     Part part{.kind = PartKind::wan_vae,
-              .what = "Wan's VAE, " + std::to_string(channels) + " latent channels"};
-    if (channels != 16)
-      return Part{.kind = PartKind::unsupported, .what = part.what + ": Wan 2.2's, which is not supported"};
-    part.config = {{"dim", v.size("decoder.head.2.weight", 1)}, {"z_dim", channels}};
+              .what = "Wan's VAE, " + std::to_string(channels) + " latent channels",
+              .config = {{"dim", dim}, {"z_dim", channels}}};
+    // Wan 2.2's has levels of blocks, and an encoder of another width.
+    if (v.has("decoder.upsamples.0.upsamples.0.residual.0.gamma")) {
+      part.kind = PartKind::wan22_vae;
+      part.what = "VAE of Wan 2.2, " + std::to_string(channels) + " latent channels";
+      part.config = {{"dec_dim", dim}, {"z_dim", channels}};
+      if (v.has("encoder.conv1.weight")) part.config["dim"] = v.size("encoder.conv1.weight", 0);
+    }
     if (!v.has("encoder.conv1.weight")) part.what += ", without its encoder";
     return part;
   }
   if (v.has("decoder.cls_token") && v.has("decoder.proj_in.weight"))
     return Part{.kind = PartKind::magi_vae, .what = "MAGI-1's VAE"};
   if (v.has("decoder.1.weight") && v.has("decoder.3.conv.0.weight") && v.size("decoder.1.weight", 2) == 3) {
-    const int64_t channels = v.size("decoder.1.weight", 1);
-    return Part{.kind = PartKind::taehv,
-                .what = "TAEHV decoder, " + std::to_string(channels) + " latent channels",
-                .config = {{"latent_channels", channels}}};
+    const int64_t channels = v.size("decoder.1.weight", 1), pixel = v.size("decoder.22.weight", 0);
+    Part part{.kind = PartKind::taehv,
+              .what = "TAEHV decoder, " + std::to_string(channels) + " latent channels",
+              .config = {{"latent_channels", channels}}};
+    // The published form has three blocks a stage; others say in their config what they are.
+    json widths = json::array();
+    for (const char* stage :
+         {"decoder.1.weight", "decoder.8.weight", "decoder.14.weight", "decoder.20.weight"})
+      if (v.has(stage)) widths.push_back(v.size(stage, 0));
+    if (widths.size() == 4 && (pixel == 3 || pixel == 12))
+      part.config.update({{"n_f", widths}, {"patch_size", pixel == 3 ? 1 : 2}});
+    return part;
   }
   return std::nullopt;
 }

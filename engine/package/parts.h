@@ -16,6 +16,7 @@ enum class PartKind {
   umt5,
   t5,
   wan_vae,
+  wan22_vae,
   taehv,
   magi_vae,
   lora,

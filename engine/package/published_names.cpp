@@ -96,7 +96,33 @@ std::string counted_through(std::string key) {
   return key;
 }
 
-std::string wan_vae_from_diffusers(const std::string& theirs, const WeightMap&) {
+bool has_inside(const WeightMap& all, std::string_view word) {
+  return std::any_of(all.begin(), all.end(),
+                     [&](const auto& entry) { return entry.first.find(word) != std::string::npos; });
+}
+
+// Wan 2.2's VAE has levels of blocks in both halves: encoder.down_blocks.1.downsampler.… is
+// encoder.downsamples.1.downsamples.2.…
+std::string counted_in_levels(const std::string& key) {
+  constexpr Words halves[] = {{"encoder.down_blocks.", "downsamples."}, {"decoder.up_blocks.", "upsamples."}};
+  for (const auto& [theirs, ours] : halves) {
+    const auto level = number_behind(key, theirs);
+    if (!level) continue;
+    const bool encoder = theirs.starts_with("encoder.");
+    const std::string_view resizing = encoder ? ".downsampler." : ".upsampler.";
+    const std::string start =
+                          key.substr(0, level->begin - theirs.size() + std::string_view("encoder.").size()) +
+                          std::string(ours) + std::to_string(level->value) + "." + std::string(ours),
+                      rest = key.substr(level->end);
+    if (const auto block = number_behind(rest, "resnets."))
+      return start + std::to_string(block->value) + rest.substr(block->end);
+    if (rest.starts_with(resizing))  // behind the published model's blocks
+      return start + (encoder ? "2." : "3.") + rest.substr(resizing.size());
+  }
+  return key;
+}
+
+std::string wan_vae_from_diffusers(const std::string& theirs, const WeightMap& all) {
   static constexpr Words places[] = {{"encoder.conv_in.", "encoder.conv1."},
                                      {"decoder.conv_in.", "decoder.conv1."},
                                      {"encoder.conv_out.", "encoder.head.2."},
@@ -105,7 +131,6 @@ std::string wan_vae_from_diffusers(const std::string& theirs, const WeightMap&) 
                                      {"decoder.norm_out.", "decoder.head.0."},
                                      {"post_quant_conv.", "conv2."},
                                      {"quant_conv.", "conv1."},
-                                     {"encoder.down_blocks.", "encoder.downsamples."},
                                      {"encoder.mid_block.resnets.0.", "encoder.middle.0."},
                                      {"encoder.mid_block.attentions.0.", "encoder.middle.1."},
                                      {"encoder.mid_block.resnets.1.", "encoder.middle.2."},
@@ -117,7 +142,12 @@ std::string wan_vae_from_diffusers(const std::string& theirs, const WeightMap&) 
       {"conv1.weight", "residual.2.weight"}, {"conv1.bias", "residual.2.bias"},
       {"conv2.weight", "residual.6.weight"}, {"conv2.bias", "residual.6.bias"},
       {"conv_shortcut.", "shortcut."}};
-  const std::string key = counted_through(replaced(theirs, places));
+  static constexpr Words blocks_of_21[] = {{"encoder.down_blocks.", "encoder.downsamples."}};
+  std::string key = replaced(theirs, places);
+  if (find_word(key, "encoder.down_blocks.") != std::string_view::npos ||
+      find_word(key, "decoder.up_blocks.") != std::string_view::npos)
+    key = has_inside(all, ".upsampler.") ? counted_in_levels(key)
+                                         : counted_through(replaced(key, blocks_of_21));
   for (const std::string_view blocks : {"downsamples.", "middle.", "upsamples."})
     if (const auto at = number_behind(key, blocks))
       return key.substr(0, at->end) + replaced(key.substr(at->end), layers);

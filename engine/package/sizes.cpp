@@ -53,7 +53,9 @@ Pixels token_of(const Fields& root) {
 }  // namespace
 
 LatentScales latent_scales(const Fields& decoder) {
-  if (decoder.string("kind", 63) != "taehv") return {};  // the public video VAEs: 4 x 8 x 8
+  const std::string kind = decoder.string("kind", 63);
+  if (kind == "wan22_vae") return {4, 16};
+  if (kind != "taehv") return {};  // the other public video VAEs: 4 x 8 x 8
   const Fields config = decoder.object("config");
   const int64_t patch = config.integer("patch_size", 1, 16, 1);
   LatentScales scales{1, 8 * patch};  // three doublings, then pixel shuffle
@@ -65,6 +67,12 @@ LatentScales latent_scales(const Fields& decoder) {
     if (grow.get<bool>()) scales.time *= 2;
   }
   return scales;
+}
+
+LatentChannels latent_channels(const Fields& decoder) {
+  const std::string kind = decoder.string("kind", 63);
+  const char* field = kind == "wan_vae" || kind == "wan22_vae" ? "z_dim" : "latent_channels";
+  return {field, decoder.object("config", true).integer(field, 1, 1024, kind == "wan22_vae" ? 48 : 16)};
 }
 
 PictureSizes read_sizes(const Fields& root, const Pixels& native) {

@@ -31,6 +31,13 @@ struct LatentScales {
 // decoder: that section of a model.json. Throws FC_ERROR_MODEL.
 LatentScales latent_scales(const Fields& decoder);
 
+// How many channels a decoder's latents have, and which field of its config says so.
+struct LatentChannels {
+  const char* field;
+  int64_t count;
+};
+LatentChannels latent_channels(const Fields& decoder);
+
 // Reads video.sizes. root: the whole object of a model.json; native: the video's own size. Throws
 // FC_ERROR_MODEL for sizes that are no multiples of a token's, and if the native size does not lie between
 // least and most.

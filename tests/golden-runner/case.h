@@ -84,7 +84,7 @@ void register_pipelines(Handlers&);  // self-forcing-pipeline, ambient-stream
 
 void register_text(Handlers&);            // t5-encode, umt5-encode, tokenize
 void register_unipc(Handlers&);           // unipc-flow
-void register_vae(Handlers&);             // wan-vae-encode, wan-vae-decode, taehv-encode
+void register_vae(Handlers&);             // wan-vae-*, wan22-vae-*, taehv-encode
 void register_magi(Handlers&);            // magi-dit-*, magi-cfg3
 void register_magi_pipelines(Handlers&);  // magi-pipeline-*
 void register_skyreels(Handlers&);        // skyreels-dit, skyreels-df-pipeline

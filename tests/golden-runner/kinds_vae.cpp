@@ -11,8 +11,9 @@ at::Tensor swapped(const at::Tensor& clip) {
   return clip.transpose(0, 1).contiguous();
 }
 
+template <typename Config>
 void wan_encode(Case& one) {
-  const auto config = flowcache::WanVaeConfig::from_json(one.config());
+  const auto config = Config::from_json(one.config());
   const flowcache::WanVaeEncoder encoder(config, one.weights(), at::kFloat, one.device(),
                                          one.folder().string());
   for (const auto& call : one.calls()) {
@@ -21,8 +22,9 @@ void wan_encode(Case& one) {
   }
 }
 
+template <typename Config>
 void wan_decode(Case& one) {
-  const auto config = flowcache::WanVaeConfig::from_json(one.config());
+  const auto config = Config::from_json(one.config());
   const flowcache::WanVaeDecoder decoder(config, one.weights(), at::kFloat, one.device(),
                                          one.folder().string());
   for (const auto& call : one.calls()) {
@@ -51,8 +53,10 @@ void taehv_encode(Case& one) {
 }  // namespace
 
 void register_vae(Handlers& handlers) {
-  handlers["wan-vae-encode"] = wan_encode;
-  handlers["wan-vae-decode"] = wan_decode;
+  handlers["wan-vae-encode"] = wan_encode<flowcache::WanVaeConfig>;
+  handlers["wan-vae-decode"] = wan_decode<flowcache::WanVaeConfig>;
+  handlers["wan22-vae-encode"] = wan_encode<flowcache::Wan22VaeConfig>;
+  handlers["wan22-vae-decode"] = wan_decode<flowcache::Wan22VaeConfig>;
   handlers["taehv-encode"] = taehv_encode;
 }
 

@@ -98,6 +98,22 @@ std::string vae_as_diffusers(const std::string& key) {
                         {".shortcut.", ".conv_shortcut."}});
 }
 
+// Of Wan 2.2's, whose halves both have levels: as AutoencoderKLWan names them with is_residual.
+std::string vae_22_as_diffusers(const std::string& key) {
+  const auto in_levels = [](std::string name, const std::string& half, const std::string& ours, char blocks,
+                            const std::string& resizing) {
+    const std::string start = half + "." + ours + "s.";
+    if (!name.starts_with(start)) return name;
+    const char level = name[start.size()], block = name[start.size() + ours.size() + 4];
+    const std::string rest = name.substr(start.size() + ours.size() + 5),
+                      place = half + "." + ours.substr(0, ours.find("sample")) + "_blocks." + level;
+    return block == blocks ? place + "." + resizing + rest : place + ".resnets." + block + rest;
+  };
+  std::string name = in_levels(key, "encoder", "downsample", '2', "downsampler");
+  name = in_levels(name, "decoder", "upsample", '3', "upsampler");
+  return vae_as_diffusers(name);
+}
+
 std::string umt5_as_huggingface(const std::string& key) {
   return changed(key, {{"token_embedding", "shared"},
                        {"blocks.", "encoder.block."},
@@ -327,6 +343,64 @@ TEST_F(Layouts, OfADecoderGiveTheSameFrames) {
   expect_same("Wan2.1_VAE.pth", torch_of(vae_));
   expect_same("prefixed.safetensors",
               test::safetensors_of(with_names(vae_, [](const std::string& key) { return "vae." + key; })));
+}
+
+// Wan 2.2's VAE, both halves: the same latents of a clip, and the same frames of those.
+TEST_F(Layouts, OfWan22sVaeGiveTheSameLatentsAndFrames) {
+  const TempFolder folder;
+  WeightMap vae = read_weights(golden_cases / "wan22-vae-decode-stream/weights.safetensors");
+  vae.merge(read_weights(golden_cases / "wan22-vae-encode/weights.safetensors"));
+  json model = json::parse(std::ifstream(FLOWCACHE_SOURCE_DIR "/models/templates/longlive-2.0-5b.json"));
+  const at::Tensor clip = at::rand({5, 3, 32, 48});
+  const auto through = [&](const std::string& file, const std::string& bytes) {
+    folder.write(file, bytes);
+    model["decoder"] = {
+        {"kind", "wan22_vae"}, {"file", file}, {"config", config_of_case("wan22-vae-decode-stream")}};
+    folder.write("model.json", model.dump());
+    const ModelPackage package = read_model(folder.path);
+    const at::Tensor latents = make_frame_encoder(package, at::kFloat, at::kCPU)->encode(clip);
+    const auto decoder = make_decoder(package, at::kFloat, at::kCPU);
+    return std::pair{latents, decoder->decode(latents, *decoder->open())};
+  };
+  const auto [latents, frames] = through("v.safetensors", test::safetensors_of(vae));
+  EXPECT_EQ(latents.sizes(), (at::IntArrayRef{2, 48, 2, 3}));
+  EXPECT_EQ(frames.sizes(), clip.sizes());
+  for (const auto& [file, bytes] : std::map<std::string, std::string>{
+           {"diffusers.safetensors", test::safetensors_of(with_names(vae, vae_22_as_diffusers))},
+           {"Wan2.2_VAE.pth", torch_of(vae)},
+           {"prefixed.safetensors",
+            test::safetensors_of(with_names(vae, [](const std::string& key) { return "vae." + key; }))}}) {
+    const auto [same_latents, same_frames] = through(file, bytes);
+    EXPECT_TRUE(same_latents.equal(latents)) << file;
+    EXPECT_TRUE(same_frames.equal(frames)) << file;
+  }
+  const WeightMap diffusers = with_names(vae, vae_22_as_diffusers);
+  for (const char* key :
+       {"encoder.down_blocks.1.downsampler.time_conv.weight", "encoder.down_blocks.3.resnets.1.conv2.bias",
+        "decoder.up_blocks.0.upsampler.resample.1.weight",
+        "decoder.up_blocks.2.resnets.0.conv_shortcut.weight", "post_quant_conv.weight"})
+    EXPECT_TRUE(diffusers.contains(key)) << key;
+  EXPECT_EQ(parts_of(diffusers, "x").at(0).kind, PartKind::wan22_vae);
+
+  vae.erase("encoder.conv1.weight");
+  EXPECT_NE(test::message_of([&] {
+              through("v.safetensors", test::safetensors_of(vae));
+            }).find("encoder.conv1.weight"),
+            std::string::npos);
+  EXPECT_NE(
+      test::message_of([&] {
+        model["decoder"]["file"] = "diffusers.safetensors";
+        folder.write("model.json", model.dump());
+        make_frame_encoder(read_model(folder.path), at::kFloat, at::kCPU)->encode(at::rand({4, 3, 32, 48}));
+      }).find("wan22_vae: cannot encode 4 frames"),
+      std::string::npos);
+  // Levels between which whole groups of values cannot be put together.
+  EXPECT_NE(test::message_of([&] {
+              model["decoder"]["config"]["dim_mult"] = {1, 3, 4, 20};
+              folder.write("model.json", model.dump());
+              make_decoder(read_model(folder.path), at::kFloat, at::kCPU);
+            }).find("correct dim_mult"),
+            std::string::npos);
 }
 
 // A LoRA of LightX2V's trainer: products, and differences of norms, biases and modulations.
@@ -576,6 +650,23 @@ TEST_F(Layouts, OfLargerWansAreToldApart) {
   ASSERT_EQ(report.at("unused").size(), 1U) << report;
   EXPECT_NE(report.at("unused")[0].at("what").get<std::string>().find("latents have 48"), std::string::npos);
   EXPECT_EQ(read_model(longlive.path).decoder.at("file"), "taew2_2.pth");
+
+  // Wan 2.2's VAE decodes its latents; if the template's own decoder is there, too, that does.
+  WeightMap vae = read_weights(golden_cases / "wan22-vae-decode-stream/weights.safetensors");
+  longlive.write("Wan2.2_VAE.pth", torch_of(vae));
+  adopt({.given = {longlive.path}, .templates = templates, .replace = true});
+  json decoder = read_model(longlive.path).decoder;
+  EXPECT_EQ(decoder.at("kind"), "wan22_vae");
+  EXPECT_EQ(decoder.at("file"), "Wan2.2_VAE.pth");
+  EXPECT_EQ(decoder.at("config"), (json{{"dec_dim", 4}, {"z_dim", 48}}));
+  longlive.write("taew2_2.pth",
+                 torch_of(read_weights(golden_cases / "taehv22-decode-stream/weights.safetensors")));
+  report = adopt({.given = {longlive.path}, .templates = templates, .replace = true});
+  decoder = read_model(longlive.path).decoder;
+  EXPECT_EQ(decoder.at("kind"), "taehv");
+  EXPECT_EQ(decoder.at("config").at("n_f"), (json{20, 16, 12, 8}));
+  EXPECT_EQ(decoder.at("config").at("patch_size"), 2);
+  EXPECT_NE(report.at("unused").dump().find(R"(\"kind\": \"wan22_vae\")"), std::string::npos) << report;
 }
 
 // LightX2V's small decoder is for the VAE's own latents, and nothing in it says so.
@@ -606,6 +697,7 @@ TEST_F(Layouts, AreToldApart) {
   EXPECT_EQ(kind("umt5-encode").kind, PartKind::umt5);
   EXPECT_EQ(kind("wan-vae-decode-stream").kind, PartKind::wan_vae);
   EXPECT_EQ(kind("taehv-decode-stream").kind, PartKind::taehv);
+  EXPECT_EQ(kind("wan22-vae-decode-stream").kind, PartKind::wan22_vae);
   EXPECT_EQ(kind("wan-causal-kv").config.at("num_layers"), 2);
   const WeightMap image = {{"patch_embedding.weight", at::ones({4, 16, 1, 2, 2})},
                            {"blocks.0.self_attn.q.weight", at::ones({4, 4})},

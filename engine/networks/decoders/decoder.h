@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // From latents to frames, piece by piece. What a decoder remembers between two calls is in a DecoderState,
 // one for each stream. How much is decoded at once, which decides about the memory taken:
-//   wan_vae   one latent frame
+//   wan_vae, wan22_vae   one latent frame
 //   magi_vae  one tile of 12 frames and 256 x 256 pixels
 //   taehv     `slice_frames` latent frames of its config, 0: the whole chunk (sliced decoding, LightCache,
 //             arXiv 2510.05367). On a CPU the last stage, which is the largest, goes frame by frame

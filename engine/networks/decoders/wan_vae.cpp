@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "networks/decoders/wan22_vae_layers.h"
 #include "networks/decoders/wan_vae_layers.h"
 #include "package/fields.h"
 #include "package/wan_latents.h"
@@ -26,20 +27,15 @@ std::string numbered(const std::string& prefix, size_t i) {
   return prefix + std::to_string(i);
 }
 
-void add_middle(Layers& layers, Builder& builder, const std::string& prefix, int64_t channels) {
-  layers.push_back(residual_block(builder, prefix + "0", channels, channels));
-  layers.push_back(frame_attention(builder, prefix + "1", channels));
-  layers.push_back(residual_block(builder, prefix + "2", channels, channels));
-}
-
 Layers build_decoder(const WanVaeConfig& config, Builder& builder) {
+  if (config.is_22) return wan22_decoder(config, builder);
   Layers layers;
   int64_t channels = config.dim * config.dim_mult.back();
   layers.push_back(std::make_unique<CausalConv>(builder, "conv2", config.z_dim, config.z_dim,
                                                 std::array<int64_t, 3>{1, 1, 1}));
   layers.push_back(std::make_unique<CausalConv>(builder, "decoder.conv1", config.z_dim, channels,
                                                 std::array<int64_t, 3>{3, 3, 3}));
-  add_middle(layers, builder, "decoder.middle.", channels);
+  add_middle(layers, builder, "decoder.middle", channels);
   size_t index = 0;
   const size_t levels = config.dim_mult.size();
   for (size_t level = 0; level < levels; ++level) {
@@ -48,7 +44,8 @@ Layers build_decoder(const WanVaeConfig& config, Builder& builder) {
       layers.push_back(residual_block(builder, numbered("decoder.upsamples.", index++), channels, out));
     if (level + 1 == levels) break;
     const bool time = config.temporal_downsample[levels - 2 - level];
-    layers.push_back(upsample(builder, numbered("decoder.upsamples.", index++), channels, time));
+    layers.push_back(
+        upsample(builder, numbered("decoder.upsamples.", index++), channels, channels / 2, time));
     channels /= 2;
   }
   layers.push_back(output_head(builder, "decoder.head", channels, 3));
@@ -56,6 +53,7 @@ Layers build_decoder(const WanVaeConfig& config, Builder& builder) {
 }
 
 Layers build_encoder(const WanVaeConfig& config, Builder& builder) {
+  if (config.is_22) return wan22_encoder(config, builder);
   Layers layers;
   int64_t channels = config.dim;
   layers.push_back(
@@ -69,7 +67,7 @@ Layers build_encoder(const WanVaeConfig& config, Builder& builder) {
       layers.push_back(downsample(builder, numbered("encoder.downsamples.", index++), channels,
                                   config.temporal_downsample[level]));
   }
-  add_middle(layers, builder, "encoder.middle.", channels);
+  add_middle(layers, builder, "encoder.middle", channels);
   layers.push_back(output_head(builder, "encoder.head", channels, 2 * config.z_dim));
   layers.push_back(std::make_unique<CausalConv>(builder, "conv1", 2 * config.z_dim, 2 * config.z_dim,
                                                 std::array<int64_t, 3>{1, 1, 1}));
@@ -80,35 +78,37 @@ int64_t scale_of_time(const WanVaeConfig& config) {
   return int64_t{1} << std::count(config.temporal_downsample.begin(), config.temporal_downsample.end(), true);
 }
 int64_t scale_of_space(const WanVaeConfig& config) {
-  return int64_t{1} << (config.dim_mult.size() - 1);
+  return config.patch << (config.dim_mult.size() - 1);
 }
 
 at::Tensor per_channel(const std::vector<double>& values, at::Device device) {
   return at::tensor(values, at::kDouble).to(device, at::kFloat).view({-1, 1, 1, 1});
 }
 
-}  // namespace
-
-WanVaeConfig WanVaeConfig::from_json(const nlohmann::json& json) {
-  Fields(json, "wan_vae", "config")
-      .none_like({"dim", "z_dim", "dim_mult", "num_res_blocks", "temperal_downsample", "latents_mean",
-                  "latents_std"});
-  WanVaeConfig config;
-  const auto bad = [](const std::string& why) { return Error(FC_ERROR_MODEL, "wan_vae: " + why); };
+// Fills a config that has the published values.
+WanVaeConfig read(const nlohmann::json& json, WanVaeConfig config, Fields::Names known) {
+  known.insert(known.end(), {"dim", "z_dim", "dim_mult", "num_res_blocks", "temperal_downsample",
+                             "latents_mean", "latents_std"});
+  Fields(json, config.kind(), "config").none_like(known);
+  const auto bad = [&](const std::string& why) {
+    return Error(FC_ERROR_MODEL, std::string(config.kind()) + ": " + why);
+  };
   try {
     config.dim = json.value("dim", config.dim);
+    if (config.is_22) config.dec_dim = json.value("dec_dim", config.dec_dim);
     config.z_dim = json.value("z_dim", config.z_dim);
     config.dim_mult = json.value("dim_mult", config.dim_mult);
     config.res_blocks = json.value("num_res_blocks", config.res_blocks);
     config.temporal_downsample =
         json.value("temperal_downsample", config.temporal_downsample);  // the project's spelling
-    config.mean = json.value("latents_mean", published_mean);
-    config.std = json.value("latents_std", published_std);
+    config.mean = json.value("latents_mean", config.mean);
+    config.std = json.value("latents_std", config.std);
   } catch (const nlohmann::json::exception& error) {
     throw bad(std::string("config: ") + error.what());
   }
   const auto positive = [](int64_t n) { return n > 0 && n <= 65536; };
-  if (!positive(config.dim) || !positive(config.z_dim) || config.res_blocks < 1 || config.dim_mult.empty() ||
+  if (!positive(config.dim) || !positive(config.dec_dim) || !positive(config.z_dim) ||
+      config.res_blocks < 1 || config.dim_mult.empty() ||
       !std::all_of(config.dim_mult.begin(), config.dim_mult.end(), positive))
     throw bad("dim, z_dim, num_res_blocks and dim_mult must be positive");
   if (config.temporal_downsample.size() + 1 != config.dim_mult.size())
@@ -118,6 +118,26 @@ WanVaeConfig WanVaeConfig::from_json(const nlohmann::json& json) {
   if (config.mean.size() != channels || config.std.size() != channels)
     throw bad("latents_mean and latents_std need " + std::to_string(channels) + " entries each");
   return config;
+}
+
+}  // namespace
+
+WanVaeConfig WanVaeConfig::from_json(const nlohmann::json& json) {
+  WanVaeConfig config;
+  config.mean = published_mean;
+  config.std = published_std;
+  return read(json, config, {});
+}
+
+WanVaeConfig Wan22VaeConfig::from_json(const nlohmann::json& json) {
+  WanVaeConfig config;
+  config.is_22 = true;
+  config.patch = 2;
+  config.dim = 160;
+  config.z_dim = static_cast<int64_t>(wan22_latents_mean.size());
+  config.mean.assign(wan22_latents_mean.begin(), wan22_latents_mean.end());
+  config.std.assign(wan22_latents_std.begin(), wan22_latents_std.end());
+  return read(json, config, {"dec_dim"});
 }
 
 // The encoder or the decoder, with its weights.
@@ -190,13 +210,14 @@ WanVaeEncoder::~WanVaeEncoder() = default;
 at::Tensor WanVaeEncoder::encode(const at::Tensor& frames) const {
   const int64_t n = frames.size(0), group = scale_of_time(net_->config), cell = scale_of_space(net_->config);
   if (n < 1 || (n - 1) % group != 0)
-    throw Error(FC_ERROR_ARGUMENT, "wan_vae: cannot encode " + std::to_string(n) +
+    throw Error(FC_ERROR_ARGUMENT, std::string(net_->config.kind()) + ": cannot encode " + std::to_string(n) +
                                        " frames: 1 plus a multiple of " + std::to_string(group) +
                                        " is wanted; cut the clip");
   if (frames.size(2) % cell != 0 || frames.size(3) % cell != 0)
-    throw Error(FC_ERROR_ARGUMENT, "wan_vae: frames of " + std::to_string(frames.size(3)) + "x" +
-                                       std::to_string(frames.size(2)) + " are not a multiple of " +
-                                       std::to_string(cell) + " pixels: scale or crop them");
+    throw Error(FC_ERROR_ARGUMENT, std::string(net_->config.kind()) + ": frames of " +
+                                       std::to_string(frames.size(3)) + "x" + std::to_string(frames.size(2)) +
+                                       " are not a multiple of " + std::to_string(cell) +
+                                       " pixels: scale or crop them");
   Memory memory;
   memory.past.resize(net_->layers_with_memory);
   std::vector<at::Tensor> latents;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The video VAE of Wan 2.1 (arXiv 2503.20314). Its 3D convolutions see no later frame, so a clip can be
-// decoded one latent frame at a time and encoded four frames at a time. The first latent frame becomes one
-// frame, each later one four. Keys as in Wan2.1_VAE.pth.
+// The video VAEs of Wan 2.1 (arXiv 2503.20314) and of Wan 2.2. Their 3D convolutions see no later frame, so a clip can
+// be decoded one latent frame at a time and encoded four frames at a time. The first latent frame becomes one frame,
+// each later one four. Keys as in Wan2.1_VAE.pth and Wan2.2_VAE.pth. Wan 2.2's has 48 latent channels at a sixteenth of
+// the picture's sides, and is another network (wan22_vae_layers.h).
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -20,8 +21,18 @@ struct WanVaeConfig {
   int res_blocks = 2;
   std::vector<bool> temporal_downsample = {false, true, true};
   std::vector<double> mean, std;  // of each latent channel; the transformer sees (z - mean) / std
+  // Of Wan 2.2's.
+  bool is_22 = false;
+  int64_t dec_dim = 256;  // `dim` of its decoder
+  int64_t patch = 1;      // side of the square of pixels that is one for the network
 
+  const char* kind() const { return is_22 ? "wan22_vae" : "wan_vae"; }
   // Reads a config.json of the project; absent fields take the published values. Throws FC_ERROR_MODEL.
+  static WanVaeConfig from_json(const nlohmann::json& config);
+};
+
+// The config of Wan 2.2's.
+struct Wan22VaeConfig {
   static WanVaeConfig from_json(const nlohmann::json& config);
 };
 

@@ -35,10 +35,12 @@ class ResidualBlock final : public Layer {
       shortcut_ =
           std::make_unique<CausalConv>(builder, name + ".shortcut", in, out, std::array<int64_t, 3>{1, 1, 1});
   }
+  // As few tensors at once as possible: in the last blocks each is some hundred megabytes.
   at::Tensor forward(at::Tensor x, Memory& memory) const override {
-    const at::Tensor y = conv1_.forward(at::silu(norm1_.forward(x)), memory);
-    const at::Tensor skip = shortcut_ ? shortcut_->forward(x, memory) : x;
-    return conv2_.forward(at::silu(norm2_.forward(y)), memory) + skip;
+    at::Tensor y = conv1_.forward(norm1_.activated(x), memory);
+    y = norm2_.activated(y);
+    y = conv2_.forward(std::move(y), memory);
+    return y.add_(shortcut_ ? shortcut_->forward(std::move(x), memory) : x);
   }
 
  private:
@@ -71,10 +73,10 @@ class FrameAttention final : public Layer {
 
 class Upsample final : public Layer {
  public:
-  Upsample(Builder& builder, const std::string& name, int64_t channels, bool time)
-      : conv_(builder, name + ".resample.1", channels, channels / 2, 3) {
+  Upsample(Builder& builder, const std::string& name, int64_t in, int64_t out, bool time)
+      : conv_(builder, name + ".resample.1", in, out, 3) {
     if (time)
-      time_ = std::make_unique<CausalConv>(builder, name + ".time_conv", channels, 2 * channels,
+      time_ = std::make_unique<CausalConv>(builder, name + ".time_conv", in, 2 * in,
                                            std::array<int64_t, 3>{3, 1, 1});
   }
   at::Tensor forward(at::Tensor x, Memory& memory) const override {
@@ -129,7 +131,7 @@ class OutputHead final : public Layer {
   OutputHead(Builder& builder, const std::string& name, int64_t in, int64_t out)
       : norm_(builder, name + ".0.gamma", in, 3), conv_(builder, name + ".2", in, out, {3, 3, 3}) {}
   at::Tensor forward(at::Tensor x, Memory& memory) const override {
-    return conv_.forward(at::silu(norm_.forward(x)), memory);
+    return conv_.forward(norm_.activated(x), memory);
   }
 
  private:
@@ -168,7 +170,12 @@ ChannelNorm::ChannelNorm(Builder& builder, const std::string& name, int64_t chan
 at::Tensor ChannelNorm::forward(const at::Tensor& x) const {
   const at::Tensor unit = x / x.norm(2, {1}, true).clamp_min(1e-12), gamma = gamma_.view({1, -1, 1, 1, 1});
   // On a GPU each factor is a pass over the memory of the whole picture.
-  return x.is_cuda() ? unit * (gamma * scale_) : unit * scale_ * gamma;
+  return x.is_cuda() ? unit.mul_(gamma * scale_) : unit.mul_(scale_).mul_(gamma);
+}
+
+at::Tensor ChannelNorm::activated(const at::Tensor& x) const {
+  at::Tensor y = forward(x);
+  return at::silu_(y);
 }
 
 std::unique_ptr<Layer> residual_block(Builder& builder, const std::string& name, int64_t in, int64_t out) {
@@ -177,11 +184,17 @@ std::unique_ptr<Layer> residual_block(Builder& builder, const std::string& name,
 std::unique_ptr<Layer> frame_attention(Builder& builder, const std::string& name, int64_t channels) {
   return std::make_unique<FrameAttention>(builder, name, channels);
 }
-std::unique_ptr<Layer> upsample(Builder& builder, const std::string& name, int64_t channels, bool time) {
-  return std::make_unique<Upsample>(builder, name, channels, time);
+std::unique_ptr<Layer> upsample(Builder& builder, const std::string& name, int64_t in, int64_t out,
+                                bool time) {
+  return std::make_unique<Upsample>(builder, name, in, out, time);
 }
 std::unique_ptr<Layer> downsample(Builder& builder, const std::string& name, int64_t channels, bool time) {
   return std::make_unique<Downsample>(builder, name, channels, time);
+}
+void add_middle(Layers& layers, Builder& builder, const std::string& name, int64_t channels) {
+  layers.push_back(residual_block(builder, name + ".0", channels, channels));
+  layers.push_back(frame_attention(builder, name + ".1", channels));
+  layers.push_back(residual_block(builder, name + ".2", channels, channels));
 }
 std::unique_ptr<Layer> output_head(Builder& builder, const std::string& name, int64_t in, int64_t out) {
   return std::make_unique<OutputHead>(builder, name, in, out);

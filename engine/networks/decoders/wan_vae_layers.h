@@ -53,6 +53,7 @@ class ChannelNorm {
  public:
   ChannelNorm(Builder& builder, const std::string& name, int64_t channels, int axes);
   at::Tensor forward(const at::Tensor& x) const;
+  at::Tensor activated(const at::Tensor& x) const;  // and SiLU
 
  private:
   at::Tensor gamma_;
@@ -62,11 +63,13 @@ class ChannelNorm {
 std::unique_ptr<Layer> residual_block(Builder& builder, const std::string& name, int64_t in, int64_t out);
 // Single-head self-attention within each frame.
 std::unique_ptr<Layer> frame_attention(Builder& builder, const std::string& name, int64_t channels);
-// Twice as high and wide, with half the channels. time: twice as many frames too, except
-// for the clip's first.
-std::unique_ptr<Layer> upsample(Builder& builder, const std::string& name, int64_t channels, bool time);
+// Twice as high and wide, with `out` channels. time: twice as many frames too, except for the clip's first.
+std::unique_ptr<Layer> upsample(Builder& builder, const std::string& name, int64_t in, int64_t out,
+                                bool time);
 // Half as high and wide. time: half as many frames too, except for the clip's first.
 std::unique_ptr<Layer> downsample(Builder& builder, const std::string& name, int64_t channels, bool time);
+// A residual block, attention within each frame, and a residual block.
+void add_middle(Layers& layers, Builder& builder, const std::string& name, int64_t channels);
 // ChannelNorm, SiLU, 3x3x3 convolution.
 std::unique_ptr<Layer> output_head(Builder& builder, const std::string& name, int64_t in, int64_t out);
 

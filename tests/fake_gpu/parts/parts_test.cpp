@@ -10,6 +10,7 @@
 
 #include "counts.h"
 #include "cudnn.h"
+#include "families/preflight.h"
 #include "networks/decoders/magi_vae.h"
 #include "networks/decoders/taehv.h"
 #include "networks/decoders/wan_vae.h"
@@ -120,9 +121,10 @@ TEST_F(Parts, SizesThatNoProductTakesAreRestored) {
 }
 
 // The second call of a decoder, in the middle of a stream: a chunk of these latent frames.
-long launches_of(const Decoder& decoder, int64_t frames, int64_t rows, int64_t columns) {
+long launches_of(const Decoder& decoder, int64_t frames, int64_t rows, int64_t columns,
+                 int64_t channels = 16) {
   const auto state = decoder.open();
-  const at::Tensor latents = on_gpu({frames, 16, rows, columns}, at::kFloat);
+  const at::Tensor latents = on_gpu({frames, channels, rows, columns}, at::kFloat);
   decoder.decode(latents, *state);
   return used_by([&] { decoder.decode(latents, *state); }).launches;
 }
@@ -139,14 +141,61 @@ TEST_F(Parts, DecodersStayWithinTheirLaunches) {
   const auto magi = [&](WeightMap weights) {
     return std::make_unique<MagiVaeDecoder>(MagiVaeConfig{}, weights, at::kBFloat16, gpu, "magi_vae");
   };
+  const WanVaeConfig of_22 = Wan22VaeConfig::from_json(nlohmann::json::object());
+  const auto wan22 = [&](WeightMap weights) {
+    return std::make_unique<WanVaeDecoder>(of_22, weights, at::kBFloat16, gpu, "wan22_vae");
+  };
+  const long of_wan22 = launches_of(*wan22(random_weights(wanted_by(wan22))), 8, 44, 80, 48);
   const long of_wan = launches_of(*wan(random_weights(wanted_by(wan))), 3, 60, 104);
   const long of_taehv = launches_of(*taehv(random_weights(wanted_by(taehv))), 3, 60, 104);
   const long of_magi = launches_of(*magi(random_weights(wanted_by(magi))), 6, 90, 90);
-  std::printf("launches a chunk: Wan VAE 480p %ld, TAEHV 480p %ld, MAGI's VAE 720x720 %ld\n", of_wan,
-              of_taehv, of_magi);
+  std::printf(
+      "launches a chunk: Wan VAE 480p %ld, Wan 2.2's 704p %ld, TAEHV 480p %ld, MAGI's VAE 720x720 %ld\n",
+      of_wan, of_wan22, of_taehv, of_magi);
+  EXPECT_LE(of_wan22, 3600);
   EXPECT_LE(of_wan, 1190);
   EXPECT_LE(of_taehv, 140);
   EXPECT_LE(of_magi, 11650);
+}
+
+// What two calls of a decoder take, with what is kept for the third, beside its weights and the frames of two chunks.
+int64_t bytes_of_decoding(const Decoder& decoder, const ModelPackage& package, int64_t channels,
+                          int64_t frames) {
+  const int64_t cell = decoder.space_scale();
+  const at::Tensor latents =
+      on_gpu({frames, channels, package.height / cell, package.width / cell}, at::kFloat);
+  const int64_t used = used_by([&] {
+                         const auto state = decoder.open();
+                         decoder.decode(latents, *state);
+                         decoder.decode(latents, *state);
+                       }).bytes;
+  return used - 2 * 4 * 3 * package.width * package.height * frames * decoder.time_scale();
+}
+
+// The preflight's figure for them is a measured one.
+TEST_F(Parts, WanVaesTakeWhatThePreflightSays) {
+  fake_gpu_test::use_cudnn();
+  const auto check = [](const WanVaeConfig& config, int width, int height, int64_t frames) {
+    const auto make = [&](WeightMap weights) {
+      return std::make_unique<WanVaeDecoder>(config, weights, at::kBFloat16, gpu, config.kind());
+    };
+    ModelPackage package;
+    package.width = width;
+    package.height = height;
+    package.decoder = {{"kind", config.kind()}};
+    const int64_t bytes =
+        bytes_of_decoding(*make(random_weights(wanted_by(make))), package, config.z_dim, frames);
+    const auto planned = static_cast<int64_t>(decoding_bytes(package, 2));
+    std::printf("%s, %d x %d, %ld latent frames: %ld MB, planned %ld MB\n", config.kind(), width, height,
+                static_cast<long>(frames), static_cast<long>(bytes / 1'000'000),
+                static_cast<long>(planned / 1'000'000));
+    EXPECT_LE(bytes, planned);
+    EXPECT_GE(bytes, planned / 10 * 9);
+  };
+  for (const int64_t frames : {1, 3})
+    check(WanVaeConfig::from_json(nlohmann::json::object()), 832, 480, frames);
+  for (const int64_t frames : {1, 8})
+    check(Wan22VaeConfig::from_json(nlohmann::json::object()), 1280, 704, frames);
 }
 
 }  // namespace
