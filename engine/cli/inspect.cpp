@@ -169,6 +169,7 @@ int run(InspectArguments a) {
   std::printf("  folder            %s\n", report.at("folder").get<std::string>().c_str());
   if (const std::string license = report.at("license"); !license.empty())
     std::printf("  licence           %s\n", license.c_str());
+  std::printf("  positions         %s\n", report.at("positions").get<std::string>().c_str());
   print_memory(report.at("memory"), a.device == "auto" ? "the device" : a.device);
   print_words(report.at("words"));
   const size_t missing = random ? 0 : print_files(report.at("files"));

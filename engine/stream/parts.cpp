@@ -133,7 +133,8 @@ std::vector<std::unique_ptr<KvStore>> make_caches(const StreamParts& parts, cons
                                shape.time_frequencies,
                                shape.heads,
                                model.kv_precision,
-                               scratch};
+                               scratch,
+                               model.package.cache.value("trained_frames", int64_t{0})};
   const int64_t budget_tokens =
       config.kv_budget == 0 ? model.package.cache.value("history_chunks", 3) * geometry.tokens_per_chunk
                             : static_cast<int64_t>(config.kv_budget / (geometry.bytes(1) * branches));
