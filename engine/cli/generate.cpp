@@ -80,16 +80,17 @@ OwnedStream open_stream(fc_engine* engine, const GenerateArguments& a, const Fra
 
 int run(const GenerateArguments& a) {
   FrameWriter::check_path(a.out);
-  const Frames prefix = a.prefix.empty() ? Frames() : read_frames(a.prefix);
+  const std::vector<std::string> pictures =
+      a.prefix.empty() ? std::vector<std::string>() : prefix_files(a.prefix);
   const OwnedEngine engine = a.engine.open(show_loading);
   fc_model_info video{};
   video.size = sizeof video;
   check(fc_engine_describe(engine.get(), &video));
-  const OwnedStream stream = open_stream(engine.get(), a, prefix);
   if (a.engine.size.width != 0) {
     video.width = a.engine.size.width;
     video.height = a.engine.size.height;
   }
+  const OwnedStream stream = open_stream(engine.get(), a, read_frames(pictures, video.width, video.height));
   FrameWriter writer(a.out, video);
   interruptible = stream.get();
   std::signal(SIGINT, interrupt);
@@ -152,8 +153,10 @@ Command add_generate(CLI::App& app) {
       ->add_option("--guidance-scale", a->guidance,
                    "Classifier-free guidance, up to 50; 1: off; 0: the model's")
       ->check(CLI::Range(0.0, 50.0));
-  command->add_option("--prefix", a->prefix,
-                      "Continue FILE.png, or the PNG files of a folder in the order of their names");
+  command->add_option(
+      "--prefix", a->prefix,
+      "Continue a picture, or the pictures of a folder in the order of their names; of any size: they are "
+      "turned upright, scaled to cover the video and cropped around their middle");
   command->add_option("--negative-prompt", a->negative, "What guidance keeps away from");
   return [a] { return run(*a); };
 }
