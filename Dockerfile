@@ -27,7 +27,7 @@ RUN meson setup build -Dunity=on -Dunity_size=8 -Dprefix=/usr -Dtests=false -Dbe
 
 FROM debian:12-slim
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-RUN apt-get update && apt-get install -y --no-install-recommends curl libgomp1 libgstreamer-plugins-bad1.0-0 \
+RUN apt-get update && apt-get install -y --no-install-recommends curl libgomp1 libgdk-pixbuf-2.0-0 libgstreamer-plugins-bad1.0-0 \
       libprometheus-cpp-core1.0 libhwy1 libsentencepiece0 libsoup-3.0-0 gstreamer1.0-libav gstreamer1.0-nice \
       gstreamer1.0-plugins-bad gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly \
       gstreamer1.0-tools \

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "api_guard.h"
+#include "cache/kv/kv_store.h"
 #include "cache/registry.h"
 #include "families/factory.h"
 #include "families/family.h"
@@ -106,6 +107,29 @@ json ranks(const ModelPackage& package, const Place& place, int count, const std
   return report;
 }
 
+// Where the model's KV policy lets kept frames stand in time.
+std::string positions(const ModelPackage& package) {
+  const auto policy = choose_kv(resolve_kv(package.cache.value("kv", "window"))).make();
+  const KvShape shape = kv_shape(package);
+  const auto in_flight = static_cast<int64_t>(default_plan(package, 4, 4, true).chunks_in_flight);
+  const int64_t trained = package.cache.value("trained_frames", int64_t{0});
+  const std::optional<int64_t> reach = kv_reach({.tokens_per_frame = shape.tokens_per_frame,
+                                                 .tokens_per_chunk = shape.tokens_per_chunk,
+                                                 .window_chunks = in_flight,
+                                                 .time_frequencies = shape.time_frequencies,
+                                                 .trained_frames = trained},
+                                                *policy);
+  if (reach && policy->positions() == Positions::relative) return "relative: without gaps";
+  if (reach)
+    return "absolute for " + std::to_string(trained) +
+           " latent frames, the length it was trained on; then no kept frame is further away";
+  if (policy->positions() == Positions::absolute) return "absolute";
+  if (policy->movable(1, INT64_MAX) == 0) return "absolute; what is kept has no gaps";
+  return shape.time_frequencies.empty()
+             ? "absolute; this model family's keys cannot be moved in time"
+             : "absolute, as model.json does not say how long it was trained on (cache.trained_frames)";
+}
+
 }  // namespace
 }  // namespace flowcache
 
@@ -130,6 +154,7 @@ extern "C" fc_status fc_model_report(const char* model, const char* device, cons
     if (!json) throw flowcache::Error(FC_ERROR_ARGUMENT, "json is NULL");
     const flowcache::ModelPackage package = flowcache::read(model);
     nlohmann::json report = {{"folder", package.folder.string()}, {"license", package.license}};
+    report["positions"] = flowcache::positions(package);
     report["files"] = flowcache::files(package);
     report["words"] = flowcache::words(package);
     report["memory"] = flowcache::memory(package, {device, precision, kv_precision});

@@ -11,6 +11,7 @@ extern "C" {
 
 // Returns a JSON object about a model. No weights are read, and no file but model.json must exist.
 //   folder, license
+//   positions                                           where the model's KV policy lets kept frames stand in time
 //   files   [{section, name, source, present, bytes}]   everything that model.json names
 //   words   [text]                                      the vocabulary, if the model has a fixed one
 //   memory  [{what, bytes, on_host}]                    needs of the model and one stream of its own settings

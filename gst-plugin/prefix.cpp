@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "prefix.h"
 
-#include <gst/tag/tag.h>
 #include <gst/video/video.h>
 
-#include <algorithm>
 #include <cstdint>
-#include <cstring>
-#include <fstream>
-#include <string_view>
-#include <vector>
+
+#include "pictures/exif.h"
+#include "pictures/picture.h"
 
 namespace flowcache::gst {
 
@@ -102,102 +99,16 @@ std::string FileReader::run(const char* unknown, GstClockTime patience, const st
   return problem;
 }
 
-// ---- EXIF
-
-using Bytes = std::vector<uint8_t>;
-
-constexpr uint32_t kMostBytes = 1 << 20;  // in JPEG an EXIF block has at most 64 KiB, with its thumbnail
-constexpr std::string_view kExifMark("Exif\0\0", 6);
-
-uint32_t big_endian(const uint8_t* bytes, int count) {
-  uint32_t value = 0;
-  for (int i = 0; i < count; ++i) value = value << 8 | bytes[i];
-  return value;
-}
-
-// Reads the next bytes of a file; fewer at its end.
-Bytes take(std::istream& in, uint32_t count) {
-  Bytes bytes(std::min(count, kMostBytes));
-  in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  bytes.resize(static_cast<size_t>(in.gcount()));
-  return bytes;
-}
-
-Bytes without_mark(Bytes block) {
-  if (block.size() >= kExifMark.size() && std::memcmp(block.data(), kExifMark.data(), kExifMark.size()) == 0)
-    block.erase(block.begin(), block.begin() + kExifMark.size());
-  return block;
-}
-
-// JPEG: a segment APP1 that is marked as EXIF, before the picture's own segments.
-Bytes block_of_jpeg(std::istream& in) {
-  in.seekg(2);
-  while (true) {
-    const Bytes head = take(in, 4);
-    if (head.size() < 4 || head[0] != 0xFF || head[1] == 0xDA) return {};
-    const uint32_t length = big_endian(&head[2], 2);
-    if (length < 2) return {};
-    const auto next = in.tellg() + std::streamoff{length - 2};
-    if (head[1] == 0xE1) {
-      Bytes block = take(in, length - 2);
-      Bytes tiff = without_mark(block);
-      if (tiff.size() < block.size()) return tiff;
-    }
-    in.seekg(next);
-  }
-}
-
-// PNG: the chunk eXIf (PNG 3rd edition, 11.3.4.5).
-Bytes block_of_png(std::istream& in) {
-  in.seekg(8);
-  while (true) {
-    const Bytes head = take(in, 8);
-    if (head.size() < 8) return {};
-    const uint32_t length = big_endian(head.data(), 4);
-    if (std::memcmp(&head[4], "eXIf", 4) == 0) return without_mark(take(in, length));
-    in.seekg(std::streamoff{length} + 4, std::ios::cur);  // the data and its checksum
-  }
-}
-
-// WebP: the RIFF chunk EXIF (RFC 9649, 2.7.1.5).
-Bytes block_of_webp(std::istream& in) {
-  in.seekg(12);
-  while (true) {
-    const Bytes head = take(in, 8);
-    if (head.size() < 8) return {};
-    const uint32_t length =
-        head[4] | uint32_t{head[5]} << 8 | uint32_t{head[6]} << 16 | uint32_t{head[7]} << 24;
-    if (std::memcmp(head.data(), "EXIF", 4) == 0) return without_mark(take(in, length));
-    in.seekg(std::streamoff{length} + length % 2, std::ios::cur);
-  }
-}
-
-// The EXIF block, which is a TIFF structure.
-Bytes exif_block(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  const Bytes start = take(in, 12);
-  if (start.size() < 12) return {};
-  const auto begins = [&](std::string_view with, size_t at = 0) {
-    return std::memcmp(start.data() + at, with.data(), with.size()) == 0;
-  };
-  if (begins("\xFF\xD8\xFF")) return block_of_jpeg(in);
-  if (begins("\x89PNG")) return block_of_png(in);
-  if (begins("RIFF") && begins("WEBP", 8)) return block_of_webp(in);
-  return {};
-}
+constexpr GstVideoOrientationMethod kMethods[] = {GST_VIDEO_ORIENTATION_IDENTITY, GST_VIDEO_ORIENTATION_HORIZ,
+                                                  GST_VIDEO_ORIENTATION_180,      GST_VIDEO_ORIENTATION_VERT,
+                                                  GST_VIDEO_ORIENTATION_UL_LR,    GST_VIDEO_ORIENTATION_90R,
+                                                  GST_VIDEO_ORIENTATION_UR_LL,    GST_VIDEO_ORIENTATION_90L};
 
 }  // namespace
 
 std::optional<GstVideoOrientationMethod> exif_orientation(const std::string& path) {
-  const Bytes block = exif_block(path);
-  if (block.size() < 8) return std::nullopt;
-  GstBuffer* buffer = gst_buffer_new_memdup(block.data(), block.size());
-  GstTagList* tags = gst_tag_list_from_exif_buffer_with_tiff_header(buffer);
-  gst_buffer_unref(buffer);
-  GstVideoOrientationMethod method = GST_VIDEO_ORIENTATION_IDENTITY;
-  const bool found = tags != nullptr && gst_video_orientation_from_tag(tags, &method);
-  if (tags != nullptr) gst_tag_list_unref(tags);
-  return found ? std::optional(method) : std::nullopt;
+  const int orientation = flowcache::exif_orientation(path);
+  return orientation == 0 ? std::nullopt : std::optional(kMethods[orientation - 1]);
 }
 
 namespace {
@@ -205,96 +116,81 @@ namespace {
 constexpr GstClockTime kPrefixPatience = 60 * GST_SECOND;
 constexpr goffset kMaxBytes = goffset{1} << 32;
 
+// The next frame's place.
+uint8_t* place_for_frame(PrefixFrames* frames) {
+  const size_t bytes = size_t{3} * frames->width * frames->height;
+  frames->rgb.resize(frames->rgb.size() + bytes);
+  return frames->rgb.data() + frames->rgb.size() - bytes;
+}
+
 struct Taker {
   PrefixFrames* frames;
-  GstVideoInfo info;
-  bool too_many = false;
+  std::string problem = {};
 
-  // Handles GstFakeSink's signal "handoff".
-  static void take(GstElement*, GstBuffer* buffer, GstPad*, Taker* taker) {
+  // Handles GstFakeSink's signal "handoff". The buffer is RGBA.
+  static void take(GstElement*, GstBuffer* buffer, GstPad* pad, Taker* taker) {
+    GstCaps* caps = gst_pad_get_current_caps(pad);
+    GstVideoInfo format;
+    const bool known = caps != nullptr && gst_video_info_from_caps(&format, caps);
+    gst_clear_caps(&caps);
+    if (known && taker->problem.empty()) taker->add(buffer, format);
+  }
+
+  void add(GstBuffer* buffer, const GstVideoInfo& format) {
     GstVideoFrame video;
-    if (taker->frames->count >= kMaxPrefixFrames) taker->too_many = true;
-    if (taker->too_many || !gst_video_frame_map(&video, &taker->info, buffer, GST_MAP_READ)) return;
-    const auto row = static_cast<size_t>(3) * static_cast<size_t>(GST_VIDEO_INFO_WIDTH(&taker->info));
-    const auto* data = static_cast<const uint8_t*>(GST_VIDEO_FRAME_PLANE_DATA(&video, 0));
-    for (int y = 0; y < GST_VIDEO_INFO_HEIGHT(&taker->info); ++y) {
-      const uint8_t* from = data + static_cast<ptrdiff_t>(y) * GST_VIDEO_FRAME_PLANE_STRIDE(&video, 0);
-      taker->frames->rgb.insert(taker->frames->rgb.end(), from, from + row);
-    }
+    problem = size_problem(GST_VIDEO_INFO_WIDTH(&format), GST_VIDEO_INFO_HEIGHT(&format));
+    if (frames->count >= kMaxPrefixFrames)
+      problem = "has more than " + std::to_string(kMaxPrefixFrames) + " frames: cut it.";
+    if (!problem.empty() || !gst_video_frame_map(&video, &format, buffer, GST_MAP_READ)) return;
+    const RgbaRows rows{
+        .data = static_cast<const uint8_t*>(GST_VIDEO_FRAME_PLANE_DATA(&video, 0)),
+        .width = GST_VIDEO_INFO_WIDTH(&format),
+        .height = GST_VIDEO_INFO_HEIGHT(&format),
+        .stride = GST_VIDEO_FRAME_PLANE_STRIDE(&video, 0),
+        .pixel_aspect = static_cast<double>(GST_VIDEO_INFO_PAR_N(&format)) / GST_VIDEO_INFO_PAR_D(&format)};
+    if (cover_frame(rows, frames->width, frames->height, place_for_frame(frames)))
+      ++frames->count;
+    else
+      problem = "needs more memory than there is: make it smaller.";
     gst_video_frame_unmap(&video);
-    ++taker->frames->count;
   }
 };
 
-// A pad probe on RGBA: puts transparent pixels on black, before they are mixed with their neighbours.
-GstPadProbeReturn put_on_black(GstPad* pad, GstPadProbeInfo* info, gpointer) {
-  GstBuffer* buffer = gst_buffer_make_writable(GST_PAD_PROBE_INFO_BUFFER(info));
-  GST_PAD_PROBE_INFO_DATA(info) = buffer;
-  GstCaps* caps = gst_pad_get_current_caps(pad);
-  GstVideoInfo format;
-  GstVideoFrame video;
-  if (caps != nullptr && gst_video_info_from_caps(&format, caps) &&
-      gst_video_frame_map(&video, &format, buffer, GST_MAP_READWRITE)) {
-    for (int y = 0; y < GST_VIDEO_INFO_HEIGHT(&format); ++y) {
-      uint8_t* pixel = static_cast<uint8_t*>(GST_VIDEO_FRAME_PLANE_DATA(&video, 0)) +
-                       static_cast<ptrdiff_t>(y) * GST_VIDEO_FRAME_PLANE_STRIDE(&video, 0);
-      for (const uint8_t* end = pixel + 4 * GST_VIDEO_INFO_WIDTH(&format); pixel != end; pixel += 4)
-        for (int c = 0; c < 3; ++c) pixel[c] = static_cast<uint8_t>((pixel[c] * pixel[3] + 127) / 255);
-    }
-    gst_video_frame_unmap(&video);
-  }
-  gst_clear_caps(&caps);
-  return GST_PAD_PROBE_OK;
-}
-
-// Elements that decode a file, in the order in which they are tried. GdkPixbuf knows some pictures that
-// decodebin does not, such as BMP.
-constexpr const char* kDecoders[] = {"decodebin", "gdkpixbufdec"};
-
-// How the picture must be turned: as its EXIF block says, which most decoders do not report; else as the
-// decoder says.
+// How a picture that gdk-pixbuf does not know must be turned: as its EXIF block says, else as the decoder says.
 GstVideoOrientationMethod direction_of(const std::string& path) {
   return exif_orientation(path).value_or(GST_VIDEO_ORIENTATION_AUTO);
 }
 
-std::string read_with(const char* decoder, const std::string& path, Taker* taker,
-                      const std::function<bool()>& go_on) {
+// Frames of a video, or a picture that only GStreamer knows.
+std::string read_video(const std::string& path, PrefixFrames* frames, const std::function<bool()>& go_on) {
   FileReader reader;
-  const std::string size =
-      "width=" + std::to_string(taker->frames->width) + ",height=" + std::to_string(taker->frames->height);
-  std::string problem =
-      reader.open("filesrc name=file ! " + std::string(decoder) +
-                      " ! videoconvert ! capsfilter name=colors caps=video/x-raw,format=RGBA "
-                      "! videoflip video-direction=" +
-                      std::to_string(direction_of(path)) +
-                      " ! videoscale add-borders=false "
-                      "! videoconvert ! video/x-raw,format=RGB," +
-                      size + ",pixel-aspect-ratio=1/1 ! fakesink name=sink",
-                  path, G_CALLBACK(Taker::take), taker);
+  Taker taker{frames};
+  std::string problem = reader.open(
+      "filesrc name=file ! decodebin ! videoconvert ! video/x-raw,format=RGBA ! videoflip video-direction=" +
+          std::to_string(direction_of(path)) + " ! fakesink name=sink",
+      path, G_CALLBACK(Taker::take), &taker);
   if (!problem.empty()) return problem;
-  GstElement* colors = gst_bin_get_by_name(GST_BIN(reader.pipeline()), "colors");
-  GstPad* pad = gst_element_get_static_pad(colors, "src");
-  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, put_on_black, nullptr, nullptr);
-  gst_object_unref(pad);
-  gst_object_unref(colors);
   problem = reader.run("is no image or video that GStreamer knows.", kPrefixPatience,
-                       [&] { return !taker->too_many && go_on(); });
-  if (taker->too_many) return "has more than " + std::to_string(kMaxPrefixFrames) + " frames: cut it.";
-  if (problem.empty() && taker->frames->count == 0) return "has no picture in it.";
+                       [&] { return taker.problem.empty() && go_on(); });
+  if (!taker.problem.empty()) return taker.problem;
+  if (problem.empty() && frames->count == 0) return "has no picture in it.";
   return problem;
 }
 
-std::string read_frames(const std::string& path, Taker* taker, const std::function<bool()>& go_on) {
+std::string read_still(const std::string& path, PrefixFrames* frames) {
+  std::string problem = read_picture(path, frames->width, frames->height, place_for_frame(frames));
+  frames->count = 1;
+  return problem;
+}
+
+// Pictures are read as the command reads them. A GIF may be a video, and is a picture if no other decoder knows it.
+std::string read_frames(const std::string& path, PrefixFrames* frames, const std::function<bool()>& go_on) {
   const std::string cannot = file_problem(path, kMaxBytes);
   if (!cannot.empty()) return cannot;
-  std::string problem;  // what the first decoder said
-  for (const char* decoder : kDecoders) {
-    const std::string own = read_with(decoder, path, taker, go_on);
-    if (own.empty()) return {};
-    if (problem.empty()) problem = own;
-    if (taker->frames->count > 0 || !go_on()) break;
-  }
-  return problem;
+  if (picture_size_of(path, true)) return go_on() ? read_still(path, frames) : "was not read to its end.";
+  std::string problem = read_video(path, frames, go_on);
+  if (problem.empty() || frames->count > 0 || !go_on() || !picture_size_of(path, false)) return problem;
+  return read_still(path, frames);
 }
 
 }  // namespace
@@ -304,9 +200,7 @@ PrefixFrames load_prefix(const std::string& path, uint32_t width, uint32_t heigh
   PrefixFrames frames;
   frames.width = width;
   frames.height = height;
-  Taker taker{&frames, {}};
-  gst_video_info_set_format(&taker.info, GST_VIDEO_FORMAT_RGB, width, height);
-  const std::string problem = read_frames(path, &taker, go_on);
+  const std::string problem = read_frames(path, &frames, go_on);
   if (problem.empty()) return frames;
   g_autofree char* name = g_utf8_make_valid(path.c_str(), -1);
   *error = "The prefix \"" + std::string(name) + "\" " + problem + " Give an image or a short video.";

@@ -252,8 +252,8 @@ constexpr Property kProperties[] = {
               "Prompts for keys that are pressed in the window that shows the stream: "
               "\"1=orange fire; 2=blue snow; space=golden ocean\"; `blend-chunks` holds"),
     described("prefix-location", "Prefix", kReady, text<&Settings::prefix_location>(),
-              "Image or video file that the stream goes on from, scaled to the model's size, its frames one "
-              "for one; "
+              "Image or video file that the stream goes on from, of any size: scaled to cover the video, its "
+              "middle taken; its frames one for one; "
               "needs a model whose VAE has its encoder (the model that ships has none)"),
     described("seed", "Seed", kReady, number<&StreamSettings::seed, &fc_stream_config::seed>(0, G_MAXUINT64),
               "Same seed, prompt, model and options: the same video, bit by bit, unless it is governed (see "

@@ -33,7 +33,7 @@ FLOWCACHE_PACKAGES=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-gl gstreamer1.0-x libgstrtspserver-1.0-dev
   libsoup-3.0-dev prometheus-cpp-dev gstreamer1.0-nice
-  nlohmann-json3-dev libcli11-dev libpng-dev libsentencepiece-dev libhwy-dev libgloo-dev libgtest-dev)
+  nlohmann-json3-dev libcli11-dev libpng-dev libgdk-pixbuf-2.0-dev libsentencepiece-dev libhwy-dev libgloo-dev libgtest-dev)
 
 say() { printf '%s\n' "$*" >&2; }
 step() { say "== $*"; }

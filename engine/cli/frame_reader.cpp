@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "cli/frame_reader.h"
 
-#include <png.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <stdexcept>
+
+#include "pictures/picture.h"
 
 namespace flowcache::cli {
 
@@ -14,50 +14,44 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t most_frames = 4096;
-constexpr uint32_t most_pixels = 8192;
 
-std::vector<fs::path> files_of(const std::string& path) {
-  std::error_code error;
-  if (!fs::is_directory(path, error)) return {path};
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(path))
-    if (entry.path().extension() == ".png") files.push_back(entry.path());
-  if (files.empty()) throw std::runtime_error("--prefix " + path + ": there is no PNG file in this folder");
-  if (files.size() > most_frames)
-    throw std::runtime_error("--prefix " + path + ": " + std::to_string(files.size()) +
-                             " PNG files, at most " + std::to_string(most_frames) + " are read");
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
-void append(const fs::path& file, Frames& frames) {
-  png_image image{};
-  image.version = PNG_IMAGE_VERSION;
-  const auto fail = [&](const std::string& why) {
-    png_image_free(&image);
-    throw std::runtime_error("--prefix: " + file.string() + ": " + why);
-  };
-  if (!png_image_begin_read_from_file(&image, file.c_str())) fail(image.message);
-  if (image.width > most_pixels || image.height > most_pixels)
-    fail(std::to_string(image.width) + "x" + std::to_string(image.height) + " is larger than any video here");
-  if (frames.count > 0 && (image.width != frames.width || image.height != frames.height))
-    fail("it is " + std::to_string(image.width) + "x" + std::to_string(image.height) +
-         ", the frames before it are " + std::to_string(frames.width) + "x" + std::to_string(frames.height));
-  frames.width = image.width;
-  frames.height = image.height;
-  image.format = PNG_FORMAT_RGB;
-  const size_t start = frames.rgb.size();
-  frames.rgb.resize(start + PNG_IMAGE_SIZE(image));
-  const png_color black{};  // shows through transparent pixels
-  if (!png_image_finish_read(&image, &black, frames.rgb.data() + start, 0, nullptr)) fail(image.message);
-  ++frames.count;
+[[noreturn]] void fail(const fs::path& file, const std::string& why) {
+  throw std::runtime_error("--prefix: " + file.string() + " " + why);
 }
 
 }  // namespace
 
-Frames read_frames(const std::string& path) {
-  Frames frames;
-  for (const fs::path& file : files_of(path)) append(file, frames);
+std::vector<std::string> prefix_files(const std::string& path) {
+  std::error_code error;
+  if (!fs::exists(path, error)) fail(path, "is not there");
+  if (!fs::is_directory(path, error)) {
+    if (!picture_size_of(path, false))
+      fail(path, "is no picture that gdk-pixbuf knows. Videos are read by flowcachesrc (prefix-location)");
+    return {path};
+  }
+  std::vector<std::string> files;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(".") && entry.is_regular_file(error) &&
+        picture_size_of(entry.path().string(), false))
+      files.push_back(entry.path().string());
+  }
+  if (files.empty()) fail(path, "has no picture in it that gdk-pixbuf knows");
+  if (files.size() > most_frames)
+    fail(path, "has " + std::to_string(files.size()) + " pictures in it, at most " +
+                   std::to_string(most_frames) + " are read");
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+Frames read_frames(const std::vector<std::string>& files, uint32_t width, uint32_t height) {
+  const size_t bytes = size_t{3} * width * height;
+  Frames frames{.rgb = std::vector<uint8_t>(files.size() * bytes), .width = width, .height = height};
+  for (const std::string& file : files) {
+    const std::string problem = read_picture(file, width, height, frames.rgb.data() + frames.count * bytes);
+    if (!problem.empty()) fail(file, problem);
+    ++frames.count;
+  }
   return frames;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Reads frames from disk: a PNG file, or a folder of PNG files.
+// Reads the frames that a video goes on from: a picture, or a folder of pictures.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,10 @@ struct Frames {
   uint32_t count = 0, width = 0, height = 0;
 };
 
-// Reads FILE.png, or every *.png of a folder in the order of their names. Throws std::runtime_error if there
-// is none, for a file that is no PNG, for more than 4096 frames or 8192 pixels a side, and for frames of
-// different sizes.
-Frames read_frames(const std::string& path);
+// The picture, or every picture of a folder in the order of their names. Reads only the beginning of the files. Throws
+// std::runtime_error if there is none, and for more than 4096 of them.
+std::vector<std::string> prefix_files(const std::string& path);
+// Each in the video's size (pictures/picture.h). Throws std::runtime_error for one that cannot be read.
+Frames read_frames(const std::vector<std::string>& files, uint32_t width, uint32_t height);
 
 }  // namespace flowcache::cli

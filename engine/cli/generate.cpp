@@ -90,17 +90,18 @@ bool take_loras(fc_stream* stream, const std::vector<std::string>& loras) {
 
 int run(const GenerateArguments& a) {
   FrameWriter::check_path(a.out);
-  const Frames prefix = a.prefix.empty() ? Frames() : read_frames(a.prefix);
+  const std::vector<std::string> pictures =
+      a.prefix.empty() ? std::vector<std::string>() : prefix_files(a.prefix);
   adopt_download(a.engine.model, a.as);
   const OwnedEngine engine = a.engine.open(show_loading);
   fc_model_info video{};
   video.size = sizeof video;
   check(fc_engine_describe(engine.get(), &video));
-  const OwnedStream stream = open_stream(engine.get(), a, prefix);
   if (a.engine.size.width != 0) {
     video.width = a.engine.size.width;
     video.height = a.engine.size.height;
   }
+  const OwnedStream stream = open_stream(engine.get(), a, read_frames(pictures, video.width, video.height));
   std::optional<CancelOnCtrlC> ctrl_c(stream.get());
   if (!take_loras(stream.get(), a.loras)) return CancelOnCtrlC::exit_status();
   FrameWriter writer(a.out, video);
@@ -167,8 +168,10 @@ Command add_generate(CLI::App& app) {
       ->add_option("--guidance-scale", a->guidance,
                    "Classifier-free guidance, up to 50; 1: off; 0: the model's")
       ->check(CLI::Range(0.0, 50.0));
-  command->add_option("--prefix", a->prefix,
-                      "Continue FILE.png, or the PNG files of a folder in the order of their names");
+  command->add_option(
+      "--prefix", a->prefix,
+      "Continue a picture, or the pictures of a folder in the order of their names; of any size: they are "
+      "turned upright, scaled to cover the video and cropped around their middle");
   command
       ->add_option("--lora", a->loras,
                    "FILE[:SCALE] of a LoRA, beside those of the model; may be given several times")

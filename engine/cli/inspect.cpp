@@ -197,6 +197,7 @@ int run(InspectArguments a) {
   std::printf("  folder            %s\n", report.at("folder").get<std::string>().c_str());
   if (const std::string license = report.at("license"); !license.empty())
     std::printf("  licence           %s\n", license.c_str());
+  std::printf("  positions         %s\n", report.at("positions").get<std::string>().c_str());
   print_memory(report.at("memory"), a.device == "auto" ? "the device" : a.device);
   if (a.devices > 0) {
     check(fc_ranks_report(model.c_str(), a.device.c_str(), a.precision.c_str(), a.kv_precision.c_str(),

@@ -18,6 +18,7 @@ namespace flowcache {
 // How a family uses the frames that a video continues (stream/initial_frames.h).
 struct InitialFramesRule {
   bool part_of_chunk = false;  // frames that fill no whole chunk are allowed; they replace those of chunk 0
+  bool image_only = false;     // of these only a single one, an image
   bool own_timesteps =
       false;         // each latent frame has its own timestep, and the latent keeps the given frames
   double noise = 0;  // timestep of the given frames, 0..1000; that much noise is mixed into them
@@ -42,6 +43,8 @@ class Family {
   virtual std::vector<std::string> sampler_fields() const { return {}; }
   // The number of sets of keys and values that a guidance branch keeps. config: as above.
   virtual int key_value_sets(const nlohmann::json& /*config*/) const { return 1; }
+  // TransformerShape.time_frequencies of a transformer with heads of this width.
+  virtual std::vector<double> time_frequencies(int64_t /*head_dim*/) const { return {}; }
   // Throws FC_ERROR_ARGUMENT for a guidance_scale that the family cannot use.
   virtual void check_guidance(double /*scale*/) const {}
   virtual InitialFramesRule initial_frames(const ModelPackage&) const { return {}; }

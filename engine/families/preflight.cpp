@@ -52,7 +52,8 @@ KvShape kv_shape(const ModelPackage& package) {
           .kv_heads = sets * kv_heads,
           .head_dim = dim / heads,
           .tokens_per_frame = frame,
-          .tokens_per_chunk = package.latent_frames_per_chunk * frame};
+          .tokens_per_chunk = package.latent_frames_per_chunk * frame,
+          .time_frequencies = family_of(package).time_frequencies(dim / heads)};
 }
 
 uint64_t kv_bytes_per_chunk(const ModelPackage& package, uint64_t element, uint64_t scale) {

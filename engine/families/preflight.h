@@ -42,6 +42,7 @@ struct MemoryNeed {
 struct KvShape {
   int64_t layers = 0, heads = 0, kv_heads = 0, head_dim = 0;
   int64_t tokens_per_frame = 0, tokens_per_chunk = 0;
+  std::vector<double> time_frequencies;  // TransformerShape's
 };
 KvShape kv_shape(const ModelPackage& package);
 

@@ -64,7 +64,8 @@ void check_names(const Fields& root, const OwnFields& own) {
     sampler.insert(sampler.end(), more.begin(), more.end());
   }
   root.object("sampler").only(sampler);
-  root.object("cache", true).only({"reuse", "threshold", "kv", "history_chunks", "on_cut", "warmup", "live"});
+  root.object("cache", true)
+      .only({"reuse", "threshold", "kv", "history_chunks", "trained_frames", "on_cut", "warmup", "live"});
 }
 
 void take(const ModelCard& card, ModelPackage& out) {
@@ -128,6 +129,7 @@ void check_cache(const Fields& cache) {
   cache.string("kv", 63, "window");
   cache.number("threshold", 0, 10, 0.0);
   cache.integer("history_chunks", 1, 100000, 1);
+  cache.integer("trained_frames", 1, 1 << 20, 1);
   if (const std::string on_cut = cache.string("on_cut", 63, "keep"); on_cut != "keep" && on_cut != "forget")
     cache.fail("on_cut", "keep or forget");
   cache.integer("warmup", 0, 1000, 0);

@@ -105,7 +105,8 @@ class Worker {
                               .time_frequencies = shape.time_frequencies,
                               .heads = mine.heads.count * shape.head_sets,
                               .precision = model_->kv_precision,
-                              .scratch_bytes = order.at("scratch_bytes")};
+                              .scratch_bytes = order.at("scratch_bytes"),
+                              .trained_frames = model_->package.cache.value("trained_frames", int64_t{0})};
     stores_[store].kv = std::make_unique<KvStore>(geometry, order.at("budget_tokens"),
                                                   choose_kv(order.at("policy").get<std::string>()).make());
   }

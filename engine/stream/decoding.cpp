@@ -21,6 +21,7 @@ std::unique_ptr<DecoderState> Decoding::fresh() const {
 void Decoding::restart(std::unique_ptr<DecoderState> fresh) {
   const OnLane here(*lane_);
   state_ = std::move(fresh);
+  shown_first_ = at::Tensor();
   seam_fade_.forget();
 }
 
@@ -28,7 +29,7 @@ void Decoding::run_prefix(const InitialFrames& prefix) {
   const Mark made = Mark::here(model_.device);
   const OnLane here(*lane_);
   made.block();
-  prefix.decode_history(*state_);
+  shown_first_ = prefix.decode_history(*state_);
 }
 
 void Decoding::decode(const at::Tensor& latent, const InitialFrames* prefix, bool cut, Chunk& chunk) {
@@ -43,8 +44,10 @@ void Decoding::decode(const at::Tensor& latent, const InitialFrames* prefix, boo
   std::unique_ptr<DecoderState> next = state_->copy();
   at::Tensor frames = model_.decoder->decode(latent.transpose(0, 1).contiguous(), *next);
   if (prefix) frames = prefix->shown(chunk.index, frames);
+  if (shown_first_.defined()) frames = at::cat({shown_first_, frames});
   seam_fade_.apply(frames, cut);
   state_ = std::move(next);
+  shown_first_ = at::Tensor();
   if (frames.is_cuda()) frames = frames.contiguous();  // so that readers need not do it
   last_.end = chunk.decoded = Mark::here(model_.device, /*timed=*/true);
   chunk.frames = frames;

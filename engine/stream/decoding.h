@@ -40,6 +40,7 @@ class Decoding {
   const LoadedModel& model_;
   LentLane lane_;
   std::unique_ptr<DecoderState> state_;
+  at::Tensor shown_first_;  // frames of the prefix that come out with the next chunk
   SeamFade seam_fade_;
   std::shared_ptr<HostWish> host_wish_ = std::make_shared<HostWish>(false);
   struct Timed {

@@ -24,10 +24,23 @@ InitialFrames::InitialFrames(const LoadedModel& model, const PictureSize& size, 
                                        " x frames x " + std::to_string(size.latent_height) + " x " +
                                        std::to_string(size.latent_width));
   latents_ = latents.to(model.device, at::kFloat);
-  if (!rule_.part_of_chunk && left_over() != 0)
-    throw Error(FC_ERROR_ARGUMENT, "the prefix has " + std::to_string(latents.size(1)) +
+  check_length();
+}
+
+void InitialFrames::check_length() const {
+  const int64_t given = latents_.size(1);
+  if (left_over() == 0 || (rule_.part_of_chunk && (!rule_.image_only || given == 1))) return;
+  const std::string chunks = "whole chunks of " + std::to_string(chunk_frames_) + " latent frames";
+  if (given > 1)
+    throw Error(FC_ERROR_ARGUMENT, "the prefix has " + std::to_string(given) +
                                        " latent frames; this model wants whole chunks of " +
                                        std::to_string(chunk_frames_) + ": shorten or lengthen the clip");
+  const int64_t frames = 1 + (chunk_frames_ - 1) * model_.decoder->time_scale();
+  throw Error(FC_ERROR_ARGUMENT,
+              "an image is one latent frame, and this model was trained to go on from " + chunks +
+                  " only: give a clip of " + std::to_string(frames) +
+                  " frames, or choose a model that goes on from an image, such as a frame-wise one "
+                  "(causal-forcing-framewise-1.3b)");
 }
 
 std::unique_ptr<InitialFrames> InitialFrames::encode(const LoadedModel& model, const PictureSize& size,
@@ -84,11 +97,13 @@ void InitialFrames::run_chunk(const Transformer& network, int64_t c, int64_t fir
   }
 }
 
-void InitialFrames::decode_history(DecoderState& decoder) const {
+at::Tensor InitialFrames::decode_history(DecoderState& decoder) const {
+  at::Tensor frames;
   for (int64_t c = 0; c < whole_chunks(); ++c) {
     const at::Tensor clean = latents_.narrow(1, c * chunk_frames_, chunk_frames_);
-    model_.decoder->decode(clean.transpose(0, 1).contiguous(), decoder);
+    frames = model_.decoder->decode(clean.transpose(0, 1).contiguous(), decoder);
   }
+  return latents_.size(1) == 1 ? frames : at::Tensor();
 }
 
 at::Tensor InitialFrames::pasted(int64_t chunk, const at::Tensor& latent, bool noised, int64_t draw) const {

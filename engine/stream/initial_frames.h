@@ -6,7 +6,8 @@
 // depends on the family:
 //   MAGI-1       clean, with the empty caption; the steps then change the latent itself, as published
 //   SkyReels-V2  with a little noise and the timestep of that noise; the latent keeps these frames
-//   Wan, causal  clean, and only whole chunks: the model was trained with one timestep for a chunk
+//   Wan, causal  clean, and only whole chunks: the model was trained with one timestep for a chunk. An image is a whole chunk of
+//                a frame-wise model. Models that were trained for it have it as the first frame of chunk 0, clean, at timestep 0
 #pragma once
 
 #include <ATen/ATen.h>
@@ -46,8 +47,9 @@ class InitialFrames {
   void run_chunk(const Transformer& network, int64_t c, int64_t first_frame,
                  std::span<const std::unique_ptr<KvStore>> kv,
                  std::span<const std::shared_ptr<const Condition>> conditions) const;
-  // Runs the whole chunks through the decoder, so that it remembers them.
-  void decode_history(DecoderState& decoder) const;
+  // Runs the whole chunks through the decoder, so that it remembers them. Returns frames that are shown before chunk 0: those
+  // of an image that is a whole chunk. Undefined if there are none.
+  at::Tensor decode_history(DecoderState& decoder) const;
 
   // Embeds the latent of generated chunk `chunk`, with the frames of the prefix in it, as the network sees
   // it.
@@ -61,6 +63,7 @@ class InitialFrames {
   at::Tensor shown(int64_t chunk, const at::Tensor& frames) const;
 
  private:
+  void check_length() const;
   int64_t left_over() const { return latents_.size(1) % chunk_frames_; }
   at::Tensor pasted(int64_t chunk, const at::Tensor& latent, bool noised, int64_t draw) const;
   at::Tensor with_noise(const at::Tensor& latents, int64_t chunk, int64_t draw) const;

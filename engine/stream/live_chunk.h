@@ -28,11 +28,15 @@ struct LiveChunk {
   at::Tensor estimate;  // estimate of the clean latent at the step that the KV policy names, [C, F, h, w]
   PerBranch<at::Tensor> tail;  // newest tail residual, if ReusePolicy::keeps_tail()
   double flops = 0;
-  Stopwatch watch;           // started when the chunk was ready for its first step
-  bool is_cut = false;       // a new prompt begins here, without a blend
-  bool in_history = false;   // its keys are history: all that is left is to decode it
-  bool must_compute = true;  // the next step is computed: R1, R5, or there is nothing to reuse
-  int recached_chunks = 0;   // chunks of the history that ran once more before it
+  Stopwatch watch;      // started when the chunk was ready for its first step
+  bool is_cut = false;  // a new prompt begins here, without a blend
+  // What is done of becoming history; a call that fails does only the rest again.
+  bool is_clean = false;         // the clean pass has run
+  at::Tensor change;             // see KvStore::finish()
+  bool context_changed = false;  // a branch's history has lost or moved tokens
+  bool in_history = false;       // its keys are history: all that is left is to decode it
+  bool must_compute = true;      // the next step is computed: R1, R5, or there is nothing to reuse
+  int recached_chunks = 0;       // chunks of the history that ran once more before it
   double recache_seconds = 0;
   std::vector<uint8_t> decisions;  // one for each finished step: 1 computed, 0 reused
 

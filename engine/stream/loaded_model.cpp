@@ -56,8 +56,10 @@ MemoryPlan plan_of(const ModelPackage& package, Precision precision, KvPrecision
                             .window_chunks = static_cast<int64_t>(plan.chunks_in_flight),
                             .dtype = precision.compute,
                             .device = device,
+                            .time_frequencies = shape.time_frequencies,
                             .heads = shape.heads,
-                            .precision = kv};
+                            .precision = kv,
+                            .trained_frames = package.cache.value("trained_frames", int64_t{0})};
   const auto policy = choose_kv(resolve_kv(package.cache.value("kv", "window"))).make();
   const int64_t budget = package.cache.value("history_chunks", int64_t{1}) * shape.tokens_per_chunk;
   plan.kv_scratch = plan.branches * kv_needs(geometry, budget, *policy).scratch;

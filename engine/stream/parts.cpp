@@ -134,7 +134,8 @@ std::vector<std::unique_ptr<KvStore>> make_caches(const StreamParts& parts, cons
                          shape.time_frequencies,
                          shape.heads,
                          model.kv_precision,
-                         scratch};
+                         scratch,
+                         model.package.cache.value("trained_frames", int64_t{0})};
   if (model.ranks) geometry = model.ranks->share(geometry);  // the budget is that of each process
   const int64_t budget_tokens =
       config.kv_budget == 0 ? model.package.cache.value("history_chunks", 3) * geometry.tokens_per_chunk

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/stopwatch.h"
+#include "cache/kv/rebase.h"
 #include "stream/device.h"
 #include "stream/step.h"
 
@@ -92,16 +94,21 @@ void Recache::drop_least(const StreamParts& parts) {
     }));
 }
 
-// Empties the history. With positions without gaps, the older chunks move up to the newer ones before they run, because the
-// cache moves keys only when it drops some.
+// Empties the history. Where the cache moves keys in time, the older chunks move up to the newer ones before they run,
+// because it is between chunks only that it moves them.
 void Recache::begin(const StreamParts& parts) {
   if (!begun_) {
     auto held = held_chunks(parts);
     std::erase_if(past_, [&](const Past& one) { return held[one.first_frame] == 0; });
   }
-  if (parts.kv.front()->policy().closes_gaps())
-    for (size_t i = past_.size(); i-- > 1;)
-      past_[i - 1].first_frame = past_[i].first_frame - parts.model->package.latent_frames_per_chunk;
+  if (const std::optional<int64_t> reach = parts.kv.front()->reach()) {
+    const int64_t length = parts.model->package.latent_frames_per_chunk;
+    std::vector<int64_t> frames;
+    for (const Past& one : past_)
+      for (int64_t i = 0; i < length; ++i) frames.push_back(one.first_frame + i);
+    const std::vector<int64_t> moved = positions_within(frames, *reach);
+    for (size_t i = 0; i < past_.size(); ++i) past_[i].first_frame = moved[i * static_cast<size_t>(length)];
+  }
   for (const auto& kv : parts.kv) kv->reset();
   begun_ = true;
   done_ = 0;

@@ -410,17 +410,18 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
 void Stream::become_history(LiveChunk& chunk) {
   const double flops = chunk.flops;
   try {
-    if (parts_.clean_context) runner().run_clean(chunk, parts_.first_frame(chunk.index));
+    if (parts_.clean_context && !chunk.is_clean) runner().run_clean(chunk, parts_.first_frame(chunk.index));
   } catch (...) {
     chunk.flops = flops;  // all of it runs again
     throw;
   }
+  chunk.is_clean = true;
   const uint64_t held = reuse_bytes();  // now it is largest; most of it is freed below
-  const bool dropped = move_to_history(chunk);
+  move_to_history(chunk);
   chunk.in_history = true;
   parts_.policy->end_chunk(chunk.index);
   parts_.guidance.end_chunk(chunk.index);
-  if (dropped) context_changed();
+  if (chunk.context_changed) context_changed();
   const std::lock_guard lock(stats_mutex_);
   stats_.reuse_bytes = held;
 }
@@ -437,27 +438,29 @@ std::shared_ptr<Chunk> Stream::decode(LiveChunk& chunk) {
 }
 
 // What the KV policy wants the chunk's final latent compared with.
-at::Tensor Stream::compared_latent(const LiveChunk& chunk) {
+at::Tensor Stream::compared_latent(const LiveChunk& chunk) const {
   if (!parts_.kv.front()->policy().needs_drift()) return chunk.estimate;
   const bool begins = chunk.is_cut || !previous_latent_.defined();
-  const at::Tensor before = begins ? chunk.latent : previous_latent_;
-  previous_latent_ = chunk.latent;
-  return before;
+  return begins ? chunk.latent : previous_latent_;
 }
 
-// Returns true if tokens of the history were dropped.
-bool Stream::move_to_history(const LiveChunk& chunk) {
-  bool dropped = false;
+// A branch that is done is not done again, when another one has failed.
+void Stream::move_to_history(LiveChunk& chunk) {
   try {
-    const at::Tensor change =
-        token_change(chunk.latent, compared_latent(chunk), parts_.model->transformer->shape());
-    for (const auto& kv : parts_.kv) dropped |= kv->finish(chunk.index, change);
-    if (recache_problem_.empty()) recache_.keep(parts_, chunk.index, chunk.latent, change);
+    if (!chunk.change.defined())
+      chunk.change = token_change(chunk.latent, compared_latent(chunk), parts_.model->transformer->shape());
+    for (size_t branch = 0; branch < parts_.kv.size(); ++branch) {
+      KvStore& kv = *parts_.kv[branch];
+      if (!kv.is_in_flight(chunk.index)) continue;
+      if (watch_history_) watch_history_(branch);
+      chunk.context_changed |= kv.finish(chunk.index, chunk.change);
+    }
+    if (recache_problem_.empty()) recache_.keep(parts_, chunk.index, chunk.latent, chunk.change);
+    if (parts_.kv.front()->policy().needs_drift()) previous_latent_ = chunk.latent;
   } catch (const Error& error) {
     if (error.status() != FC_ENDED) throw;
     ended_ = error.what();  // this chunk is complete; the next call throws the reason why there is no other
   }
-  return dropped;
 }
 
 // R5: the chunks in flight attend another context than the one they were computed with.

@@ -97,6 +97,8 @@ class Stream {
   // For tests: behaves as if "+offload" had been given, on any device. Call it before the first next().
   void offload_through(std::unique_ptr<CopyLane> lane) { parts_.lane = std::move(lane); }
   void watch_computed(ComputedHook hook) { watch_ = std::move(hook); }
+  // For tests: called before a chunk becomes history in a guidance branch.
+  void watch_history(std::function<void(size_t branch)> hook) { watch_history_ = std::move(hook); }
 
  private:
   StepRunner runner() { return {parts_, live_.empty() ? 0 : live_.front()->index, &watch_}; }
@@ -120,8 +122,8 @@ class Stream {
   // ---- a chunk that has done all its steps
   std::shared_ptr<Chunk> finish(LiveChunk& chunk);
   void become_history(LiveChunk& chunk);
-  at::Tensor compared_latent(const LiveChunk& chunk);
-  bool move_to_history(const LiveChunk& chunk);
+  at::Tensor compared_latent(const LiveChunk& chunk) const;
+  void move_to_history(LiveChunk& chunk);
   std::shared_ptr<Chunk> decode(LiveChunk& chunk);
   void context_changed();
   void forget_across(int64_t chunk);
@@ -143,6 +145,7 @@ class Stream {
   bool forgets_on_cut_ = false;  // after a cut to another prompt the history is dropped
   std::string ended_;            // the reason why the stream cannot continue; "" while it can
   ComputedHook watch_;
+  std::function<void(size_t branch)> watch_history_;
 
   std::deque<std::unique_ptr<LiveChunk>> live_;  // chunks in flight, oldest first
   int64_t tick_ = 0;

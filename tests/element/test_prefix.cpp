@@ -2,8 +2,12 @@
 // An image or a video that the stream continues.
 #include <glib/gstdio.h>
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "../../gst-plugin/prefix.h"
 #include "element_test.h"
+#include "pictures/picture.h"
 
 using namespace element_test;
 using flowcache::gst::exif_orientation;
@@ -203,6 +207,50 @@ TEST(Prefix, WhatIsTransparentIsBlack) {
     expect_near(frames, 8, 32, 255, 0);
     expect_near(frames, 56, 32, 0, alpha);
   }
+}
+
+// Thirds of red, black and blue, one beside the other, with some of every third to be seen through.
+std::vector<uint8_t> wide_picture(int width, int height) {
+  std::vector<uint8_t> rgba;
+  for (int i = 0; i < width * height; ++i) {
+    const int third = 3 * (i % width) / width, row = i / width;
+    for (const int c : {third == 0 ? 255 : 0, 0, third == 2 ? 255 : 0, 255 - row % 7 * 30})
+      rgba.push_back(static_cast<uint8_t>(c));
+  }
+  return rgba;
+}
+
+// What the command makes of a picture (engine/pictures) is what the element makes of it, and also of a file that only
+// GStreamer's decoders know.
+TEST(Prefix, IsTheSameFrameWhoeverDecodesIt) {
+  const Path png("flowcache-prefix-test.png"), webp("flowcache-prefix-test.webp");
+  ASSERT_TRUE(encode(wide_picture(90, 40), 90, 40, "pngenc", png));
+  ASSERT_TRUE(encode(wide_picture(90, 40), 90, 40, "webpenc lossless=true", webp));
+  std::vector<uint8_t> command(3 * 64 * 48);
+  ASSERT_EQ(flowcache::read_picture(png.get(), 64, 48, command.data()), "");
+  std::string error;
+  const PrefixFrames picture = load_prefix(png.get(), 64, 48, kGoOn, &error);
+  ASSERT_EQ(picture.count, 1u) << error;
+  EXPECT_EQ(picture.rgb, command);
+  const PrefixFrames decoded = load_prefix(webp.get(), 64, 48, kGoOn, &error);
+  ASSERT_EQ(decoded.count, 1u) << error;
+  int most = 0;
+  for (size_t i = 0; i < command.size(); ++i) most = std::max(most, std::abs(decoded.rgb[i] - command[i]));
+  EXPECT_LE(most, 1);
+}
+
+// Of thirds side by side, 96 x 32, a square frame shows the middle one.
+TEST(Prefix, AVideoCoversTheFrameToo) {
+  const Path path("flowcache-prefix-test.mkv");
+  ASSERT_TRUE(encode(wide_picture(96, 32), 96, 32, "videoconvert ! avenc_ffv1 ! matroskamux", path));
+  std::string error;
+  const PrefixFrames square = load_prefix(path.get(), 64, 64, kGoOn, &error);
+  ASSERT_EQ(square.count, 1u) << error;
+  for (const uint32_t x : {4u, 32u, 60u}) expect_near(square, x, 32, 0, 0, 8);
+  const PrefixFrames whole = load_prefix(path.get(), 192, 64, kGoOn, &error);
+  ASSERT_EQ(whole.count, 1u) << error;
+  expect_near(whole, 8, 0, 254, 0, 8);
+  expect_near(whole, 184, 0, 0, 254, 8);
 }
 
 TEST(Prefix, ABitmapIsAnImageToo) {

@@ -113,6 +113,7 @@ struct HandCase {
   int64_t budget_chunks;
   std::vector<std::pair<int, int64_t>>
       wanted;  // of six chunks: its number, and the latent frame it stands at
+  int64_t trained_frames = 0;
 };
 
 TEST(Recache, TheHistoryIsThatOfTheSameLatentsUnderTheNewPrompt) {
@@ -124,10 +125,13 @@ TEST(Recache, TheHistoryIsThatOfTheSameLatentsUnderTheNewPrompt) {
         HandCase{"window:sink_frames=3", 3, 3, {{0, 0}, {4, 12}, {5, 15}}},
         // Without gaps the sink stands just before the newer chunks.
         HandCase{"window:sink_frames=3,positions=relative", 1, 3, {{0, 9}, {4, 12}, {5, 15}}},
+        // As far away as the model was trained on: the chunk after them ends with frame 20.
+        HandCase{"window:sink_frames=3", 1, 3, {{0, 6}, {4, 12}, {5, 15}}, 15},
         HandCase{"tokentrim", 1, 3, {{0, 0}, {4, 12}, {5, 15}}}}) {
     SCOPED_TRACE(one.kv);
     const int branches = one.guidance == 1 ? 1 : 2;
     model->package.cache["history_chunks"] = one.budget_chunks;
+    model->package.cache["trained_frames"] = one.trained_frames;
     StreamConfig config = recache_config(one.kv);
     config.guidance = one.guidance;
     Stream stream(model, config);

@@ -217,6 +217,37 @@ TEST(Decoding, ThatFailsIsDoneAgain) {
   }
 }
 
+// With two guidance branches: one may be history already when the other one fails. Only the rest is done again.
+TEST(BecomingHistory, ThatFailsIsDoneAgain) {
+  for (const char* kv : {"window", "window:sink_frames=3,positions=relative", "flowcache", "tokentrim",
+                         "decoprune:recent_chunks=1"}) {
+    Setting setting = of_kv(kv);
+    setting.config.guidance = 3;
+    setting.config.kv_budget *= 2;  // for each branch as much
+    Stream whole(shared_model(), setting.config), failing(shared_model(), setting.config);
+    int failures = 0;
+    size_t at = 0;
+    failing.watch_history([&](size_t branch) {
+      if (branch == at && failures-- > 0) throw Error(FC_ERROR_MEMORY, "no memory, says the test");
+    });
+    for (int i = 0; i < 7; ++i) {
+      const auto want = whole.next();
+      at = i % 2;
+      const int times = failures = i % 3;
+      for (int k = 0; k < times; ++k) EXPECT_THROW(failing.next(), Error) << kv;
+      failures = 0;
+      const auto got = failing.next();
+      EXPECT_EQ(got->index, want->index) << kv;
+      EXPECT_TRUE(got->latent.equal(want->latent)) << kv << " chunk " << i;
+      EXPECT_EQ(got->decisions, want->decisions) << kv;
+      for (int branch = 0; branch < 2; ++branch) {
+        EXPECT_TRUE(failing.kv(branch).history(0).k.equal(whole.kv(branch).history(0).k)) << kv << i;
+        EXPECT_EQ(failing.kv(branch).held_chunks(), whole.kv(branch).held_chunks()) << kv << i;
+      }
+    }
+  }
+}
+
 TEST(Reset, IsAFreshStreamUnderEverySetting) {
   const std::pair<const char*, std::function<void(StreamConfig&)>> settings[] = {
       {"two chunks in flight", [](StreamConfig& c) { c.lag = 2; }},

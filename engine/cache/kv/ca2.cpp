@@ -13,8 +13,8 @@ PolicyEntry<KvPolicy> ca2() {
           .paper = "Ca2-VDM, arXiv 2411.16375",
           .options = {positions_option()},
           .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
-            return std::make_unique<WindowKv>(WindowKv::Config{
-                .whole_chunks = true, .closes_gaps = options.word("positions") == "relative"});
+            return std::make_unique<WindowKv>(
+                WindowKv::Config{.whole_chunks = true, .positions = positions_of(options)});
           }};
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "cache/kv/kv_int8.h"
 
+#include <algorithm>
+
 #include "cache/kv/kv_store.h"
 #include "networks/upload.h"
 
@@ -19,13 +21,13 @@ void from_int8(const Int8Rows& quantised, at::Tensor rows) {
   at::mul_out(rows, quantised.codes, quantised.scales);
 }
 
-Int8History::Int8History(const KvGeometry& geometry, int64_t capacity, bool closes_gaps)
-    : frequencies_(geometry.time_frequencies) {
+Int8History::Int8History(const KvGeometry& geometry, int64_t capacity, std::optional<int64_t> reach)
+    : reach_(reach), frequencies_(geometry.time_frequencies) {
   const auto options = at::TensorOptions(geometry.device);
   const int64_t layers = geometry.layers;
   codes_ = at::zeros({layers, 2, geometry.kv_heads, capacity, geometry.head_dim}, options.dtype(at::kChar));
   scales_ = at::zeros({layers, 2, geometry.kv_heads, capacity, 1}, options.dtype(at::kFloat));
-  if (closes_gaps) frames_.emplace(geometry.tokens_per_frame);
+  if (reach_) frames_.emplace(geometry.tokens_per_frame);
 }
 
 // Slots [0, count) of a layer.
@@ -33,7 +35,7 @@ Int8Rows Int8History::first(int64_t layer, int64_t count) const {
   return {codes_[layer].narrow(2, 0, count), scales_[layer].narrow(2, 0, count)};
 }
 
-void Int8History::append(const at::Tensor& chunk, int64_t first_frame, const at::Tensor& slots) {
+bool Int8History::append(const at::Tensor& chunk, int64_t first_frame, const at::Tensor& slots) {
   const int64_t count = chunk.size(3), kept = slots.defined() ? slots.size(-1) : tokens_ + count;
   const at::Tensor index = slots.defined() ? upload(slots, codes_.device()) : slots;
   for (int64_t layer = 0; layer < chunk.size(0); ++layer) {  // what is made for a moment is of one layer
@@ -52,26 +54,29 @@ void Int8History::append(const at::Tensor& chunk, int64_t first_frame, const at:
     keep(before.scales, rows.scales, after.scales);
   }
   tokens_ = kept;
-  if (!frames_) return;
+  if (!frames_) return false;
   frames_->append(count, first_frame);
-  if (!slots.defined()) return;
-  frames_->keep(slots[0]);
-  turn_keys();
+  if (slots.defined()) frames_->keep(slots[0]);
+  return turn_keys();
 }
 
-void Int8History::turn_keys() {
+bool Int8History::turn_keys() {
+  std::vector<SlotFrames::Run> runs = frames_->runs(*reach_);
+  std::erase_if(runs, [](const SlotFrames::Run& run) { return run.moved == 0; });
+  const auto same = [](const Turned& one, const SlotFrames::Run& run) { return one.run == run; };
+  if (std::equal(turned_.begin(), turned_.end(), runs.begin(), runs.end(), same)) return false;
   turned_.clear();
-  for (const SlotFrames::Run& run : frames_->runs())
-    if (run.moved != 0)
-      turned_.push_back({run.first, run.count, TimeRotation(run.moved, frequencies_, codes_.device())});
+  for (const SlotFrames::Run& run : runs)
+    turned_.push_back({run, TimeRotation(run.moved, frequencies_, codes_.device())});
+  return true;
 }
 
 void Int8History::read(int layer, at::Tensor out) const {
   if (tokens_ == 0) return;
   from_int8(first(layer, tokens_), out);
-  for (const Turned& run : turned_) {
-    at::Tensor keys = out[0].narrow(1, run.first, run.count);
-    keys.copy_(run.rotation.turned(keys));
+  for (const Turned& one : turned_) {
+    at::Tensor keys = out[0].narrow(1, one.run.first, one.run.count);
+    keys.copy_(one.rotation.turned(keys));
   }
 }
 

@@ -31,12 +31,13 @@ void from_int8(const Int8Rows& quantised, at::Tensor rows);
 // Not thread-safe.
 class Int8History {
  public:
-  // capacity: the budget. closes_gaps: see KvPolicy.
-  Int8History(const KvGeometry& geometry, int64_t capacity, bool closes_gaps);
+  // capacity: the budget. reach: see kv_reach().
+  Int8History(const KvGeometry& geometry, int64_t capacity, std::optional<int64_t> reach);
 
   // A finished chunk of each layer, [layers, 2, kv_heads, n, head_dim], becomes the newest history. With `slots`, only those
   // of history and chunk stay, in this order: int64 [layers, kept] or [layers, kv_heads, kept], on the CPU.
-  void append(const at::Tensor& chunk, int64_t first_frame, const at::Tensor& slots = {});
+  // Returns whether keys that were there have another position in time now.
+  bool append(const at::Tensor& chunk, int64_t first_frame, const at::Tensor& slots = {});
   // Writes the whole history of a layer to `out` [2, kv_heads, tokens(), head_dim].
   void read(int layer, at::Tensor out) const;
   void clear();
@@ -50,17 +51,18 @@ class Int8History {
 
  private:
   Int8Rows first(int64_t layer, int64_t count) const;
-  void turn_keys();
+  bool turn_keys();
 
   struct Turned {
-    int64_t first, count;
+    SlotFrames::Run run;
     TimeRotation rotation;
   };
 
   at::Tensor codes_;   // int8 [layers, 2, kv_heads, capacity, head_dim]
   at::Tensor scales_;  // fp32 [layers, 2, kv_heads, capacity, 1]
   int64_t tokens_ = 0;
-  std::optional<SlotFrames> frames_;  // only if gaps are closed
+  std::optional<int64_t> reach_;
+  std::optional<SlotFrames> frames_;  // only if keys are moved
   std::vector<double> frequencies_;
   std::vector<Turned> turned_;  // runs of slots whose keys are read at another time
 };

@@ -22,6 +22,14 @@ struct HistoryLayer {
                            << 20;  // what keep() may allocate for a moment on a device that is not the CPU
 };
 
+// Where kept frames stand in time.
+enum class Positions {
+  automatic,  // as in the video, until the oldest is further from the newest than the model was trained on; from then on
+              // the older ones move up just so far that it is not
+  absolute,  // as in the video
+  relative   // moved up to the newer ones, without gaps
+};
+
 // Not thread-safe. Each guidance branch of a stream has its own policy object.
 class KvPolicy {
  public:
@@ -38,9 +46,13 @@ class KvPolicy {
   // True: HistoryLayer::change is the mean squared difference of each token's latent from the one at the same place of the
   // chunk before; 0 in the first chunk of the video and in the first after a cut. Not together with needs_change().
   virtual bool needs_drift() const { return false; }
-  // True: after tokens were dropped, the store moves the older keys in time, so that no gap remains before
-  // the newer ones. keep() must then return the same ascending slots for every layer and head.
-  virtual bool closes_gaps() const { return false; }
+  // The store moves the keys in time (rebase.h). Unless it is absolute, keep() must return the same ascending slots for every
+  // layer and head.
+  virtual Positions positions() const { return Positions::absolute; }
+  // Only slots before this one can have a gap in time behind them, so no others are ever moved.
+  virtual int64_t movable(int64_t /*tokens_per_frame*/, int64_t history_tokens) const {
+    return history_tokens;
+  }
   // False: this policy never drops a token, and the stream ends when the budget is full.
   virtual bool drops() const { return true; }
   // A stream begins or restarts: the policy forgets everything. Throws FC_ERROR_ARGUMENT if its options do

@@ -25,6 +25,12 @@ namespace {
   throw Error(FC_ERROR_INTERNAL, "KV store: " + what);
 }
 
+// Of the history and a chunk that has finished.
+int64_t movable_tokens(const KvGeometry& g, int64_t budget_tokens, const KvPolicy& policy) {
+  const int64_t most = budget_tokens + g.tokens_per_chunk;
+  return std::min(most, policy.movable(g.tokens_per_frame, most));
+}
+
 // Of two tensors of one shape.
 bool same_memory(const at::Tensor& a, const at::Tensor& b) {
   return a.const_data_ptr() == b.const_data_ptr() && a.strides() == b.strides();
@@ -47,6 +53,15 @@ uint64_t KvGeometry::bytes_in_flight(int64_t tokens) const {
   return 2 * static_cast<uint64_t>(layers) * kv_heads * tokens * head_dim * c10::elementSize(dtype);
 }
 
+std::optional<int64_t> kv_reach(const KvGeometry& g, const KvPolicy& policy) {
+  const Positions positions = policy.positions();
+  if (positions == Positions::absolute || policy.movable(g.tokens_per_frame, INT64_MAX) == 0) return {};
+  if (positions == Positions::relative) return 0;
+  if (g.trained_frames == 0 || g.time_frequencies.empty()) return {};
+  const int64_t in_flight = g.window_chunks * (g.tokens_per_chunk / g.tokens_per_frame);
+  return std::max<int64_t>(0, g.trained_frames - in_flight);
+}
+
 KvNeeds kv_needs(const KvGeometry& g, int64_t budget_tokens, const KvPolicy& policy) {
   const int64_t in_flight = g.window_chunks * g.tokens_per_chunk;
   const uint64_t number = c10::elementSize(g.dtype), layers = g.layers;
@@ -60,8 +75,9 @@ KvNeeds kv_needs(const KvGeometry& g, int64_t budget_tokens, const KvPolicy& pol
     needs.scratch += 2 * keys(budget_tokens + in_flight);
   } else {
     if (moves_through_scratch) needs.scratch += keys(budget_tokens + in_flight);
-    if (policy.closes_gaps())
-      needs.scratch += (layers + moves_through_scratch) * keys(budget_tokens + g.tokens_per_chunk);
+    if (kv_reach(g, policy))
+      needs.scratch += (layers + moves_through_scratch) * g.kv_heads * RebasedKeys::width(g) * number *
+                       movable_tokens(g, budget_tokens, policy);
   }
   if (policy.needs_queries())
     needs.scratch += layers * std::max(g.heads, g.kv_heads) * g.head_dim * number *
@@ -114,7 +130,8 @@ struct KvStore::Impl {
   at::Tensor queries;
   at::Tensor scratch, origin_scratch;
   at::Tensor change;                     // [history] fp32, on the CPU; undefined if finish() gets none
-  std::unique_ptr<RebasedKeys> rebased;  // only if the policy closes gaps
+  std::optional<int64_t> reach;          // see kv_reach()
+  std::unique_ptr<RebasedKeys> rebased;  // only if keys are moved in time, and not with 8 bits
   int64_t history = 0;
   std::deque<InFlight> window;
 
@@ -145,7 +162,8 @@ struct KvStore::Impl {
   at::Tensor show(int layer, int64_t end) const;
   at::Tensor ask_policy(int layer);
   void check_shape(const at::Tensor& slots, int layer, const at::Tensor& first) const;
-  void shrink();
+  at::Tensor slots_to_keep();
+  void note_change(const at::Tensor& own);
   void keep(const at::Tensor& slots);
   void move_rows(const at::Tensor& slots);
 };
@@ -161,14 +179,13 @@ void KvStore::Impl::allocate() {
       return at::zeros(shape, options);
     };
     origin = at::zeros({g.layers, g.kv_heads, capacity, 1}, at::kLong);
-    const int64_t most_history = budget + g.tokens_per_chunk;
     if (g.precision == KvPrecision::int8) {
-      small = std::make_unique<Int8History>(g, budget, policy->closes_gaps());
+      small = std::make_unique<Int8History>(g, budget, reach);
       buffer = slots({g.layers, 2}, capacity - budget);
       shown = slots({2}, capacity);
     } else {
       buffer = slots({g.layers, 2}, capacity);
-      if (policy->closes_gaps()) rebased = std::make_unique<RebasedKeys>(g, most_history);
+      if (reach) rebased = std::make_unique<RebasedKeys>(g, movable_tokens(g, budget, *policy), *reach);
     }
     if (policy->needs_queries() && g.heads > 0) allocate_queries(g.heads);
   } catch (const c10::Error&) {
@@ -261,8 +278,8 @@ void KvStore::Impl::check_shape(const at::Tensor& slots, int layer, const at::Te
   defect(what.str());
 }
 
-void KvStore::Impl::shrink() {
-  // The slots of all layers are known before anything moves. If the policy throws, the buffer is unchanged.
+// Those of all layers are known before anything moves.
+at::Tensor KvStore::Impl::slots_to_keep() {
   std::vector<at::Tensor> asked;
   for (int layer = 0; layer < geometry.layers; ++layer) {
     asked.push_back(ask_policy(layer));
@@ -276,7 +293,15 @@ void KvStore::Impl::shrink() {
       defect("the policy keeps slots " + std::to_string(least) + " to " + std::to_string(most) +
              " of a history of " + std::to_string(history));
   }
-  keep(slots);
+  return slots;
+}
+
+void KvStore::Impl::note_change(const at::Tensor& own) {
+  if (policy->needs_change(1) < 0 && !policy->needs_drift()) return;
+  // Frames that were given to the stream have no step, and no chunk before them.
+  const at::Tensor known =
+      own.defined() ? own.to(at::kCPU, at::kFloat) : at::zeros({geometry.tokens_per_chunk}, at::kFloat);
+  change = change.defined() ? at::cat({change, known}) : known;
 }
 
 // Moves the rows of the buffers. What is in flight follows the history there, but not with 8 bits.
@@ -300,8 +325,9 @@ void KvStore::Impl::keep(const at::Tensor& slots) {
   move_rows(slots);
   const int64_t kept = slots.size(-1);
   if (rebased) {
-    rebased->keep(slots[0]);
-    rebased->close_gaps(buffer.select(1, 0).narrow(2, 0, kept));
+    const at::Tensor keys = buffer.select(1, 0).narrow(2, 0, kept);
+    rebased->keep(slots[0], keys);
+    rebased->move_up(keys);
   }
   if (change.defined()) {
     if (slots.dim() != 2) defect("a policy that looks at the change keeps the same tokens in every head");
@@ -322,10 +348,11 @@ KvStore::KvStore(const KvGeometry& geometry, int64_t budget_tokens, std::unique_
   impl_->geometry = geometry;
   impl_->budget = budget_tokens;
   impl_->policy = std::move(policy);
-  if (impl_->policy->closes_gaps() && geometry.time_frequencies.empty())
+  if (impl_->policy->positions() == Positions::relative && geometry.time_frequencies.empty())
     throw Error(FC_ERROR_ARGUMENT,
                 "positions=relative moves keys in time, which needs rotary time positions, and this model "
                 "family does not have them: use positions=absolute");
+  impl_->reach = kv_reach(geometry, *impl_->policy);
   impl_->allocate();
 }
 
@@ -361,28 +388,39 @@ bool KvStore::finish(int64_t chunk, const at::Tensor& change) {
                     " cannot take chunk " + std::to_string(chunk) + " (" +
                     megabytes(s.geometry.bytes(s.geometry.tokens_per_chunk)) +
                     " more): raise kv-budget, or choose a KV cache policy that forgets, such as window");
-  if (s.follower) s.follower->finish(chunk, change);
-  if (s.policy->needs_change(1) >= 0 || s.policy->needs_drift()) {
-    // Frames that were given to the stream have no step, and no chunk before them.
-    const at::Tensor own = change.defined() ? change.to(at::kCPU, at::kFloat)
-                                            : at::zeros({s.geometry.tokens_per_chunk}, at::kFloat);
-    s.change = s.change.defined() ? at::cat({s.change, own}) : own;
-  }
-  const int64_t first_frame = s.window.front().first_frame, tokens = s.geometry.tokens_per_chunk;
-  if (s.rebased) s.rebased->append(s.buffer.select(1, 0).narrow(2, s.history, tokens), first_frame);
-  if (s.small) {
-    s.finished = s.buffer.narrow(3, s.window.front().part * tokens, tokens);
-    s.finished_frame = first_frame;
-  }
-  s.window.pop_front();
-  s.history = total;
-  if (total <= s.budget) {
-    if (s.small) s.small->append(s.finished, first_frame);
+  const int64_t first_frame = s.window.front().first_frame, tokens = s.geometry.tokens_per_chunk,
+                before = s.history;
+  // What may fail comes before anything is moved, so that after an error this can be called again.
+  const at::Tensor change_before = s.change;
+  at::Tensor kept;
+  try {
+    s.note_change(change);
+    if (s.small) s.finished = s.buffer.narrow(3, s.window.front().part * tokens, tokens);
+    s.history = total;
+    if (total > s.budget) kept = s.slots_to_keep();
+  } catch (...) {
+    s.change = change_before;
     s.finished = at::Tensor();
-    return false;
+    s.history = before;
+    throw;
   }
-  s.shrink();
-  return true;
+  if (s.follower) s.follower->finish(chunk, change);
+  if (s.rebased) s.rebased->append(s.buffer.select(1, 0).narrow(2, before, tokens), first_frame);
+  s.finished_frame = first_frame;
+  s.window.pop_front();
+  if (kept.defined()) {
+    s.keep(kept);
+    return true;
+  }
+  bool moved = s.small && s.small->append(s.finished, first_frame);
+  s.finished = at::Tensor();
+  if (s.rebased) moved = s.rebased->move_up(s.buffer.select(1, 0).narrow(2, 0, total));
+  return moved;
+}
+
+bool KvStore::is_in_flight(int64_t chunk) const {
+  return std::any_of(impl_->window.begin(), impl_->window.end(),
+                     [&](const Impl::InFlight& one) { return one.chunk == chunk; });
 }
 
 bool KvStore::forget_history() {
@@ -407,6 +445,9 @@ void KvStore::reset() {
   s.policy->begin(s.geometry.tokens_per_frame, s.geometry.tokens_per_chunk, s.budget);
 }
 
+std::optional<int64_t> KvStore::reach() const {
+  return impl_->reach;
+}
 int64_t KvStore::history_tokens() const {
   return impl_->history;
 }

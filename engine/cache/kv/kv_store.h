@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,11 +41,12 @@ struct KvGeometry {
   int64_t window_chunks = 1;  // largest number of chunks in flight
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
-  std::vector<double> time_frequencies = {};  // TransformerShape's; only for policies that close gaps
+  std::vector<double> time_frequencies = {};  // TransformerShape's; only for policies that move keys in time
   int64_t heads = 0;                          // of the queries; 0: known at the first append()
   KvPrecision precision = KvPrecision::full;
   // What a policy may allocate for a moment on a device that is not the CPU, beside the stores.
   uint64_t scratch_bytes = uint64_t{64} << 20;
+  int64_t trained_frames = 0;  // latent frames of the longest video that the model was trained on; 0: unknown
 
   // Keys and values of `tokens` tokens of history, all layers, in bytes.
   uint64_t bytes(int64_t tokens) const;
@@ -57,6 +59,10 @@ struct KvGeometry {
 struct KvNeeds {
   uint64_t history = 0, in_flight = 0, scratch = 0;
 };
+// The latent frames that the history may span, so that the last frame of the newest chunk in flight is no further from its
+// oldest one than the model was trained on; 0: no gaps at all. Nothing: keys are never moved in time, because the
+// policy says so, or has no gaps, or because the trained length is unknown.
+std::optional<int64_t> kv_reach(const KvGeometry& geometry, const KvPolicy& policy);
 KvNeeds kv_needs(const KvGeometry& geometry, int64_t budget_tokens, const KvPolicy& policy);
 
 // Hears what is done to a store, so that other processes do the same to theirs, which have other heads. Throws nothing.
@@ -75,7 +81,7 @@ class KvStore {
  public:
   // budget_tokens: the largest number of tokens in the history of each layer and head. Throws
   // FC_ERROR_ARGUMENT if it is smaller than one chunk (the message names both sizes in bytes), or if the
-  // policy closes gaps and the geometry has no time_frequencies; FC_ERROR_MEMORY if the buffer cannot be
+  // policy asks for relative positions and the geometry has no time_frequencies; FC_ERROR_MEMORY if the buffer cannot be
   // allocated.
   KvStore(const KvGeometry& geometry, int64_t budget_tokens, std::unique_ptr<KvPolicy> policy);
   ~KvStore();
@@ -90,11 +96,12 @@ class KvStore {
   // The view is valid until finish() of this chunk, or reset().
   KvView& view(int64_t chunk);
   // The oldest chunk in flight, `chunk`, is finished: its slots become history. If the history exceeds the
-  // budget, the policy reduces it. Returns true if tokens were dropped (rule R5). Throws FC_ENDED if the
+  // budget, the policy reduces it. Returns true if tokens were dropped or moved in time (rule R5). Throws FC_ENDED if the
   // budget is full and the policy never drops anything. `change`: fp32 [tokens_per_chunk], see
   // KvPolicy::needs_change() and needs_drift(); undefined for frames
-  // that the stream was given.
+  // that the stream was given. If the policy fails, nothing has changed, and this can be called again.
   bool finish(int64_t chunk, const at::Tensor& change = {});
+  bool is_in_flight(int64_t chunk) const;
   const KvPolicy& policy() const;
   // Drops the history. The chunks in flight stay and no longer attend it. Returns false if there was no
   // history.
@@ -102,6 +109,7 @@ class KvStore {
   // Drops history and chunks in flight. The memory stays allocated.
   void reset();
 
+  std::optional<int64_t> reach() const;  // see kv_reach()
   int64_t history_tokens() const;
   int64_t budget_tokens() const;
   uint64_t history_bytes() const;  // keys and values that the history holds now

@@ -34,9 +34,9 @@ struct Unit {
 
 class PackKv final : public KvPolicy {
  public:
-  PackKv(int window, bool chunks, int64_t anchor_frames, bool closes_gaps)
-      : window_(window), chunks_(chunks), anchor_frames_(anchor_frames), closes_gaps_(closes_gaps) {}
-  bool closes_gaps() const override { return closes_gaps_; }
+  PackKv(int window, bool chunks, int64_t anchor_frames, Positions positions)
+      : window_(window), chunks_(chunks), anchor_frames_(anchor_frames), positions_(positions) {}
+  Positions positions() const override { return positions_; }
 
   void begin(int64_t tokens_per_frame, int64_t, int64_t budget_tokens) override {
     if (anchor_frames_ == 0 || anchor_frames_ * tokens_per_frame < budget_tokens) return;
@@ -100,7 +100,7 @@ class PackKv final : public KvPolicy {
   int window_;
   bool chunks_;
   int64_t anchor_frames_;
-  bool closes_gaps_;
+  Positions positions_;
 };
 
 }  // namespace
@@ -118,8 +118,7 @@ PolicyEntry<KvPolicy> packcache() {
                       positions_option()},
           .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
             return std::make_unique<PackKv>(options.integer("window"), options.word("unit") == "chunk",
-                                            options.integer("anchor_frames"),
-                                            options.word("positions") == "relative");
+                                            options.integer("anchor_frames"), positions_of(options));
           }};
 }
 

@@ -29,8 +29,17 @@ at::Tensor WindowKv::keep(const HistoryLayer& layer, int64_t budget) {
 OptionSpec positions_option() {
   return {
       .name = "positions",
-      .help = "time positions of kept frames: as in the video, or moved up to the newer frames, without gaps",
-      .words = {"absolute", "relative"}};
+      .help =
+          "time positions of kept frames: as in the video; relative: moved up to the newer frames, without "
+          "gaps; auto: moved up only as far as the model's trained length demands (cache.trained_frames)",
+      .words = {"auto", "absolute", "relative"}};
+}
+
+Positions positions_of(const Options& options) {
+  const std::string& word = options.word("positions");
+  return word == "relative"   ? Positions::relative
+         : word == "absolute" ? Positions::absolute
+                              : Positions::automatic;
 }
 
 namespace kv {
@@ -43,9 +52,8 @@ PolicyEntry<KvPolicy> window() {
                                    0, 0, 10000),
                       positions_option()},
           .make = [](const Options& options) -> std::unique_ptr<KvPolicy> {
-            return std::make_unique<WindowKv>(
-                WindowKv::Config{.sink_frames = options.integer("sink_frames"),
-                                 .closes_gaps = options.word("positions") == "relative"});
+            return std::make_unique<WindowKv>(WindowKv::Config{.sink_frames = options.integer("sink_frames"),
+                                                               .positions = positions_of(options)});
           }};
 }
 

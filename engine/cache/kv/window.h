@@ -13,19 +13,24 @@ class WindowKv final : public KvPolicy {
   struct Config {
     int64_t sink_frames = 0;
     bool whole_chunks = false;
-    bool closes_gaps = false;
+    Positions positions = Positions::absolute;
   };
   explicit WindowKv(Config config) : config_(config) {}
 
   void begin(int64_t tokens_per_frame, int64_t tokens_per_chunk, int64_t budget_tokens) override;
-  bool closes_gaps() const override { return config_.closes_gaps; }
+  Positions positions() const override { return config_.positions; }
+  // Behind the sink is the only gap.
+  int64_t movable(int64_t tokens_per_frame, int64_t) const override {
+    return config_.sink_frames * tokens_per_frame;
+  }
   at::Tensor keep(const HistoryLayer& layer, int64_t budget) override;
 
  private:
   Config config_;
 };
 
-// The option "positions" of policies that can close gaps: "absolute" or "relative".
+// The option "positions" of policies that can move keys in time: "auto", "absolute" or "relative".
 OptionSpec positions_option();
+Positions positions_of(const Options& options);
 
 }  // namespace flowcache

@@ -4,6 +4,7 @@
 #include "families/family.h"
 
 #include "families/skyreels/skyreels.h"
+#include "families/wan/wan.h"
 #include "package/fields.h"
 
 namespace flowcache {
@@ -18,6 +19,9 @@ class SkyReelsFamily final : public Family {
     return make_skyreels(config, std::move(weights), precision, device);
   }
   const char* telling_key() const override { return "patch_embedding.weight"; }
+  std::vector<double> time_frequencies(int64_t head_dim) const override {
+    return rope_time_frequencies(head_dim);
+  }
   std::vector<std::string> sampler_fields() const override { return {"prefix_noise"}; }
   InitialFramesRule initial_frames(const ModelPackage& package) const override {
     const Fields sampler(package.sampler, (package.folder / "model.json").string(), "sampler");
