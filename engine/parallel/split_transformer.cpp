@@ -86,10 +86,12 @@ at::Tensor SplitTransformer::blocks(const Embedded& embedded, at::Tensor tokens,
   }
 }
 
-std::unique_ptr<Transformer> SplitTransformer::with_weights(const WeightMap&, const std::set<std::string>&) const {
-  throw Error(FC_ERROR_ARGUMENT, "a network that runs on " + std::to_string(team_->count()) +
-                                     " devices cannot take other weights while it plays: name the LoRA in model.json "
-                                     "(transformer.loras), or leave devices out");
+std::unique_ptr<Transformer> SplitTransformer::with_weights(const WeightMap&,
+                                                            const std::set<std::string>&) const {
+  throw Error(FC_ERROR_ARGUMENT,
+              "a network that runs on " + std::to_string(team_->count()) +
+                  " devices cannot take other weights while it plays: name the LoRA in model.json "
+                  "(transformer.loras), or leave devices out");
 }
 
 }  // namespace flowcache

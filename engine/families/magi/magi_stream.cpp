@@ -70,8 +70,8 @@ class PassMemory final : public AttentionMemory {
 
 class MagiStream final : public Transformer {
  public:
-  MagiStream(const MagiConfig& config, const MagiPasses& passes, WeightMap weights,
-             Precision precision, at::Device device)
+  MagiStream(const MagiConfig& config, const MagiPasses& passes, WeightMap weights, Precision precision,
+             at::Device device)
       : config_(config),
         passes_(passes),
         magi_(config, std::move(weights), precision, device, "magi transformer"),
@@ -257,8 +257,8 @@ double magi_time_interval(double t, int steps, const std::string& shortcut) {
 
 std::unique_ptr<Transformer> make_magi(const nlohmann::json& config, WeightMap weights, Precision precision,
                                        at::Device device) {
-  return std::make_unique<MagiStream>(MagiConfig::from_json(config), MagiPasses::from_json(config), std::move(weights),
-                                      precision, device);
+  return std::make_unique<MagiStream>(MagiConfig::from_json(config), MagiPasses::from_json(config),
+                                      std::move(weights), precision, device);
 }
 
 }  // namespace flowcache
