@@ -8,11 +8,11 @@
 #include "cache/registry.h"
 #include "families/factory.h"
 #include "families/family.h"
-#include "families/fit.h"
 #include "families/preflight.h"
 #include "package/files.h"
 #include "parallel/plan.h"
 #include "stream/device.h"
+#include "stream/fit.h"
 
 namespace flowcache {
 namespace {

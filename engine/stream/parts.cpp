@@ -223,7 +223,7 @@ StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfi
   if (config.graphs) parts.graphs = BlockGraphs::make(*parts.model);
   if (choice.offloads) parts.lane = make_copy_lane(parts.model->device);
   parts.across.resize(parts.policy->across_chunks() ? std::max(steps, first_steps) : 0);
-  parts.across_network.resize(parts.across.size());
+  parts.across_conditions.resize(parts.across.size());
   parts.clean_context = config.clean_context < 0 ? package.clean_context : config.clean_context == 1;
   if (config.initial_frames.defined())
     parts.initial_frames = InitialFrames::encode(*parts.model, parts.size, config.initial_frames, parts.seed);

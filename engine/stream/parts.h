@@ -9,6 +9,7 @@
 #include "cache/kv/kv_store.h"
 #include "samplers/sampler.h"
 #include "stream/block_graphs.h"
+#include "stream/conditions.h"
 #include "stream/config.h"
 #include "stream/guidance.h"
 #include "stream/initial_frames.h"
@@ -42,7 +43,8 @@ struct StreamParts {
   double scale = 1, default_scale = 1;          // guidance scale at the start, and if none is set
   // For policies that reuse across chunks: the residual of each step, [step][branch].
   std::vector<PerBranch<Residuals>> across;
-  std::vector<std::shared_ptr<const Transformer>> across_network;  // that they were computed with, [step]
+  std::vector<ConditionPair>
+      across_conditions;  // that they were computed under, [step]; of another network others
   // For tests: gives the noise [C, F, h, w] of a chunk's draw, instead of the seed.
   std::function<at::Tensor(int64_t chunk, int64_t draw)> noise;
 

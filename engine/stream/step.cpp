@@ -42,7 +42,7 @@ void StepRunner::ask(Step& step) const {
   StepInfo& info = step.question.info;
   const bool nothing_across = parts_.policy->across_chunks() &&
                               (parts_.across[step.index][guidance.first_contributing()].size() == 0 ||
-                               parts_.across_network[step.index] != chunk.network);  // R7
+                               parts_.across_conditions[step.index] != chunk.conditions);  // R7
   info = {chunk.index,
           step.index,
           table.steps(),
@@ -81,7 +81,7 @@ at::Tensor StepRunner::compute(Step& step) const {
 void StepRunner::advance(Step& step, const at::Tensor& velocity) const {
   LiveChunk& chunk = *step.chunk;
   chunk.must_compute = false;
-  if (parts_.policy->across_chunks()) parts_.across_network[step.index] = chunk.network;
+  if (parts_.policy->across_chunks()) parts_.across_conditions[step.index] = chunk.conditions;
   parts_.residual->capture_velocity(*this, step, velocity);
   const at::Tensor before = chunk.latent;
   integrate(step, velocity);

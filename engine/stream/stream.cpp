@@ -282,7 +282,7 @@ void Stream::admit(int64_t index) {
 }
 
 // R7: a chunk keeps its network until it ends, so what is kept within it fits. What is kept across chunks goes by its
-// network (StepRunner::ask()), and what the policy has learned is forgotten once no chunk of the other network is left.
+// conditions, which belong to a network (StepRunner::ask()), and what the policy has learned is forgotten once no chunk of the other network is left.
 void Stream::use_network(LiveChunk& chunk) {
   const ChunkNetwork own = loras_->take(chunk.index);
   chunk.network = own.network;

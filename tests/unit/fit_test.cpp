@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What is advised for a GPU of a given size passes the check that refuses what does not fit.
-#include "families/fit.h"
+#include "stream/fit.h"
 
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "families/factory.h"
+#include "stream/loaded_model.h"
 
 namespace {
 
@@ -20,7 +21,9 @@ ModelPackage shipped(const std::string& name) {
 std::vector<flowcache::MemoryNeed> needs_of(const ModelPackage& package, const Fit& fit) {
   const ModelPackage chosen = flowcache::with_fit(package, fit);
   const flowcache::WeightSizes sizes = flowcache::weight_sizes(package);
-  flowcache::MemoryPlan plan = flowcache::default_plan(chosen, fit.fp8 ? 1 : 2, 2, false);
+  const at::ScalarType weights = fit.fp8 ? at::kFloat8_e4m3fn : at::kBFloat16;
+  flowcache::MemoryPlan plan = flowcache::plan_of(chosen, {at::kBFloat16, weights},
+                                                  flowcache::KvPrecision::full, at::Device(at::kCUDA, 0));
   plan.transformer_bytes = sizes.transformer;
   plan.text_bytes = sizes.text;
   plan.decoder_bytes = sizes.decoder;

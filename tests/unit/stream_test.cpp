@@ -6,6 +6,7 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <thread>
 
 #include "base/error.h"
@@ -387,6 +388,24 @@ TEST(XChunk, ANewPromptIsNotMadeOfTheOldOne) {
   EXPECT_EQ(stream.next()->decisions.front(), 0);
   stream.prompts().change("snow", FC_NEXT_CHUNK, 0);
   EXPECT_EQ(stream.next()->decisions, std::vector<uint8_t>(8, 1));
+}
+
+// The older chunk computes steps after the newer one has begun: these are not for the newer one.
+TEST(XChunk, NorIsItWithChunksOfBothInFlight) {
+  const auto model = tiny_model();
+  Stream stream(model, stream_config("xchunk:angle=2,most_in_a_row=0", 10, 4));
+  for (int i = 0; i < 3; ++i) stream.next();
+  const std::vector<uint8_t> usual = stream.next()->decisions;
+  ASSERT_LT(std::accumulate(usual.begin(), usual.end(), 0), 8);
+  const uint64_t ticket = stream.prompts().change("snow", FC_NEXT_CHUNK, 0);
+  auto changed = stream.next();
+  while (changed->prompt_ticket != ticket) changed = stream.next();
+  EXPECT_EQ(changed->decisions, std::vector<uint8_t>(8, 1));
+  bool reuses = false;  // again, what is the new prompt's own
+  for (int i = 0; i < 4; ++i)
+    for (const auto next = stream.next(); const uint8_t computed : next->decisions)
+      reuses = reuses || !computed;
+  EXPECT_TRUE(reuses);
 }
 
 TEST(XChunk, NorIsANewNegativePrompt) {

@@ -31,8 +31,10 @@ at::Tensor TimeRotation::turned(const at::Tensor& keys) const {
   const int64_t pairs = cos_.size(0);
   const at::Tensor both = keys.narrow(-1, 0, 2 * pairs).to(at::kFloat).unflatten(-1, {pairs, 2});
   const at::Tensor a = both.select(-1, 0), b = both.select(-1, 1);
-  const at::Tensor turned = at::stack({a * cos_ - b * sin_, a * sin_ + b * cos_}, -1).flatten(-2);
-  return at::cat({turned.to(keys.scalar_type()), keys.narrow(-1, 2 * pairs, keys.size(-1) - 2 * pairs)}, -1);
+  const at::Tensor turned =
+      at::stack({a * cos_ - b * sin_, a * sin_ + b * cos_}, -1).flatten(-2).to(keys.scalar_type());
+  if (keys.size(-1) == 2 * pairs) return turned;
+  return at::cat({turned, keys.narrow(-1, 2 * pairs, keys.size(-1) - 2 * pairs)}, -1);
 }
 
 at::Tensor rotate_in_time(const at::Tensor& keys, int64_t frames, const std::vector<double>& frequencies) {
@@ -61,7 +63,10 @@ std::vector<SlotFrames::Run> SlotFrames::runs(int64_t reach) const {
 }
 
 RebasedKeys::RebasedKeys(const KvGeometry& geometry, int64_t movable, int64_t reach)
-    : frequencies_(geometry.time_frequencies), reach_(reach), frames_(geometry.tokens_per_frame) {
+    : frequencies_(geometry.time_frequencies),
+      scratch_bytes_(geometry.scratch_bytes),
+      reach_(reach),
+      frames_(geometry.tokens_per_frame) {
   written_ = at::zeros({geometry.layers, 1, geometry.kv_heads, movable, width(geometry)},
                        at::TensorOptions(geometry.device).dtype(geometry.dtype));
 }
@@ -98,6 +103,15 @@ void RebasedKeys::keep(const at::Tensor& slots, const at::Tensor& keys) {
   shown_.resize(slots.numel());
 }
 
+// On a GPU as many as may be turned in the memory that is planned, as each takes ten launches. On a CPU one, which keeps what it
+// takes small.
+int64_t RebasedKeys::layers_at_once(int64_t tokens) const {
+  if (written_.is_cpu()) return 1;
+  constexpr uint64_t copies = 5;  // in fp32, of the numbers that turn
+  const auto numbers = static_cast<uint64_t>(written_.size(2) * tokens * written_.size(4));
+  return static_cast<int64_t>(std::max<uint64_t>(1, scratch_bytes_ / (copies * sizeof(float) * numbers)));
+}
+
 bool RebasedKeys::move_up(const at::Tensor& keys) {
   bool moved = false;
   for (const SlotFrames::Run& run : frames_.runs(reach_)) {
@@ -110,13 +124,17 @@ bool RebasedKeys::move_up(const at::Tensor& keys) {
                                          " moves in time, and the policy has said that only the first " +
                                          std::to_string(written_.size(3)) + " can");
     moved = true;
-    // A layer at a time: what it takes beside the buffer is small.
     const TimeRotation rotation(run.moved, frequencies_, keys.device());
-    for (int64_t layer = 0; layer < keys.size(0); ++layer)
-      keys[layer]
-          .narrow(1, run.first, run.count)
-          .narrow(2, 0, written_.size(4))
-          .copy_(rotation.turned(written_[layer][0].narrow(1, run.first, run.count)));
+    const int64_t some = layers_at_once(run.count);
+    for (int64_t layer = 0; layer < keys.size(0); layer += some) {
+      const int64_t count = std::min(some, keys.size(0) - layer);
+      const at::Tensor written =
+          written_.narrow(0, layer, count).select(1, 0).narrow(2, run.first, run.count);
+      keys.narrow(0, layer, count)
+          .narrow(2, run.first, run.count)
+          .narrow(3, 0, written_.size(4))
+          .copy_(rotation.turned(written));
+    }
   }
   shown_ = positions_within(frames_.frames(), reach_);
   return moved;

@@ -79,7 +79,10 @@ class RebasedKeys {
   uint64_t bytes() const { return written_.nbytes() + (scratch_.defined() ? scratch_.nbytes() : 0); }
 
  private:
+  int64_t layers_at_once(int64_t tokens) const;
+
   std::vector<double> frequencies_;
+  uint64_t scratch_bytes_;
   int64_t reach_;
   at::Tensor written_;          // [layers, 1, kv_heads, movable, two for each frequency]
   at::Tensor scratch_;          // of compact_rows()

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "families/fit.h"
+#include "stream/fit.h"
 
 #include <algorithm>
 
 #include "families/factory.h"
+#include "stream/loaded_model.h"
 
 namespace flowcache {
 namespace {
@@ -25,7 +26,8 @@ std::vector<Pixels> sizes_of(const ModelPackage& package) {
 }
 
 void count_needs(const ModelPackage& package, const WeightSizes& weights, Fit& fit) {
-  MemoryPlan plan = default_plan(package, fit.fp8 ? 1 : 2, 2, false);
+  const Precision precision = fit.fp8 ? Precision(at::kBFloat16, at::kFloat8_e4m3fn) : at::kBFloat16;
+  MemoryPlan plan = plan_of(package, precision, KvPrecision::full, at::Device(at::kCUDA, 0));
   plan.transformer_bytes = weights.transformer;
   plan.text_bytes = weights.text;
   plan.decoder_bytes = weights.decoder;
