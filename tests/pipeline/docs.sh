@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What docs/ says runs: the programs of embed.md, and the page of policies is the registry's.
+set -euo pipefail
+# shellcheck source=tests/pipeline/tap.sh
+source "$SOURCE_DIR/tests/pipeline/tap.sh"
+docs=$SOURCE_DIR/docs
+
+# block PAGE LANGUAGE: its code block of that language.
+block() { awk -v begin="\`\`\`$2" '$0 == begin { on = 1; next } /^```/ { on = 0 } on' "$docs/$1"; }
+
+block embed.md c >"$WORK/one.c"
+block embed.md cpp >"$WORK/app.cpp"
+block embed.md python >"$WORK/frames.py"
+check "embed.md has a program for each of three languages" test -s "$WORK/one.c" -a -s "$WORK/app.cpp" -a -s "$WORK/frames.py"
+
+engine=$BUILD_DIR/engine
+check "the C program builds" cc -std=c11 -Wall -Werror "$WORK/one.c" -I"$SOURCE_DIR/engine" -L"$engine" -lflowcache \
+  -Wl,-rpath,"$engine" -Wl,--allow-shlib-undefined -o "$WORK/one"
+# says PATTERN COMMAND…: the command passes and prints a line with the pattern.
+prints() { patiently "${@:2}" >"$WORK/said" 2>&1 && grep -qE -- "$1" "$WORK/said" || { cat "$WORK/said" && false; }; }
+check "and makes frames" prints '^12 frames of 512 x 288, the first begins with red [0-9]+$' "$WORK/one"
+refuses "and says what is wrong" "one: .*model.json" env FLOWCACHE_MODEL="$WORK" "$WORK/one"
+
+# The others on the fake engine, whose frames come quickly.
+export FLOWCACHE_ENGINE=$BUILD_DIR/tests/fake/libflowcache-fake.so FLOWCACHE_FAKE=width=160,height=96,chunk_ms=20
+flags=$(pkg-config --cflags --libs gstreamer-app-1.0 gstreamer-video-1.0)
+# shellcheck disable=SC2086 # flags are words
+check "the C++ program builds" c++ -std=c++20 -Wall -Werror "$WORK/app.cpp" $flags -o "$WORK/app"
+ten_frames() { prints "$@" && [[ $(grep -cE -- "$1" "$WORK/said") -eq 10 ]] || { cat "$WORK/said" && false; }; }
+check "and gets ten frames" ten_frames '^[0-9.]+ s, 61440 bytes$' "$WORK/app"
+refuses "and says what is wrong" "app: .*engine" env FLOWCACHE_ENGINE=/nowhere.so "$WORK/app"
+python=/usr/bin/python3 # the one that Debian's python3-gi is for
+if "$python" -c 'import gi; gi.require_version("GstApp", "1.0"); from gi.repository import GstApp' 2>/dev/null; then
+  check "the Python program gets ten frames" ten_frames '^[0-9.]+ s: 160 x 96, 46080 bytes$' "$python" "$WORK/frames.py"
+  refuses "and says what is wrong" "frames.py: .*engine" env FLOWCACHE_ENGINE=/nowhere.so "$python" "$WORK/frames.py"
+else
+  skip "the Python program gets ten frames" "python3-gi or gir1.2-gst-plugins-base-1.0 is not installed"
+fi
+
+# The page is written from the registry, so every policy is in it.
+check "policies.md is what policies.py writes" "$PYTHON" "$docs/policies.py" --check --library "$engine/libflowcache.so"
+flowcache=$engine/cli/flowcache
+if [[ -x $flowcache ]]; then
+  "$flowcache" policies >"$WORK/policies"
+  missing=$(awk '{ print ($1 == "+" ? "cache=…+" : $1 == "kv" ? "kv-cache=" : "cache=") $2 }' "$WORK/policies" | while read -r setting; do
+    grep -qF "\`$setting\`" "$docs/policies.md" || echo "$setting"
+  done)
+  if [[ -s $WORK/policies && -z $missing ]]; then ok "each policy has its place"; else not_ok "each policy has its place: $missing"; fi
+else
+  skip "each policy has its place" "libcli11-dev was not installed when this was built"
+fi
+
+# Everything in docs/ is reached from its README.
+unreached=$(cd "$docs" && for page in *.md *.jpg *.webp; do
+  [[ $page == README.md ]] || grep -qF "]($page" README.md || echo "$page"
+done)
+if [[ -z $unreached ]]; then ok "docs/README.md names every page and picture"; else not_ok "docs/README.md does not name $unreached"; fi
+finish
