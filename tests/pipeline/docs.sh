@@ -17,9 +17,13 @@ check "embed.md has a program for each of three languages" test -s "$WORK/one.c"
 engine=$BUILD_DIR/engine
 check "the C program builds" cc -std=c11 -Wall -Werror "$WORK/one.c" -I"$SOURCE_DIR/engine" -L"$engine" -lflowcache \
   -Wl,-rpath,"$engine" -Wl,--allow-shlib-undefined -o "$WORK/one"
-# says PATTERN COMMAND…: the command passes and prints a line with the pattern.
-prints() { patiently "${@:2}" >"$WORK/said" 2>&1 && grep -qE -- "$1" "$WORK/said" || { cat "$WORK/said" && false; }; }
-check "and makes frames" prints '^12 frames of 512 x 288, the first begins with red [0-9]+$' "$WORK/one"
+# prints PATTERN TIMES COMMAND…: the command passes and so many lines have the pattern.
+prints() {
+  patiently "${@:3}" >"$WORK/said" 2>&1 && [[ $(grep -cE -- "$1" "$WORK/said") -eq $2 ]] && return
+  cat "$WORK/said"
+  return 1
+}
+check "and makes frames" prints '^12 frames of 512 x 288, the first begins with red [0-9]+$' 1 "$WORK/one"
 refuses "and says what is wrong" "one: .*model.json" env FLOWCACHE_MODEL="$WORK" "$WORK/one"
 
 # The others on the fake engine, whose frames come quickly.
@@ -27,12 +31,11 @@ export FLOWCACHE_ENGINE=$BUILD_DIR/tests/fake/libflowcache-fake.so FLOWCACHE_FAK
 flags=$(pkg-config --cflags --libs gstreamer-app-1.0 gstreamer-video-1.0)
 # shellcheck disable=SC2086 # flags are words
 check "the C++ program builds" c++ -std=c++20 -Wall -Werror "$WORK/app.cpp" $flags -o "$WORK/app"
-ten_frames() { prints "$@" && [[ $(grep -cE -- "$1" "$WORK/said") -eq 10 ]] || { cat "$WORK/said" && false; }; }
-check "and gets ten frames" ten_frames '^[0-9.]+ s, 61440 bytes$' "$WORK/app"
+check "and gets ten frames" prints '^[0-9.]+ s, 61440 bytes$' 10 "$WORK/app"
 refuses "and says what is wrong" "app: .*engine" env FLOWCACHE_ENGINE=/nowhere.so "$WORK/app"
 python=/usr/bin/python3 # the one that Debian's python3-gi is for
 if "$python" -c 'import gi; gi.require_version("GstApp", "1.0"); from gi.repository import GstApp' 2>/dev/null; then
-  check "the Python program gets ten frames" ten_frames '^[0-9.]+ s: 160 x 96, 46080 bytes$' "$python" "$WORK/frames.py"
+  check "the Python program gets ten frames" prints '^[0-9.]+ s: 160 x 96, 46080 bytes$' 10 "$python" "$WORK/frames.py"
   refuses "and says what is wrong" "frames.py: .*engine" env FLOWCACHE_ENGINE=/nowhere.so "$python" "$WORK/frames.py"
 else
   skip "the Python program gets ten frames" "python3-gi or gir1.2-gst-plugins-base-1.0 is not installed"
@@ -49,6 +52,16 @@ if [[ -x $flowcache ]]; then
   if [[ -s $WORK/policies && -z $missing ]]; then ok "each policy has its place"; else not_ok "each policy has its place: $missing"; fi
 else
   skip "each policy has its place" "libcli11-dev was not installed when this was built"
+fi
+
+# One version, wherever it is written.
+version=$(sed -nE "s/^ *version: '([0-9.]+)',$/\1/p" "$SOURCE_DIR/meson.build" | head -n 1)
+header=$(sed -nE 's/^#define FC_VERSION_(MAJOR|MINOR|PATCH) ([0-9]+)$/\2/p' "$SOURCE_DIR/engine/flowcache.h" | paste -sd .)
+package=$(sed -nE '1s/^gst-flowcache \(([0-9.]+).*/\1/p' "$SOURCE_DIR/debian/changelog")
+if [[ -n $version && $header == "$version" && $package == "$version" ]]; then
+  ok "meson.build, flowcache.h and debian/changelog have one version"
+else
+  not_ok "meson.build has version $version, flowcache.h $header, debian/changelog $package"
 fi
 
 # Everything in docs/ is reached from its README.
