@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What docs/ says runs: the programs of embed.md, and the page of policies is the registry's.
+# What docs/ says is so: the programs of embed.md run, the page of policies is the registry's, commands have the options that pages name.
 set -euo pipefail
 # shellcheck source=tests/pipeline/tap.sh
 source "$SOURCE_DIR/tests/pipeline/tap.sh"
@@ -52,6 +52,14 @@ if [[ -x $flowcache ]]; then
   if [[ -s $WORK/policies && -z $missing ]]; then ok "each policy has its place"; else not_ok "each policy has its place: $missing"; fi
 else
   skip "each policy has its place" "libcli11-dev was not installed when this was built"
+fi
+
+# What pages call by name is there.
+if [[ -x $flowcache ]]; then
+  check "commands and properties on all pages are those of the programs" "$PYTHON" "$SOURCE_DIR/tests/pipeline/commands.py" \
+    "$SOURCE_DIR" "$BUILD_DIR"
+else
+  skip "commands and properties on all pages are those of the programs" "libcli11-dev was not installed when this was built"
 fi
 
 # One version, wherever it is written.
