@@ -57,7 +57,7 @@ if [[ -n $sanitizer ]]; then
   give_back "$BUILD"
   exit "${status:-0}"
 fi
-flowcache_setup --nvcc --packages "gstreamer1.0-plugins-base-apps xvfb xauth ffmpeg python3-gi python3-numpy gir1.2-gstreamer-1.0 libges-1.0-0 chromium chromium-driver firefox-esr openssl iproute2 nftables"
+flowcache_setup --nvcc --packages "gstreamer1.0-plugins-base-apps xvfb xauth ffmpeg python3-gi python3-numpy gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 libges-1.0-0 chromium chromium-driver firefox-esr openssl iproute2 nftables"
 unpack_packages nginx nginx libnginx-mod-rtmp
 unpack_packages caddy caddy
 unpack_packages coturn coturn libevent-extra-2.1-7 libevent-openssl-2.1-7 libevent-core-2.1-7 libevent-pthreads-2.1-7 libhiredis0.14 libmariadb3 libpq5 libldap-2.5-0

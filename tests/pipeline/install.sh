@@ -16,6 +16,16 @@ library=$(find "$stage" -name libflowcache.so -printf '%h\n' | sed -n 1p)
 headers=$(find "$stage" -path '*/include/*' -type f | wc -l)
 if [[ $headers -eq 1 ]]; then ok "one public header"; else not_ok "one public header, not $headers"; fi
 
+live=$(find "$stage" -name flowcache-live -type f -printf '/%P\n' | sed -n 1p)
+unit=$(find "$stage" -name 'flowcache-live@.service')
+if [[ -z $live ]]; then
+  skip "the unit starts the program that was installed" "flowcache-live was not built"
+elif [[ -n $unit ]] && grep -q "^ExecStart=$live " "$unit"; then
+  ok "the unit starts the program that was installed"
+else
+  not_ok "the unit starts the program that was installed, $live" "$unit"
+fi
+
 inspect=(env GST_PLUGIN_SYSTEM_PATH_1_0="" GST_PLUGIN_PATH_1_0="$plugin" GST_REGISTRY_1_0="$WORK/inspect.bin"
   gst-inspect-1.0 flowcachesrc)
 check "gst-inspect-1.0 finds the installed plugin" "${inspect[@]}"
