@@ -26,8 +26,11 @@ struct LiveChunk {
   at::Tensor estimate;  // estimate of the clean latent at the step that the KV policy names, [C, F, h, w]
   PerBranch<at::Tensor> tail;  // newest tail residual, if ReusePolicy::keeps_tail()
   double flops = 0;
-  Stopwatch watch;           // started when the chunk was ready for its first step
-  bool is_cut = false;       // a new prompt begins here, without a blend
+  Stopwatch watch;      // started when the chunk was ready for its first step
+  at::Tensor unseen;    // the clean latent that it was fed with, until its keys are written; else undefined
+  double strength = 1;  // that it was fed with
+  int first_step = 0;   // that it begins with; as many steps as it has: none runs
+  bool is_cut = false;  // a new prompt begins here, without a blend
   bool in_history = false;   // its keys are history: all that is left is to decode it
   bool must_compute = true;  // the next step is computed: R1, R5, or there is nothing to reuse
   int recached_chunks = 0;   // chunks of the history that ran once more before it
