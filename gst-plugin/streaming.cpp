@@ -84,19 +84,6 @@ void stamp(SourceState& state, GstBuffer* buffer, bool repeated) {
   state.discont = false;
 }
 
-// Takes the receipts that this chunk settles, in the order of their tickets: those of its own prompt, and
-// those of prompts that should have been shown by now.
-std::deque<PromptReceipt> settled_receipts(SourceState& state, const fc_chunk_info& chunk) {
-  std::deque<PromptReceipt> settled, pending;
-  std::lock_guard lock(state.mutex);
-  for (PromptReceipt& receipt : state.receipts) {
-    const bool is_settled = receipt.ticket == chunk.prompt_ticket || receipt.by_chunk <= chunk.chunk;
-    (is_settled ? settled : pending).push_back(std::move(receipt));
-  }
-  state.receipts = std::move(pending);
-  return settled;
-}
-
 // Posts at the first frame of a chunk what happened to the prompts.
 void report_prompt(Turn& turn, const Frame& frame) {
   if (frame.index != 0) return;

@@ -24,7 +24,7 @@ struct GenerateArguments {
   uint32_t steps = 0, lag = 0;
   bool graphs = false;
   std::string prefix, input;
-  double strength = 0.6;
+  double strength = 0.8;
   bool seconds_given = false;
 };
 
