@@ -149,6 +149,21 @@ flowcache::RankOptions rank_options(const fc_engine_config& c) {
   return ranks;
 }
 
+// The frames as [n, 3, H, W] fp32 in 0..1.
+at::Tensor frames_of(const fc_feed& feed, const flowcache::PictureSize& size) {
+  const fc_planes& first = checked(feed.frames, "frames");
+  const size_t apart = flowcache::read_struct(&first, "frames").size;
+  if (feed.count < 1 || feed.count > 4096)
+    throw Error(FC_ERROR_ARGUMENT, "count=" + std::to_string(feed.count) + " is outside 1..4096 frames");
+  at::Tensor frames = at::empty({feed.count, 3, size.pixels.height, size.pixels.width}, at::kFloat);
+  for (uint32_t i = 0; i < feed.count; ++i) {
+    const auto* const one = reinterpret_cast<const std::byte*>(&first) + i * apart;
+    flowcache::color_read(flowcache::read_struct(reinterpret_cast<const fc_planes*>(one), "frames"),
+                          frames[i]);
+  }
+  return frames;
+}
+
 std::string joined(const std::vector<std::string>& words) {
   std::string all;
   for (const auto& word : words) all += (all.empty() ? "" : ", ") + word;
@@ -325,6 +340,25 @@ fc_status fc_stream_negative_prompt(fc_stream* stream, const char* text) {
   return guarded([&] { checked(stream, "stream").stream->negative_prompt(flowcache::text(text)); });
 }
 
+fc_status fc_stream_feed(fc_stream* stream, const fc_feed* feed, uint64_t* chunk) {
+  return guarded([&] {
+    flowcache::Stream& s = *checked(stream, "stream").stream;
+    const fc_feed c = flowcache::read_struct(feed, "feed");
+    if (c.restart > 1)
+      throw Error(FC_ERROR_ARGUMENT, "restart=" + std::to_string(c.restart) + " is outside 0..1");
+    flowcache::check_strength(c.strength);
+    const int64_t given = s.feed().give(frames_of(c, s.size()), c.strength, c.restart == 1);
+    if (chunk) *chunk = static_cast<uint64_t>(given);
+  });
+}
+
+fc_status fc_stream_feed_frames(fc_stream* stream, uint32_t* frames) {
+  return guarded([&] {
+    checked(frames, "frames") =
+        static_cast<uint32_t>(checked(stream, "stream").stream->feed().frames_wanted());
+  });
+}
+
 fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk) {
   return guarded([&] {
     checked(chunk, "chunk") = nullptr;
@@ -397,7 +431,8 @@ fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info) {
                              static_cast<uint32_t>(c.recached_chunks),
                              c.recache_seconds,
                              c.lora_ticket,
-                             c.lora_seconds},
+                             c.lora_seconds,
+                             c.strength},
                             "info");
   });
 }

@@ -387,6 +387,7 @@ typedef struct {
   double recache_seconds;   /* what that took; part of `seconds`, if no cancellation lay between */
   uint64_t lora_ticket;     /* of fc_stream_lora(), whose list it was made with; 0: none was given */
   double lora_seconds;      /* what reading and merging that list took; not part of `seconds` */
+  double strength;          /* of fc_stream_feed(); 1: unfed, or what was fed is ignored */
 } fc_chunk_info;
 
 FC_API fc_status fc_chunk_describe(const fc_chunk* chunk, fc_chunk_info* info);
@@ -412,6 +413,29 @@ FC_API fc_status fc_chunk_write(const fc_chunk* chunk, uint32_t frame, const fc_
 FC_API fc_chunk* fc_chunk_ref(fc_chunk* chunk);  /* returns its argument; any thread */
 FC_API void fc_chunk_unref(fc_chunk* chunk);     /* any thread; NULL is fine */
 
+/* ---- pictures in: a camera, a file or a call, repainted --------------------------------------------------------------- */
+
+typedef struct {
+  size_t size;
+  const fc_planes* frames; /* `count` of them, of the stream's size, one after the other in time; in host memory, read during
+                              the call only; alpha is ignored. Each has the `size` of the first */
+  uint32_t count;          /* fc_stream_feed_frames() */
+  double strength;         /* 0..1: the share of the chunk's steps that run, rounded to whole steps, from the frames with
+                              noise of the level at which these begin. 0: shows the frames as the model's codec sees them;
+                              1: ignores them, and the chunk is what it would have been unfed, bit by bit */
+  uint32_t restart;        /* 1: the frames do not follow those fed before: another shot, or a gap. 0: they do */
+} fc_feed;
+/* Gives the next chunk that has not been started the pictures that it repaints; later calls are for the chunks behind it. The
+ * frames are encoded on the calling thread; the chunks before may be computed meanwhile. At most one chunk more than are in
+ * flight may wait. A chunk that begins unfed is made from noise alone. Any thread, at any time but during
+ * fc_stream_reset(), one call at a time. *chunk (may be NULL) is the number of the chunk. Where a VAE leaves out frames of a
+ * video's first chunk (TAEHV for Wan: three), that chunk takes more frames than it shows, and shows the first of them.
+ * Errors: ARGUMENT (strength, number or size of frames, planes, too many chunks wait; then nothing has changed), MEMORY, and
+ * MODEL or NOT_FOUND if the model has no encoder. */
+FC_API fc_status fc_stream_feed(fc_stream* stream, const fc_feed* feed, uint64_t* chunk);
+/* How many frames the next fc_stream_feed() takes. The first call loads the encoder. Errors: MODEL or NOT_FOUND if the model has none. */
+FC_API fc_status fc_stream_feed_frames(fc_stream* stream, uint32_t* frames);
+
 /* ---- initialisers ------------------------------------------------------------------------------------------------- */
 
 /* Each returns its struct with `size` set and everything else zero, which is the default. Inline, so that the size is
@@ -433,6 +457,7 @@ FC_DEFINE_INIT(fc_lora_change) /* fc_lora_change_init() */
 FC_DEFINE_INIT(fc_stream_stats) /* fc_stream_stats_init() */
 FC_DEFINE_INIT(fc_chunk_info) /* fc_chunk_info_init() */
 FC_DEFINE_INIT(fc_planes) /* fc_planes_init() */
+FC_DEFINE_INIT(fc_feed) /* fc_feed_init() */
 #undef FC_DEFINE_INIT
 
 #ifdef __cplusplus

@@ -76,6 +76,8 @@ std::string resolve_all(GModule* module, EngineLibrary* library) {
   resolve(module, "fc_stream_negative_prompt", &library->stream_negative_prompt, &missing);
   resolve(module, "fc_stream_lora", &library->stream_lora, &missing);
   resolve(module, "fc_stream_deadline", &library->stream_deadline, &missing);
+  resolve(module, "fc_stream_feed", &library->stream_feed, &missing);
+  resolve(module, "fc_stream_feed_frames", &library->stream_feed_frames, &missing);
   resolve(module, "fc_stream_next", &library->stream_next, &missing);
   resolve(module, "fc_stream_cancel", &library->stream_cancel, &missing);
   resolve(module, "fc_stream_reset", &library->stream_reset, &missing);

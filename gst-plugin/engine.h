@@ -47,6 +47,8 @@ struct EngineLibrary {
   decltype(&fc_stream_negative_prompt) stream_negative_prompt;
   decltype(&fc_stream_lora) stream_lora;
   decltype(&fc_stream_deadline) stream_deadline;
+  decltype(&fc_stream_feed) stream_feed;
+  decltype(&fc_stream_feed_frames) stream_feed_frames;
   decltype(&fc_stream_next) stream_next;
   decltype(&fc_stream_cancel) stream_cancel;
   decltype(&fc_stream_reset) stream_reset;

@@ -21,6 +21,7 @@
 #include <exception>
 
 #include "engine.h"
+#include "flowcachefilter.h"
 #include "messages.h"
 #include "prefix.h"
 #include "prompts.h"
@@ -37,11 +38,16 @@ GstBaseSrcClass* parent_class() {
   return GST_BASE_SRC_CLASS(gst_flow_cache_src_parent_class);
 }
 
-namespace {
-
-SourceState& state_of(gpointer source) {
-  return *FLOWCACHE_SRC(source)->state;
+SourceState& state_of(gpointer element) {
+  return FLOWCACHE_IS_FILTER(element) ? *FLOWCACHE_FILTER(element)->state : *FLOWCACHE_SRC(element)->state;
 }
+
+bool is_live(GstElement* element) {
+  if (FLOWCACHE_IS_FILTER(element)) return state_of(element).input_is_live;
+  return gst_base_src_is_live(GST_BASE_SRC(element)) != FALSE;
+}
+
+namespace {
 
 // Runs the body of a vmethod. Exceptions must not leave it, because GLib cannot unwind.
 template <typename Result, typename Body>
@@ -56,8 +62,9 @@ Result guarded(gpointer source, Result on_exception, Body body) noexcept {
   return on_exception;
 }
 
-// Opens the engine's library and reads the model's description. The weights are loaded later, by the worker.
-bool prepare(GstFlowCacheSrc* source) {
+}  // namespace
+
+bool prepare(GstElement* source) {
   SourceState& state = state_of(source);
   Settings settings;
   {
@@ -87,12 +94,11 @@ bool prepare(GstFlowCacheSrc* source) {
   const char* folder = settings.model.empty() ? nullptr : settings.model.c_str();
   const fc_status status = library->model_describe(folder, &model);
   if (status != FC_OK) {
-    post_engine_error(GST_ELEMENT(source), status, last_error_of(*library));
+    post_engine_error(source, status, last_error_of(*library));
     return false;
   }
   if (!is_complete(model)) {
-    post_engine_error(GST_ELEMENT(source), FC_ERROR_MODEL,
-                      "The model's description lacks its size or frame rate.");
+    post_engine_error(source, FC_ERROR_MODEL, "The model's description lacks its size or frame rate.");
     return false;
   }
   Script script;
@@ -118,6 +124,15 @@ bool prepare(GstFlowCacheSrc* source) {
   return true;
 }
 
+void reset_measures(SourceState& state) {
+  state.timeline.reset(state.model.fps_n, state.model.fps_d);
+  state.latency.reset(state.timeline.frame_duration(), state.model.frames_per_chunk);
+  state.qos.reset(state.timeline.frame_duration(), state.model.frames_per_chunk, state.settings.chunks_ahead);
+  state.qos_warned = false;
+  state.speed.reset(static_cast<double>(state.model.frames_per_chunk) * state.model.fps_d /
+                    state.model.fps_n);
+}
+
 void forget(SourceState& state) {
   std::shared_ptr<LoadedEngine> engine;  // destroyed after the lock is released
   std::lock_guard lock(state.mutex);
@@ -127,9 +142,11 @@ void forget(SourceState& state) {
   state.library = nullptr;
 }
 
+namespace {
+
 gboolean start_stream(GstFlowCacheSrc* source) {
   SourceState& state = state_of(source);
-  if (!prepare(source)) return FALSE;  // again, because properties may have changed since READY
+  if (!prepare(GST_ELEMENT(source))) return FALSE;  // again, because properties may have changed since READY
   std::shared_ptr<LoadedEngine> unwanted;
   std::shared_ptr<FrameWorker> worker;
   std::vector<PromptChange> early_prompts;
@@ -139,19 +156,14 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     remarks = state.script.remarks;
     const EngineKey key{state.library, state.settings};
     if (state.engine && !(state.engine->key() == key)) unwanted = std::move(state.engine);
-    state.timeline.reset(state.model.fps_n, state.model.fps_d);
+    reset_measures(state);
     state.timeline.set_offset(state.settings.timestamp_offset);
-    state.latency.reset(state.timeline.frame_duration(), state.model.frames_per_chunk);
-    state.qos.reset(state.timeline.frame_duration(), state.model.frames_per_chunk,
-                    state.settings.chunks_ahead);
-    state.qos_warned = false;
-    state.speed.reset(static_cast<double>(state.model.frames_per_chunk) * state.model.fps_d /
-                      state.model.fps_n);
     const gint buffers = GST_BASE_SRC(source)->num_buffers;
     state.progress = {.most_buffers = buffers < 0 ? G_MAXUINT64 : static_cast<guint64>(buffers)};
     state.receipts.clear();
     state.lora_receipts.clear();
-    state.messages = std::make_unique<WorkerMessages>(source, state.model, state.settings.timestamp_offset);
+    state.messages =
+        std::make_unique<WorkerMessages>(GST_ELEMENT(source), state.model, state.settings.timestamp_offset);
     StreamOptions options{.settings = state.settings};
     options.script_blend_chunks = state.settings.transition_chunks();
     options.live = gst_base_src_is_live(GST_BASE_SRC(source));
@@ -237,7 +249,8 @@ void get_times(GstBaseSrc*, GstBuffer*, GstClockTime* begin, GstClockTime* end) 
   *begin = *end = GST_CLOCK_TIME_NONE;
 }
 
-// Publishes the engine's CUDA context. Elements that look for one after READY then share it.
+}  // namespace
+
 void publish_context(GstElement* element) {
   SourceState& state = state_of(element);
   std::string device;
@@ -247,6 +260,8 @@ void publish_context(GstElement* element) {
   }
   state.cuda.open(element, device);
 }
+
+namespace {
 
 // Applies an is-live that was set while a stream ran; it holds from the next stream on.
 void apply_live(GstElement* element) {
@@ -263,8 +278,7 @@ GstStateChangeReturn change_state(GstElement* element, GstStateChange transition
   SourceState& state = state_of(element);
   switch (transition) {
     case GST_STATE_CHANGE_NULL_TO_READY:
-      if (!guarded(element, false, [&] { return prepare(FLOWCACHE_SRC(element)); }))
-        return GST_STATE_CHANGE_FAILURE;
+      if (!guarded(element, false, [&] { return prepare(element); })) return GST_STATE_CHANGE_FAILURE;
       publish_context(element);
       break;
     case GST_STATE_CHANGE_READY_TO_PAUSED:
@@ -321,7 +335,7 @@ static void gst_flow_cache_src_class_init(GstFlowCacheSrcClass* klass) {
   object_class->set_property = element::set_property;
   object_class->get_property = element::get_property;
   object_class->finalize = element::finalize;
-  element::install_properties(object_class);
+  element::install_properties(object_class, element::Elements::Source);
   element::install_signals(object_class);
   element::register_meta();
 

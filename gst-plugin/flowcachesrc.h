@@ -59,6 +59,7 @@ struct Progress {
 // Lock order: GstBaseSrc's live and stream locks, then `mutex`, then the locks inside worker, waiter and
 // statistics. `mutex` is never held while calling GStreamer functions that reach other elements or the bus,
 // or the engine.
+// Also the state of a flowcachefilter, which uses what is not marked as the source's own.
 struct SourceState {
   std::mutex mutex;
   // ---- under `mutex`
@@ -68,6 +69,7 @@ struct SourceState {
   std::deque<PromptReceipt> receipts;     // prompts that were received and are not shown yet
   std::deque<LoraReceipt> lora_receipts;  // lists that the engine has got and that are not shown yet
   LatencyEstimator latency;
+  double collecting_seconds = 0;  // of a filter: how long it waits for the frames of a chunk
   QosGovernor qos;
   SpeedWatch speed;
   bool qos_warned = false;                  // the warning that the cache policy has no deadline was posted
@@ -87,6 +89,8 @@ struct SourceState {
   CudaOutput cuda;
   std::atomic<MemoryPath> memory_path{MemoryPath::System};  // how the last frame was written
   std::atomic<bool> reanchor{false};                        // after a flush: the time grid must start again
+  std::atomic<bool> reset_wanted{false};   // of a filter: before the next chunk that comes in
+  std::atomic<bool> input_is_live{false};  // of a filter: what upstream's latency query says
   // The running time at which the pipeline stopped playing; NONE while it plays.
   std::atomic<GstClockTime> stopped_at{0};
 
@@ -109,8 +113,24 @@ struct SourceState {
   GstClockTime stats_due = GST_CLOCK_TIME_NONE;
 };
 
+// ---- flowcachesrc.cpp
+// The state of a flowcachesrc or a flowcachefilter.
+SourceState& state_of(gpointer element);
+// True if frames are played while they are made: the source's is-live, the filter's input.
+bool is_live(GstElement* element);
+// Opens the engine's library and reads the model's description, for the properties as they are now. The weights are loaded
+// later, by the worker. Returns false after it has posted an error.
+bool prepare(GstElement* element);
+// A stream of the described model begins: forgets what was measured before. Under `mutex`.
+void reset_measures(SourceState& state);
+// Forgets library, description and the loaded model, which may unload it.
+void forget(SourceState& state);
+// Publishes the engine's CUDA context. Elements that look for one after READY then share it.
+void publish_context(GstElement* element);
+
 // ---- properties.cpp
-void install_properties(GObjectClass* object_class);
+// Those of the table that this element has.
+void install_properties(GObjectClass* object_class, Elements element);
 void set_property(GObject* object, guint id, const GValue* value, GParamSpec* spec);
 void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec);
 
@@ -118,6 +138,12 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec);
 void install_pad_template(GstElementClass* element_class);
 // Caps of all sizes and rates that a model with this description can give. Owned by the caller.
 GstCaps* caps_of(const fc_model_info& model);
+// Why two sides cannot agree: the fields in conflict, for the pair of structures that is closest. `words` are what is said
+// before a value of ours and of theirs.
+struct SideWords {
+  const char *ours = "the model gives", *theirs = "downstream accepts";
+};
+std::string explain_mismatch(const GstCaps* ours, const GstCaps* theirs, const SideWords& words = {});
 GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter);
 GstCaps* fixate(GstBaseSrc* base, GstCaps* caps);
 gboolean set_caps(GstBaseSrc* base, GstCaps* caps);

@@ -14,10 +14,6 @@ namespace flowcache::gst {
 
 namespace {
 
-GstElement* element_of(GstFlowCacheSrc* source) {
-  return GST_ELEMENT(source);
-}
-
 const char* stage_text(const std::string& stage) {
   if (stage == "read") return "Reading the model";
   if (stage == "check") return "Checking the model";
@@ -89,6 +85,30 @@ void post_lora(GstElement* element, LoraStage stage, const LoraReceipt& receipt,
   gst_element_post_message(element, gst_message_new_element(GST_OBJECT(element), s));
 }
 
+void report_loras(GstElement* element, SourceState& state, const fc_chunk_info& chunk, GstClockTime pts) {
+  std::deque<LoraReceipt> settled;
+  {
+    std::lock_guard lock(state.mutex);
+    auto& pending = state.lora_receipts;
+    for (; !pending.empty() && pending.front().ticket <= chunk.lora_ticket; pending.pop_front())
+      settled.push_back(std::move(pending.front()));
+  }
+  for (const LoraReceipt& receipt : settled)
+    post_lora(element, receipt.ticket == chunk.lora_ticket ? LoraStage::Applied : LoraStage::Replaced,
+              receipt, &chunk, pts);
+}
+
+std::deque<PromptReceipt> settled_receipts(SourceState& state, const fc_chunk_info& chunk) {
+  std::deque<PromptReceipt> settled, pending;
+  std::lock_guard lock(state.mutex);
+  for (PromptReceipt& receipt : state.receipts) {
+    const bool is_settled = receipt.ticket == chunk.prompt_ticket || receipt.by_chunk <= chunk.chunk;
+    (is_settled ? settled : pending).push_back(std::move(receipt));
+  }
+  state.receipts = std::move(pending);
+  return settled;
+}
+
 GstStructure* make_stats(SourceState& state) {
   const StatisticsSnapshot now = state.statistics.snapshot();
   std::shared_ptr<FrameWorker> worker;
@@ -131,7 +151,7 @@ GstStructure* make_stats(SourceState& state) {
 
 void post_underrun(GstElement* element, GstClockTime pts, GstClockTime duration, GstClockTime late,
                    const StatisticsSnapshot& counts) {
-  const GstClockTime start = FLOWCACHE_SRC(element)->state->segment_start;
+  const GstClockTime start = state_of(element).segment_start;
   GstMessage* message =
       gst_message_new_qos(GST_OBJECT(element), TRUE, pts, pts - MIN(pts, start), pts, duration);
   gst_message_set_qos_values(message, static_cast<gint64>(late), 1.0, 1000000);
@@ -151,13 +171,13 @@ void WorkerMessages::post_progress(GstElement* element, GstProgressType type, co
 
 // Posts STREAM_STATUS on the thread that it is about, as GstTask does.
 void WorkerMessages::post_thread(GstStreamStatusType type) {
-  GstMessage* message = gst_message_new_stream_status(GST_OBJECT(source_), type, element_of(source_));
+  GstMessage* message = gst_message_new_stream_status(GST_OBJECT(source_), type, source_);
   GValue thread = G_VALUE_INIT;
   g_value_init(&thread, GST_TYPE_G_THREAD);
   g_value_set_boxed(&thread, g_thread_self());
   gst_message_set_stream_status_object(message, &thread);
   g_value_unset(&thread);
-  gst_element_post_message(element_of(source_), message);
+  gst_element_post_message(source_, message);
 }
 
 void WorkerMessages::thread_entered() {
@@ -175,28 +195,28 @@ void WorkerMessages::load_progress(const char* stage, double fraction) {
   last_percent_ = percent;
   last_stage_ = stage;
   GST_DEBUG_OBJECT(source_, "load: %s, %d %%", stage, percent);
-  post_progress(element_of(source_), GST_PROGRESS_TYPE_CONTINUE, stage_text(stage), percent);
+  post_progress(source_, GST_PROGRESS_TYPE_CONTINUE, stage_text(stage), percent);
 }
 
 void WorkerMessages::loaded(const std::string& device, const std::string& precision) {
   GST_INFO_OBJECT(source_, "model loaded on %s in %s", device.c_str(), precision.c_str());
-  source_->state->statistics.set_engine(device, precision);
-  post_progress(element_of(source_), GST_PROGRESS_TYPE_COMPLETE, "Model is ready", 100);
+  state_of(source_).statistics.set_engine(device, precision);
+  post_progress(source_, GST_PROGRESS_TYPE_COMPLETE, "Model is ready", 100);
 }
 
 void WorkerMessages::load_cancelled() {
-  post_progress(element_of(source_), GST_PROGRESS_TYPE_CANCELED, "Loading was cancelled");
+  post_progress(source_, GST_PROGRESS_TYPE_CANCELED, "Loading was cancelled");
 }
 
 void WorkerMessages::prompt_received(const PromptReceipt& receipt) {
-  SourceState& state = *source_->state;
+  SourceState& state = state_of(source_);
   GST_DEBUG_OBJECT(source_, "prompt %" G_GUINT64_FORMAT " received: %s", receipt.ticket,
                    receipt.text.c_str());
   {
     std::lock_guard lock(state.mutex);
     state.receipts.push_back(receipt);
   }
-  post_prompt(element_of(source_), PromptStage::Received, receipt);
+  post_prompt(source_, PromptStage::Received, receipt);
   if (!receipt.unknown_words.empty()) {
     GST_ELEMENT_WARNING(source_, RESOURCE, SETTINGS,
                         ("\"%s\" has no effect: the model does not know it, or takes in no more words.",
@@ -206,38 +226,38 @@ void WorkerMessages::prompt_received(const PromptReceipt& receipt) {
 }
 
 void WorkerMessages::prompt_overtaken(const PromptChange& change) {
-  post_prompt(element_of(source_), PromptStage::Replaced, {.text = change.text});
+  post_prompt(source_, PromptStage::Replaced, {.text = change.text});
 }
 
 void WorkerMessages::lora_changed(const LoraReceipt& receipt) {
   if (!receipt.refused.empty()) {
-    post_lora(element_of(source_), LoraStage::Refused, receipt);
-    return post_change_refused(element_of(source_), "lora", receipt.refused);
+    post_lora(source_, LoraStage::Refused, receipt);
+    return post_change_refused(source_, "lora", receipt.refused);
   }
-  if (receipt.ticket == 0) return post_lora(element_of(source_), LoraStage::Replaced, receipt);
+  if (receipt.ticket == 0) return post_lora(source_, LoraStage::Replaced, receipt);
   {
-    std::lock_guard lock(source_->state->mutex);
-    source_->state->lora_receipts.push_back(receipt);
+    std::lock_guard lock(state_of(source_).mutex);
+    state_of(source_).lora_receipts.push_back(receipt);
   }
-  post_lora(element_of(source_), LoraStage::Received, receipt);
+  post_lora(source_, LoraStage::Received, receipt);
 }
 
 void WorkerMessages::prompts_fewer() {
-  source_->state->prompt_room.notify();
+  state_of(source_).prompt_room.notify();
 }
 
 void WorkerMessages::stream_reset() {
-  SourceState& state = *source_->state;
+  SourceState& state = state_of(source_);
   std::lock_guard lock(state.mutex);
   for (PromptReceipt& receipt : state.receipts) receipt.by_chunk = 0;
 }
 
 void WorkerMessages::change_refused(const char* what, const std::string& sentence) {
-  post_change_refused(element_of(source_), what, sentence);
+  post_change_refused(source_, what, sentence);
 }
 
 void WorkerMessages::chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) {
-  SourceState& state = *source_->state;
+  SourceState& state = state_of(source_);
   GST_DEBUG_OBJECT(source_,
                    "chunk %" G_GUINT64_FORMAT ": %.0f ms, %u steps computed, %u reused, KV %" G_GUINT64_FORMAT
                    " of %" G_GUINT64_FORMAT " bytes",
@@ -248,12 +268,12 @@ void WorkerMessages::chunk_finished(const fc_chunk_info& chunk, const fc_stream_
   double playing_seconds = 0;
   {
     std::lock_guard lock(state.mutex);
-    changed = state.latency.add(chunk.seconds) && !GST_CLOCK_TIME_IS_VALID(state.settings.latency);
-    too_slow = gst_base_src_is_live(GST_BASE_SRC(source_)) &&
-               state.speed.add(chunk.seconds, stats.least_chunk_seconds);
+    changed = state.latency.add(chunk.seconds + state.collecting_seconds) &&
+              !GST_CLOCK_TIME_IS_VALID(state.settings.latency);
+    too_slow = is_live(source_) && state.speed.add(chunk.seconds, stats.least_chunk_seconds);
     playing_seconds = state.speed.playing_seconds();
   }
-  if (changed) gst_element_post_message(element_of(source_), gst_message_new_latency(GST_OBJECT(source_)));
+  if (changed) gst_element_post_message(source_, gst_message_new_latency(GST_OBJECT(source_)));
   if (too_slow) post_too_slow(playing_seconds, chunk.seconds, stats);
 }
 
@@ -275,35 +295,37 @@ void WorkerMessages::ended(const std::string& sentence) {
 }
 
 void WorkerMessages::failed(fc_status status, const std::string& sentence, bool loading) {
-  post_engine_error(element_of(source_), status, sentence);
-  if (loading) post_progress(element_of(source_), GST_PROGRESS_TYPE_ERROR, sentence);
+  post_engine_error(source_, status, sentence);
+  if (loading) post_progress(source_, GST_PROGRESS_TYPE_ERROR, sentence);
 }
 
 uint64_t WorkerMessages::now() {
-  const GstClockTime stopped_at = source_->state->stopped_at;
+  const GstClockTime stopped_at = state_of(source_).stopped_at;
   if (GST_CLOCK_TIME_IS_VALID(stopped_at)) return stopped_at;
-  const PipelineClock clock(element_of(source_));
+  const PipelineClock clock(source_);
   return clock.clock() == nullptr ? 0 : clock.running_time();
 }
 
 // The oldest frame is shown when it is due. If it is later than the budget allows, or if none has been shown
 // yet, it is shown now at the earliest.
 uint64_t WorkerMessages::frames_until(uint64_t time, uint64_t due) {
-  const bool live = gst_base_src_is_live(GST_BASE_SRC(source_));
+  const bool live = is_live(source_);
   const GstClockTime soonest = live ? shifted(now(), timestamp_offset_) : 0;
-  const bool overdue = due != kNoTime && soonest > due && soonest - due > jitter_budget(*source_->state);
+  const bool overdue = due != kNoTime && soonest > due && soonest - due > jitter_budget(state_of(source_));
   const GstClockTime first = due == kNoTime || overdue ? soonest : due;
   return time <= first ? 0 : frame_at(model_, time - first);
 }
 
 void WorkerMessages::ring_changed() {
-  source_->state->waiter.notify();
+  state_of(source_).waiter.notify();
 }
 
 void register_meta() {
   // The tag says that the meta describes the picture's content, so queues, converters and scalers keep it.
   static const char* tags[] = {"video", nullptr};
-  gst_meta_register_custom("FlowCacheMeta", tags, nullptr, nullptr, nullptr);
+  static const GstMetaInfo* const once =
+      gst_meta_register_custom("FlowCacheMeta", tags, nullptr, nullptr, nullptr);
+  (void)once;
 }
 
 void annotate(GstBuffer* buffer, const Frame& frame) {
@@ -377,7 +399,7 @@ void send_with_next_buffer(GstElement* element, GstEvent* event) {
 }  // namespace
 
 void request_keyframe(GstElement* element, GstClockTime pts) {
-  const GstClockTime stream_time = pts - FLOWCACHE_SRC(element)->state->segment_start;
+  const GstClockTime stream_time = pts - state_of(element).segment_start;
   send_with_next_buffer(element,
                         gst_video_event_new_downstream_force_key_unit(pts, stream_time, pts, FALSE, 0));
 }

@@ -26,6 +26,13 @@ enum class LoraStage { Received, Applied, Replaced, Refused };
 // applied, also chunk and pts, if refused, reason. chunk as above. Any thread.
 void post_lora(GstElement* element, LoraStage stage, const LoraReceipt& receipt,
                const fc_chunk_info* chunk = nullptr, GstClockTime pts = GST_CLOCK_TIME_NONE);
+// Posts at a chunk's first frame what happened to lists of LoRAs: the newest one that it has was applied, those before
+// were replaced.
+void report_loras(GstElement* element, SourceState& state, const fc_chunk_info& chunk, GstClockTime pts);
+
+// Takes the receipts that this chunk settles, in the order of their tickets: those of its own prompt, and
+// those of prompts that should have been shown by now.
+std::deque<PromptReceipt> settled_receipts(SourceState& state, const fc_chunk_info& chunk);
 
 // Makes the structure `flowcache-stats`; owned by the caller. Any thread.
 GstStructure* make_stats(SourceState& state);
@@ -39,7 +46,7 @@ void post_underrun(GstElement* element, GstClockTime pts, GstClockTime duration,
 class WorkerMessages : public FrameWorkerListener {
  public:
   // model, timestamp_offset: those of the worker's stream.
-  WorkerMessages(GstFlowCacheSrc* source, const fc_model_info& model, GstClockTimeDiff timestamp_offset)
+  WorkerMessages(GstElement* source, const fc_model_info& model, GstClockTimeDiff timestamp_offset)
       : source_(source), model_(model), timestamp_offset_(timestamp_offset) {}
 
   void thread_entered() override;
@@ -69,14 +76,14 @@ class WorkerMessages : public FrameWorkerListener {
   void post_thread(GstStreamStatusType type);
   void post_too_slow(double playing_seconds, double seconds, const fc_stream_stats& stats);
 
-  GstFlowCacheSrc* const source_;  // not owned; the worker is joined before the element is destroyed
+  GstElement* const source_;  // not owned; the worker is joined before the element is destroyed
   const fc_model_info model_;
   const GstClockTimeDiff timestamp_offset_;
   int last_percent_ = -1;
   std::string last_stage_;
 };
 
-// Registers `FlowCacheMeta`. Call it once, before any buffer is annotated.
+// Registers `FlowCacheMeta`, once. Call it before any buffer is annotated.
 void register_meta();
 
 // Adds `FlowCacheMeta` (chunk, frame, frames, steps-computed, steps-reused, cache-threshold, kv-bytes,

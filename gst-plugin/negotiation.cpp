@@ -118,21 +118,23 @@ std::string nearest(const GValue* range, const GValue* number) {
 
 // The fields of `ours` whose values have nothing in common with `theirs`, as "width: the model gives 320,
 // …".
-std::vector<std::string> disagreements(const GstStructure* ours, const GstStructure* theirs) {
+std::vector<std::string> disagreements(const GstStructure* ours, const GstStructure* theirs,
+                                       const SideWords& words) {
   std::vector<std::string> found;
   for (gint i = 0; i < gst_structure_n_fields(ours); ++i) {
     const char* field = gst_structure_nth_field_name(ours, i);
     const GValue* wanted = gst_structure_get_value(theirs, field);
     const GValue* given = gst_structure_get_value(ours, field);
     if (wanted == nullptr || gst_value_intersect(nullptr, given, wanted)) continue;
-    found.push_back(std::string(field) + ": the model gives " + in_words(given) + ", downstream accepts " +
-                    in_words(wanted) + nearest(given, wanted));
+    found.push_back(std::string(field) + ": " + words.ours + " " + in_words(given) + ", " + words.theirs +
+                    " " + in_words(wanted) + nearest(given, wanted));
   }
   return found;
 }
 
-// Why two sides cannot agree: the fields in conflict, for the pair of structures that is closest.
-std::string explain_mismatch(const GstCaps* ours, const GstCaps* theirs) {
+}  // namespace
+
+std::string explain_mismatch(const GstCaps* ours, const GstCaps* theirs, const SideWords& words) {
   if (gst_caps_is_empty(theirs)) return "downstream accepts nothing at all";
   std::vector<std::string> best;
   std::string media;
@@ -146,18 +148,20 @@ std::string explain_mismatch(const GstCaps* ours, const GstCaps* theirs) {
       continue;
     }
     for (guint i = 0; i < gst_caps_get_size(ours); ++i) {
-      auto fields = disagreements(gst_caps_get_structure(ours, i), wanted);
+      auto fields = disagreements(gst_caps_get_structure(ours, i), wanted, words);
       if (!fields.empty() && (best.empty() || fields.size() < best.size())) best = std::move(fields);
     }
   }
   if (best.empty()) {
-    return "media type: the model gives video/x-raw in system memory, downstream accepts " +
+    return std::string("media type: ") + words.ours + " video/x-raw in system memory, " + words.theirs + " " +
            (media.empty() ? "something else" : media);
   }
   std::string text;
   for (const std::string& field : best) text += (text.empty() ? "" : "; ") + field;
   return text;
 }
+
+namespace {
 
 void post_negotiation_error(GstBaseSrc* base) {
   GstPad* pad = GST_BASE_SRC_PAD(base);

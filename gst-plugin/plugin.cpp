@@ -7,6 +7,7 @@
 #include "engine.h"
 
 GST_ELEMENT_REGISTER_DECLARE(flowcachesrc)
+GST_ELEMENT_REGISTER_DECLARE(flowcachefilter)
 GST_ELEMENT_REGISTER_DECLARE(flowcachesei)
 GST_DEVICE_PROVIDER_REGISTER_DECLARE(flowcachedeviceprovider)
 
@@ -41,7 +42,8 @@ static void depend_on_engine(GstPlugin* plugin) {
 static gboolean plugin_init(GstPlugin* plugin) {
   depend_on_engine(plugin);
   add_status(plugin);
-  return GST_ELEMENT_REGISTER(flowcachesrc, plugin) && GST_ELEMENT_REGISTER(flowcachesei, plugin) &&
+  return GST_ELEMENT_REGISTER(flowcachesrc, plugin) && GST_ELEMENT_REGISTER(flowcachefilter, plugin) &&
+         GST_ELEMENT_REGISTER(flowcachesei, plugin) &&
          GST_DEVICE_PROVIDER_REGISTER(flowcachedeviceprovider, plugin);
 }
 

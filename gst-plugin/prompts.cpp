@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "engine.h"
+#include "flowcachefilter.h"
 #include "flowcachesrc.h"
 #include "messages.h"
 #include "script.h"
@@ -17,28 +18,27 @@ namespace flowcache::gst {
 
 namespace {
 
-gboolean set_prompt_action(GstFlowCacheSrc* source, const char* text, guint blend_chunks,
-                           guint64 running_time) {
+gboolean set_prompt_action(GstElement* source, const char* text, guint blend_chunks, guint64 running_time) {
   const bool accepted = change_prompt(source, text == nullptr ? "" : text, blend_chunks, running_time);
   if (accepted) g_object_notify(G_OBJECT(source), "prompt");
   return accepted;
 }
 
-void reset_action(GstFlowCacheSrc* source, guint64 seed) {
+void reset_action(GstElement* source, guint64 seed) {
   reset_stream(source, seed);
   g_object_notify(G_OBJECT(source), "seed");
 }
 
-void request_stats_action(GstFlowCacheSrc* source) {
+void request_stats_action(GstElement* source) {
   gst_element_post_message(GST_ELEMENT(source),
-                           gst_message_new_element(GST_OBJECT(source), make_stats(*source->state)));
+                           gst_message_new_element(GST_OBJECT(source), make_stats(state_of(source))));
 }
 
 }  // namespace
 
-bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend_chunks,
+bool change_prompt(GstElement* source, const std::string& text, guint blend_chunks,
                    GstClockTime running_time) {
-  SourceState& state = *source->state;
+  SourceState& state = state_of(source);
   const PromptChange change{text, running_time, blend_chunks};
   const bool at_once = !GST_CLOCK_TIME_IS_VALID(running_time);
   const auto problem = prompt_problem(text);
@@ -61,8 +61,8 @@ bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend
   return true;
 }
 
-void change_negative_prompt(GstFlowCacheSrc* source, const std::string& text) {
-  SourceState& state = *source->state;
+void change_negative_prompt(GstElement* source, const std::string& text) {
+  SourceState& state = state_of(source);
   std::shared_ptr<FrameWorker> worker;
   {
     std::lock_guard lock(state.mutex);
@@ -77,8 +77,8 @@ void change_negative_prompt(GstFlowCacheSrc* source, const std::string& text) {
   if (worker) worker->change_negative_prompt(text);
 }
 
-void handle_qos(GstFlowCacheSrc* source, GstClockTimeDiff late) {
-  SourceState& state = *source->state;
+void handle_qos(GstElement* source, GstClockTimeDiff late) {
+  SourceState& state = state_of(source);
   {
     std::lock_guard lock(state.mutex);
     if (!state.settings.qos) return;  // first, because sinks send an event for every frame
@@ -108,8 +108,8 @@ void handle_qos(GstFlowCacheSrc* source, GstClockTimeDiff late) {
   worker->set_deadline(deadline);
 }
 
-void set_qos(GstFlowCacheSrc* source, bool on) {
-  SourceState& state = *source->state;
+void set_qos(GstElement* source, bool on) {
+  SourceState& state = state_of(source);
   std::shared_ptr<FrameWorker> worker;
   {
     std::lock_guard lock(state.mutex);
@@ -151,18 +151,22 @@ std::vector<ScriptedPrompt> scripted_prompts(const std::vector<Cue>& script, con
   return prompts;
 }
 
-void reset_stream(GstFlowCacheSrc* source, guint64 seed) {
-  SourceState& state = *source->state;
+void reset_stream(GstElement* source, guint64 seed) {
+  SourceState& state = state_of(source);
   std::shared_ptr<FrameWorker> worker;
   {
     std::lock_guard lock(state.mutex);
     state.settings.seed = seed;
     worker = state.worker;
   }
+  if (FLOWCACHE_IS_FILTER(source)) {  // chunks that have come in come out first
+    state.reset_wanted = worker != nullptr;
+    return;
+  }
   if (worker) worker->reset(seed);
 }
 
-bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event) {
+bool handle_custom_event(GstElement* source, GstEvent* event) {
   const GstStructure* s = gst_event_get_structure(event);
   if (s == nullptr) return false;
   if (gst_structure_has_name(s, "flowcache/reset")) {
@@ -186,15 +190,15 @@ bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event) {
   return set_prompt_action(source, prompt, blend_chunks, at);
 }
 
-bool handle_navigation(GstFlowCacheSrc* source, GstEvent* event) {
+bool handle_navigation(GstElement* source, GstEvent* event) {
   const char* key = nullptr;
   if (gst_navigation_event_get_type(event) != GST_NAVIGATION_EVENT_KEY_PRESS ||
       !gst_navigation_event_parse_key_event(event, &key) || key == nullptr)
     return false;
   std::string prompt;
   {
-    std::lock_guard lock(source->state->mutex);
-    const auto& keys = source->state->keys;
+    std::lock_guard lock(state_of(source).mutex);
+    const auto& keys = state_of(source).keys;
     const auto found = keys.find(key);
     if (found == keys.end()) return false;
     prompt = found->second;
@@ -221,10 +225,6 @@ constexpr size_t kMostWaiting = 64;  // largest number of prompts that wait for 
 GstStaticPadTemplate kPromptPad =
     GST_STATIC_PAD_TEMPLATE("prompt", GST_PAD_SINK, GST_PAD_REQUEST,
                             GST_STATIC_CAPS("text/x-raw, format = (string) { utf8, pango-markup }"));
-
-SourceState& state_of(GstObject* element) {
-  return *FLOWCACHE_SRC(element)->state;
-}
 
 // The buffer's text in one line.
 std::string text_of(GstPad* pad, GstBuffer* buffer) {

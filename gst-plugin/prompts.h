@@ -13,7 +13,7 @@ namespace flowcache::gst {
 // possible), blended in over `blend_chunks` chunks (0: a cut). Before PAUSED it becomes the prompt that the
 // stream begins with, or waits for its time. Returns false, and posts a WARNING, if the stream keeps its old
 // prompt. Any thread.
-bool change_prompt(GstFlowCacheSrc* source, const std::string& text, guint blend_chunks,
+bool change_prompt(GstElement* source, const std::string& text, guint blend_chunks,
                    GstClockTime running_time);
 
 // frame_at(): the first frame that begins at or after this time of the video. chunk_from(): the first chunk
@@ -28,23 +28,23 @@ std::vector<ScriptedPrompt> scripted_prompts(const std::vector<Cue>& script, con
 
 // Drops the chunks in the ring and starts again at chunk 0 with this seed; the time grid continues. Any
 // thread.
-void reset_stream(GstFlowCacheSrc* source, guint64 seed);
+void reset_stream(GstElement* source, guint64 seed);
 
 // Handles a QOS event of the sink, which says how late frames are (< 0: early). With `qos=true` and a cache
 // policy that has a deadline, the deadline follows. Any thread.
-void handle_qos(GstFlowCacheSrc* source, GstClockTimeDiff late);
+void handle_qos(GstElement* source, GstClockTimeDiff late);
 // Switches this on or off. Off leaves the deadline to the engine again. Any thread.
-void set_qos(GstFlowCacheSrc* source, bool on);
+void set_qos(GstElement* source, bool on);
 
 // Sets the negative prompt from the next chunk on; before PAUSED, from the first. Any thread.
-void change_negative_prompt(GstFlowCacheSrc* source, const std::string& text);
+void change_negative_prompt(GstElement* source, const std::string& text);
 
 // Handles `flowcache/prompt` (prompt: string, blend-chunks: uint, transition: blend or recache, at: uint64 running time) and
 // `flowcache/reset` (seed: uint64). Returns false for any other event and for one without these fields.
-bool handle_custom_event(GstFlowCacheSrc* source, GstEvent* event);
+bool handle_custom_event(GstElement* source, GstEvent* event);
 
 // Shows the prompt that `key-prompts` has for a pressed key. Returns false if it has none. Any thread.
-bool handle_navigation(GstFlowCacheSrc* source, GstEvent* event);
+bool handle_navigation(GstElement* source, GstEvent* event);
 
 void install_signals(GObjectClass* object_class);
 

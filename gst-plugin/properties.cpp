@@ -26,28 +26,28 @@ std::string text_of(const GValue* value) {
 }
 
 // The value is the one that was asked for last, also if the engine refuses it.
-void change_lora(GstFlowCacheSrc* source, std::string list) {
+void change_lora(GstElement* source, std::string list) {
   std::shared_ptr<FrameWorker> worker;
   {
-    std::lock_guard lock(source->state->mutex);
-    source->state->settings.lora = list;
-    worker = source->state->worker;
+    std::lock_guard lock(state_of(source).mutex);
+    state_of(source).settings.lora = list;
+    worker = state_of(source).worker;
   }
   if (worker) worker->change_lora(std::move(list));
 }
 
-void set_prompt(GstFlowCacheSrc* source, const std::string& prompt) {
+void set_prompt(GstElement* source, const std::string& prompt) {
   guint blend_chunks = 0;
   {
-    std::lock_guard lock(source->state->mutex);
-    blend_chunks = source->state->settings.transition_chunks();
+    std::lock_guard lock(state_of(source).mutex);
+    blend_chunks = state_of(source).settings.transition_chunks();
   }
   change_prompt(source, prompt, blend_chunks, GST_CLOCK_TIME_NONE);
 }
 
 // Also refuses NaN and numbers between -1 and 0, which are inside the range that GObject can check.
-void tune(GstFlowCacheSrc* source, const Property& property, const GValue* value) {
-  SourceState& state = *source->state;
+void tune(GstElement* source, const Property& property, const GValue* value) {
+  SourceState& state = state_of(source);
   const double given = g_value_get_double(value);
   if (given != kModelDefault && !(given >= 0)) {
     GST_WARNING_OBJECT(source, "%s=%g ignored: -1 (the default) or 0 and above", property.name, given);
@@ -71,8 +71,8 @@ void tune(GstFlowCacheSrc* source, const Property& property, const GValue* value
 
 // While nothing runs, the caps are those of the new model at once. A model that cannot be described is an
 // error when the stream starts.
-void describe_model(GstFlowCacheSrc* source) {
-  SourceState& state = *source->state;
+void describe_model(GstElement* source) {
+  SourceState& state = state_of(source);
   const EngineLibrary* library = nullptr;
   std::string model;
   {
@@ -89,25 +89,28 @@ void describe_model(GstFlowCacheSrc* source) {
 
 // The base class would apply is-live at once, in the middle of a stream. So while a stream runs, the value
 // is only stored, and the next stream uses it.
-void follow_live(GstFlowCacheSrc* source, gboolean live) {
+void follow_live(GstElement* source, gboolean live) {
   if (GST_STATE(source) <= GST_STATE_READY) gst_base_src_set_live(GST_BASE_SRC(source), live);
 }
 
 }  // namespace
 
-void install_properties(GObjectClass* object_class) {
+void install_properties(GObjectClass* object_class, Elements element) {
   guint id = 0;
   for (const Property& property : properties()) {
+    ++id;
+    if (property.elements != Elements::Both && property.elements != element) continue;
     GParamSpec* spec = property.spec(property);
     if (G_IS_PARAM_SPEC_ENUM(spec))
       gst_type_mark_as_plugin_api(spec->value_type, static_cast<GstPluginAPIFlags>(0));
-    g_object_class_install_property(object_class, ++id, spec);
+    g_object_class_install_property(object_class, id, spec);
   }
-  g_object_class_override_property(object_class, do_timestamp(), "do-timestamp");
+  if (element == Elements::Source)
+    g_object_class_override_property(object_class, do_timestamp(), "do-timestamp");
 }
 
 void set_property(GObject* object, guint id, const GValue* value, GParamSpec* spec) {
-  GstFlowCacheSrc* source = FLOWCACHE_SRC(object);
+  GstElement* source = GST_ELEMENT(object);
   if (id == do_timestamp()) {
     if (g_value_get_boolean(value))
       GST_WARNING_OBJECT(object, "do-timestamp ignored: timestamps are those of the frames' own grid");
@@ -127,6 +130,12 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
       return change_lora(source, text_of(value));
     case Handling::Qos:
       return set_qos(source, g_value_get_boolean(value));
+    case Handling::Strength:
+      if (const double given = g_value_get_double(value); !(given >= 0 && given <= 1)) {
+        GST_WARNING_OBJECT(object, "strength=%g ignored: 0 (shows the input) to 1 (ignores it)", given);
+        return;
+      }
+      break;
     case Handling::Tune:
       return tune(source, *property, value);
     default:
@@ -134,8 +143,8 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
   }
   bool latency_changed = false;
   {
-    std::lock_guard lock(source->state->mutex);
-    Settings& settings = source->state->settings;
+    std::lock_guard lock(state_of(source).mutex);
+    Settings& settings = state_of(source).settings;
     const GstClockTime before = settings.latency;
     property->write(settings, value);
     latency_changed = settings.latency != before;
@@ -147,7 +156,7 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
 }
 
 void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
-  SourceState& state = *FLOWCACHE_SRC(object)->state;
+  SourceState& state = state_of(GST_ELEMENT(object));
   if (id == do_timestamp()) return g_value_set_boolean(value, FALSE);
   const Property* property = property_of(id);
   if (property == nullptr) {

@@ -19,6 +19,9 @@ namespace flowcache::gst {
 // What to do if no frame is ready for a slot of the time grid.
 enum class Underrun { Repeat, Skip, Stall };
 
+// What a filter does with frames that come while it has more to do already.
+enum class LatePolicy { Drop, Stall };
+
 // How history gets the keys and values of finished chunks: as fc_stream_config.clean_context.
 enum class CleanContext { Model = 0, Off = 1, On = 2 };
 
@@ -65,12 +68,17 @@ struct Settings : EngineSettings, StreamSettings {
   GstClockTimeDiff max_lateness = 0;  // beyond the reported latency; -1: no limit
   Underrun underrun = Underrun::Repeat;
   Transition transition = Transition::Blend;
+  double strength = 0.8;               // of a filter
+  LatePolicy late = LatePolicy::Drop;  // of a filter
 
   // As fc_prompt_change.blend_chunks.
   guint transition_chunks() const {
     return transition == Transition::Recache ? FC_PROMPT_RECACHE : blend_chunks;
   }
 };
+
+// Which elements have a property.
+enum class Elements { Both, Source, Filter };
 
 // What setting a property does besides storing the value.
 enum class Handling {
@@ -81,6 +89,7 @@ enum class Handling {
   Lora,            // read beside the worker, and taken before the next chunk after that
   Tune,            // the worker takes it before its next chunk; -1, or a number from 0 on
   Live,            // GstBaseSrc gets it, if no stream runs
+  Strength,        // a number from 0 to 1; the filter takes it with the next chunk
   Qos,             // switches between the deadline of QosGovernor and that of the engine
   Statistics       // read only; made when it is read
 };
@@ -102,6 +111,7 @@ struct Property {
   void (*to_engine)(const EngineSettings& settings, fc_engine_config* config) = nullptr;
   void (*to_stream)(const StreamSettings& settings, fc_stream_config* config) = nullptr;
   Handling handling = Handling::Store;
+  Elements elements = Elements::Both;
 };
 
 // The table, in the order of REFERENCE.md. GObject's number of a property is its place, counted from 1.

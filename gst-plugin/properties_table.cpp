@@ -187,6 +187,22 @@ constexpr Property described(const char* name, const char* nick, GParamFlags fla
   return made;
 }
 
+// An entry that only one of the elements has.
+constexpr Property only(Elements elements, Property made) {
+  made.elements = elements;
+  return made;
+}
+
+GType late_type() {
+  static const GEnumValue values[] = {
+      {static_cast<int>(LatePolicy::Drop), "Leave out a chunk of frames, if the input is live; else wait",
+       "drop"},
+      {static_cast<int>(LatePolicy::Stall), "Let the input wait", "stall"},
+      {0, nullptr, nullptr}};
+  static const GType type = g_enum_register_static("GstFlowCacheLate", values);
+  return type;
+}
+
 GType underrun_type() {
   static const GEnumValue values[] = {
       {static_cast<int>(Underrun::Repeat), "Push the last frame again, flagged GAP: a steady rate", "repeat"},
@@ -240,21 +256,27 @@ constexpr Property kProperties[] = {
         "element "
         "messages `flowcache-lora` say when, and what it took, or why a list was refused",
         Handling::Lora),
-    described("script-location", "Script", kReady, text<&Settings::script_location>(),
-              "Subtitle file (SRT or WebVTT) whose cues are prompts: each holds from the first chunk on that "
-              "begins "
-              "at or after its start, in the video's own time, until the next; `prompt` is what is shown "
-              "before the "
-              "first"),
-    described("end-with-script", "End with the script", kReady, flag<&Settings::end_with_script>(),
-              "End the stream where the last cue of `script-location` ends; FALSE: its prompt holds on"),
+    only(Elements::Source,
+         described(
+             "script-location", "Script", kReady, text<&Settings::script_location>(),
+             "Subtitle file (SRT or WebVTT) whose cues are prompts: each holds from the first chunk on that "
+             "begins "
+             "at or after its start, in the video's own time, until the next; `prompt` is what is shown "
+             "before the "
+             "first")),
+    only(
+        Elements::Source,
+        described("end-with-script", "End with the script", kReady, flag<&Settings::end_with_script>(),
+                  "End the stream where the last cue of `script-location` ends; FALSE: its prompt holds on")),
     described("key-prompts", "Prompts on keys", kReady, text<&Settings::key_prompts>(),
               "Prompts for keys that are pressed in the window that shows the stream: "
               "\"1=orange fire; 2=blue snow; space=golden ocean\"; `blend-chunks` holds"),
-    described("prefix-location", "Prefix", kReady, text<&Settings::prefix_location>(),
-              "Image or video file that the stream goes on from, of any size: scaled to cover the video, its "
-              "middle taken; its frames one for one; "
-              "needs a model whose VAE has its encoder (the model that ships has none)"),
+    only(Elements::Source,
+         described(
+             "prefix-location", "Prefix", kReady, text<&Settings::prefix_location>(),
+             "Image or video file that the stream goes on from, scaled to the model's size, its frames one "
+             "for one; "
+             "needs a model whose VAE has its encoder")),
     described("seed", "Seed", kReady, number<&StreamSettings::seed, &fc_stream_config::seed>(0, G_MAXUINT64),
               "Same seed, prompt, model and options: the same video, bit by bit, unless it is governed (see "
               "`cache`)"),
@@ -347,22 +369,26 @@ constexpr Property kProperties[] = {
               "On an NVIDIA GPU: the network's blocks run as CUDA graphs in the steady state, thousands of "
               "kernels in "
               "one piece; not tried on a card yet"),
-    described("is-live", "Live", kReady, flag<&Settings::live>(),
-              "Push frames at their time on the pipeline's clock; FALSE: as fast as they come, as a file "
-              "source does",
-              Handling::Live),
-    described(
-        "timestamp-offset", "Timestamp offset", kReady,
-        number<&Settings::timestamp_offset>(G_MININT64, G_MAXINT64),
-        "Nanoseconds added to every timestamp; when frames leave does not change: against other sources that "
-        "come early or late. With a negative one the first frame waits until its timestamp is 0"),
+    only(
+        Elements::Source,
+        described("is-live", "Live", kReady, flag<&Settings::live>(),
+                  "Push frames at their time on the pipeline's clock; FALSE: as fast as they come, as a file "
+                  "source does",
+                  Handling::Live)),
+    only(Elements::Source,
+         described("timestamp-offset", "Timestamp offset", kReady,
+                   number<&Settings::timestamp_offset>(G_MININT64, G_MAXINT64),
+                   "Nanoseconds added to every timestamp; when frames leave does not change: against other "
+                   "sources that "
+                   "come early or late. With a negative one the first frame waits until its timestamp is 0")),
     described("latency", "Jitter budget", kPlaying, number<&Settings::latency>(0, G_MAXUINT64),
               "Nanoseconds that a frame may come late before `underrun` acts; part of the reported latency "
               "(18446744073709551615 = from measured chunk times)"),
-    described(
-        "underrun", "Underrun policy", kPlaying, choice<&Settings::underrun, underrun_type>(),
-        "What to do when no frame is ready in time; counted in `stats`, and told by a QOS message, one for "
-        "frames repeated in a row"),
+    only(Elements::Source,
+         described("underrun", "Underrun policy", kPlaying, choice<&Settings::underrun, underrun_type>(),
+                   "What to do when no frame is ready in time; counted in `stats`, and told by a QOS "
+                   "message, one for "
+                   "frames repeated in a row")),
     described(
         "max-chunks-ahead", "Chunks ahead", kReady, number<&Settings::chunks_ahead>(1, 64),
         "Finished chunks that may wait; more smooths uneven chunk times, fewer makes prompts show sooner"),
@@ -395,15 +421,29 @@ constexpr Property kProperties[] = {
         "In a governed stream (see `cache`), let chunks take less time, at less quality, while the sink says "
         "that frames come late, and more again when they do not",
         Handling::Qos),
-    described(
-        "max-lateness", "Maximum lateness", kPlaying, number<&Settings::max_lateness>(-1, G_MAXINT64),
-        "Nanoseconds that a frame may be later than the reported latency allows; when frames are held up for "
-        "longer, by a sink that blocks, the stream goes on at the present time: slots are left out, with "
-        "`underrun=stall` timestamps move (-1 = no limit: every slot gets its frame, however late)"),
-    described(
-        "placeholder", "Placeholder", kReady, flag<&Settings::placeholder>(),
-        "Live and while the model loads: push black frames, flagged GAP, so that encoders and muxers behind "
-        "begin at once and sound beside the video goes on; FALSE: GAP events"),
+    only(
+        Elements::Source,
+        described(
+            "max-lateness", "Maximum lateness", kPlaying, number<&Settings::max_lateness>(-1, G_MAXINT64),
+            "Nanoseconds that a frame may be later than the reported latency allows; when frames are held up "
+            "for "
+            "longer, by a sink that blocks, the stream goes on at the present time: slots are left out, with "
+            "`underrun=stall` timestamps move (-1 = no limit: every slot gets its frame, however late)")),
+    only(Elements::Source, described("placeholder", "Placeholder", kReady, flag<&Settings::placeholder>(),
+                                     "Live and while the model loads: push black frames, flagged GAP, so "
+                                     "that encoders and muxers behind "
+                                     "begin at once and sound beside the video goes on; FALSE: GAP events")),
+    only(Elements::Filter,
+         described(
+             "strength", "Strength", kControllable, number<&Settings::strength>(0, 1),
+             "How much of the input is painted over, from the next chunk on: 0 shows it as the model's codec "
+             "sees it, 1 ignores it. It is the share of a chunk's steps that run; element messages "
+             "`flowcache-strength` say from which chunk on it holds",
+             Handling::Strength)),
+    only(Elements::Filter,
+         described("late", "Late policy", kPlaying, choice<&Settings::late, late_type>(),
+                   "What to do with frames that come while the chunks before them are not done: "
+                   "the filter keeps at most two chunks of them")),
 };
 
 }  // namespace

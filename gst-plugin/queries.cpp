@@ -126,7 +126,7 @@ gboolean send_event(GstElement* element, GstEvent* event) {
       break;
     }
     case GST_EVENT_CUSTOM_UPSTREAM:
-      if (handle_custom_event(FLOWCACHE_SRC(element), event)) {
+      if (handle_custom_event(element, event)) {
         gst_event_unref(event);
         return TRUE;
       }
@@ -142,11 +142,11 @@ gboolean event(GstBaseSrc* base, GstEvent* event) {
   if (GST_EVENT_TYPE(event) == GST_EVENT_QOS) {
     GstClockTimeDiff late = 0;
     gst_event_parse_qos(event, nullptr, nullptr, &late, nullptr);
-    handle_qos(FLOWCACHE_SRC(base), late);
+    handle_qos(GST_ELEMENT(base), late);
   }
-  if (GST_EVENT_TYPE(event) == GST_EVENT_CUSTOM_UPSTREAM && handle_custom_event(FLOWCACHE_SRC(base), event))
+  if (GST_EVENT_TYPE(event) == GST_EVENT_CUSTOM_UPSTREAM && handle_custom_event(GST_ELEMENT(base), event))
     return TRUE;
-  if (GST_EVENT_TYPE(event) == GST_EVENT_NAVIGATION && handle_navigation(FLOWCACHE_SRC(base), event))
+  if (GST_EVENT_TYPE(event) == GST_EVENT_NAVIGATION && handle_navigation(GST_ELEMENT(base), event))
     return TRUE;
   return parent_class()->event(base, event);
 }

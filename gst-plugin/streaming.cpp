@@ -84,19 +84,6 @@ void stamp(SourceState& state, GstBuffer* buffer, bool repeated) {
   state.discont = false;
 }
 
-// Takes the receipts that this chunk settles, in the order of their tickets: those of its own prompt, and
-// those of prompts that should have been shown by now.
-std::deque<PromptReceipt> settled_receipts(SourceState& state, const fc_chunk_info& chunk) {
-  std::deque<PromptReceipt> settled, pending;
-  std::lock_guard lock(state.mutex);
-  for (PromptReceipt& receipt : state.receipts) {
-    const bool is_settled = receipt.ticket == chunk.prompt_ticket || receipt.by_chunk <= chunk.chunk;
-    (is_settled ? settled : pending).push_back(std::move(receipt));
-  }
-  state.receipts = std::move(pending);
-  return settled;
-}
-
 // Posts at the first frame of a chunk what happened to the prompts.
 void report_prompt(Turn& turn, const Frame& frame) {
   if (frame.index != 0) return;
@@ -111,24 +98,6 @@ void report_prompt(Turn& turn, const Frame& frame) {
                 &chunk, pts);
   }
   if (cut) request_keyframe(GST_ELEMENT(turn.source), pts);
-}
-
-// Posts at the first frame of a chunk what happened to lists of LoRAs: the newest one that it has was applied, those before
-// were replaced.
-void report_lora(Turn& turn, const Frame& frame) {
-  if (frame.index != 0) return;
-  const fc_chunk_info& chunk = frame.chunk->info();
-  std::deque<LoraReceipt> settled;
-  {
-    std::lock_guard lock(turn.state.mutex);
-    auto& pending = turn.state.lora_receipts;
-    for (; !pending.empty() && pending.front().ticket <= chunk.lora_ticket; pending.pop_front())
-      settled.push_back(std::move(pending.front()));
-  }
-  for (const LoraReceipt& receipt : settled)
-    post_lora(GST_ELEMENT(turn.source),
-              receipt.ticket == chunk.lora_ticket ? LoraStage::Applied : LoraStage::Replaced, receipt, &chunk,
-              turn.state.timeline.stamp());
 }
 
 // Posts at the first frame of a chunk how it was made.
@@ -170,7 +139,8 @@ void account_for(Turn& turn, const Shown& shown) {
   } else if (!repeated) {
     state.repeating = false;
     report_prompt(turn, frame);
-    report_lora(turn, frame);
+    if (frame.index == 0)
+      report_loras(GST_ELEMENT(turn.source), state, frame.chunk->info(), state.timeline.stamp());
     report_chunk(turn, frame);
   }
   report_statistics(turn);

@@ -55,6 +55,7 @@ void FrameWorker::stop() {
     if (stream_ != nullptr) library_.stream_cancel(stream_);
   }
   wake_worker_.notify_all();
+  wake_feed_.notify_all();
   if (thread_.joinable()) thread_.join();
   if (idle) listener_->load_cancelled();
   std::lock_guard lock(mutex_);
@@ -132,7 +133,9 @@ void FrameWorker::reset(std::optional<uint64_t> seed) {
     dropped_ += frames_in_ring();
     dropped.swap(ring_);
     next_index_ = 0;
-    made_ = 0;
+    made_ = fed_ = 0;
+    draining_ = false;
+    resetting_ = true;
     if (state_ == RingState::Ended) state_ = RingState::Empty;
   });
 }
@@ -209,6 +212,7 @@ void FrameWorker::set_state(RingState state) {
     std::lock_guard lock(mutex_);
     state_ = state;
   }
+  wake_feed_.notify_all();
   listener_->ring_changed();
 }
 
@@ -231,6 +235,7 @@ void FrameWorker::run_stream() {
     FrameWorker& worker;
     ~Closer() {
       fc_stream* stream = nullptr;
+      const std::lock_guard feeding(worker.feeding_);
       std::shared_ptr<LoraChanger> loras;
       {
         std::lock_guard lock(worker.mutex_);
@@ -308,6 +313,17 @@ bool FrameWorker::open_stream(fc_stream** stream) {
   stats.size = sizeof stats;
   if (library_.stream_get_stats(*stream, &stats) == FC_OK) in_flight_ = std::max(1u, stats.chunks_in_flight);
   begin_with_lora(*stream);
+  if (!options_.fed) return true;
+  uint32_t frames = 0;
+  if (const fc_status status = library_.stream_feed_frames(*stream, &frames); status != FC_OK) {
+    fail(status, "The pictures cannot be repainted: " + last_error_of(library_));
+    return false;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    feed_open_ = true;
+  }
+  wake_feed_.notify_all();
   return true;
 }
 
@@ -326,7 +342,89 @@ void FrameWorker::begin_with_lora(fc_stream* stream) {
 }
 
 bool FrameWorker::wanted() const {
-  return ring_.size() < capacity_ && made_ < options_.chunks && state_ == RingState::Empty;
+  // The chunks in flight begin one after the other within one call of the engine, so they are fed before it.
+  const bool fed = !options_.fed || fed_ >= made_ + (draining_ ? 1 : in_flight_);
+  return fed && ring_.size() < capacity_ && made_ < options_.chunks && state_ == RingState::Empty;
+}
+
+bool FrameWorker::has_room_for_feed() const {
+  return feed_open_ && !resetting_ && fed_ < made_ + in_flight_ + 1;
+}
+
+uint32_t FrameWorker::frames_wanted() {
+  {
+    std::unique_lock lock(mutex_);
+    wake_feed_.wait(lock, [&] { return (feed_open_ && !resetting_) || feed_is_over(); });
+    if (feed_is_over()) return 0;
+  }
+  const std::lock_guard feeding(feeding_);
+  uint32_t frames = 0;
+  const fc_stream* open = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    open = stream_;
+  }
+  if (open == nullptr || library_.stream_feed_frames(stream_, &frames) != FC_OK) return 0;
+  return frames;
+}
+
+FrameWorker::Fed FrameWorker::feed(const fc_feed& feed, bool wait) {
+  {
+    std::unique_lock lock(mutex_);
+    if (!wait && !feed_is_over() && !has_room_for_feed()) return Fed::Busy;
+    wake_feed_.wait(lock, [&] { return has_room_for_feed() || feed_is_over(); });
+    if (feed_is_over()) return Fed::Stopped;
+  }
+  const std::lock_guard feeding(feeding_);
+  fc_stream* open = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    if (feed_is_over() || !has_room_for_feed()) return Fed::Busy;  // a reset came
+    open = stream_;
+  }
+  if (open == nullptr) return Fed::Stopped;
+  if (const fc_status status = library_.stream_feed(open, &feed, nullptr); status != FC_OK) {
+    fail(status, last_error_of(library_));
+    return Fed::Stopped;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    ++fed_;
+    draining_ = false;
+  }
+  wake_worker_.notify_all();
+  return Fed::Taken;
+}
+
+bool FrameWorker::is_open_for_feed() const {
+  std::lock_guard lock(mutex_);
+  return (feed_open_ && !resetting_) || feed_is_over();
+}
+
+void FrameWorker::drain() {
+  {
+    std::lock_guard lock(mutex_);
+    draining_ = true;
+  }
+  wake_worker_.notify_all();
+}
+
+bool FrameWorker::idle() const {
+  std::lock_guard lock(mutex_);
+  return fed_ <= made_;
+}
+
+uint64_t FrameWorker::chunks_fed() const {
+  std::lock_guard lock(mutex_);
+  return fed_;
+}
+
+void FrameWorker::interrupt_feed(bool interrupted) {
+  {
+    std::lock_guard lock(mutex_);
+    feed_interrupted_ = interrupted;
+  }
+  wake_feed_.notify_all();
 }
 
 // Sleeps until there is work. Changed texts go to the engine before the next chunk or, if no chunk is
@@ -394,6 +492,7 @@ bool FrameWorker::make_chunk(fc_stream* stream, uint64_t generation) {
     return prompt.ticket == info.prompt_ticket || prompt.by_chunk <= info.chunk;
   });
   if (!push(std::move(chunk), generation)) return true;
+  wake_feed_.notify_all();
   listener_->chunk_finished(info, stats);
   listener_->ring_changed();
   return true;

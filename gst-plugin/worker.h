@@ -47,6 +47,7 @@ struct StreamOptions {
   PrefixReader prefix;            // empty: none
   uint64_t chunks = UINT64_MAX;   // largest number of chunks; a reset counts from 0 again
   uint32_t frames_per_chunk = 1;  // the model's, > 0
+  bool fed = false;               // chunks repaint what feed() gives, and are made only when they are fed
 };
 
 // A finished chunk. Its frames can be written from any thread.
@@ -160,6 +161,27 @@ class FrameWorker {
   // Empties the ring and starts again at chunk 0. Without a seed the stream keeps its own.
   void reset(std::optional<uint64_t> seed);
 
+  // ---- pictures in, one thread; only if StreamOptions::fed
+  // Waits until the model is loaded. Returns how many frames the next feed() takes; 0 after stop(), or if the worker has
+  // failed or the model has no encoder, which it has reported.
+  uint32_t frames_wanted();
+  enum class Fed { Taken, Busy, Stopped };
+  // Gives the next chunk its pictures. wait: until they can be taken; else Busy if chunks wait already. Stopped: as
+  // frames_wanted(), or an error, which is reported.
+  Fed feed(const fc_feed& feed, bool wait);
+  // True if frames_wanted() need not wait.
+  bool is_open_for_feed() const;
+  // No more pictures come for now: what was fed is finished. Until the next feed().
+  void drain();
+  // True if all that was fed is in the ring or taken from it.
+  bool idle() const;
+  // Ends the waits of feed() and frames_wanted() until `interrupted` is false again. Any thread.
+  void interrupt_feed(bool interrupted);
+  // Once is_open_for_feed().
+  uint32_t chunks_in_flight() const { return in_flight_; }
+  // The number of the last chunk that was fed, plus one. Since the last reset.
+  uint64_t chunks_fed() const;
+
   // ---- the ring, streaming thread
   // Sets `frame` to the oldest frame, which stays in the ring; only if the result is Ready.
   RingState peek(Frame* frame) const;
@@ -211,6 +233,8 @@ class FrameWorker {
   void make_chunks(fc_stream* stream);
   void wait_for_work(std::unique_lock<std::mutex>& lock);
   bool wanted() const;  // whether a chunk is wanted; under mutex_
+  bool feed_is_over() const { return stopping_ || feed_interrupted_ || state_ == RingState::Failed; }
+  bool has_room_for_feed() const;
   bool make_chunk(fc_stream* stream, uint64_t generation);
   void apply(fc_stream* stream, Changes changes);
   void follow_script(fc_stream* stream);
@@ -266,6 +290,12 @@ class FrameWorker {
   std::string lora_;                    // until there is a stream
   std::shared_ptr<LoraChanger> loras_;  // while there is one
   std::shared_ptr<LoadedEngine> engine_;
+  uint64_t fed_ = 0;  // chunks, since the start or the last reset
+  bool feed_open_ = false, draining_ = false, feed_interrupted_ = false, resetting_ = false;
+  std::condition_variable wake_feed_;  // with mutex_
+
+  // Held while the engine is fed, and by the worker while it resets or closes the stream. Before mutex_.
+  std::mutex feeding_;
 };
 
 }  // namespace flowcache::gst

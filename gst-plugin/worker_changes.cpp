@@ -109,7 +109,15 @@ void FrameWorker::apply_prompt(fc_stream* stream, const PromptChange& change, ui
 // After a reset the engine forgets the prompts that wait for their chunk. A script starts over. Other
 // prompts stay: they hold from their time on, or at once.
 void FrameWorker::apply_reset(fc_stream* stream, uint64_t seed) {
-  if (library_.stream_reset(stream, seed) != FC_OK) {
+  fc_status status = FC_OK;
+  {
+    const std::lock_guard feeding(feeding_);
+    status = library_.stream_reset(stream, seed);
+    std::lock_guard lock(mutex_);
+    resetting_ = changes_.reset.has_value();  // another one has come meanwhile
+  }
+  wake_feed_.notify_all();
+  if (status != FC_OK) {
     listener_->change_refused("reset", last_error_of(library_));
     return;
   }

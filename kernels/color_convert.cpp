@@ -159,4 +159,12 @@ void color_convert(const at::Tensor& frame, const fc_planes& planes) {
   color_convert_on_cpu(host, planes);
 }
 
+void color_read(const fc_planes& planes, const at::Tensor& frame) {
+  check(planes, sizes_of(number_of(planes.format), frame.size(2), frame.size(1)));
+  if (number_of(planes.memory) == FC_MEMORY_CUDA)
+    throw Error(FC_ERROR_ARGUMENT,
+                "frames in CUDA memory cannot be fed yet: copy them to host memory (cudadownload) first");
+  color_read_on_cpu(planes, frame);
+}
+
 }  // namespace flowcache

@@ -26,6 +26,11 @@ namespace flowcache {
 // context, and for what the driver refuses.
 void color_convert(const at::Tensor& frame, const fc_planes& planes);
 
+// The reverse: reads a caller's planes, as color_convert() writes them, into `frame`, [3, H, W] fp32, contiguous and on the
+// host; R'G'B' are in 0..1. Alpha is ignored. Chroma is interpolated between its samples. Host planes only. Any thread.
+// Throws FC_ERROR_ARGUMENT as color_convert() does, and for planes in CUDA memory.
+void color_read(const fc_planes& planes, const at::Tensor& frame);
+
 // Waits until all that the calling thread has given LibTorch to do on this tensor's device is
 // done; on the CPU there is nothing to wait for. A frame on a GPU must be finished before color_convert() gets it.
 void wait_for_device(const at::Tensor& tensor);
@@ -33,5 +38,7 @@ void wait_for_device(const at::Tensor& tensor);
 // color_convert() on the CPU. frame: contiguous fp32 on the host; planes: on the host.
 // Both are checked already.
 void color_convert_on_cpu(const at::Tensor& frame, const fc_planes& planes);
+// color_read(), of checked planes.
+void color_read_on_cpu(const fc_planes& planes, const at::Tensor& frame);
 
 }  // namespace flowcache

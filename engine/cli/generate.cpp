@@ -10,6 +10,7 @@
 #include "cli/frame_writer.h"
 #include "cli/handles.h"
 #include "cli/interrupt.h"
+#include "cli/video_input.h"
 
 namespace flowcache::cli {
 
@@ -22,7 +23,9 @@ struct GenerateArguments {
   uint64_t seed = 0, kv_budget = 0;
   uint32_t steps = 0, lag = 0;
   bool graphs = false;
-  std::string prefix;
+  std::string prefix, input;
+  double strength = 0.8;
+  bool seconds_given = false;
   std::vector<std::string> loras;
 };
 
@@ -32,15 +35,16 @@ int show_loading(void*, const char* stage, double fraction) {
   return 0;
 }
 
+// total: 0 if it is not known.
 void show_chunk(const fc_chunk_info& chunk, const fc_stream_stats& stats, const fc_model_info& video,
                 uint64_t total) {
   const double playing = static_cast<double>(chunk.frames) * video.fps_d / video.fps_n;
-  std::fprintf(stderr,
-               "\rchunk %llu/%llu  %.0f ms (%.2f x real time)  steps %u computed %u reused  KV %s of %s   ",
-               static_cast<unsigned long long>(chunk.chunk + 1), static_cast<unsigned long long>(total),
-               1e3 * chunk.seconds, playing / chunk.seconds, chunk.steps_computed, chunk.steps_reused,
-               megabytes(static_cast<double>(stats.kv_bytes)).c_str(),
-               megabytes(static_cast<double>(stats.kv_budget)).c_str());
+  std::fprintf(
+      stderr, "\rchunk %llu%s  %.0f ms (%.2f x real time)  steps %u computed %u reused  KV %s of %s   ",
+      static_cast<unsigned long long>(chunk.chunk + 1),
+      total == 0 ? "" : ("/" + std::to_string(total)).c_str(), 1e3 * chunk.seconds, playing / chunk.seconds,
+      chunk.steps_computed, chunk.steps_reused, megabytes(static_cast<double>(stats.kv_bytes)).c_str(),
+      megabytes(static_cast<double>(stats.kv_budget)).c_str());
 }
 
 OwnedStream open_stream(fc_engine* engine, const GenerateArguments& a, const Frames& prefix) {
@@ -104,10 +108,18 @@ int run(const GenerateArguments& a) {
   const OwnedStream stream = open_stream(engine.get(), a, read_frames(pictures, video.width, video.height));
   std::optional<CancelOnCtrlC> ctrl_c(stream.get());
   if (!take_loras(stream.get(), a.loras)) return CancelOnCtrlC::exit_status();
+  std::optional<VideoInput> input;
+  std::optional<Feeder> feeder;
+  if (!a.input.empty()) {
+    input.emplace(a.input, video);
+    feeder.emplace(stream.get(), *input, a.strength);
+  }
   FrameWriter writer(a.out, video);
-  uint64_t left = static_cast<uint64_t>(std::ceil(a.seconds * video.fps_n / video.fps_d));
-  const uint64_t chunks = (left + video.frames_per_chunk - 1) / video.frames_per_chunk;
-  while (left > 0) {
+  const bool whole = feeder && !a.seconds_given;  // all of the input
+  uint64_t left =
+      whole ? UINT64_MAX : static_cast<uint64_t>(std::ceil(a.seconds * video.fps_n / video.fps_d));
+  const uint64_t chunks = whole ? 0 : (left + video.frames_per_chunk - 1) / video.frames_per_chunk;
+  while (left > 0 && !(feeder && !feeder->feed_ahead())) {
     fc_chunk* next = nullptr;
     const fc_status status = fc_stream_next(stream.get(), &next);
     if (status == FC_CANCELLED) break;
@@ -116,7 +128,8 @@ int run(const GenerateArguments& a) {
     fc_chunk_info info{};
     info.size = sizeof info;
     check(fc_chunk_describe(chunk.get(), &info));
-    const uint32_t frames = static_cast<uint32_t>(std::min<uint64_t>(left, info.frames));
+    const uint32_t own = feeder ? feeder->shown(info.frames) : info.frames;
+    const uint32_t frames = static_cast<uint32_t>(std::min<uint64_t>(left, own));
     writer.write(chunk.get(), frames);
     left -= frames;
     fc_stream_stats stats{};
@@ -139,9 +152,10 @@ Command add_generate(CLI::App& app) {
       ->required();
   command->add_option("-o,--out", a->out, "NAME.y4m, NAME-%04d.png, or - for Y4M on standard output")
       ->capture_default_str();
-  command->add_option("-s,--seconds", a->seconds, "Length of the video")
-      ->check(CLI::Range(0.01, 1e6))
-      ->capture_default_str();
+  const CLI::Option* seconds =
+      command->add_option("-s,--seconds", a->seconds, "Length of the video; with --input: all of it")
+          ->check(CLI::Range(0.01, 1e6))
+          ->capture_default_str();
   command->add_option("--seed", a->seed, "Same seed, same video")->capture_default_str();
   a->engine.add_options(*command);
   command->add_option(
@@ -176,8 +190,21 @@ Command add_generate(CLI::App& app) {
       ->add_option("--lora", a->loras,
                    "FILE[:SCALE] of a LoRA, beside those of the model; may be given several times")
       ->allow_extra_args(false);
+  command->add_option(
+      "--input", a->input,
+      "Repaint a video of the picture's size, its frames one for one: FILE.y4m, - for Y4M on standard "
+      "input, FILE.png or a folder of PNG files");
+  command
+      ->add_option(
+          "--strength", a->strength,
+          "How much of --input is painted over: 0 shows it as the model's codec sees it, 1 ignores it")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   command->add_option("--negative-prompt", a->negative, "What guidance keeps away from");
-  return [a] { return run(*a); };
+  return [a, seconds] {
+    a->seconds_given = seconds->count() > 0;
+    return run(*a);
+  };
 }
 
 }  // namespace flowcache::cli

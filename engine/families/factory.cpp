@@ -9,6 +9,7 @@
 #include "base/resources.h"
 #include "families/family.h"
 #include "networks/decoders/magi_vae.h"
+#include "networks/decoders/pca_encoder.h"
 #include "networks/decoders/taehv.h"
 #include "networks/decoders/taehv_encoder.h"
 #include "networks/decoders/wan_vae.h"
@@ -58,6 +59,7 @@ std::unique_ptr<FrameEncoder> make_encoder(const json& config, const WeightMap& 
 const Table<std::unique_ptr<FrameEncoder>(const json&, const WeightMap&, at::ScalarType, at::Device)>
     encoders = {
         {"magi_vae", make_encoder<MagiVaeEncoder, MagiVaeConfig>},
+        {"pca", make_encoder<PcaEncoder, PcaEncoderConfig>},
         {"taehv", make_encoder<TaehvEncoder, TaehvEncoderConfig>},
         {"wan22_vae", make_encoder<WanVaeEncoder, Wan22VaeConfig>},
         {"wan_vae", make_encoder<WanVaeEncoder, WanVaeConfig>},
@@ -163,18 +165,26 @@ std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarTyp
 
 std::unique_ptr<FrameEncoder> make_frame_encoder(const ModelPackage& package, at::ScalarType compute,
                                                  at::Device device) {
-  const auto& make = choose(encoders, package.decoder.value("kind", ""), package, "decoder.kind");
+  const bool apart = package.encoder.is_object();
+  const json& section = apart ? package.encoder : package.decoder;
+  const auto& make =
+      choose(encoders, section.value("kind", ""), package, apart ? "encoder.kind" : "decoder.kind");
   const auto build = [&](const WeightMap& weights) {
-    return make(config_of(package.decoder), weights, compute, device);
+    return make(config_of(section), weights, compute, device);
   };
   if (package.random_weights) return build(random_weights(wanted_by(build)));
+  if (apart) {
+    WeightMap weights = read_section(package, section);
+    for (auto& [name, weight] : weights) weight = dense(weight);
+    return build(weights);
+  }
   const WeightMap weights = read_decoder(package, wanted_by(build));
   const auto encodes = [](const auto& entry) { return entry.first.starts_with("encoder."); };
   if (std::none_of(weights.begin(), weights.end(), encodes))
-    throw Error(FC_ERROR_MODEL,
-                (package.folder / "model.json").string() +
-                    ": the decoder's files hold no encoder, so this model cannot take a prefix: use "
-                    "the VAE's whole file");
+    throw Error(FC_ERROR_MODEL, (package.folder / "model.json").string() +
+                                    ": the decoder's files hold no encoder, so this model cannot take a "
+                                    "prefix or a live picture: use "
+                                    "the VAE's whole file");
   return build(weights);
 }
 

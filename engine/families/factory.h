@@ -23,7 +23,8 @@ std::unique_ptr<Transformer> make_transformer(const ModelPackage& package, Preci
 std::unique_ptr<Decoder> make_decoder(const ModelPackage& package, at::ScalarType compute, at::Device device);
 // The weights that make_transformer() builds of: by the names that the network has, with the LoRAs of model.json.
 WeightMap transformer_weights(const ModelPackage& package);
-// The encoder that belongs to the decoder; its weights are in the decoder's files.
+// The encoder that belongs to the decoder: what the section "encoder" names, else the decoder's own, whose weights are in
+// the decoder's files.
 std::unique_ptr<FrameEncoder> make_frame_encoder(const ModelPackage& package, at::ScalarType compute,
                                                  at::Device device);
 std::unique_ptr<TextEncoder> make_text_encoder(const ModelPackage& package, at::Device device);

@@ -200,6 +200,7 @@ std::vector<PackageFile> package_files(const ModelPackage& package) {
   if (text.string("kind", 63) != "words") add_named("tokenizer", "spiece.model");
   if (text.has("special_tokens")) add_named("special_tokens", std::nullopt);
   add_section(package.decoder, "decoder");
+  if (package.encoder.is_object()) add_section(package.encoder, "encoder");
   return all;
 }
 

@@ -38,8 +38,8 @@ Fields::Names with_files(Fields::Names names) {
 
 // The fields that model.json may have. Configs inside the sections are checked by the networks.
 void check_names(const Fields& root, const OwnFields& own) {
-  root.only({"name", "family", "description", "license", "video", "transformer", "text", "decoder", "sampler",
-             "cache", "sources", "clean_context", "prompts", "negative_prompt"});
+  root.only({"name", "family", "description", "license", "video", "transformer", "text", "decoder", "encoder",
+             "sampler", "cache", "sources", "clean_context", "prompts", "negative_prompt"});
   const Fields video = root.object("video");
   video.only({"width", "height", "framerate", "latent_frames_per_chunk", "frames_per_chunk", "sizes"});
   video.object("sizes", true).only({"least", "most", "good"});
@@ -47,6 +47,7 @@ void check_names(const Fields& root, const OwnFields& own) {
   root.object("text").only(with_files({"kind", "config", "tokenizer", "max_length", "device", "precision",
                                        "unload", "special_tokens", "vocabulary", "synonyms"}));
   root.object("decoder").only(with_files({"kind", "config", "seam_fade_frames"}));
+  root.object("encoder", true).only(with_files({"kind", "config"}));
   Fields::Names sampler = {"kind",
                            "steps",
                            "lag",
@@ -155,6 +156,7 @@ ModelPackage read_package(const fs::path& given, const OwnFields& own) {
   out.transformer = document["transformer"];
   out.text = document["text"];
   out.decoder = document["decoder"];
+  if (document.contains("encoder")) out.encoder = document["encoder"];
   out.sampler = document["sampler"];
   for (const char* list : {"denoising_step_list", "denoising_step_list_first_chunk"})
     check_denoising_steps(out.sampler, list, file.string());
@@ -164,6 +166,7 @@ ModelPackage read_package(const fs::path& given, const OwnFields& own) {
   section_files(out, out.transformer, "transformer");
   section_files(out, out.text, "text");
   section_files(out, out.decoder, "decoder");
+  if (out.encoder.is_object()) section_files(out, out.encoder, "encoder");
   out.clean_context = root.boolean("clean_context", root.object("sampler").boolean("clean_context", false));
   return out;
 }
@@ -190,9 +193,11 @@ uint64_t ModelPackage::weight_bytes() const {
   if (random_weights) return 0;
   check_files(*this);
   uint64_t bytes = 0;
-  for (const json& section : {transformer, text, decoder})
+  for (const json& section : {transformer, text, decoder, encoder}) {
+    if (!section.is_object()) continue;
     for (const std::string& file : section_files(*this, section, "file"))
       bytes += fs::file_size(folder / file);
+  }
   return bytes;
 }
 

@@ -28,6 +28,7 @@ struct ModelPackage {
   nlohmann::json transformer;    // {file | files, key, config, loras}
   nlohmann::json text;           // {kind, file, …}
   nlohmann::json decoder;        // {kind, file, config}
+  nlohmann::json encoder;        // {kind, file, config}; null: the decoder's files hold it, if there is one
   nlohmann::json sampler;        // {kind, steps, shift, …}
   nlohmann::json cache;          // {reuse, threshold, kv, history_chunks, …}
   nlohmann::json sources;        // file name -> where the file is published

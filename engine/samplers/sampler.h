@@ -26,7 +26,8 @@ class SamplerState {
  public:
   virtual ~SamplerState() = default;
   // Returns the latent after a step. x: the latent before it; velocity: the network's output; both
-  // [C, F, h, w] fp32. step: 0..N-1; called once for each step, in order.
+  // [C, F, h, w] fp32. step: 0..N-1; called once for each step, in order. The first call may be for a later step than 0, if
+  // the chunk begins at that step's noise level.
   virtual at::Tensor step(const at::Tensor& x, const at::Tensor& velocity, int step,
                           const NoiseSource& noise) = 0;
 };

@@ -33,14 +33,15 @@ class UniPcState final : public SamplerState {
 
   at::Tensor step(const at::Tensor& x, const at::Tensor& velocity, int step, const NoiseSource&) override {
     const at::Tensor clean = x - sigma(step) * velocity;  // of the sample before its correction
-    const at::Tensor corrected = step > 0 ? correct(clean, step, x.scalar_type()) : x;
+    const at::Tensor corrected = known_ > 0 ? correct(clean, step, x.scalar_type()) : x;
     older_ = newer_;
     newer_ = clean;
     last_ = corrected;
+    const bool first = known_ == 0;
     last_order_ = std::min({order, table_.steps() - step, known_ + 1});
     known_ = std::min(known_ + 1, order);
     const at::Tensor next = predict(corrected, step);
-    if (overwrites_ && step == 0) last_ = next;
+    if (overwrites_ && first) last_ = next;
     return next;
   }
 

@@ -54,6 +54,7 @@ struct Chunk {
   double seconds = 0;
   // How many computed steps the deadline has cost this chunk, including those given up while it was made.
   int governor_level = 0;
+  double strength = 1;         // that it was fed with; 1: it owes nothing to what was fed
   double flops = 0;            // operations of the blocks that ran for it, with the clean pass; 0: not known
   int recached_chunks = 0;     // chunks of the history that ran once more before it
   double recache_seconds = 0;  // what that took

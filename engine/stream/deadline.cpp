@@ -78,8 +78,8 @@ void DeadlineKeeper::chunk_finished(int computed, double seconds) {
   threshold_governor_->observe(step, other, computed);
 }
 
-int DeadlineKeeper::level_of(int computed) const {
-  return governor_ ? std::max(0, governor_->ceiling() - computed) : 0;
+int DeadlineKeeper::level_of(int computed, int steps) const {
+  return governor_ ? std::max(0, std::min(governor_->ceiling(), steps) - computed) : 0;
 }
 
 void DeadlineKeeper::restart() {

@@ -60,8 +60,8 @@ class DeadlineKeeper {
   void chunk_finished(int computed, double seconds);
   // ε from now on. Only if steers_threshold().
   double threshold() const { return threshold_governor_->threshold(); }
-  // How many computed steps the deadline has cost a chunk that computed this many.
-  int level_of(int computed) const;
+  // How many computed steps the deadline has cost a chunk that computed this many of its steps.
+  int level_of(int computed, int steps) const;
   // A new stream begins on the same machine.
   void restart();
 

@@ -29,6 +29,9 @@ struct LiveChunk {
   PerBranch<at::Tensor> tail;  // newest tail residual, if ReusePolicy::keeps_tail()
   double flops = 0;
   Stopwatch watch;      // started when the chunk was ready for its first step
+  at::Tensor unseen;    // the clean latent that it was fed with, until its keys are written; else undefined
+  double strength = 1;  // that it was fed with
+  int first_step = 0;   // that it begins with; as many steps as it has: none runs
   bool is_cut = false;  // a new prompt begins here, without a blend
   // What is done of becoming history; a call that fails does only the rest again.
   bool is_clean = false;         // the clean pass has run

@@ -139,6 +139,15 @@ std::vector<MemoryNeed> LoadedModel::memory_needs(int64_t width, int64_t height)
   return flowcache::memory_needs(sized, plan);
 }
 
+std::shared_ptr<const FrameEncoder> LoadedModel::frame_encoder() const {
+  const std::lock_guard lock(encoder_mutex);
+  if (!encoder) {
+    encoder = make_frame_encoder(package, compute, device);
+    wait_for(device);  // from here on any lane may read the weights
+  }
+  return encoder;
+}
+
 int64_t LoadedModel::tokens_per_frame(const PictureSize& size) const {
   return transformer->shape().tokens_per_frame(size.latent_height, size.latent_width);
 }

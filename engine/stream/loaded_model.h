@@ -4,11 +4,13 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "cache/kv/kv_store.h"
 #include "families/preflight.h"
 #include "networks/decoders/decoder.h"
+#include "networks/decoders/frame_encoder.h"
 #include "networks/matrix.h"
 #include "networks/text/text_encoder.h"
 #include "networks/transformer.h"
@@ -52,6 +54,9 @@ struct LoadedModel {
   std::unique_ptr<Transformer> transformer;
   std::function<WeightMap()> weights_anew;  // what `transformer` was made of, from its files; null: not known
   std::unique_ptr<Decoder> decoder;
+  mutable std::mutex encoder_mutex;
+  mutable std::shared_ptr<const FrameEncoder>
+      encoder;                                // guarded by encoder_mutex; null until somebody wants it
   std::unique_ptr<TextEncoder> text;          // its features may be used on the calling thread's lane
   std::shared_ptr<const LentLane> text_lane;  // where it encodes; null: nowhere in particular
 
@@ -62,6 +67,10 @@ struct LoadedModel {
   // (0: native). Uses only the members package, device, compute, weights and
   // kv_precision, network_only and kv_share.
   std::vector<MemoryNeed> memory_needs(int64_t width, int64_t height) const;
+
+  // What live pictures are encoded with, loaded by the first call and kept. Throws FC_ERROR_NOT_FOUND or FC_ERROR_MODEL if the
+  // model has none. Any thread, on a lane of its own.
+  std::shared_ptr<const FrameEncoder> frame_encoder() const;
 
   int64_t tokens_per_frame(const PictureSize& size) const;
   int64_t tokens_per_chunk(const PictureSize& size) const;

@@ -44,8 +44,8 @@ void StepRunner::ask(Step& step) const {
                               (parts_.across[step.index][guidance.first_contributing()].size() == 0 ||
                                parts_.across_conditions[step.index] != chunk.conditions);  // R7
   info = {chunk.index,
-          step.index,
-          table.steps(),
+          step.index - chunk.first_step,
+          table.steps() - chunk.first_step,
           table.timestep[step.index],
           table.sigma[step.index],
           table.sigma[step.index + 1],
@@ -53,6 +53,7 @@ void StepRunner::ask(Step& step) const {
   info.must_compute |=
       parts_.writes_history(chunk.index, step.index);  // R1: these keys and values become history
   info.last_is_history = !parts_.clean_context;
+  info.left_out = chunk.first_step;
   const Tap taps = parts_.policy->taps();
   StepFeatures& features = step.question.features;
   const bool first_blocks = wants(taps, Tap::first_blocks);
@@ -164,7 +165,8 @@ at::Tensor StepRunner::run_blocks(const Step& step, size_t branch, const at::Ten
 void StepRunner::integrate(Step& step, const at::Tensor& velocity) const {
   LiveChunk& chunk = *step.chunk;
   const int compared = parts_.kv.front()->policy().needs_change(parts_.schedule.steps_of(chunk.index));
-  if (step.index == compared) chunk.estimate = chunk.latent - step.question.info.sigma * velocity;
+  if (compared >= 0 && step.index >= compared && !chunk.estimate.defined())
+    chunk.estimate = chunk.latent - step.question.info.sigma * velocity;
   chunk.latent = chunk.sampler->step(chunk.latent, velocity, step.index, [&] { return noise(chunk); });
 }
 

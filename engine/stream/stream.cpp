@@ -120,6 +120,9 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
                                              parts_.guidance.branches() == max_branches);
   loras_ = std::make_unique<Loras>(parts_.model);
   decoding_ = std::make_unique<Decoding>(*parts_.model);
+  feed_ = std::make_unique<Feed>(*parts_.model, parts_.size,
+                                 static_cast<size_t>(parts_.schedule.chunks_in_flight()) + 1,
+                                 parts_.initial_frames ? parts_.initial_frames->whole_chunks() : 0);
   threshold_ = parts_.threshold;
   scale_ = parts_.scale;
   deadline_ = std::make_unique<DeadlineKeeper>(*parts_.policy, deadline_setup(parts_));
@@ -136,6 +139,7 @@ Stream::~Stream() {
   try {
     lane_->wait();
     if (decoding_) decoding_->wait();
+    if (feed_) feed_->wait();
   } catch (const std::exception& error) {
     log(FC_LOG_WARNING,
         std::string("a stream is closed, but the device did not finish its work: ") + error.what());
@@ -178,8 +182,10 @@ std::shared_ptr<const Chunk> Stream::make_next() {
 
 // Also true after a call in which the chunk's last part failed, for example for lack of memory: only that is done again.
 bool Stream::has_done_all_steps() const {
-  return !live_.empty() &&
-         static_cast<int>(live_.front()->decisions.size()) >= parts_.schedule.steps_of(live_.front()->index);
+  if (live_.empty()) return false;
+  const LiveChunk& oldest = *live_.front();
+  const int done = oldest.first_step + static_cast<int>(oldest.decisions.size());
+  return done >= parts_.schedule.steps_of(oldest.index);
 }
 
 void Stream::run_tick() {
@@ -214,8 +220,11 @@ void Stream::begin_tick() {
     // A call that failed may have admitted it.
     if (due.step == 0 && (live_.empty() || live_.back()->index < due.chunk)) admit(due.chunk);
     for (const auto& chunk : live_)
-      if (chunk->index == due.chunk) steps_.push_back({.chunk = chunk.get(), .index = due.step});
+      if (chunk->index == due.chunk && due.step >= chunk->first_step)
+        steps_.push_back({.chunk = chunk.get(), .index = due.step});
   }
+  for (const auto& chunk : live_)
+    if (chunk->unseen.defined()) write_keys_as_fed(*chunk);
   const StepRunner runner = this->runner();
   std::vector<ChunkStep> questions;
   questions.reserve(steps_.size());
@@ -223,7 +232,8 @@ void Stream::begin_tick() {
     runner.ask(step);
     questions.push_back(step.question);
   }
-  const std::vector<Decision> decisions = parts_.policy->decide(questions, threshold_);
+  std::vector<Decision> decisions;
+  if (!questions.empty()) decisions = parts_.policy->decide(questions, threshold_);
   for (size_t i = 0; i < steps_.size(); ++i) {
     steps_[i].decision = decisions.at(i);
     if (questions[i].info.must_compute) steps_[i].decision = {Action::compute, true, 0, 0};
@@ -252,7 +262,7 @@ void Stream::admit(int64_t index) {
   // computed.
   chunk->must_compute = !parts_.policy->across_chunks() || parts_.schedule.chunks_in_flight() > 1;
   chunk->sampler = parts_.sampler_of(index).begin_chunk();
-  chunk->latent = runner().noise(*chunk);
+  begin_latent(*chunk);
   use_network(*chunk);
   if (!taken_ || taken_->first != index) taken_.emplace(index, conditions_->take(index, chunk->network));
   const ChunkConditions own = taken_->second;
@@ -279,6 +289,35 @@ void Stream::admit(int64_t index) {
   timer_.begin_chunk();
   taken_.reset();
   live_.push_back(std::move(chunk));
+  feed_->begun();
+}
+
+// The latent that the chunk's first step starts from.
+void Stream::begin_latent(LiveChunk& chunk) {
+  const at::Tensor noise = runner().noise(chunk);
+  const std::optional<Fed> fed = feed_->next();
+  if (!fed) {
+    chunk.latent = noise;
+    return;
+  }
+  const StepTable& table = parts_.sampler_of(chunk.index).table();
+  chunk.strength = fed->strength;
+  chunk.first_step = begin_step(fed->strength, table.steps());
+  const at::Tensor clean = fed->latent.take();
+  chunk.latent = begun_at(clean, noise, table, chunk.first_step);
+  if (chunk.first_step > 0 && parts_.schedule.chunks_in_flight() > 1) chunk.unseen = clean;
+}
+
+// A fed chunk waits for its first step. The chunks in flight behind it attend it meanwhile, as it was fed.
+void Stream::write_keys_as_fed(LiveChunk& chunk) {
+  LiveChunk clean;
+  clean.index = chunk.index;
+  clean.latent = chunk.unseen;
+  clean.network = chunk.network;
+  clean.conditions = chunk.conditions;
+  runner().run_clean(clean, parts_.first_frame(chunk.index));
+  chunk.flops += clean.flops;
+  chunk.unseen = at::Tensor();
 }
 
 // R7: a chunk keeps its network until it ends, so what is kept within it fits. What is kept across chunks goes by its
@@ -389,7 +428,9 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
   result->recache_seconds = chunk.recache_seconds;
   result->lora_ticket = chunk.lora_ticket;
   result->lora_seconds = chunk.lora_seconds;
-  result->governor_level = deadline_->level_of(count_computed(result->decisions));
+  result->strength = chunk.strength;
+  result->governor_level =
+      deadline_->level_of(count_computed(result->decisions), static_cast<int>(result->decisions.size()));
   live_.pop_front();  // destroys `chunk`
   if (finite) finite->read();
   decoding_->keep_up();  // behind the steps, in whose time it should long be done
@@ -409,8 +450,11 @@ std::shared_ptr<Chunk> Stream::finish(LiveChunk& chunk) {
 
 void Stream::become_history(LiveChunk& chunk) {
   const double flops = chunk.flops;
+  // Where no step ran, nothing has written its keys.
+  const bool no_step = chunk.first_step >= parts_.schedule.steps_of(chunk.index);
   try {
-    if (parts_.clean_context && !chunk.is_clean) runner().run_clean(chunk, parts_.first_frame(chunk.index));
+    if ((parts_.clean_context || no_step) && !chunk.is_clean)
+      runner().run_clean(chunk, parts_.first_frame(chunk.index));
   } catch (...) {
     chunk.flops = flops;  // all of it runs again
     throw;
@@ -433,7 +477,9 @@ std::shared_ptr<Chunk> Stream::decode(LiveChunk& chunk) {
   InitialFrames* const initial = parts_.initial_frames.get();
   result->latent = initial ? initial->finished(chunk.index, chunk.latent) : chunk.latent;
   result->index = chunk.index;
-  decoding_->decode(result->latent, initial, chunk.is_cut, *result);
+  // What is shown as it was fed has no seam of this stream's making.
+  const bool as_fed = chunk.first_step >= parts_.schedule.steps_of(chunk.index);
+  decoding_->decode(result->latent, initial, chunk.is_cut || as_fed, *result);
   return result;
 }
 

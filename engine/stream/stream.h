@@ -18,6 +18,7 @@
 #include "stream/conditions.h"
 #include "stream/deadline.h"
 #include "stream/decoding.h"
+#include "stream/feed.h"
 #include "stream/loras.h"
 #include "stream/parts.h"
 #include "stream/recache.h"
@@ -82,8 +83,11 @@ class Stream {
   void deadline(double seconds) { deadline_->set(seconds); }
   // Holds from the next chunk on. Throws FC_ERROR_ARGUMENT in a stream without guidance. Any thread.
   void negative_prompt(const std::string& text);
+  // The pictures that the chunks to come repaint. Any thread.
+  Feed& feed() { return *feed_; }
   StreamStats stats() const;  // any thread
   const LoadedModel& model() const { return *parts_.model; }
+  const PictureSize& size() const { return parts_.size; }
   // For tests: the KV cache of a branch.
   const KvStore& kv(size_t branch) const { return *parts_.kv.at(branch); }
   // Bytes of finished chunks that are kept for a re-cache. Driving thread.
@@ -113,6 +117,8 @@ class Stream {
   void admit(int64_t index);
   void use_network(LiveChunk& chunk);
   void forget_learned();
+  void begin_latent(LiveChunk& chunk);
+  void write_keys_as_fed(LiveChunk& chunk);
   void run_history_again(LiveChunk& chunk);
   void run(size_t step);
   void compute(Step& step);
@@ -139,6 +145,7 @@ class Stream {
   std::optional<std::pair<int64_t, ChunkConditions>> taken_;
   bool learned_is_old_ = false;  // what the policy has learned across chunks is that of other weights
   std::unique_ptr<Decoding> decoding_;
+  std::unique_ptr<Feed> feed_;
   std::string recache_problem_;  // why this stream cannot re-cache; "" if it can
   Recache recache_;
   at::Tensor previous_latent_;   // of the newest finished chunk, if the KV policy looks at its drift

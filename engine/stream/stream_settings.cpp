@@ -35,6 +35,7 @@ void Stream::reset(uint64_t seed) {
   conditions_->restart();
   loras_->restart();
   decoding_->restart(std::move(decoder_state));
+  feed_->restart();
   const std::lock_guard lock(stats_mutex_);
   stats_.chunks = stats_.steps_computed = stats_.steps_reused = stats_.forced_computes = 0;
   stats_.kv_bytes = stats_.reuse_bytes = 0;

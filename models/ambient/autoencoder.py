@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 CHANNELS, CELL, STRIDE = 16, 16, 4  # latent channels; pixels a cell; frames a latent frame
+EVENNESS = .35  # 0: all components have the same variance; 1: their own
 DECODER = dict(latent_channels=CHANNELS, patch_size=2, n_f=[64, 48, 32, 24], mem_blocks=[2, 2, 1],
                decoder_time_upscale=[False, True, True], frames_to_trim=0)
 
@@ -22,7 +23,7 @@ class Encoder:
         pca = load_file(path)
         self.mean, self.basis = pca["mean"], pca["basis"]  # [3072], [3072,16]
         sigma = pca["variance"].sqrt()
-        self.scale = (sigma / sigma[0]) ** .35 / sigma
+        self.scale = (sigma / sigma[0]) ** EVENNESS / sigma
 
     def __call__(self, frames):
         """[4t,3,16h,16w] in 0..1 -> [16,t,h,w]."""

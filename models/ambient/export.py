@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 import render
 import text
-from autoencoder import CHANNELS, DECODER
+from autoencoder import CELL, CHANNELS, DECODER, EVENNESS, STRIDE
 from dit import CONFIG
 
 PROMPTS = ["slow green aurora over mountains", "orange fire", "golden ocean at sunset", "red lava lamp", "fast blue stars",
@@ -30,6 +30,8 @@ def describe(latent_scale):
                   synonyms=text.SYNONYMS),
         decoder=dict(kind="taehv", file="decoder.safetensors", config=DECODER | dict(latent_scale=latent_scale),
                      seam_fade_frames=8),
+        encoder=dict(kind="pca", file="pca.safetensors",
+                     config=dict(latent_channels=CHANNELS, frames=STRIDE, cell=CELL, evenness=EVENNESS, latent_scale=latent_scale)),
         sampler=dict(kind="flow_euler", steps=24, shift=1.5, prediction="velocity noise - data", timestep_scale=1000,
                      clean_context=True, lag=0),
         cache=dict(reuse="ramp:computed=5", kv="window", history_chunks=3, on_cut="forget"))

@@ -41,14 +41,15 @@ def sigmas(steps, shift):
 
 @torch.no_grad()
 def generate(dit, prompts, steps=24, shift=1.5, history=3, seed=0, noise=None, threshold=0.0, warmup=3, guidance=1.0,
-             trace=None):
+             trace=None, fed=None, strengths=None):
     """Draws one chunk for each prompt, one at a time. Returns (latents [1,16,3n,h,w], number of forward passes).
 
     After its last step a chunk runs once more, at timestep 0. Later chunks attend the keys and values of that pass, of
     at most `history` chunks. After a new prompt there is no history. noise: [n,16,3,h,w] instead of the seed's.
     threshold > 0: a velocity is reused while the sum of the relative L1 distances of the embedded latents since it was
     computed stays below the threshold; never in the first `warmup` steps nor in the last. trace: a list that gets the
-    velocity of every forward pass.
+    velocity of every forward pass. fed: latents [n,16,3,h,w] that the chunks repaint, each with its own of `strengths`: the
+    last round(strength * steps) steps run, from its own latents with the noise of the first of these steps.
     """
     gen, sigma, past, out, runs = torch.Generator().manual_seed(seed), sigmas(steps, shift), [], [], 0
     nothing = dit.text(torch.zeros(1, 1, text.MAX_IDS, dtype=torch.long))
@@ -59,12 +60,15 @@ def generate(dit, prompts, steps=24, shift=1.5, history=3, seed=0, noise=None, t
         x = torch.randn(1, CHANNELS, 3, *GRID, generator=gen) if noise is None else noise[c:c + 1]
         join = lambda layer: tuple(torch.cat([p[layer][i] for p in past], 1) for i in (0, 1))
         kv = [join(layer) for layer in range(len(dit.blocks))] if past else None
+        first = 0 if fed is None else steps - int(strengths[c] * steps + .5)
+        if first:
+            x = (1 - sigma[first]) * fed[c:c + 1] + sigma[first] * x
         summed, before, velocity = 0.0, None, None
-        for s in range(steps):
+        for s in range(first, steps):
             tokens = dit.embed(x)
             moved = ((tokens - before).abs().mean() / before.abs().mean()).item() if before is not None else 0.0
             before = tokens
-            if threshold > 0 and warmup <= s < steps - 1 and summed + moved < threshold:
+            if threshold > 0 and warmup <= s - first and s < steps - 1 and summed + moved < threshold:
                 summed += moved
             else:
                 summed, runs = 0.0, runs + 1

@@ -22,6 +22,7 @@ const Fake& fake() {
     get("fake_live_chunks", &f.live_chunks);
     get("fake_opened_engines", &f.opened_engines);
     get("fake_prompts_taken", &f.prompts_taken);
+    get("fake_restarts", &f.restarts);
     get("fake_hold_from", &f.hold_from);
     get("fake_opened_with", &f.opened_with);
     return f;

@@ -28,6 +28,7 @@ struct Fake {
   int (*live_chunks)();
   int (*opened_engines)();
   int (*prompts_taken)();  // number of calls of fc_stream_prompt()
+  int (*restarts)();       // number of calls of fc_stream_feed() with restart
   void (*hold_from)(uint64_t chunk);
   const char* (*opened_with)();  // the configuration of the engine opened last
 };

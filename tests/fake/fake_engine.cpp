@@ -60,6 +60,9 @@ FC_API int fake_opened_engines() {
 FC_API int fake_prompts_taken() {
   return fake::counters().prompts_taken;
 }
+FC_API int fake_restarts() {
+  return fake::counters().restarts;
+}
 // Chunks from this one on wait; UINT64_MAX opens the gate.
 FC_API void fake_hold_from(uint64_t chunk) {
   {

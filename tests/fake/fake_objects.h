@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <string>
@@ -17,7 +18,8 @@ namespace fake {
 
 // Counted so that tests can see what is left over.
 struct Counters {
-  std::atomic<int> live_engines{0}, live_streams{0}, live_chunks{0}, opened_engines{0}, prompts_taken{0};
+  std::atomic<int> live_engines{0}, live_streams{0}, live_chunks{0}, opened_engines{0}, prompts_taken{0},
+      restarts{0};
 };
 Counters& counters();
 
@@ -49,6 +51,7 @@ struct fc_chunk {
   fc_chunk_info info;
   uint32_t hash;
   std::vector<uint8_t> decisions;
+  std::vector<int> fed;  // of each frame that it repaints: the first byte; painted in the lower third
 };
 
 struct fc_stream {
@@ -66,6 +69,11 @@ struct fc_stream {
     bool recache;
   };
   std::map<uint64_t, Change> changes;  // by first chunk
+  struct Fed {
+    double strength;
+    std::vector<int> levels;
+  };
+  std::deque<Fed> fed;
   fc_stream_stats stats{};
   std::map<uint64_t, std::pair<uint64_t, std::string>> loras;  // tickets and lists by first chunk
   std::string lora;

@@ -37,6 +37,7 @@ bool parse(const std::string& text, Options* o, std::string* error) {
       {"cuda", [&](uint64_t v) { o->cuda = v; }},
       {"throw_open", [&](uint64_t v) { o->throw_open = v; }},
       {"needs", [&](uint64_t v) { o->needs = v; }},
+      {"blind", [&](uint64_t v) { o->blind = v; }},
   };
   std::istringstream stream(text);
   std::string item;

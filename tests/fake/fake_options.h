@@ -30,6 +30,7 @@ struct Options {
   uint32_t cuda = 0;  // runs on the device unless it is told not to; 1: writes CUDA memory, 2: refuses to
   uint32_t throw_open = 0;  // fc_engine_open() throws
   uint64_t needs = 0;       // bytes; a smaller memory limit is refused
+  uint32_t blind = 0;       // there is no encoder, so the stream cannot be fed
 };
 
 // False and a sentence if `text` is not of that form.

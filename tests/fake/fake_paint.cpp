@@ -13,6 +13,7 @@ std::array<uint8_t, 3> seed_colour(uint64_t seed) {
 
 std::array<uint8_t, 3> Picture::pixel(uint32_t x, uint32_t y) const {
   const uint32_t band = std::min(2u, y * 3 / height);
+  if (const auto grey = static_cast<uint8_t>(fed); band == 2 && fed >= 0) return {grey, grey, grey};
   if (band == 2 && !twice) return seed_colour(seed);
   const uint32_t bit = 15 - std::min(15u, x * 16 / width);
   const uint8_t level = ((band == 1 ? hash : number) >> bit) & 1 ? 255 : 0;

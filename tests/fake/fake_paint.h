@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The fake engine's picture: three bands. The first shows 16 bits of the frame's number as white and black
 // blocks, the second 16 bits of the prompt's hash, the third one colour that depends on the seed, or the
-// number again: no part of a picture passes for one of another frame then. Blocks survive an encoder.
+// number again: no part of a picture passes for one of another frame then. Blocks survive an encoder. A frame that repaints
+// what it was fed shows that one's first byte as grey in the third band.
 #pragma once
 
 #include <array>
@@ -17,6 +18,7 @@ struct Picture {
   uint32_t hash;    // of the prompt
   uint64_t seed;
   bool twice = false;  // the number in the third band too
+  int fed = -1;        // the first byte of the frame that it repaints; -1: none
 
   // Red, green, blue of a pixel.
   std::array<uint8_t, 3> pixel(uint32_t x, uint32_t y) const;

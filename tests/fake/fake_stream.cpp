@@ -198,6 +198,28 @@ void fc_stream_cancel(fc_stream* s) {
   fake::gate().changed.notify_all();
 }
 
+fc_status fc_stream_feed_frames(fc_stream* s, uint32_t* frames) {
+  if (s->engine->options.blind != 0)
+    return fake::fail(FC_ERROR_MODEL, "model.json: there is no encoder, so this model takes no pictures");
+  *frames = s->engine->options.frames;
+  return FC_OK;
+}
+
+fc_status fc_stream_feed(fc_stream* s, const fc_feed* feed, uint64_t* chunk) {
+  if (!(feed->strength >= 0 && feed->strength <= 1))
+    return fake::fail(FC_ERROR_ARGUMENT, "strength is outside 0..1");
+  if (feed->count != s->engine->options.frames) return fake::fail(FC_ERROR_ARGUMENT, "number of frames");
+  std::lock_guard lock(s->mutex);
+  if (s->fed.size() > 1) return fake::fail(FC_ERROR_ARGUMENT, "two chunks wait already");
+  fc_stream::Fed fed{feed->strength, {}};
+  for (uint32_t i = 0; i < feed->count; ++i)
+    fed.levels.push_back(*static_cast<const uint8_t*>(feed->frames[i].plane[0]));
+  s->fed.push_back(std::move(fed));
+  fake::counters().restarts += static_cast<int>(feed->restart);
+  if (chunk != nullptr) *chunk = s->chunk + s->fed.size() - 1;
+  return FC_OK;
+}
+
 fc_status fc_stream_next(fc_stream* s, fc_chunk** chunk) {
   const fake::Options& o = s->engine->options;
   std::unique_lock lock(s->mutex);
@@ -252,6 +274,12 @@ fc_status fc_stream_next(fc_stream* s, fc_chunk** chunk) {
              s->stats.kv_budget,
              s->stats.last_chunk_seconds,
              c->decisions.data()};
+  c->info.strength = 1;
+  if (!s->fed.empty()) {
+    c->info.strength = s->fed.front().strength;
+    c->fed = std::move(s->fed.front().levels);
+    s->fed.pop_front();
+  }
   if (recache) {
     c->info.recached_chunks = 3;
     c->info.recache_seconds = 0.0125;
@@ -268,6 +296,7 @@ fc_status fc_stream_reset(fc_stream* s, uint64_t seed) {
   s->seed = seed;
   s->chunk = 0;
   s->changes.clear();
+  s->fed.clear();
   s->stats.chunks = s->stats.steps_computed = s->stats.steps_reused = s->stats.kv_bytes = 0;
   return FC_OK;
 }
@@ -293,7 +322,8 @@ fc_status fc_chunk_write(const fc_chunk* c, uint32_t frame, const fc_planes* pla
     return fake::fail(FC_ERROR_DEVICE, "CUDA memory of another context, or an engine on the CPU");
   if (c->engine->options.blank != 0) return FC_OK;
   const auto number = static_cast<uint32_t>(c->info.chunk * c->info.frames + frame);
-  fake::paint({c->info.width, c->info.height, number, c->hash, c->info.seed, c->engine->options.twice != 0},
+  fake::paint({c->info.width, c->info.height, number, c->hash, c->info.seed, c->engine->options.twice != 0,
+               frame < c->fed.size() ? c->fed[frame] : -1},
               *planes);
   return FC_OK;
 }

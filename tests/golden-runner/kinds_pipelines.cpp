@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Whole pipelines, run by the engine's own Stream: self-forcing-pipeline and ambient-stream.
+// Whole pipelines, run by the engine's own Stream: self-forcing-pipeline, ambient-stream and ambient-feed.
 #include <c10/core/InferenceMode.h>
 
 #include "../fake_gpu/spare/spare_load.h"
@@ -91,6 +91,40 @@ void run_ambient_text(Case& test, const json& call, const LoadedModel& model) {
     test.fail("unknown words of \"" + prompt + "\"");
 }
 
+// The pattern that the case's notes describe: 12 frames of a chunk.
+at::Tensor fed_frames(int64_t chunk, int64_t width, int64_t height) {
+  const at::Tensor n = at::arange(12 * chunk, 12 * (chunk + 1)).view({-1, 1, 1, 1}),
+                   c = at::arange(3).view({3, 1, 1}), y = at::arange(height).view({-1, 1}),
+                   x = at::arange(width);
+  return ((c * 2 + 5) * x + (c + 3) * y + n * 4 * (c + 1)).remainder(256).to(at::kFloat) / 255;
+}
+
+void run_ambient_feed(Case& test, const json& call, const std::shared_ptr<const LoadedModel>& model) {
+  const std::vector<double> strengths = call.at("strengths");
+  const int64_t width = call.at("size").at(0), height = call.at("size").at(1);
+  StreamConfig config;
+  config.prompt = call.at("prompt");
+  config.steps = call.at("steps");
+  config.cache = "none";
+  config.kv_cache = "window";
+  config.width = width;
+  config.height = height;
+  Stream stream(model, config);
+  const at::Tensor noise = test.tensor(call.at("noise"));
+  stream.replace_noise([&](int64_t chunk, int64_t) { return noise[chunk]; });
+  std::vector<at::Tensor> latents, fed;
+  for (size_t i = 0; i < strengths.size(); ++i) {
+    const at::Tensor frames = fed_frames(static_cast<int64_t>(i), width, height);
+    fed.push_back(model->frame_encoder()->encode(frames).transpose(0, 1));
+    stream.feed().give(frames, strengths[i], false);
+    const auto chunk = stream.next();
+    chunk->decoded.wait();
+    latents.push_back(chunk->latent);
+  }
+  test.compare(at::cat(fed, 1), call.at("fed"));
+  test.compare(at::cat(latents, 1), call.at("latents"));
+}
+
 void run_ambient(Case& test) {
   const c10::InferenceMode inference;
   flowcache::LoadOptions options;
@@ -103,6 +137,8 @@ void run_ambient(Case& test) {
   for (const json& call : test.calls()) {
     if (call.at("op") == "generate")
       run_ambient_generate(test, call, model);
+    else if (call.at("op") == "feed")
+      run_ambient_feed(test, call, model);
     else if (call.at("op") == "text")
       run_ambient_text(test, call, *model);
     else
@@ -115,6 +151,7 @@ void run_ambient(Case& test) {
 void register_pipelines(Handlers& handlers) {
   handlers["self-forcing-pipeline"] = run_self_forcing;
   handlers["ambient-stream"] = run_ambient;
+  handlers["ambient-feed"] = run_ambient;
 }
 
 }  // namespace golden

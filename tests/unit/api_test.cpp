@@ -286,6 +286,93 @@ TEST_F(Api, AStreamMakesChunksOfMovingPictures) {
   fc_chunk_unref(again);
 }
 
+// A chunk of strength 0 is the input as the codec sees it; of strength 1 it is what it is unfed.
+TEST_F(Api, AStreamRepaintsWhatItIsFed) {
+  auto config = default_stream();
+  config.width = 256;
+  config.height = 160;
+  fc_stream *stream = nullptr, *unfed = nullptr;
+  ASSERT_EQ(fc_stream_open(engine, &config, &stream), FC_OK) << fc_last_error();
+  ASSERT_EQ(fc_stream_open(engine, &config, &unfed), FC_OK) << fc_last_error();
+  uint32_t count = 0;
+  ASSERT_EQ(fc_stream_feed_frames(stream, &count), FC_OK) << fc_last_error();
+  ASSERT_EQ(count, 12u);
+  // Left half bright, right half dark.
+  std::vector<uint8_t> picture(size_t{4} * 256 * 160);
+  for (size_t i = 0; i < picture.size(); ++i) picture[i] = i / 4 % 256 < 128 ? 220 : 30;
+  std::vector<fc_planes> planes(count, fc_planes_init());
+  for (fc_planes& one : planes) {
+    one.plane[0] = picture.data();
+    one.stride[0] = 4 * 256;
+  }
+  auto feed = sized<fc_feed>();
+  feed.frames = planes.data();
+  feed.count = count;
+  uint64_t number = 99;
+  const auto next = [&](fc_stream* from, uint32_t frame, double strength) {
+    fc_chunk* chunk = nullptr;
+    EXPECT_EQ(fc_stream_next(from, &chunk), FC_OK) << fc_last_error();
+    auto info = sized<fc_chunk_info>();
+    EXPECT_EQ(fc_chunk_describe(chunk, &info), FC_OK);
+    EXPECT_EQ(info.strength, strength);
+    std::vector<uint8_t> pixels(picture.size());
+    auto out = sized<fc_planes>();
+    out.plane[0] = pixels.data();
+    out.stride[0] = 4 * 256;
+    EXPECT_EQ(fc_chunk_write(chunk, frame, &out), FC_OK);
+    fc_chunk_unref(chunk);
+    return pixels;
+  };
+  const auto half_of = [](const std::vector<uint8_t>& pixels, size_t half) {
+    double sum = 0;
+    for (size_t y = 0; y < 160; ++y)
+      for (size_t x = 128 * half + 32; x < 128 * half + 96; ++x) sum += pixels[4 * (y * 256 + x) + 1];
+    return sum / (160 * 64);
+  };
+  feed.strength = 1;
+  ASSERT_EQ(fc_stream_feed(stream, &feed, &number), FC_OK) << fc_last_error();
+  EXPECT_EQ(number, 0u);
+  EXPECT_EQ(next(stream, 11, 1), next(unfed, 11, 1));
+  feed.strength = 0;
+  ASSERT_EQ(fc_stream_feed(stream, &feed, &number), FC_OK) << fc_last_error();
+  EXPECT_EQ(number, 1u);
+  const std::vector<uint8_t> seen = next(stream, 11, 0);
+  EXPECT_NEAR(half_of(seen, 0), 220, 20);
+  EXPECT_NEAR(half_of(seen, 1), 30, 20);
+  feed.strength = 0.5;
+  ASSERT_EQ(fc_stream_feed(stream, &feed, nullptr), FC_OK) << fc_last_error();
+  const std::vector<uint8_t> between = next(stream, 11, 0.5);
+  EXPECT_GT(half_of(between, 0), half_of(between, 1) + 20) << "the input's structure is kept";
+
+  const auto refused = [&](const char* part) {
+    EXPECT_EQ(fc_stream_feed(stream, &feed, nullptr), FC_ERROR_ARGUMENT);
+    EXPECT_TRUE(says(part)) << fc_last_error();
+  };
+  feed.strength = NAN;
+  refused("strength=nan");
+  feed.strength = 0.5;
+  feed.count = 11;
+  refused("takes 12");
+  feed.count = 0;
+  refused("1..4096");
+  feed.count = count;
+  planes[3].stride[0] = 4;
+  refused("stride");
+  planes[3].stride[0] = 4 * 256;
+  planes[3].memory = FC_MEMORY_CUDA;
+  refused("cudadownload");
+  planes[3].memory = FC_MEMORY_HOST;
+  feed.frames = nullptr;
+  refused("frames is NULL");
+  feed.frames = planes.data();
+  feed.restart = 2;
+  refused("restart=2");
+  EXPECT_EQ(fc_stream_feed(stream, nullptr, nullptr), FC_ERROR_ARGUMENT);
+  EXPECT_EQ(fc_stream_feed_frames(nullptr, &count), FC_ERROR_ARGUMENT);
+  fc_stream_close(stream);
+  fc_stream_close(unfed);
+}
+
 TEST_F(Api, PicturesHaveTheSizeThatWasAskedFor) {
   auto model = sized<fc_model_info>();
   ASSERT_EQ(fc_engine_describe(engine, &model), FC_OK);

@@ -241,6 +241,48 @@ TEST_P(Colour, IsTheFormula) {
         }
 }
 
+// What was written is read again: exactly to the nearest level as RGBA; as YUV wherever the colours are even, because chroma
+// has a quarter of the samples.
+TEST_P(Colour, IsReadBack) {
+  const auto [width, height, padding] = GetParam();
+  at::manual_seed(width * 100 + height);
+  const at::Tensor frame = at::rand({3, height, width}), back = at::empty({3, height, width});
+  Image rgba(FC_FORMAT_RGBA, width, height, padding);
+  color_convert(frame, rgba.planes);
+  color_read(rgba.planes, back);
+  EXPECT_TRUE(back.equal((frame * 255).round() / 255));
+  // A smooth picture, whose chroma hardly differs between neighbours.
+  const at::Tensor x = at::linspace(0, 1, width), y = at::linspace(0, 1, height).view({height, 1});
+  const at::Tensor smooth = at::stack({(0.2 + 0.01 * x + 0.02 * y).expand({height, width}),
+                                       (0.5 + 0.02 * x * y).expand({height, width}),
+                                       (0.8 - 0.02 * y + 0 * x).expand({height, width})})
+                                .contiguous();
+  for (const fc_format format : {FC_FORMAT_NV12, FC_FORMAT_I420}) {
+    Image image(format, width, height, padding);
+    color_convert(smooth, image.planes);
+    color_read(image.planes, back);
+    EXPECT_LT((back - smooth).abs().max().item<double>(), 0.03) << format;
+  }
+}
+
+// Chroma lies on even columns between two rows: a pixel's is a mean of the four samples around it.
+TEST(ColourEdges, ChromaIsReadWhereItIsSited) {
+  Image image(FC_FORMAT_I420, 4, 4, 0);
+  for (int i = 0; i < 3; ++i) std::fill(image.bytes[i].begin(), image.bytes[i].end(), uint8_t{128});
+  uint8_t* const red = static_cast<uint8_t*>(image.planes.plane[2]);
+  red[image.planes.stride[2] + 1] = 168;  // the sample of rows 2 and 3, columns 2 and 3
+  const at::Tensor frame = at::empty({3, 4, 4});
+  color_read(image.planes, frame);
+  const at::Tensor share = (frame[0] - frame[0][0][0]) / (2 * (1 - 0.2126) / 224 * 40);
+  const at::Tensor wanted = at::tensor({0.0, 0.0, 0.0, 0.0,      //
+                                        0.0, 0.125, 0.25, 0.25,  //
+                                        0.0, 0.375, 0.75, 0.75,  //
+                                        0.0, 0.5, 1.0, 1.0})
+                                .view({4, 4})
+                                .to(at::kFloat);
+  EXPECT_LT((share - wanted).abs().max().item<double>(), 1e-4) << share;
+}
+
 TEST(ColourEdges, WhiteBlackNanAndBadPlanes) {
   Image image(FC_FORMAT_I420, 4, 4, 0);
   color_convert(at::ones({3, 4, 4}), image.planes);
@@ -263,6 +305,11 @@ TEST(ColourEdges, WhiteBlackNanAndBadPlanes) {
   bad = image.planes;
   bad.memory = FC_MEMORY_CUDA;
   EXPECT_THROW(color_convert(at::ones({3, 4, 4}), bad), Error);
+  const at::Tensor back = at::empty({3, 4, 4});
+  EXPECT_THROW(color_read(bad, back), Error);
+  bad = image.planes;
+  bad.stride[0] = 3;
+  EXPECT_THROW(color_read(bad, back), Error);
 }
 
 TEST_P(Types, PlacePhasesPutsEveryPixelInItsPlace) {

@@ -2,9 +2,14 @@
 // The streaming decoder and the words encoder.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <fstream>
+
 #include "base/error.h"
+#include "networks/decoders/pca_encoder.h"
 #include "networks/decoders/taehv.h"
 #include "networks/decoders/taehv_encoder.h"
+#include "networks/decoders/wan_vae.h"
 #include "networks/random_weights.h"
 #include "networks/text/words.h"
 #include "temp_folder.h"
@@ -115,6 +120,84 @@ TEST(Taehv, MeanAndDeviationOfEachChannelAreUndone) {
             std::string::npos);
   deviation[3] = 0;
   EXPECT_NE(wrong({{"latents_mean", mean}, {"latents_std", deviation}}).find("above 0"), std::string::npos);
+}
+
+// ---- encoders, piece by piece
+
+template <typename Encoder, typename Config>
+Encoder golden_encoder(const std::string& name) {
+  const std::string folder = FLOWCACHE_SOURCE_DIR "/tests/golden/" + name;
+  std::ifstream file(folder + "/case.json");
+  return Encoder(Config::from_json(json::parse(file).at("config")),
+                 read_safetensors(folder + "/weights.safetensors"), at::kFloat, at::kCPU, name);
+}
+
+// Encodes a clip of 3 x 2 latent frames whole and in three pieces.
+void expect_pieces(const FrameEncoder& encoder, int64_t first, int64_t width, int64_t height) {
+  at::manual_seed(3);
+  const auto state = encoder.open();
+  const at::Tensor clip = at::rand({first + 16, 3, height, width});
+  std::vector<at::Tensor> pieces;
+  int64_t begin = 0;
+  for (int i = 0; i < 3; ++i) {
+    const int64_t count = encoder.frames_for(2, *state);
+    EXPECT_EQ(count, i == 0 ? first : 8);
+    const auto before = state->copy();
+    pieces.push_back(encoder.encode_next(clip.narrow(0, begin, count), *state));
+    // A copy of the state is not touched: the piece can be encoded again.
+    EXPECT_TRUE(
+        encoder.encode_next(clip.narrow(0, begin, count), *before).allclose(pieces.back(), 1e-5, 1e-5));
+    begin += count;
+  }
+  const at::Tensor whole = encoder.encode(clip);
+  EXPECT_TRUE(at::cat(pieces).allclose(whole, 1e-4, 1e-4))
+      << (at::cat(pieces) - whole).abs().max().item<double>();
+  if (first == 5) return;
+  // The last frames of a piece matter to the next one.
+  const auto fresh = encoder.open();
+  EXPECT_EQ(encoder.encode_next(clip.narrow(0, 8, 8), *fresh).sizes(), pieces[1].sizes());
+}
+
+TEST(Encoders, PiecesGiveWhatTheWholeClipGives) {
+  expect_pieces(golden_encoder<TaehvEncoder, TaehvEncoderConfig>("taehv-encode"), 8, 32, 24);
+  expect_pieces(golden_encoder<WanVaeEncoder, WanVaeConfig>("wan-vae-encode"), 5, 32, 24);
+}
+
+TEST(Encoders, TheStateIsOfUse) {
+  at::manual_seed(3);
+  const auto encoder = golden_encoder<TaehvEncoder, TaehvEncoderConfig>("taehv-encode");
+  const at::Tensor clip = at::rand({8, 3, 24, 32});
+  const auto state = encoder.open(), fresh = encoder.open();
+  encoder.encode_next(clip.narrow(0, 0, 4), *state);
+  const at::Tensor follows = encoder.encode_next(clip.narrow(0, 4, 4), *state);
+  EXPECT_FALSE(follows.allclose(encoder.encode_next(clip.narrow(0, 4, 4), *fresh), 1e-3, 1e-3));
+}
+
+// Components written out: the mean of a block and the difference of its frames.
+TEST(Encoders, PcaIsItsFormula) {
+  const PcaEncoderConfig config = PcaEncoderConfig::from_json(
+      {{"latent_channels", 2}, {"frames", 2}, {"cell", 2}, {"evenness", 0.5}, {"latent_scale", 4}});
+  at::Tensor basis = at::zeros({3, 2, 2, 2, 2});  // colour, frame, row, column; component
+  basis.select(4, 0).fill_(1.0 / 24);
+  basis.select(4, 1).select(1, 1).fill_(1.0 / 12);
+  basis.select(4, 1).select(1, 0).fill_(-1.0 / 12);
+  const WeightMap weights = {
+      {"mean", at::full({24}, 0.5)}, {"basis", basis.view({24, 2})}, {"variance", at::tensor({4.0F, 1.0F})}};
+  const PcaEncoder encoder(config, weights, at::kFloat, at::kCPU, "pca");
+  at::Tensor clip = at::full({4, 3, 4, 2}, 0.75);
+  clip[1].narrow(1, 2, 2).fill_(0.25);
+  const at::Tensor latents = encoder.encode(clip);
+  ASSERT_EQ(latents.sizes(), (std::vector<int64_t>{2, 2, 2, 1}));
+  // Deviations 2 and 1: the first component times 1 / 2, the second times (1 / 2)^0.5 / 1, and all by 4.
+  EXPECT_NEAR(latents[0][0][0][0].item<double>(), 0.25 / 2 / 4, 1e-6);
+  EXPECT_NEAR(latents[0][0][1][0].item<double>(), 0, 1e-6);
+  EXPECT_NEAR(latents[0][1][1][0].item<double>(), -0.5 * std::sqrt(0.5) / 4, 1e-6);
+  EXPECT_NE(message_of([&] { encoder.encode(clip.narrow(0, 0, 3)); }).find("multiples of 2 frames"),
+            std::string::npos);
+  EXPECT_NE(message_of([] {
+              PcaEncoderConfig::from_json({{"latent_scale", 0}});
+            }).find("latent_scale"),
+            std::string::npos);
 }
 
 TEST(Taehv, Bf16IsNearFp32) {

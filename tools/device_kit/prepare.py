@@ -16,7 +16,7 @@ PROGRAMS = ["engine/cli/flowcache", "tests/device_kit/device-kit", "tests/golden
 LIBRARIES = ["engine/libflowcache.so.0"]
 IF_BUILT = ["engine/libflowcache-sentencepiece.so", "kernels/libflowcache-kernels-cuda.so",
             "engine/graphs/libflowcache-graphs-cuda.so", "gst-plugin/libgstflowcache.so"]
-AMBIENT = ["model.json", "transformer.safetensors", "decoder.safetensors", "text.safetensors"]
+AMBIENT = ["model.json", "transformer.safetensors", "decoder.safetensors", "text.safetensors", "pca.safetensors"]
 TEMPLATES = ["self-forcing-1.3b", "skyreels-v2-df-1.3b-540p", "magi-1-4.5b-distill"]
 FIRST_GOLDENS = ["wan-causal-kv", "magi-dit-window-24b", "taehv-decode-stream", "skyreels-df-transformer"]
 # Of the system that they are carried to, or of LibTorch and what it needs of NVIDIA's, which a machine may have by itself.

@@ -25,12 +25,12 @@ Decision MagCache::decide_one(const ChunkStep& step, double threshold) {
   const StepInfo& info = step.info;
   const bool begun = chunks_.contains(info.chunk);
   State& state = chunks_[info.chunk];
-  if (static_cast<int>(curve_.size()) != info.steps) curve_ = resample_curve(curve_, info.steps);
+  if (static_cast<int>(curve_.size()) != info.places()) curve_ = resample_curve(curve_, info.places());
   const bool retained = info.step < static_cast<int>(info.steps * config_.retention);
   const bool forced =
       info.must_compute || retained || info.step >= info.steps - 1 || !begun || curve_.empty();
   if (!forced) {
-    state.product *= curve_[info.step];
+    state.product *= curve_[info.place()];
     state.error += std::abs(1 - state.product);
     ++state.skipped;
     if (threshold > 0 && state.error < threshold && state.skipped <= config_.most_skipped)
@@ -44,7 +44,7 @@ Decision MagCache::decide_one(const ChunkStep& step, double threshold) {
 
 // Measures the curve. It is complete only if every step of a chunk was computed, in order.
 void MagCache::computed(const ChunkStep& step, const at::Tensor& velocity) {
-  if (!curve_.empty()) return;
+  if (!curve_.empty() || step.info.left_out > 0) return;
   State& state = chunks_[step.info.chunk];
   if (static_cast<int>(state.measured.size()) != step.info.step) return;
   double ratio = 1;

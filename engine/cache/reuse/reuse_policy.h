@@ -43,15 +43,21 @@ enum class ReuseKind {
   attention_output,  // outputs of each block's self-attention; the rest of the network runs (FasterCache)
 };
 
-// Which step of which chunk. Steps are counted from the start of the chunk, not of the stream (rule R2).
+// Which step of which chunk. Steps are counted from the start of the chunk, not of the stream (rule R2). A chunk that repaints
+// what it was fed with has fewer steps than others, those at the end of the sampler's table.
 struct StepInfo {
   int64_t chunk = 0;
   int step = 0;   // 0..steps-1
-  int steps = 0;  // N
+  int steps = 0;  // N of an ordinary chunk
   double timestep = 0, sigma = 1, sigma_next = 0;
   // The stream's rules demand that this step is computed (R1, R5, or nothing can be reused yet).
   bool must_compute = false;
   bool last_is_history = false;  // the chunk's last step becomes history, so it will be computed (R1)
+  int left_out = 0;              // steps of the sampler's table before the chunk's first one
+
+  // For policies that know the noise levels: the step's place among all of the table, and their number.
+  int place() const { return left_out + step; }
+  int places() const { return left_out + steps; }
 };
 
 struct StepFeatures {

@@ -42,8 +42,8 @@ class XChunk final : public PerChunkPolicy {
   };
 
   Decision decide_one(const ChunkStep& step, double threshold) override {
-    if (static_cast<int>(steps_.size()) != step.info.steps) steps_.resize(step.info.steps);
-    Step& state = steps_[step.info.step];
+    if (static_cast<int>(steps_.size()) != step.info.places()) steps_.resize(step.info.places());
+    Step& state = steps_[step.info.place()];
     const at::Tensor& change = step.features.first_blocks;
     Decision decision{.action = Action::compute, .forced = true};
     const bool limit_reached = most_in_a_row_ > 0 && state.in_a_row >= most_in_a_row_;

@@ -36,7 +36,7 @@ double window_ssim(const double* a, const double* b, int width) {
 
 }  // namespace
 
-double mean_squared_error(const Frames& a, const Frames& b) {
+double mean_squared_error(const ShownFrames& a, const ShownFrames& b) {
   double sum = 0;
   for (size_t i = 0; i < a.rgba.size(); i += 4)
     for (size_t c = i; c < i + 3; ++c) {
@@ -50,7 +50,7 @@ double psnr(double mse) {
   return mse <= 255.0 * 255.0 * 1e-10 ? 100 : 10 * std::log10(255.0 * 255.0 / mse);
 }
 
-double ssim(const Frames& a, const Frames& b) {
+double ssim(const ShownFrames& a, const ShownFrames& b) {
   double sum = 0;
   int windows = 0;
   const size_t pixels = size_t{1} * a.width * a.height;
@@ -63,7 +63,7 @@ double ssim(const Frames& a, const Frames& b) {
   return windows ? sum / windows : 1;
 }
 
-double flicker(const Frames& a, const Frames& b) {
+double flicker(const ShownFrames& a, const ShownFrames& b) {
   const size_t size = size_t{4} * a.width * a.height;
   double sum = 0;
   for (int frame = 1; frame < a.count; ++frame)

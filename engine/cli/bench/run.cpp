@@ -44,8 +44,8 @@ OwnedStream open(fc_engine* engine, const BenchCase& one, const std::string& pro
   return OwnedStream(stream);
 }
 
-Frames pixels(const fc_chunk* chunk, const fc_chunk_info& info) {
-  Frames frames{
+ShownFrames pixels(const fc_chunk* chunk, const fc_chunk_info& info) {
+  ShownFrames frames{
       static_cast<int>(info.width), static_cast<int>(info.height), static_cast<int>(info.frames), {}};
   frames.rgba.resize(size_t{4} * info.width * info.height * info.frames);
   fc_planes planes{};
@@ -60,7 +60,7 @@ Frames pixels(const fc_chunk* chunk, const fc_chunk_info& info) {
 
 struct Made {
   ChunkMeasure measure;
-  Frames frames;
+  ShownFrames frames;
 };
 
 Made make_chunk(fc_stream* stream) {
@@ -120,14 +120,14 @@ std::vector<BenchResult> run_bench(fc_engine* engine, const BenchPlan& plan,
       if (streams.back()) results[i].prompts.emplace_back();
     }
     for (int c = 0; c < plan.chunks; ++c) {
-      std::vector<Frames> reference(results.size());
+      std::vector<ShownFrames> reference(results.size());
       for (size_t i = 0; i < results.size(); ++i) {
         if (!streams[i]) continue;
         Made made = make_chunk(streams[i].get());
         if (results[i].reference == i) {
           reference[i] = std::move(made.frames);
         } else {
-          const Frames& wanted = reference[results[i].reference];
+          const ShownFrames& wanted = reference[results[i].reference];
           made.measure.mse = mean_squared_error(made.frames, wanted);
           made.measure.ssim = ssim(made.frames, wanted);
           made.measure.flicker = flicker(made.frames, wanted);

@@ -130,6 +130,10 @@ MagiVaeEncoder::MagiVaeEncoder(const MagiVaeConfig& config, const WeightMap& wei
 
 MagiVaeEncoder::~MagiVaeEncoder() = default;
 
+int64_t MagiVaeEncoder::frames_for(int64_t latents, const EncoderState&) const {
+  return latents * net_->config.patch_frames;
+}
+
 at::Tensor MagiVaeEncoder::encode(const at::Tensor& frames) const {
   const MagiVaeConfig& c = net_->config;
   const int64_t n = frames.size(0), cell = c.patch_size;

@@ -50,8 +50,9 @@ class MagiVaeEncoder final : public FrameEncoder {
                  at::Device device, const std::string& what);
   ~MagiVaeEncoder() override;
   // Takes a multiple of 4 frames, or one frame: an image, which becomes one latent frame. Returns the
-  // mode of the posterior.
+  // mode of the posterior. Piece by piece it gives the same if all pieces are whole tiles in time, as chunks are.
   at::Tensor encode(const at::Tensor& frames) const override;
+  int64_t frames_for(int64_t latents, const EncoderState& state) const override;
 
  private:
   struct Net;

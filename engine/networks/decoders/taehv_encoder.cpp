@@ -22,8 +22,11 @@ struct EncoderConv {
 // A memory block: three convolutions over a frame and the one before it, and the frame is added.
 struct MemoryBlock {
   std::array<EncoderConv, 3> convs;
-  at::Tensor operator()(const at::Tensor& x) const {  // [T, C, H, W]
-    const at::Tensor past = at::constant_pad_nd(x, {0, 0, 0, 0, 0, 0, 1, 0}).narrow(0, 0, x.size(0));
+  // x: [T, C, H, W]. before: the frame before them, undefined at a clip's start; becomes their last one.
+  at::Tensor operator()(const at::Tensor& x, at::Tensor& before) const {
+    const at::Tensor first = before.defined() ? before : at::zeros_like(x.narrow(0, 0, 1));
+    const at::Tensor past = at::cat({first, x.narrow(0, 0, x.size(0) - 1)});
+    before = x.narrow(0, x.size(0) - 1, 1).clone();
     const at::Tensor y = convs[1](at::relu(convs[0](at::cat({x, past}, 1))).relu_());
     return at::relu(convs[2](at::relu(y)) + x);
   }
@@ -36,6 +39,11 @@ struct Level {
   std::array<MemoryBlock, 3> blocks;
 };
 
+struct TaehvEncoderState final : EncoderState {
+  std::unique_ptr<EncoderState> copy() const override { return std::make_unique<TaehvEncoderState>(*this); }
+  std::vector<at::Tensor> before;  // of each memory block
+};
+
 }  // namespace
 
 struct TaehvEncoder::Net {
@@ -44,6 +52,11 @@ struct TaehvEncoder::Net {
   at::Device device = at::kCPU;
   EncoderConv in, out;
   std::vector<Level> levels;
+  int64_t group() const {  // frames that one latent frame is made of
+    int64_t frames = 1;
+    for (const Level& level : levels) frames *= level.frames;
+    return frames;
+  }
 };
 
 TaehvEncoderConfig TaehvEncoderConfig::from_json(const nlohmann::json& json) {
@@ -105,23 +118,39 @@ TaehvEncoder::TaehvEncoder(const TaehvEncoderConfig& config, const WeightMap& we
 TaehvEncoder::~TaehvEncoder() = default;
 
 at::Tensor TaehvEncoder::encode(const at::Tensor& frames) const {
+  const int64_t group = net_->group(), n = frames.size(0);
+  const int64_t rest = n % group;
+  return encode_next(
+      rest == 0 ? frames : at::cat({frames, frames.narrow(0, n - 1, 1).expand({group - rest, -1, -1, -1})}),
+      *open());
+}
+
+std::unique_ptr<EncoderState> TaehvEncoder::open() const {
+  auto state = std::make_unique<TaehvEncoderState>();
+  for (const Level& level : net_->levels) state->before.resize(state->before.size() + level.blocks.size());
+  return state;
+}
+
+int64_t TaehvEncoder::frames_for(int64_t latents, const EncoderState&) const {
+  return latents * net_->group();
+}
+
+at::Tensor TaehvEncoder::encode_next(const at::Tensor& frames, EncoderState& state) const {
   const TaehvEncoderConfig& config = net_->config;
   const int64_t cell = config.patch_size << net_->levels.size();
-  if (frames.size(0) < 1 || frames.size(2) % cell != 0 || frames.size(3) % cell != 0)
+  if (frames.size(0) < 1 || frames.size(0) % net_->group() != 0 || frames.size(2) % cell != 0 ||
+      frames.size(3) % cell != 0)
     throw Error(FC_ERROR_ARGUMENT, "taehv: cannot encode " + std::to_string(frames.size(0)) + " frames of " +
                                        std::to_string(frames.size(3)) + "x" + std::to_string(frames.size(2)) +
                                        ": at least one, in multiples of " + std::to_string(cell) + " pixels");
-  int64_t group = 1;
-  for (const Level& level : net_->levels) group *= level.frames;
   at::Tensor x = frames.to(net_->device, net_->dtype);
-  if (const int64_t rest = x.size(0) % group; rest != 0)
-    x = at::cat({x, x.narrow(0, x.size(0) - 1, 1).expand({group - rest, -1, -1, -1})});
   if (config.patch_size > 1) x = at::pixel_unshuffle(x, config.patch_size);
   x = at::relu(net_->in(x));
+  at::Tensor* before = static_cast<TaehvEncoderState&>(state).before.data();
   for (const Level& level : net_->levels) {
     x = level.pool(x.reshape({x.size(0) / level.frames, x.size(1) * level.frames, x.size(2), x.size(3)}));
     x = level.half(x, 2);
-    for (const MemoryBlock& block : level.blocks) x = block(x);
+    for (const MemoryBlock& block : level.blocks) x = block(x, *before++);
   }
   const at::Tensor latents = net_->out(x).to(at::kFloat);
   if (config.latents_mean.empty()) return latents;

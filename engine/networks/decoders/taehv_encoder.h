@@ -31,6 +31,11 @@ class TaehvEncoder final : public FrameEncoder {
 
   // If the clip does not fill its last group of frames, its last frame is repeated, as in the reference.
   at::Tensor encode(const at::Tensor& frames) const override;
+  // Takes whole groups of frames only. Where the decoder leaves out a video's first three frames, a chunk's last group has
+  // the three frames behind those that the chunk shows, as the published code groups them.
+  std::unique_ptr<EncoderState> open() const override;
+  int64_t frames_for(int64_t latents, const EncoderState& state) const override;
+  at::Tensor encode_next(const at::Tensor& frames, EncoderState& state) const override;
 
  private:
   struct Net;

@@ -23,6 +23,11 @@ struct WanVaeState final : DecoderState {
   Memory memory;
 };
 
+struct WanVaeEncoderState final : EncoderState {
+  std::unique_ptr<EncoderState> copy() const override { return std::make_unique<WanVaeEncoderState>(*this); }
+  Memory memory;
+};
+
 std::string numbered(const std::string& prefix, size_t i) {
   return prefix + std::to_string(i);
 }
@@ -208,21 +213,37 @@ WanVaeEncoder::WanVaeEncoder(const WanVaeConfig& config, const WeightMap& weight
 WanVaeEncoder::~WanVaeEncoder() = default;
 
 at::Tensor WanVaeEncoder::encode(const at::Tensor& frames) const {
+  return encode_next(frames, *open());
+}
+
+std::unique_ptr<EncoderState> WanVaeEncoder::open() const {
+  auto state = std::make_unique<WanVaeEncoderState>();
+  state->memory.past.resize(net_->layers_with_memory);
+  return state;
+}
+
+int64_t WanVaeEncoder::frames_for(int64_t latents, const EncoderState& state) const {
+  const int64_t group = scale_of_time(net_->config);
+  const bool first = static_cast<const WanVaeEncoderState&>(state).memory.first;
+  return latents * group - (first && latents > 0 ? group - 1 : 0);
+}
+
+at::Tensor WanVaeEncoder::encode_next(const at::Tensor& frames, EncoderState& state) const {
+  Memory& memory = static_cast<WanVaeEncoderState&>(state).memory;
   const int64_t n = frames.size(0), group = scale_of_time(net_->config), cell = scale_of_space(net_->config);
-  if (n < 1 || (n - 1) % group != 0)
+  const int64_t alone = memory.first ? 1 : 0;  // a clip's first frame is a group of its own
+  if (n < 1 || (n - alone) % group != 0)
     throw Error(FC_ERROR_ARGUMENT, std::string(net_->config.kind()) + ": cannot encode " + std::to_string(n) +
-                                       " frames: 1 plus a multiple of " + std::to_string(group) +
-                                       " is wanted; cut the clip");
+                                       " frames: " + (alone ? "1 plus a multiple of " : "a multiple of ") +
+                                       std::to_string(group) + " is wanted; cut the clip");
   if (frames.size(2) % cell != 0 || frames.size(3) % cell != 0)
     throw Error(FC_ERROR_ARGUMENT, std::string(net_->config.kind()) + ": frames of " +
                                        std::to_string(frames.size(3)) + "x" + std::to_string(frames.size(2)) +
                                        " are not a multiple of " + std::to_string(cell) +
                                        " pixels: scale or crop them");
-  Memory memory;
-  memory.past.resize(net_->layers_with_memory);
   std::vector<at::Tensor> latents;
-  for (int64_t at = 0; at < n; at += at == 0 ? 1 : group) {
-    const at::Tensor part = frames.narrow(0, at, at == 0 ? 1 : group).to(net_->mean.device(), net_->dtype);
+  for (int64_t at = 0, size = alone ? 1 : group; at < n; at += size, size = group) {
+    const at::Tensor part = frames.narrow(0, at, size).to(net_->mean.device(), net_->dtype);
     const at::Tensor moments =
         run(net_->layers, (part * 2 - 1).transpose(0, 1).unsqueeze(0), memory).squeeze(0);
     const at::Tensor mean = moments.narrow(0, 0, net_->config.z_dim).to(at::kFloat);

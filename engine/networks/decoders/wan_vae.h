@@ -67,6 +67,9 @@ class WanVaeEncoder final : public FrameEncoder {
   // n must be 1 + a multiple of the time scale; H and W must be multiples of the space scale. Returns the
   // mean of the posterior.
   at::Tensor encode(const at::Tensor& frames) const override;
+  std::unique_ptr<EncoderState> open() const override;
+  int64_t frames_for(int64_t latents, const EncoderState& state) const override;
+  at::Tensor encode_next(const at::Tensor& frames, EncoderState& state) const override;
 
  private:
   std::unique_ptr<WanVaeHalf> net_;
