@@ -87,19 +87,23 @@ json ranks(const ModelPackage& package, const Place& place, int count, const std
                          : package.sampler.value("steps", size_t{24});
   const auto number = static_cast<int64_t>(c10::elementSize(place.precision.compute));
   const bool queries = choose_kv(resolve_kv(package.cache.value("kv", "window"))).make()->needs_queries();
-  json report = {{"attention", name_of(split)},
+  const bool apart = by_branch(attention, count, static_cast<int>(plan.branches));
+  json report = {{"attention", apart ? "guidance branches" : name_of(split)},
                  {"tokens", tokens},
-                 {"forward_passes", plan.branches * (steps + package.clean_context)},
+                 {"forward_passes", (apart ? 1 : plan.branches) * (steps + package.clean_context)},
                  {"ranks", json::array()}};
   for (int rank = 0; rank < count; ++rank) {
-    const HeadShare heads = head_share(shape, split, count, rank);
-    const Traffic traffic =
-        traffic_of_blocks(shape, split, count, rank, tokens, number, sizeof(float), shape.head_sets, queries);
+    const HeadShare heads = head_share(shape, apart ? AttentionSplit::rows : split, count, rank);
+    const auto whole =
+        static_cast<uint64_t>(tokens * shape.dim * sizeof(float));  // to the other one and back
+    const Traffic traffic = apart ? Traffic{.exchanges = 2, .given = whole, .taken = whole}
+                                  : traffic_of_blocks(shape, split, count, rank, tokens, number,
+                                                      sizeof(float), shape.head_sets, queries);
     report["ranks"].push_back(
-        {{"rows", share_of(tokens, count, rank).count},
+        {{"rows", apart ? tokens : share_of(tokens, count, rank).count},
          {"heads", heads.heads.count},
          {"kv_heads", heads.kv_heads.count},
-         {"memory", memory(package, place, kv_share_of(shape, split, count, rank), rank > 0)},
+         {"memory", memory(package, place, apart ? 0.5 : kv_share_of(shape, split, count, rank), rank > 0)},
          {"exchanges", traffic.exchanges},
          {"given", traffic.given},
          {"taken", traffic.taken}});

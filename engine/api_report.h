@@ -33,7 +33,7 @@ FC_API fc_status fc_model_fit(const char* model, uint64_t gpu_bytes, const char*
 
 // Returns a JSON object: how `count` devices, from 2 to 64, share a chunk of the model's own size (parallel/plan.h).
 // attention: as fc_engine_config.attention_split.
-//   attention          "heads" or "rows"
+//   attention          "heads" or "rows", or "guidance branches" where each of two devices runs one of two
 //   tokens             of a chunk
 //   forward_passes     of a chunk whose steps are all computed, guidance and the clean pass included
 //   ranks              [{rows, heads, kv_heads, memory, exchanges, given, taken}]   memory: as in fc_model_report(); the

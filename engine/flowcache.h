@@ -204,7 +204,8 @@ typedef struct {
                                each. A stream whose worker is lost ends with FC_ERROR_DEVICE, and so do all of its engine;
                                open the engine anew. docs/architecture.md says what runs where */
   const char* attention_split; /* how the devices share self-attention: "heads", each some heads and their keys and values;
-                               "rows", each its own tokens and all keys and values; "auto" (NULL): heads if they divide */
+                               "rows", each its own tokens and all keys and values; "auto" (NULL): heads if they divide;
+                               of a stream with guidance on two devices each runs one branch, whole */
   uint32_t rank_timeout;    /* milliseconds that the devices wait for each other at most; 0: 30000 */
   const char* listen;       /* HOST:PORT at which workers may join that have the token of FLOWCACHE_TOKEN or of the file
                                FLOWCACHE_TOKEN_FILE; NULL: none may, and nothing listens beyond 127.0.0.1 */

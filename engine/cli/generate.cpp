@@ -193,7 +193,7 @@ Command add_generate(CLI::App& app) {
   command->add_option(
       "--input", a->input,
       "Repaint a video of the picture's size, its frames one for one: FILE.y4m, - for Y4M on standard "
-      "input, FILE.png or a folder of PNG files");
+      "input, or a picture or a folder of pictures of any size, as for --prefix");
   command
       ->add_option(
           "--strength", a->strength,

@@ -45,13 +45,12 @@ void VideoInput::fail(const std::string& why) const {
 VideoInput::VideoInput(const std::string& path, const fc_model_info& video) : path_(path) {
   if (path != "-" && !path.ends_with(".y4m")) {
     try {
-      images_ = read_frames(path);
+      images_ = read_frames(prefix_files(path), video.width, video.height);
     } catch (const std::runtime_error& error) {
       fail(std::string(error.what()) +
-           "; --input takes FILE.y4m, - for Y4M on standard input, FILE.png or a folder of "
-           "PNG files; ffmpeg -i VIDEO -pix_fmt yuv420p FILE.y4m makes one of any other");
+           "; --input takes FILE.y4m, - for Y4M on standard input, a picture or a folder of "
+           "pictures; ffmpeg -i VIDEO -pix_fmt yuv420p FILE.y4m makes one of any other");
     }
-    check_size(images_.width, images_.height, video);
     return;
   }
   file_.reset(path == "-" ? stdin : std::fopen(path.c_str(), "rb"));

@@ -111,6 +111,18 @@ class Transformer {
   virtual at::Tensor blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition,
                             KvView& kv, int first, int last) const = 0;
 
+  // Where these blocks run on another device than those of other guidance branches, begins them there, so that the others
+  // can run beside them; blocks() with the same arguments then waits for the result, before what is returned is gone.
+  // Null: nothing was begun.
+  class Begun {
+   public:
+    virtual ~Begun() = default;
+  };
+  virtual std::unique_ptr<Begun> begin_blocks(const Embedded&, const at::Tensor& /*tokens*/, const Condition&,
+                                              KvView&, int /*first*/, int /*last*/) const {
+    return nullptr;
+  }
+
   // tokens [L, dim] behind the last block -> velocity [C, F, h, w] fp32.
   virtual at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const = 0;
 

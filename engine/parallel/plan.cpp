@@ -43,6 +43,10 @@ const char* name_of(AttentionSplit split) {
   return split == AttentionSplit::heads ? "heads" : "rows";
 }
 
+bool by_branch(const std::string& attention, int ranks, int branches) {
+  return ranks == 2 && branches == 2 && (attention.empty() || attention == "auto");
+}
+
 HeadShare head_share(const TransformerShape& shape, AttentionSplit split, int ranks, int rank) {
   const int64_t heads = shape.heads / shape.head_sets, kv_heads = shape.kv_heads / shape.head_sets;
   if (split == AttentionSplit::rows) return {{0, heads}, {0, kv_heads}};

@@ -30,6 +30,9 @@ enum class AttentionSplit {
 // with more ranks than key heads.
 AttentionSplit choose_attention_split(const std::string& name, const TransformerShape& shape, int ranks);
 const char* name_of(AttentionSplit split);
+// True: each of two ranks runs one of two guidance branches, whole. They exchange tokens only, a hundredth of what a split
+// sends. Unless a split is named.
+bool by_branch(const std::string& attention, int ranks, int branches);
 
 // The heads of one pass that a rank has in attention.
 struct HeadShare {

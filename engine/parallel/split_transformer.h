@@ -24,6 +24,10 @@ class SplitTransformer final : public Transformer {
   // Throws FC_ERROR_DEVICE, now and from now on, if a worker is gone or does not answer in time.
   at::Tensor blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition, KvView& kv,
                     int first, int last) const override;
+  // Of a guidance branch that runs on rank 1 alone.
+  std::unique_ptr<Begun> begin_blocks(const Embedded& embedded, const at::Tensor& tokens,
+                                      const Condition& condition, KvView& kv, int first,
+                                      int last) const override;
   at::Tensor head(const Embedded& embedded, const at::Tensor& tokens) const override {
     return own_->head(embedded, tokens);
   }
@@ -33,8 +37,14 @@ class SplitTransformer final : public Transformer {
                                             const std::set<std::string>& touched) const override;
 
  private:
+  class Elsewhere;
+  void order_blocks(const Embedded& embedded, const at::Tensor& tokens, const Condition& condition,
+                    const KvName& name, int first, int last, bool whole) const;
+  at::Tensor collect(const Embedded& embedded, const at::Tensor& tokens, int first, int last) const;
+
   std::shared_ptr<Team> team_;
   std::unique_ptr<Transformer> own_;
+  mutable int begun_ = -1;  // the store of blocks that rank 1 runs now; while the team is held
 };
 
 }  // namespace flowcache

@@ -47,8 +47,15 @@ class PrivateFolder {
 class Follower final : public KvFollower {
  public:
   Follower(std::shared_ptr<Team> team, int store) : team_(std::move(team)), store_(store) {}
-  ~Follower() override { tell("close", {}); }
+  ~Follower() override {
+    tell("close", {});
+    team_->forget_store(store_);
+  }
   int store() const override { return store_; }
+  std::optional<std::map<int64_t, int64_t>> held_chunks() override {
+    if (team_->place_of(store_) != Team::Place::elsewhere) return {};
+    return team_->held_chunks(store_);
+  }
   void admit(int64_t chunk, int64_t first_frame) override {
     tell("admit", {{"chunk", chunk}, {"first_frame", first_frame}});
   }
@@ -62,6 +69,7 @@ class Follower final : public KvFollower {
 
  private:
   void tell(const char* what, nlohmann::json more) {
+    if (team_->place_of(store_) == Team::Place::here) return;
     more["do"] = "keys";
     more["store"] = store_;
     more["what"] = what;
@@ -164,29 +172,64 @@ std::unique_ptr<Transformer> Team::split(std::unique_ptr<Transformer> whole) {
   return std::make_unique<SplitTransformer>(shared_from_this(), std::move(whole));
 }
 
-KvGeometry Team::share(const KvGeometry& whole) const {
-  const HeadShare mine = head_share(shape_, attention_, count(), 0);
+bool Team::by_branch(int branches) const {
+  return flowcache::by_branch(attention_wish_, count(), branches);
+}
+
+KvGeometry Team::share(const KvGeometry& whole, int branch, int branches) const {
   KvGeometry share = whole;
+  if (by_branch(branches)) {
+    if (branch > 0) share.heads = share.kv_heads = 1;
+    return share;
+  }
+  const HeadShare mine = head_share(shape_, attention_, count(), 0);
   share.heads = mine.heads.count * shape_.head_sets;
   share.kv_heads = mine.kv_heads.count * shape_.head_sets;
   return share;
 }
 
 std::unique_ptr<KvFollower> Team::follow(const KvGeometry& share, int64_t budget_tokens,
-                                         const std::string& policy) {
+                                         const std::string& policy, int branch, int branches) {
   const auto held = hold();
   check();
   const int store = static_cast<int>(next_id());
-  order({{"do", "keys"},
-         {"what", "open"},
-         {"store", store},
-         {"tokens_per_frame", share.tokens_per_frame},
-         {"tokens_per_chunk", share.tokens_per_chunk},
-         {"window_chunks", share.window_chunks},
-         {"scratch_bytes", share.scratch_bytes},
-         {"budget_tokens", budget_tokens},
-         {"policy", policy}});
+  const bool apart = by_branch(branches);
+  if (apart) places_[store] = branch == 0 ? Place::here : Place::elsewhere;
+  if (place_of(store) != Place::here)
+    order({{"do", "keys"},
+           {"what", "open"},
+           {"store", store},
+           {"all_heads", apart},
+           {"tokens_per_frame", share.tokens_per_frame},
+           {"tokens_per_chunk", share.tokens_per_chunk},
+           {"window_chunks", share.window_chunks},
+           {"scratch_bytes", share.scratch_bytes},
+           {"budget_tokens", budget_tokens},
+           {"policy", policy}});
   return std::make_unique<Follower>(shared_from_this(), store);
+}
+
+Team::Place Team::place_of(int store) const {
+  const std::unique_lock held(mutex_);
+  const auto found = places_.find(store);
+  return found == places_.end() ? Place::shared : found->second;
+}
+
+void Team::forget_store(int store) {
+  const auto held = hold();
+  places_.erase(store);
+}
+
+std::map<int64_t, int64_t> Team::held_chunks(int store) {
+  const auto held = hold();
+  check();
+  order({{"do", "keys"}, {"what", "held"}, {"store", store}});
+  check();
+  const auto answer = workers_.front().channel().receive(timeout_);
+  if (!answer || !answer->contains("held")) fail("it does not say which chunks it holds");
+  std::map<int64_t, int64_t> chunks;
+  for (const auto& one : answer->at("held")) chunks[one.at(0)] = one.at(1);
+  return chunks;
 }
 
 void Team::form(const LoadedModel& own, const Progress& progress) {

@@ -2,6 +2,7 @@
 // Rank 0's side: the workers, what they are told, and what is said when one of them fails.
 #pragma once
 
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -25,9 +26,18 @@ class Team final : public Ranks, public std::enable_shared_from_this<Team> {
 
   int count() const override { return static_cast<int>(1 + workers_.size()); }
   std::unique_ptr<Transformer> split(std::unique_ptr<Transformer> whole) override;
-  KvGeometry share(const KvGeometry& whole) const override;
+  KvGeometry share(const KvGeometry& whole, int branch, int branches) const override;
+  int branches_kept(int branches) const override { return by_branch(branches) ? 1 : branches; }
   std::unique_ptr<KvFollower> follow(const KvGeometry& share, int64_t budget_tokens,
-                                     const std::string& policy) override;
+                                     const std::string& policy, int branch, int branches) override;
+  // True: each of the two ranks runs a guidance branch of its own, which exchanges no more than tokens.
+  bool by_branch(int branches) const;
+  // Whether this store's branch runs on rank 1 alone, or here alone, and not on both.
+  enum class Place { shared, here, elsewhere };
+  Place place_of(int store) const;
+  void forget_store(int store);
+  // Asks rank 1. Throws FC_ERROR_DEVICE.
+  std::map<int64_t, int64_t> held_chunks(int store);
 
   // Waits until all have loaded the same as `own`, and makes the group. progress as in LoadedModel::load().
   void form(const LoadedModel& own, const Progress& progress);
@@ -44,7 +54,7 @@ class Team final : public Ranks, public std::enable_shared_from_this<Team> {
   [[noreturn]] void fail(const std::string& error);
   // This process has failed in the middle of an exchange: ends the team.
   void abandon(const std::string& why);
-  Exchange& exchange() { return *exchange_; }
+  Exchange& exchange() const { return *exchange_; }
   AttentionSplit attention() const { return attention_; }
   uint64_t next_id() { return ++last_id_; }
 
@@ -70,6 +80,7 @@ class Team final : public Ranks, public std::enable_shared_from_this<Team> {
   mutable std::recursive_mutex mutex_;
   std::string broken_;
   uint64_t last_id_ = 0;
+  std::map<int, Place> places_;  // of stores that are not shared
   std::mutex forgotten_mutex_;
   std::vector<uint64_t> forgotten_;  // conditions
 };

@@ -80,6 +80,11 @@ class Worker {
     Store& own = stores_.at(store);
     if (what == "admit") own.kv->admit(order.at("chunk"), order.at("first_frame"));
     if (what == "forget") own.kv->forget_history();
+    if (what == "held") {
+      json held = json::array();
+      for (const auto& [frame, tokens] : own.kv->held_chunks()) held.push_back({frame, tokens});
+      channel_.send({{"held", held}});
+    }
     if (what == "finish") {
       const auto change = order.find("change");
       own.kv->finish(order.at("chunk"), change == order.end() ? at::Tensor() : tensor_of(*change));
@@ -93,7 +98,9 @@ class Worker {
 
   void open(int store, const json& order) {
     const TransformerShape& shape = model_->transformer->shape();
-    const HeadShare mine = head_share(shape, attention_, exchange_->ranks(), exchange_->rank());
+    const bool all = order.at("all_heads");
+    const HeadShare mine =
+        head_share(shape, all ? AttentionSplit::rows : attention_, exchange_->ranks(), exchange_->rank());
     const KvGeometry geometry{.layers = shape.layers,
                               .kv_heads = mine.kv_heads.count * shape.head_sets,
                               .head_dim = shape.head_dim,
@@ -130,9 +137,10 @@ class Worker {
   void blocks(const json& order) {
     const TransformerShape& shape = model_->transformer->shape();
     Embedded mine = embedded(order);
+    const bool whole = order.at("whole");  // this rank runs them on all tokens
     TokenExchange split(*exchange_, shape, attention_, mine.grid.tokens());
     mine.tokens = at::Tensor();
-    mine.split = &split;
+    if (!whole) mine.split = &split;
     mine.keys_only = order.at("keys_only");
     Store* const store = order.at("store").get<int>() < 0 ? nullptr : &stores_.at(order.at("store"));
     std::optional<AttentionPass> attention;
@@ -140,14 +148,20 @@ class Worker {
       mine.attention = &attention.emplace(pass_of(*plan, store->attention[order.at("chunk")]));
     OwnKeys none;
     NewestKeys view(store ? store->kv->view(order.at("chunk")) : none, order.at("newest"));
-    const int64_t passes = order.at("passes");
+    const int64_t passes = order.at("passes"), numbers = passes * mine.grid.tokens() * shape.dim;
     const Condition& condition = *conditions_.at(order.at("condition"));
     const auto type = static_cast<at::ScalarType>(order.at("type").get<int>());
-    const at::Tensor tokens =
-        split.scatter(at::empty({0}, at::TensorOptions(model_->device).dtype(type)), passes);
+    const at::Tensor nothing = at::empty({0}, at::TensorOptions(model_->device).dtype(type));
+    const at::Tensor tokens = whole
+                                  ? exchange_->all_to_all(nothing, {0, 0}, {numbers, 0}).view({-1, shape.dim})
+                                  : split.scatter(nothing, passes);
     const at::Tensor out =
         model_->transformer->blocks(mine, tokens, condition, view, order.at("first"), order.at("last"));
-    if (!mine.keys_only) split.gather(out, passes);
+    if (mine.keys_only) return;
+    if (whole)
+      exchange_->all_to_all(out.to(type).flatten(), {numbers, 0}, {0, 0});
+    else
+      split.gather(out, passes);
   }
 
   // Of the outputs that are kept here rank 0 may have dropped some since the last pass: all, or the oldest.

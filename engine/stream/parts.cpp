@@ -136,15 +136,22 @@ std::vector<std::unique_ptr<KvStore>> make_caches(const StreamParts& parts, cons
                          model.kv_precision,
                          scratch,
                          model.package.cache.value("trained_frames", int64_t{0})};
-  if (model.ranks) geometry = model.ranks->share(geometry);  // the budget is that of each process
+  const KvGeometry whole = geometry;
+  const auto part = [&](int branch) {
+    return model.ranks ? model.ranks->share(whole, branch, branches) : whole;
+  };
+  geometry = part(0);
+  // The budget is that of each process.
+  const int kept = model.ranks ? model.ranks->branches_kept(branches) : branches;
   const int64_t budget_tokens =
       config.kv_budget == 0 ? model.package.cache.value("history_chunks", 3) * geometry.tokens_per_chunk
-                            : static_cast<int64_t>(config.kv_budget / (geometry.bytes(1) * branches));
-  check_buffer(model, geometry, budget_tokens, *choice.make(), branches);
+                            : static_cast<int64_t>(config.kv_budget / (geometry.bytes(1) * kept));
+  check_buffer(model, geometry, budget_tokens, *choice.make(), kept);
   std::vector<std::unique_ptr<KvStore>> caches;
   for (int branch = 0; branch < branches; ++branch) {
-    caches.push_back(std::make_unique<KvStore>(geometry, budget_tokens, choice.make()));
-    if (model.ranks) caches.back()->follow(model.ranks->follow(geometry, budget_tokens, policy));
+    caches.push_back(std::make_unique<KvStore>(part(branch), budget_tokens, choice.make()));
+    if (model.ranks)
+      caches.back()->follow(model.ranks->follow(part(branch), budget_tokens, policy, branch, branches));
   }
   return caches;
 }

@@ -18,11 +18,14 @@ class Ranks {
   // The network that runs in all processes and looks like one. Called once, by LoadedModel::load(). Throws
   // FC_ERROR_ARGUMENT if it has too few heads for so many.
   virtual std::unique_ptr<Transformer> split(std::unique_ptr<Transformer> whole) = 0;
-  // The part of a stream's keys and values that this process keeps.
-  virtual KvGeometry share(const KvGeometry& whole) const = 0;
+  // The part of a guidance branch's keys and values that this process keeps, of a stream with so many branches; a branch
+  // that runs elsewhere still has one head here, by which its tokens are counted.
+  virtual KvGeometry share(const KvGeometry& whole, int branch, int branches) const = 0;
+  // How many branches' keys and values a process keeps.
+  virtual int branches_kept(int branches) const = 0;
   // Makes the other processes keep theirs as long as what is returned lives. policy: as in choose_kv().
   virtual std::unique_ptr<KvFollower> follow(const KvGeometry& share, int64_t budget_tokens,
-                                             const std::string& policy) = 0;
+                                             const std::string& policy, int branch, int branches) = 0;
 };
 
 }  // namespace flowcache

@@ -98,8 +98,12 @@ void StepRunner::run_clean(LiveChunk& chunk, int64_t first_frame) const {
   clean.chunk = &chunk;
   clean.embedded = embedded_chunk(parts_, chunk, 0.0, first_frame);
   clean.embedded.keys_only = true;
+  const int layers = parts_.model->transformer->shape().layers;
+  PerBranch<std::unique_ptr<Transformer::Begun>> begun;
   for (size_t branch = 0; branch < parts_.guidance.branches(); ++branch)
-    run_blocks(clean, branch, clean.embedded.tokens, 0, parts_.model->transformer->shape().layers);
+    begun[branch] = begin_blocks(clean, branch, clean.embedded.tokens, 0, layers, nullptr);
+  for (size_t branch = 0; branch < parts_.guidance.branches(); ++branch)
+    run_blocks(clean, branch, clean.embedded.tokens, 0, layers);
 }
 
 // Called while the step before this one runs. Attention outputs are fetched layer by layer instead.
@@ -117,16 +121,26 @@ at::Tensor StepRunner::run_network(Step& step) const {
   const int layers = network.shape().layers, last = layers - residual.last_blocks();
   const Branches branches = parts_.guidance.needed(
       step.question.info, parts_.writes_history(step.chunk->index, step.index), residual.of_each_branch());
+  PerBranch<std::optional<AttentionPass>> attention;
+  PerBranch<std::unique_ptr<Transformer::Begun>> begun;  // on other devices
+  const auto first_of = [&](size_t branch) {
+    return step.first_tokens[branch].defined() ? parts_.policy->first_blocks() : 0;
+  };
+  for (size_t branch = 0; branch < parts_.guidance.branches(); ++branch) {
+    if (!branches[branch]) continue;
+    if (auto pass = residual.attention(*this, step, branch)) attention[branch].emplace(*pass);
+    begun[branch] = begin_blocks(step, branch, begin_tokens(step, branch), first_of(branch), last,
+                                 attention[branch] ? &*attention[branch] : nullptr);
+  }
   PerBranch<at::Tensor> velocity;
   for (size_t branch = 0; branch < parts_.guidance.branches(); ++branch) {
     if (!branches[branch]) {
       if (!step.reuses()) residual.branch_left_out(step, branch);
       continue;
     }
-    const int first = step.first_tokens[branch].defined() ? parts_.policy->first_blocks() : 0;
-    std::optional<AttentionPass> attention = residual.attention(*this, step, branch);
-    at::Tensor tokens =
-        run_blocks(step, branch, begin_tokens(step, branch), first, last, attention ? &*attention : nullptr);
+    at::Tensor tokens = run_blocks(step, branch, begin_tokens(step, branch), first_of(branch), last,
+                                   attention[branch] ? &*attention[branch] : nullptr);
+    begun[branch].reset();
     residual.capture_tokens(*this, step, branch, tokens);
     if (parts_.tail) parts_.tail->capture_tokens(*this, step, branch, tokens);
     if (last < layers) tokens = run_blocks(step, branch, tokens, last, layers);
@@ -143,6 +157,16 @@ void StepRunner::embed(Step& step) const {
 
 const at::Tensor& StepRunner::begin_tokens(const Step& step, size_t branch) const {
   return step.first_tokens[branch].defined() ? step.first_tokens[branch] : step.embedded.tokens;
+}
+
+std::unique_ptr<Transformer::Begun> StepRunner::begin_blocks(const Step& step, size_t branch,
+                                                             const at::Tensor& tokens, int first, int last,
+                                                             AttentionPass* attention) const {
+  if (!parts_.model->ranks) return nullptr;
+  Embedded embedded = step.embedded;
+  embedded.attention = attention;
+  return parts_.model->transformer->begin_blocks(embedded, tokens, *step.chunk->conditions[branch],
+                                                 parts_.kv[branch]->view(step.chunk->index), first, last);
 }
 
 at::Tensor StepRunner::run_blocks(const Step& step, size_t branch, const at::Tensor& tokens, int first,

@@ -57,6 +57,9 @@ class StepRunner {
   // afterwards.
   at::Tensor run_blocks(const Step& step, size_t branch, const at::Tensor& tokens, int first, int last,
                         AttentionPass* attention = nullptr) const;
+  // Begins these blocks where they run on another device; the branch's run_blocks() follows.
+  std::unique_ptr<Transformer::Begun> begin_blocks(const Step& step, size_t branch, const at::Tensor& tokens,
+                                                   int first, int last, AttentionPass* attention) const;
   // Moves the latent by a velocity [C, F, h, w].
   void integrate(Step& step, const at::Tensor& velocity) const;
   // The next draw of a chunk's noise [C, F, h, w].

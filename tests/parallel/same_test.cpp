@@ -2,6 +2,7 @@
 // Several processes give the frames and the decisions of one.
 #include "cache/registry.h"
 #include "parallel/plan.h"
+#include "parallel/team.h"
 #include "ranks.h"
 #include "stream/noise.h"
 
@@ -127,18 +128,41 @@ TEST_F(Wan, TheHistoryIsRunAgainUnderANewPrompt) {
   expect_same(on_ranks("wan", 2), config_of("none"), 5, [](Stream& stream, int chunk) {
     if (chunk == 3) stream.prompt("orange fire", FC_NEXT_CHUNK, FC_PROMPT_RECACHE);
   });
+  StreamConfig guided = config_of("none", "flowcache");
+  guided.guidance = 3;
+  expect_same(on_ranks("wan", 2), guided, 5, [](Stream& stream, int chunk) {
+    if (chunk == 3) stream.prompt("orange fire", FC_NEXT_CHUNK, FC_PROMPT_RECACHE);
+  });
 }
 
+// Rank 1 runs the branch without the prompt, and what goes there and back are tokens.
+TEST_F(Wan, AGuidanceBranchForEachRank) {
+  const OnRanks model(tiny_wan(4), 2);
+  StreamConfig config = config_of("none");
+  config.guidance = 3;
+  expect_same(model, config, 2);
+  const Team& team = dynamic_cast<Team&>(*model.together->ranks);
+  const int64_t tokens = model.together->tokens_per_chunk(picture_size(model.together->package, 0, 0));
+  const auto once = static_cast<uint64_t>(tokens * 64 * 4);
+  // Two chunks of 8 steps and a clean pass, which brings nothing back.
+  EXPECT_EQ(team.exchange().traffic().exchanges, 2 * (2 * 8 + 1U));
+  EXPECT_EQ(team.exchange().traffic().given, 2 * 9 * once);
+  EXPECT_EQ(team.exchange().traffic().taken, 2 * 8 * once);
+}
+
+// Each of two ranks runs a guidance branch, unless a split is named.
 TEST_F(Wan, GuidanceChangesWhileItPlays) {
+  const OnRanks split(tiny_wan(4), 2, "heads");
   for (const std::string cache : {"none", "none+cfg_cache", "attention+cfg_cache"}) {
     SCOPED_TRACE(cache);
     StreamConfig config = config_of(cache);
     config.guidance = 3;
-    expect_same(on_ranks("wan", 2), config, 4, [](Stream& stream, int chunk) {
-      if (chunk == 1) stream.tune(-1, 5);
-      if (chunk == 2) stream.negative_prompt("grey fog");
-      if (chunk == 3) stream.tune(-1, 1);
-    });
+    for (const OnRanks* model : {&on_ranks("wan", 2), &split})
+      expect_same(*model, config, 4, [](Stream& stream, int chunk) {
+        if (chunk == 1) stream.tune(-1, 5);
+        if (chunk == 2) stream.negative_prompt("grey fog");
+        if (chunk == 3) stream.tune(-1, 1);
+      });
   }
 }
 

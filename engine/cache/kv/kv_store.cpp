@@ -470,6 +470,8 @@ uint64_t KvStore::allocated_bytes() const {
 }
 std::map<int64_t, int64_t> KvStore::held_chunks() const {
   const Impl& s = *impl_;
+  if (s.follower)
+    if (auto elsewhere = s.follower->held_chunks()) return *elsewhere;
   std::map<int64_t, int64_t> held;
   for (int layer = 0; layer < s.geometry.layers; ++layer) {
     const at::Tensor tokens = s.origin[layer][0].flatten();

@@ -74,6 +74,8 @@ class KvFollower {
   virtual void finish(int64_t chunk, const at::Tensor& change) = 0;
   virtual void forget_history() = 0;
   virtual void reset() = 0;
+  // Of a store whose keys and values are elsewhere: KvStore::held_chunks() there. Nothing: they are here.
+  virtual std::optional<std::map<int64_t, int64_t>> held_chunks() { return {}; }
 };
 
 // Not thread-safe.
