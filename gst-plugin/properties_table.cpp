@@ -271,12 +271,11 @@ constexpr Property kProperties[] = {
     described("key-prompts", "Prompts on keys", kReady, text<&Settings::key_prompts>(),
               "Prompts for keys that are pressed in the window that shows the stream: "
               "\"1=orange fire; 2=blue snow; space=golden ocean\"; `blend-chunks` holds"),
-    only(Elements::Source,
-         described(
-             "prefix-location", "Prefix", kReady, text<&Settings::prefix_location>(),
-             "Image or video file that the stream goes on from, scaled to the model's size, its frames one "
-             "for one; "
-             "needs a model whose VAE has its encoder")),
+    only(
+        Elements::Source,
+        described("prefix-location", "Prefix", kReady, text<&Settings::prefix_location>(),
+                  "Image or video file that the stream goes on from, of any size: scaled to cover the video, "
+                  "its middle taken; its frames one for one; needs a model whose VAE has its encoder")),
     described("seed", "Seed", kReady, number<&StreamSettings::seed, &fc_stream_config::seed>(0, G_MAXUINT64),
               "Same seed, prompt, model and options: the same video, bit by bit, unless it is governed (see "
               "`cache`)"),
