@@ -800,7 +800,8 @@ bool answer_latency(Call& call, GstQuery* query) {
   const GstClockTime measured = jitter_budget(call.state);
   own = chunk + (measured == 0 ? chunk : MIN(measured, GST_CLOCK_TIME_NONE / 4));
   least = least > GST_CLOCK_TIME_NONE / 4 ? least : least + own;
-  if (GST_CLOCK_TIME_IS_VALID(most)) most = most > GST_CLOCK_TIME_NONE / 4 ? most : most + own;
+  // One more chunk may wait here.
+  if (GST_CLOCK_TIME_IS_VALID(most)) most = most > GST_CLOCK_TIME_NONE / 4 ? most : most + own + chunk;
   gst_query_set_latency(query, live, least, most);
   return true;
 }

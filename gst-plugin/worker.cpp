@@ -304,26 +304,27 @@ bool FrameWorker::open_stream(fc_stream** stream) {
   {
     std::lock_guard lock(mutex_);
     stream_ = *stream;
-    loading_ = false;
     if (stopping_) library_.stream_cancel(*stream);
   }
-  listener_->loaded(library_.engine_device(engine_->handle()), library_.engine_precision(engine_->handle()));
-  listener_->prompt_received({0, options_.settings.prompt, library_.stream_unknown_words(*stream), 0, 0});
+  uint32_t frames = 0;  // of the first feed; asking for them loads the encoder
+  if (options_.fed) {
+    if (const fc_status fed = library_.stream_feed_frames(*stream, &frames); fed != FC_OK) {
+      fail(fed, "The pictures cannot be repainted: " + last_error_of(library_));
+      return false;
+    }
+  }
   fc_stream_stats stats{};
   stats.size = sizeof stats;
   if (library_.stream_get_stats(*stream, &stats) == FC_OK) in_flight_ = std::max(1u, stats.chunks_in_flight);
-  begin_with_lora(*stream);
-  if (!options_.fed) return true;
-  uint32_t frames = 0;
-  if (const fc_status status = library_.stream_feed_frames(*stream, &frames); status != FC_OK) {
-    fail(status, "The pictures cannot be repainted: " + last_error_of(library_));
-    return false;
-  }
   {
     std::lock_guard lock(mutex_);
-    feed_open_ = true;
+    loading_ = false;
+    feed_open_ = options_.fed;
   }
   wake_feed_.notify_all();
+  listener_->loaded(library_.engine_device(engine_->handle()), library_.engine_precision(engine_->handle()));
+  listener_->prompt_received({0, options_.settings.prompt, library_.stream_unknown_words(*stream), 0, 0});
+  begin_with_lora(*stream);
   return true;
 }
 

@@ -2,6 +2,8 @@
 // flowcachefilter on the fake engine, which shows in the lower third of a frame what it was fed.
 #include <gst/app/gstappsink.h>
 #include <gst/app/gstappsrc.h>
+#include <gst/controller/gstdirectcontrolbinding.h>
+#include <gst/controller/gstinterpolationcontrolsource.h>
 
 #include <cmath>
 #include <thread>
@@ -369,6 +371,7 @@ TEST(Filter, PromptsHaveReceipts) {
 
 // The engine is held, so nothing gets done: a live input goes on, whole chunks of it are left out, and nothing piles up.
 TEST(Filter, ALiveInputThatIsTooFastLosesWholeChunksAndSaysSo) {
+  const int restarts = element_test::fake().restarts();
   Hold hold(0);
   Filter filter("", kRgba, /*live=*/true);
   filter.push_frames(0, 1);  // starts the loading
@@ -395,6 +398,9 @@ TEST(Filter, ALiveInputThatIsTooFastLosesWholeChunksAndSaysSo) {
   EXPECT_GE(count, 8);
   EXPECT_LE(count, 16) << "two chunks may wait, and a part of one is collected";
   EXPECT_FALSE(filter.has_message(GST_MESSAGE_WARNING)) << "it is said once";
+  if (last == 59) {
+    EXPECT_EQ(element_test::fake().restarts(), restarts + 1) << "frames were left out before the last chunk";
+  }
 }
 
 TEST(Filter, WithLateStallTheInputWaits) {
@@ -456,6 +462,69 @@ TEST(Filter, SharesItsEngineWithASourceAndAnotherFilter) {
                        "t. ! queue ! flowcachefilter strength=0.2 ! fakesink sync=false"),
             "");
   EXPECT_EQ(element_test::fake().opened_engines(), opened + 1);
+}
+
+// A seek goes upstream, and what comes after its flush is from the new position.
+TEST(Filter, SeeksGoUpstream) {
+  GstElement* pipeline = gst_parse_launch(
+      "flowcachesrc is-live=false ! flowcachefilter ! video/x-raw,format=RGBA ! appsink name=out sync=false "
+      "max-buffers=2",
+      nullptr);
+  GstElement* out = gst_bin_get_by_name(GST_BIN(pipeline), "out");
+  gst_element_set_state(pipeline, GST_STATE_PLAYING);
+  for (int i = 0; i < 6; ++i)
+    ASSERT_TRUE(SamplePtr(gst_app_sink_try_pull_sample(GST_APP_SINK(out), kPatience)));
+  for (const guint64 frame : {80, 8, 81}) {
+    ASSERT_TRUE(gst_element_seek_simple(
+        pipeline, GST_FORMAT_TIME, static_cast<GstSeekFlags>(GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE),
+        static_cast<gint64>(frame * kFrame)));
+    for (guint64 i = 0; i < 6; ++i) {
+      const SamplePtr sample(gst_app_sink_try_pull_sample(GST_APP_SINK(out), kPatience));
+      ASSERT_TRUE(sample) << frame;
+      EXPECT_EQ(pts_of(sample), (frame + i) * kFrame);
+    }
+  }
+  gst_element_set_state(pipeline, GST_STATE_NULL);
+  gst_object_unref(out);
+  gst_object_unref(pipeline);
+}
+
+// A reset begins at chunk 0 again, and no frame is lost or shown at another one's time.
+TEST(Filter, AResetLosesNoFrame) {
+  Filter filter("");
+  filter.push_frames(0, 8);
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(filter.pull());
+  g_signal_emit_by_name(filter.element(), "reset", guint64{7});
+  filter.push_frames(8, 16);
+  filter.end();
+  for (int i = 5; i < 16; ++i) {
+    const SamplePtr sample = filter.pull();
+    ASSERT_TRUE(sample) << i;
+    EXPECT_EQ(fed_of(sample), i);
+    EXPECT_EQ(pts_of(sample), static_cast<GstClockTime>(i) * kFrame);
+    EXPECT_EQ(look_at(sample.get()).number, static_cast<uint32_t>(i < 8 ? i : i - 8));
+  }
+}
+
+// The property's controller takes the time of the chunk's first frame.
+TEST(Filter, StrengthCanBeControlled) {
+  Filter filter("");
+  GstControlSource* source = gst_interpolation_control_source_new();
+  g_object_set(source, "mode", GST_INTERPOLATION_MODE_NONE, nullptr);
+  gst_timed_value_control_source_set(GST_TIMED_VALUE_CONTROL_SOURCE(source), 0, 0.25);
+  gst_timed_value_control_source_set(GST_TIMED_VALUE_CONTROL_SOURCE(source), 4 * kFrame, 0.5);
+  gst_object_add_control_binding(
+      GST_OBJECT(filter.element()),
+      gst_direct_control_binding_new_absolute(GST_OBJECT(filter.element()), "strength", source));
+  gst_object_unref(source);
+  filter.push_frames(0, 8);
+  for (const double wanted : {0.25, 0.5}) {
+    const MessagePtr receipt = filter.element_message("flowcache-strength");
+    ASSERT_TRUE(receipt);
+    double strength = -1;
+    gst_structure_get_double(gst_message_get_structure(receipt.get()), "strength", &strength);
+    EXPECT_EQ(strength, wanted);
+  }
 }
 
 TEST(Filter, RunsBehindWhatOtherElementsMake) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <tuple>
 
 #include "element_test.h"
 
@@ -62,6 +63,47 @@ class RealEngine : public testing::Test {
   }
   ScopedEnv no_fake_{"FLOWCACHE_ENGINE", ""};
 };
+
+// Bars repainted: with strength 0 their places and colours stay, with 0.5 their places do; and with 1 nothing of them.
+TEST_F(RealEngine, TheFilterRepaints) {
+  const auto repainted = [](const char* strength) {
+    GstElement* pipeline = gst_parse_launch(
+        (std::string("videotestsrc num-buffers=20 pattern=smpte75 ! "
+                     "video/x-raw,width=256,height=160,framerate=16/1 ! "
+                     "videoconvert ! flowcachefilter prompt=\"orange fire\" steps=8 strength=") +
+         strength + " ! videoconvert ! video/x-raw,format=RGBA ! appsink name=k sync=false")
+            .c_str(),
+        nullptr);
+    GstElement* sink = gst_bin_get_by_name(GST_BIN(pipeline), "k");
+    gst_element_set_state(pipeline, GST_STATE_PLAYING);
+    std::vector<GstSample*> samples;
+    while (GstSample* sample = gst_app_sink_pull_sample(GST_APP_SINK(sink))) samples.push_back(sample);
+    gst_element_set_state(pipeline, GST_STATE_NULL);
+    gst_object_unref(sink);
+    gst_object_unref(pipeline);
+    return samples;
+  };
+  // Mean green of a bar's middle: yellow, the second of seven, or red, the sixth.
+  const auto green_of = [](GstSample* sample, int bar) {
+    GstMapInfo map;
+    gst_buffer_map(gst_sample_get_buffer(sample), &map, GST_MAP_READ);
+    double sum = 0;
+    for (int y = 20; y < 80; ++y)
+      for (int x = 256 * bar / 7 + 12; x < 256 * bar / 7 + 24; ++x) sum += map.data[4 * (256 * y + x) + 1];
+    gst_buffer_unmap(gst_sample_get_buffer(sample), &map);
+    return sum / (60 * 12);
+  };
+  for (const auto& [strength, least, most] :
+       {std::tuple{"0", 130.0, 230.0}, std::tuple{"0.5", 40.0, 250.0}}) {
+    const auto samples = repainted(strength);
+    ASSERT_EQ(samples.size(), 20u) << strength;
+    const double difference = green_of(samples.back(), 1) - green_of(samples.back(), 5);
+    EXPECT_GT(difference, least) << strength;
+    EXPECT_LT(difference, most) << strength;
+    EXPECT_EQ(GST_BUFFER_PTS(gst_sample_get_buffer(samples[17])), 17 * GST_SECOND / 16);
+    for (GstSample* sample : samples) gst_sample_unref(sample);
+  }
+}
 
 TEST_F(RealEngine, PlaysTheModelThatShips) {
   const auto frames = frames_of("orange fire", 13);  // one more than a chunk

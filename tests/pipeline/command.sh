@@ -33,6 +33,30 @@ sed -n '/^| model | 8 GB/,/^$/p' "$SOURCE_DIR/models/README.md" | sed '/^$/d' >"
 check "models/README.md has the table that inspect --memory prints" diff "$WORK/page" "$WORK/cards"
 check "which has rows" grep -q '^| `self-forcing' "$WORK/page"
 
+# A video that is repainted: strength 1 is the video that the prompt gives anyhow.
+small=(--size 256x160 --steps 4 --cache none)
+y4m() { "$flowcache" generate "$@" 2>>"$WORK/generate.log"; }
+y4m "orange fire" --seed 3 -s 1 "${small[@]}" -o "$WORK/in.y4m" || true
+y4m "green aurora" --seed 1 -s 1 "${small[@]}" -o "$WORK/unfed.y4m" || true
+y4m "green aurora" --seed 1 "${small[@]}" --input "$WORK/in.y4m" --strength 1 -o "$WORK/one.y4m" || true
+y4m "green aurora" --seed 1 "${small[@]}" --input "$WORK/in.y4m" --strength 0.5 -o "$WORK/half.y4m" || true
+y4m "green aurora" --seed 1 "${small[@]}" --input - --strength 0.5 -o - <"$WORK/in.y4m" >"$WORK/piped.y4m" || true
+check "generate --strength 1 is the unfed video" cmp "$WORK/one.y4m" "$WORK/unfed.y4m"
+if cmp -s "$WORK/half.y4m" "$WORK/unfed.y4m"; then not_ok "--strength 0.5 is not"; else ok "--strength 0.5 is not"; fi
+check "--input - reads standard input" cmp "$WORK/half.y4m" "$WORK/piped.y4m"
+# 16 frames, though a chunk has 12.
+check "it has as many frames as the input" test "$(stat -c %s "$WORK/half.y4m")" -eq "$(stat -c %s "$WORK/in.y4m")"
+head -c 100000 "$WORK/in.y4m" >"$WORK/cut.y4m"
+sed '1s/C420mpeg2/C444/' "$WORK/in.y4m" >"$WORK/444.y4m"
+printf 'YUV4MPEG2 W256 H160 F16:1 C420\n' >"$WORK/empty.y4m"
+refuses "generate --input of another size" "scale=512:288" "$flowcache" generate fire --input "$WORK/in.y4m" -o "$WORK/y.y4m"
+refuses "generate --input of no video" "takes FILE.y4m" "$flowcache" generate fire --input "$WORK/page" -o "$WORK/y.y4m"
+refuses "generate --input that is not there" "No such file" "$flowcache" generate fire --input "$WORK/none.y4m" -o "$WORK/y.y4m"
+refuses "generate --input that is cut off" "cut off" "$flowcache" generate fire "${small[@]}" --input "$WORK/cut.y4m" -o "$WORK/y.y4m"
+refuses "generate --input of 4:4:4" "C444" "$flowcache" generate fire "${small[@]}" --input "$WORK/444.y4m" -o "$WORK/y.y4m"
+refuses "generate --input without frames" "no frame in it" "$flowcache" generate fire "${small[@]}" --input "$WORK/empty.y4m" -o "$WORK/y.y4m"
+refuses "generate --strength 2" "strength" "$flowcache" generate fire --input "$WORK/in.y4m" --strength 2 -o "$WORK/y.y4m"
+
 check "what can be written is" "$flowcache" bench "${quick[@]}" --json "$WORK/x.json" --html "$WORK/x.html"
 check "both files" test -s "$WORK/x.json" -a -s "$WORK/x.html"
 

@@ -42,7 +42,7 @@ for script in pipelines/*.sh; do
     *) target="" ;;
   esac
   env DISPLAY=:9 "$script" --dry-run ${target:+"$target"} >"$WORK/dry.log" 2>&1 || true
-  if grep -qE '(gst-launch-1.0|flowcache-rtsp).* flowcachesrc ' "$WORK/dry.log"; then
+  if grep -qE '(gst-launch-1.0|flowcache-rtsp).* flowcache(src|filter) ' "$WORK/dry.log"; then
     ok "$script --dry-run prints the pipeline"
   else
     not_ok "$script --dry-run prints the pipeline" "$WORK/dry.log"

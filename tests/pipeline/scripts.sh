@@ -46,6 +46,12 @@ refuses "rtsp.sh: a port beyond all" "is not a port" pipelines/rtsp.sh 70000
 refuses "udp.sh: no port" "is not HOST:PORT" pipelines/udp.sh 127.0.0.1
 refuses "file.sh: no such folder" "does not exist" pipelines/file.sh "$WORK/none/x.mp4"
 refuses "file.sh: no such sound" "no such file" pipelines/file.sh --audio "$WORK/none.wav" "$WORK/x.mp4"
+for strength in 2 -1 x nan ""; do
+  refuses "camera.sh: --strength '$strength'" "is not a number from 0 to 1" pipelines/camera.sh --strength "$strength" test
+done
+refuses "camera.sh: no such file" "there is no file" pipelines/camera.sh "$WORK/none.mp4"
+refuses "camera.sh: two inputs" "takes one input" pipelines/camera.sh test screen
+refuses "camera.sh: --out of another kind" "does not end in .mp4" pipelines/camera.sh --out "$WORK/x.mkv" test
 refuses "gate.sh: no such instructions" "avx2 or native" tests/bench/gate.sh --isa mmx
 refuses "gate.sh: an option without its value" "needs a value" tests/bench/gate.sh --seconds
 refuses "peers.sh: no peers" "run: tests/bench/peers.sh --install" env FLOWCACHE_PEERS="$WORK/none" tests/bench/peers.sh

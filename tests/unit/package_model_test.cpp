@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "families/preflight.h"
 #include "package/fields.h"
+#include "package/files.h"
 #include "package/model.h"
 #include "temp_folder.h"
 
@@ -46,6 +47,30 @@ TEST(Model, DerivesTheLatentSize) {
   EXPECT_EQ(package.fps_n, 16);
   EXPECT_TRUE(package.clean_context);
   EXPECT_EQ(kv_bytes_per_chunk(package, 4), 2u * 4 * 8 * 192 * 180);
+}
+
+TEST(Model, AnEncoderMayHaveASectionOfItsOwn) {
+  const TempFolder folder;
+  json document = good();
+  folder.write("model.json", document.dump());
+  EXPECT_TRUE(read_package(folder.path).encoder.is_null());
+  const size_t files = package_files(read_package(folder.path)).size();
+  document["encoder"] = {{"kind", "pca"}, {"file", "e.safetensors"}, {"config", {{"cell", 16}}}};
+  folder.write("model.json", document.dump());
+  const ModelPackage package = read_package(folder.path);
+  EXPECT_EQ(package.encoder.at("kind"), "pca");
+  const auto all = package_files(package);
+  ASSERT_EQ(all.size(), files + 1);
+  EXPECT_EQ(all.back().name, "e.safetensors");
+  EXPECT_EQ(all.back().section, "encoder");
+  EXPECT_NE(message_of([&] { check_files(package); }).find("e.safetensors (encoder)"), std::string::npos);
+  document["encoder"]["seam_fade_frames"] = 3;
+  folder.write("model.json", document.dump());
+  EXPECT_NE(message_of([&] { read_package(folder.path); }).find("encoder.seam_fade_frames"),
+            std::string::npos);
+  document["encoder"] = {{"kind", "pca"}};
+  folder.write("model.json", document.dump());
+  EXPECT_NE(message_of([&] { read_package(folder.path); }).find("encoder"), std::string::npos);
 }
 
 // What is read here is what a stream can be made of.
