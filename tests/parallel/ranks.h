@@ -70,14 +70,17 @@ inline void expect_same(const OnRanks& model, const StreamConfig& config, int ch
                         const Script& script = nullptr) {
   const Played wanted = play(model.alone, config, chunks, script);
   const Played got = play(model.together, config, chunks, script);
-  if (script) {  // what is not seen cannot be told to be the same
+  double bound = 1e-4;
+  if (script) {  // random weights heed a prompt little; what is missed of it must be seen
     const Played untouched = play(model.alone, config, chunks);
-    EXPECT_GT((untouched.latents.back() - wanted.latents.back()).abs().max().item<double>(), 1e-3);
+    const double effect = (untouched.latents.back() - wanted.latents.back()).abs().max().item<double>();
+    ASSERT_GT(effect, 1e-4);
+    bound = std::min(bound, effect / 10);
   }
   for (size_t i = 0; i < wanted.latents.size(); ++i) {
     ASSERT_TRUE(wanted.latents[i].isfinite().all().item<bool>());
     EXPECT_EQ(got.decisions[i], wanted.decisions[i]) << "chunk " << i;
-    EXPECT_LE((got.latents[i] - wanted.latents[i]).abs().max().item<double>(), 1e-4) << "chunk " << i;
+    EXPECT_LE((got.latents[i] - wanted.latents[i]).abs().max().item<double>(), bound) << "chunk " << i;
     EXPECT_LE((got.frames[i] - wanted.frames[i]).abs().max().item<double>(), 1e-4) << "chunk " << i;
   }
 }
