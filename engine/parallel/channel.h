@@ -16,7 +16,8 @@ namespace flowcache {
 // Owns the socket. One thread at a time.
 class Channel {
  public:
-  explicit Channel(int socket = -1) : socket_(socket) {}
+  Channel() = default;
+  explicit Channel(int socket) : socket_(socket) {}
   ~Channel() { close(); }
   Channel(Channel&& other) noexcept : socket_(std::exchange(other.socket_, -1)) {}
   Channel& operator=(Channel&& other) noexcept;
@@ -35,7 +36,7 @@ class Channel {
 
  private:
   bool move(void* bytes, size_t count, bool out, std::chrono::milliseconds patience);
-  int socket_;
+  int socket_ = -1;
 };
 
 // A tensor in a message.

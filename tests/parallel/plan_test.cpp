@@ -88,8 +88,9 @@ TEST_P(Counted, AsTheFormulaSays) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, Counted,
-                         testing::Combine(testing::Values(2, 4), testing::Values("heads", "rows"),
-                                          testing::Values("window", "flowcache")),
+                         testing::Values(std::tuple(2, "heads", "window"), std::tuple(2, "rows", "flowcache"),
+                                         std::tuple(4, "heads", "flowcache"),
+                                         std::tuple(4, "rows", "window")),
                          [](const auto& info) {
                            return std::get<1>(info.param) + std::to_string(std::get<0>(info.param)) +
                                   std::get<2>(info.param);

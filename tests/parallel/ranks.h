@@ -26,12 +26,22 @@ inline std::string test_device() {
 }
 
 struct OnRanks {
+  // With random weights.
   OnRanks(const json& package, int ranks, const std::string& attention = "", uint32_t timeout_ms = 60000) {
     folder.write("model.json", package.dump());
-    const LoadOptions options{.model = "random:" + folder.path.string(),
-                              .device = test_device(),
-                              .precision = "fp32",
-                              .threads = 1};
+    load("random:" + folder.path.string(), ranks, attention, timeout_ms);
+  }
+  // A model with weights.
+  OnRanks(const std::string& model, int ranks, const std::string& attention) {
+    load(model, ranks, attention, 60000);
+  }
+
+  TempFolder folder;
+  std::shared_ptr<const LoadedModel> alone, together;
+
+ private:
+  void load(const std::string& model, int ranks, const std::string& attention, uint32_t timeout_ms) {
+    const LoadOptions options{.model = model, .device = test_device(), .precision = "fp32", .threads = 1};
     alone = LoadedModel::load(options, nullptr);
     together = load_on_ranks(options,
                              {.devices = std::vector<std::string>(static_cast<size_t>(ranks), test_device()),
@@ -39,9 +49,9 @@ struct OnRanks {
                               .timeout_ms = timeout_ms},
                              nullptr);
   }
-  TempFolder folder;
-  std::shared_ptr<const LoadedModel> alone, together;
 };
+
+inline const std::string ambient = FLOWCACHE_SOURCE_DIR "/models/ambient";
 
 // What a caller does to a stream before it asks for chunk `chunk`.
 using Script = std::function<void(Stream& stream, int chunk)>;
@@ -70,15 +80,19 @@ inline void expect_same(const OnRanks& model, const StreamConfig& config, int ch
                         const Script& script = nullptr) {
   const Played wanted = play(model.alone, config, chunks, script);
   const Played got = play(model.together, config, chunks, script);
-  if (script) {  // what is not seen cannot be told to be the same
+  // Trained weights make the most of a small difference, random ones little.
+  double bound = model.alone->package.random_weights ? 1e-5 : 1e-4;
+  if (script) {  // random weights heed a prompt little; what is missed of it must be seen
     const Played untouched = play(model.alone, config, chunks);
-    EXPECT_GT((untouched.latents.back() - wanted.latents.back()).abs().max().item<double>(), 1e-3);
+    const double effect = (untouched.latents.back() - wanted.latents.back()).abs().max().item<double>();
+    ASSERT_GT(effect, 1e-4);
+    bound = std::min(bound, effect / 10);
   }
   for (size_t i = 0; i < wanted.latents.size(); ++i) {
     ASSERT_TRUE(wanted.latents[i].isfinite().all().item<bool>());
     EXPECT_EQ(got.decisions[i], wanted.decisions[i]) << "chunk " << i;
-    EXPECT_LE((got.latents[i] - wanted.latents[i]).abs().max().item<double>(), 1e-4) << "chunk " << i;
-    EXPECT_LE((got.frames[i] - wanted.frames[i]).abs().max().item<double>(), 1e-4) << "chunk " << i;
+    EXPECT_LE((got.latents[i] - wanted.latents[i]).abs().max().item<double>(), bound) << "chunk " << i;
+    EXPECT_LE((got.frames[i] - wanted.frames[i]).abs().max().item<double>(), bound) << "chunk " << i;
   }
 }
 
