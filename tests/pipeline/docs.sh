@@ -63,7 +63,7 @@ else
 fi
 
 # One version, wherever it is written.
-version=$(sed -nE "s/^ *version: '([0-9.]+)',$/\1/p" "$SOURCE_DIR/meson.build" | head -n 1)
+version=$(sed -nE "s/^ *version: '([0-9.]+)',$/\1/p" "$SOURCE_DIR/meson.build" | sed -n 1p)
 header=$(sed -nE 's/^#define FC_VERSION_(MAJOR|MINOR|PATCH) ([0-9]+)$/\2/p' "$SOURCE_DIR/engine/flowcache.h" | paste -sd .)
 package=$(sed -nE '1s/^gst-flowcache \(([0-9.]+).*/\1/p' "$SOURCE_DIR/debian/changelog")
 if [[ -n $version && $header == "$version" && $package == "$version" ]]; then
