@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the files of flowcachefilter share: its state, one call into it, and what they call of each other.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <variant>
+#include <vector>
+
+#include "flowcachefilter.h"
+#include "flowcachesrc.h"
+
+namespace flowcache::gst {
+
+// The time of a frame that went in.
+struct Stamp {
+  GstClockTime pts = GST_CLOCK_TIME_NONE, duration = GST_CLOCK_TIME_NONE;
+  guint64 offset = GST_BUFFER_OFFSET_NONE;
+  bool discont = false;
+};
+// All frames of chunks before this one that are still in the ring belong to no input.
+struct DiscardBefore {
+  guint64 chunk;
+};
+struct EventItem {
+  GstEvent* event;  // owned until it is pushed
+};
+using Item = std::variant<Stamp, DiscardBefore, EventItem>;
+
+// What a filter has besides SourceState. `mutex` is not held while anything else is called.
+struct FilterState {
+  std::mutex mutex;
+  // ---- under `mutex`
+  std::deque<Item> items;  // for the source pad's task, in the order of the stream
+  bool task_is_busy = false;
+  std::condition_variable fewer;  // items
+
+  std::atomic<GstFlowReturn> flow{GST_FLOW_OK};  // of the source pad
+  std::atomic<bool> mismatch_told{false};        // that upstream can give nothing that the model takes
+  std::atomic<bool> draining{false};             // no further frames come for the stamps in `items`
+
+  // ---- input's thread
+  GstVideoInfo info;
+  GstCaps* caps = nullptr;
+  std::vector<GstBuffer*> collected;  // frames of the next chunk
+  std::vector<Item> pending;          // their stamps, and the events between them
+  uint32_t wanted = 0;                // frames of the next chunk; 0: not yet known
+  bool restart = false;               // the next chunk does not follow the one before
+  bool late_told = false;
+  GstClockTime next_pts = 0;
+  GstSegment segment;
+
+  // ---- the source pad's task
+  GstVideoInfo out_info;
+  GstBufferPool* pool = nullptr;
+  GstSegment out_segment;
+  Frame last;
+  double last_strength = -1;
+  GstClockTime stats_due = GST_CLOCK_TIME_NONE;
+};
+
+// A namespace of its own: its names are as short as those of the source's files, which are compiled together with
+// these.
+namespace filtering {
+
+// One call into the element.
+struct Call {
+  GstFlowCacheFilter* element;
+  SourceState& state;
+  FilterState& filter;
+  std::shared_ptr<FrameWorker> worker;
+
+  explicit Call(gpointer object)
+      : element(FLOWCACHE_FILTER(object)), state(*element->state), filter(*element->filter) {
+    std::lock_guard lock(state.mutex);
+    worker = state.worker;
+  }
+  Settings settings() const {
+    std::lock_guard lock(state.mutex);
+    return state.settings;
+  }
+  fc_model_info model() const {
+    std::lock_guard lock(state.mutex);
+    return state.model;
+  }
+  GstElement* gst() const { return GST_ELEMENT(element); }
+};
+
+// ---- flowcachefilter.cpp
+// Starts a worker for pictures of the input's size.
+void start_worker(Call& call);
+void stop_worker(Call& call);
+// Ends all waits, so that threads leave the element.
+void interrupt(Call& call);
+
+// ---- filter_negotiation.cpp
+// What the model can take: its sizes, and its own rate. Owned by the caller.
+GstCaps* own_caps(const fc_model_info& model);
+// What the model can take and downstream accepts. Owned by the caller.
+GstCaps* sink_caps(Call& call, GstCaps* filter);
+// Upstream asks what the filter takes of these caps, and ends with an error of its own that does not say why.
+void explain_refusal(Call& call, const GstCaps* input);
+// The input's caps: the worker is started, or started anew for another size. Takes the event.
+bool take_caps(Call& call, GstEvent* event);
+// The same caps, when they go out: makes the pool for them. The event stays the caller's.
+bool use_caps(Call& call, GstEvent* event);
+
+// ---- filter_input.cpp
+// Appends to what the source pad's task has to do.
+void append(Call& call, std::vector<Item> items);
+// Forgets all that has come in and has not gone out.
+void forget_all(FilterState& filter);
+// Lets all that has come in go out, and waits for that: a part of a chunk is filled up, and what was added to
+// it is not shown.
+void drain(Call& call);
+GstFlowReturn chain(GstPad* pad, GstObject* parent, GstBuffer* buffer) noexcept;
+
+// ---- filter_events.cpp
+gboolean sink_event(GstPad* pad, GstObject* parent, GstEvent* event) noexcept;
+gboolean src_event(GstPad* pad, GstObject* parent, GstEvent* event);
+
+// ---- filter_streaming.cpp
+// The task of the source pad, one item at a time. `data` is the element.
+void loop(gpointer data);
+
+// ---- filter_queries.cpp
+gboolean sink_query(GstPad* pad, GstObject* parent, GstQuery* query);
+gboolean src_query(GstPad* pad, GstObject* parent, GstQuery* query);
+
+}  // namespace filtering
+}  // namespace flowcache::gst

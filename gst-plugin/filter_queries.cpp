@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The queries of both pads.
+#include "filter.h"
+#include "output.h"
+
+namespace flowcache::gst::filtering {
+namespace {
+
+// A frame waits until its chunk is complete, and then for its computing.
+bool answer_latency(Call& call, GstQuery* query) {
+  if (!gst_pad_peer_query(call.element->sink, query)) return false;
+  gboolean live = FALSE;
+  GstClockTime least = 0, most = GST_CLOCK_TIME_NONE;
+  gst_query_parse_latency(query, &live, &least, &most);
+  GstClockTime chunk = 0, own = 0;
+  {
+    std::lock_guard lock(call.state.mutex);
+    const fc_model_info& model = call.state.model;
+    if (model.fps_n == 0) return false;
+    chunk = gst_util_uint64_scale(GST_SECOND, guint64{model.frames_per_chunk} * model.fps_d, model.fps_n);
+  }
+  const GstClockTime measured = jitter_budget(call.state);
+  own = chunk + (measured == 0 ? chunk : MIN(measured, GST_CLOCK_TIME_NONE / 4));
+  least = least > GST_CLOCK_TIME_NONE / 4 ? least : least + own;
+  // One more chunk may wait here.
+  if (GST_CLOCK_TIME_IS_VALID(most)) most = most > GST_CLOCK_TIME_NONE / 4 ? most : most + own + chunk;
+  gst_query_set_latency(query, live, least, most);
+  return true;
+}
+
+}  // namespace
+
+gboolean sink_query(GstPad* pad, GstObject* parent, GstQuery* query) {
+  Call call(parent);
+  switch (GST_QUERY_TYPE(query)) {
+    case GST_QUERY_CAPS: {
+      GstCaps* filter = nullptr;
+      gst_query_parse_caps(query, &filter);
+      GstCaps* caps = sink_caps(call, filter);
+      if (gst_caps_is_empty(caps)) explain_refusal(call, filter);
+      gst_query_set_caps_result(query, caps);
+      gst_caps_unref(caps);
+      return TRUE;
+    }
+    case GST_QUERY_ACCEPT_CAPS: {
+      // All raw video, so that the event comes and the error can say what does not fit.
+      GstCaps* caps = nullptr;
+      gst_query_parse_accept_caps(query, &caps);
+      const bool raw = gst_caps_get_size(caps) == 1 && memory_kind_of(caps) == MemoryKind::System &&
+                       gst_structure_has_name(gst_caps_get_structure(caps, 0), "video/x-raw");
+      gst_query_set_accept_caps_result(query, raw);
+      return TRUE;
+    }
+    case GST_QUERY_ALLOCATION:
+      return FALSE;  // buffers are read as they are
+    default:
+      return gst_pad_query_default(pad, parent, query);
+  }
+}
+
+gboolean src_query(GstPad* pad, GstObject* parent, GstQuery* query) {
+  Call call(parent);
+  if (GST_QUERY_TYPE(query) == GST_QUERY_LATENCY) return answer_latency(call, query);
+  if (GST_QUERY_TYPE(query) == GST_QUERY_CAPS) {
+    GstCaps* filter = nullptr;
+    gst_query_parse_caps(query, &filter);
+    const fc_model_info model = call.model();
+    GstCaps* caps = model.width > 0 ? own_caps(model) : gst_pad_get_pad_template_caps(pad);
+    if (filter != nullptr) {
+      GstCaps* filtered = gst_caps_intersect_full(filter, caps, GST_CAPS_INTERSECT_FIRST);
+      gst_caps_unref(caps);
+      caps = filtered;
+    }
+    gst_query_set_caps_result(query, caps);
+    gst_caps_unref(caps);
+    return TRUE;
+  }
+  return gst_pad_query_default(pad, parent, query);
+}
+
+}  // namespace flowcache::gst::filtering

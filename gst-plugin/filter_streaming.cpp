@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What goes out of the filter: the task of the source pad gives each frame the time of the one that went in, and
+// reports on it.
+#include <exception>
+#include <optional>
+#include <utility>
+
+#include "filter.h"
+#include "messages.h"
+#include "output.h"
+
+namespace flowcache::gst::filtering {
+namespace {
+
+GstClockTime running_time(const FilterState& filter, GstClockTime pts) {
+  return gst_segment_to_running_time(&filter.out_segment, GST_FORMAT_TIME, pts);
+}
+
+// At the first frame of a chunk: what became of prompts and strength.
+void report_chunk(Call& call, const Frame& frame, GstClockTime pts) {
+  const fc_chunk_info& chunk = frame.chunk->info();
+  const GstClockTime running = running_time(call.filter, pts);
+  bool cut = false;
+  for (const PromptReceipt& receipt : settled_receipts(call.state, chunk)) {
+    const bool applied = receipt.ticket == chunk.prompt_ticket;
+    cut = cut || (applied && receipt.ticket != 0 && receipt.blend_chunks == 0);
+    post_prompt(call.gst(), applied ? PromptStage::Applied : PromptStage::Replaced, receipt, &chunk, running);
+  }
+  report_loras(call.gst(), call.state, chunk, running);
+  if (cut)
+    gst_pad_push_event(call.element->src,
+                       gst_video_event_new_downstream_force_key_unit(
+                           pts, gst_segment_to_stream_time(&call.filter.out_segment, GST_FORMAT_TIME, pts),
+                           running, FALSE, 0));
+  if (std::exchange(call.filter.last_strength, chunk.strength) != chunk.strength)
+    gst_element_post_message(
+        call.gst(),
+        gst_message_new_element(
+            GST_OBJECT(call.element),
+            gst_structure_new("flowcache-strength", "strength", G_TYPE_DOUBLE, chunk.strength, "chunk",
+                              G_TYPE_UINT64, chunk.chunk, "pts", G_TYPE_UINT64, running, nullptr)));
+  if (call.settings().report_chunks) post_chunk(call.gst(), chunk, running);
+}
+
+void report_statistics(Call& call, GstClockTime running) {
+  const GstClockTime interval = call.settings().stats_interval;
+  GstClockTime& due = call.filter.stats_due;
+  if (interval == 0 || !GST_CLOCK_TIME_IS_VALID(running) || (GST_CLOCK_TIME_IS_VALID(due) && running < due))
+    return;
+  const bool first = !GST_CLOCK_TIME_IS_VALID(due);
+  due = running + MIN(interval, GST_CLOCK_TIME_NONE - 1 - running);
+  if (!first)
+    gst_element_post_message(call.gst(),
+                             gst_message_new_element(GST_OBJECT(call.element), make_stats(call.state)));
+}
+
+GstFlowReturn make_buffer(Call& call, const Frame& frame, GstBuffer** buffer) {
+  const GstFlowReturn flow = gst_buffer_pool_acquire_buffer(call.filter.pool, buffer, nullptr);
+  if (flow != GST_FLOW_OK) return flow;
+  GstVideoFrame video;
+  std::string error = "A buffer cannot be mapped.";
+  fc_status status = FC_ERROR_DEVICE;
+  if (gst_video_frame_map(&video, &call.filter.out_info, *buffer, GST_MAP_WRITE)) {
+    status = frame.chunk->write(frame.index, planes_of(&video, FC_MEMORY_HOST), &error);
+    gst_video_frame_unmap(&video);
+  }
+  if (status == FC_OK) return GST_FLOW_OK;
+  gst_clear_buffer(buffer);
+  post_engine_error(call.gst(), status, error);
+  return GST_FLOW_ERROR;
+}
+
+GstFlowReturn push_frame(Call& call, const Frame& frame, const Stamp& stamp, bool again) {
+  GstBuffer* buffer = nullptr;
+  if (const GstFlowReturn flow = make_buffer(call, frame, &buffer); flow != GST_FLOW_OK) return flow;
+  GST_BUFFER_PTS(buffer) = stamp.pts;
+  GST_BUFFER_DTS(buffer) = GST_CLOCK_TIME_NONE;
+  GST_BUFFER_DURATION(buffer) = stamp.duration;
+  GST_BUFFER_OFFSET(buffer) = stamp.offset;
+  if (stamp.discont) GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_DISCONT);
+  if (again) GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_GAP);
+  annotate(buffer, frame);
+  if (call.settings().sei) add_sei(buffer, frame);
+  call.state.statistics.frame_pushed(g_get_monotonic_time(), again);
+  report_statistics(call, running_time(call.filter, stamp.pts));
+  return gst_pad_push(call.element->src, buffer);
+}
+
+// Waits until the ring has a frame or will have none. False if it was interrupted.
+bool wait_for_frame(Call& call) {
+  const auto ready = [&] {
+    return call.worker->ring_state() != FrameWorker::RingState::Empty ||
+           (call.filter.draining && call.worker->idle());
+  };
+  return call.state.waiter.wait(ready, nullptr, GST_CLOCK_TIME_NONE, call.state.waiter.pauses()) !=
+         Waiter::Result::Interrupted;
+}
+
+GstFlowReturn show(Call& call, const Stamp& stamp) {
+  if (!call.worker) return GST_FLOW_FLUSHING;
+  while (true) {
+    Frame frame;
+    switch (call.worker->peek(&frame)) {
+      case FrameWorker::RingState::Ready: {
+        if (frame.index == 0) report_chunk(call, frame, stamp.pts);
+        const GstFlowReturn flow = push_frame(call, frame, stamp, false);
+        call.worker->advance(frame, kNoTime);
+        call.filter.last = frame;
+        return flow;
+      }
+      case FrameWorker::RingState::Failed:
+        return GST_FLOW_ERROR;
+      case FrameWorker::RingState::Ended:
+        return GST_FLOW_EOS;
+      case FrameWorker::RingState::Empty:
+        break;
+    }
+    if (!wait_for_frame(call)) return GST_FLOW_FLUSHING;
+    // A codec that leaves out a video's first frames has none for the last ones of the input.
+    if (call.worker->ring_state() == FrameWorker::RingState::Empty && call.filter.draining &&
+        call.worker->idle())
+      return call.filter.last.chunk ? push_frame(call, call.filter.last, stamp, true) : GST_FLOW_OK;
+  }
+}
+
+GstFlowReturn discard(Call& call, guint64 chunk) {
+  if (!call.worker) return GST_FLOW_OK;
+  while (true) {
+    Frame frame;
+    const auto ring = call.worker->peek(&frame);
+    if (ring == FrameWorker::RingState::Ready) {
+      if (frame.chunk->info().chunk >= chunk) return GST_FLOW_OK;
+      call.worker->advance(frame, kNoTime);
+      continue;
+    }
+    if (ring != FrameWorker::RingState::Empty || call.worker->idle()) return GST_FLOW_OK;
+    if (!wait_for_frame(call)) return GST_FLOW_FLUSHING;
+  }
+}
+
+GstFlowReturn push_event(Call& call, GstEvent* event) {
+  const GstEventType type = GST_EVENT_TYPE(event);
+  if (type == GST_EVENT_SEGMENT) gst_event_copy_segment(event, &call.filter.out_segment);
+  if (type == GST_EVENT_CAPS && !use_caps(call, event)) {
+    gst_event_unref(event);
+    return GST_FLOW_NOT_NEGOTIATED;
+  }
+  const gboolean pushed = gst_pad_push_event(call.element->src, event);
+  if (type == GST_EVENT_CAPS && !pushed && !GST_PAD_IS_FLUSHING(call.element->src))
+    return GST_FLOW_NOT_NEGOTIATED;
+  return type == GST_EVENT_EOS ? GST_FLOW_EOS : GST_FLOW_OK;
+}
+
+// Takes the next item. Nothing if the task is to end.
+std::optional<Item> next_item(Call& call) {
+  FilterState& filter = call.filter;
+  const auto ready = [&] {
+    std::lock_guard lock(filter.mutex);
+    return !filter.items.empty();
+  };
+  if (call.state.waiter.wait(ready, nullptr, GST_CLOCK_TIME_NONE, call.state.waiter.pauses()) ==
+      Waiter::Result::Interrupted)
+    return {};
+  std::lock_guard lock(filter.mutex);
+  if (filter.items.empty()) return {};
+  std::optional<Item> item = std::move(filter.items.front());
+  filter.items.pop_front();
+  filter.task_is_busy = true;
+  return item;
+}
+
+GstFlowReturn do_item(Call& call, Item& item) {
+  if (auto* event = std::get_if<EventItem>(&item)) return push_event(call, event->event);
+  if (auto* rest = std::get_if<DiscardBefore>(&item)) return discard(call, rest->chunk);
+  return show(call, std::get<Stamp>(item));
+}
+
+void end_task(Call& call, GstFlowReturn flow, bool sent_eos) {
+  call.filter.flow = flow;
+  if (call.worker) call.worker->interrupt_feed(true);  // nobody takes further chunks
+  gst_pad_pause_task(call.element->src);
+  if (sent_eos || flow == GST_FLOW_FLUSHING) return;
+  // The worker has posted its own errors.
+  if (flow < GST_FLOW_EOS && flow != GST_FLOW_ERROR) GST_ELEMENT_FLOW_ERROR(call.element, flow);
+  gst_pad_push_event(call.element->src, gst_event_new_eos());
+}
+
+}  // namespace
+
+void loop(gpointer data) {
+  GstFlowReturn flow = GST_FLOW_ERROR;
+  bool sent_eos = false;
+  Call call(data);
+  try {
+    std::optional<Item> item = next_item(call);
+    if (item) {
+      const auto* event = std::get_if<EventItem>(&*item);
+      sent_eos = event != nullptr && GST_EVENT_TYPE(event->event) == GST_EVENT_EOS;
+      Call now(data);  // the worker may have changed while it waited
+      flow = do_item(now, *item);
+    } else {
+      flow = GST_FLOW_FLUSHING;
+    }
+  } catch (const std::exception& defect) {
+    GST_ELEMENT_ERROR(data, LIBRARY, FAILED, ("flowcachefilter failed: %s", defect.what()), (nullptr));
+  }
+  if (flow != GST_FLOW_OK) end_task(call, flow, sent_eos);
+  {
+    std::lock_guard lock(call.filter.mutex);
+    call.filter.task_is_busy = false;
+  }
+  call.filter.fewer.notify_all();
+}
+
+}  // namespace flowcache::gst::filtering
