@@ -180,7 +180,7 @@ Choice by_name(const NamedModel (&models)[N], const std::string& path, const std
     if (path.find(other) != std::string::npos && name.find(other) == std::string::npos)
       return {name.empty() ? likely : name, "a guess",
               network + "; " + in_quotes(other) +
-                  " is in its path, for which there is no template: its schedule may differ"};
+                  " is in its path, for which there is no template of this size: its schedule may differ"};
   if (!name.empty()) return {name, "by its name", network + ", and its path says " + in_quotes(word)};
   return {likely, "a guess",
           network + ", of which there are several with the same keys and shapes, and no name says which"};
