@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -61,5 +62,10 @@ struct Chunk {
   uint64_t lora_ticket = 0;    // of the LoRAs that it was made with
   double lora_seconds = 0;     // what it took to read and merge these
 };
+
+// How many of a chunk's steps were computed.
+inline int count_computed(const std::vector<uint8_t>& decisions) {
+  return static_cast<int>(std::count(decisions.begin(), decisions.end(), 1));
+}
 
 }  // namespace flowcache
