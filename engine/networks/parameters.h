@@ -40,8 +40,9 @@ class Parameters {
   }
   const std::vector<WeightSpec>& specs() const { return specs_; }
 
-  // Copies every declared tensor to `device`, and gives each up as soon as it is copied. Throws FC_ERROR_MODEL with all keys that do not fit; `what`
-  // names the file in the message. passes_over: of matrices, those whose slots are left empty; null: none.
+  // Copies every declared tensor to `device`, and gives each up as soon as it is copied. Throws FC_ERROR_MODEL with all
+  // keys that do not fit; `what` names the file in the message. passes_over: of matrices, those whose slots are left
+  // empty; null: none.
   void load(WeightMap weights, Precision precision, at::Device device, const std::string& what,
             const std::function<bool(const std::string& name)>& passes_over = nullptr) {
     check_weights(weights, specs_, what);

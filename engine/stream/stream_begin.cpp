@@ -70,7 +70,8 @@ void Stream::write_keys_as_fed(LiveChunk& chunk) {
 }
 
 // R7: a chunk keeps its network until it ends, so what is kept within it fits. What is kept across chunks goes by its
-// conditions, which belong to a network (StepRunner::ask()), and what the policy has learned is forgotten once no chunk of the other network is left.
+// conditions, which belong to a network (StepRunner::ask()), and what the policy has learned is forgotten once no chunk of
+// the other network is left.
 void Stream::use_network(LiveChunk& chunk) {
   const ChunkNetwork own = loras_->take(chunk.index);
   chunk.network = own.network;

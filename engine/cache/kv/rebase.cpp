@@ -103,8 +103,8 @@ void RebasedKeys::keep(const at::Tensor& slots, const at::Tensor& keys) {
   shown_.resize(slots.numel());
 }
 
-// On a GPU as many as may be turned in the memory that is planned, as each group takes eleven launches. On a CPU one, which keeps what it
-// takes small.
+// On a GPU as many as may be turned in the memory that is planned, as each group takes eleven launches. On a CPU one, which
+// keeps what it takes small.
 int64_t RebasedKeys::layers_at_once(int64_t tokens) const {
   if (written_.is_cpu()) return 1;
   constexpr uint64_t copies = 5;  // in fp32, of the numbers that turn
