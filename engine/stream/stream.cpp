@@ -2,7 +2,6 @@
 #include "stream/stream.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "base/error.h"
 #include "base/log.h"
