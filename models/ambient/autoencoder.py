@@ -32,6 +32,10 @@ class Encoder:
         blocks = frames.view(t, STRIDE, 3, h, CELL, w, CELL).permute(0, 3, 5, 2, 1, 4, 6).reshape(-1, len(self.mean))
         return ((blocks - self.mean) @ self.basis * self.scale).view(t, h, w, CHANNELS).permute(3, 0, 1, 2).contiguous()
 
+    def black(self):
+        """The latent [16] of a black picture. The encoder is linear but for this: k times the light is black + k * (z - black)."""
+        return -(self.mean @ self.basis) * self.scale
+
     def mirror_matrix(self):
         """Matrix [16,16] that mirrors a latent, as far as the basis allows, if the grid's columns are flipped, too."""
         mirrored = self.basis.t().view(CHANNELS, 3, STRIDE, CELL, CELL).flip(-1).reshape(CHANNELS, -1)

@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The data set: rendered clips as latents, in shards of a work folder, and the batches made from them."""
+"""The data set: rendered clips as latents, in shards of a work folder, and the batches made from them.
+
+train.py renders before it trains. More clips can be rendered at the same time; it takes them up while it trains:
+
+    models/ambient/clips.py --work build/ambient-train --clips 900
+"""
+import argparse
 import ctypes
 import pathlib
 import random
@@ -14,6 +20,7 @@ from render import HEIGHT, OTHER_SIDE, WIDTH, caption, render, sample_spec
 
 FRAMES, CHUNKS, CHUNK = 48, 4, 3  # frames in a clip; chunks in a clip; latent frames in a chunk
 SHARD = 50
+WEAR = .08  # standard deviation of the logarithm of how much brighter and richer in contrast a worn past is
 PIXEL_EVERY, PIXEL_FRAMES = 8, 24  # every 8th clip also keeps 24 frames as pixels, for the decoder
 
 
@@ -134,6 +141,18 @@ def past_levels(rng, size):
     return torch.rand(size, CHUNKS - 1, generator=gen) * .06 * (torch.rand(size, 1, generator=gen) < .5)
 
 
+def worn(past, black, rng):
+    """Half of the pasts [B,16,t,h,w] as they look after minutes: a little darker or brighter, flatter or richer in contrast.
+
+    What should follow is the clip as it was drawn, so the model learns to come back. black: Encoder.black() in units of past.
+    """
+    gen = _generator(rng)
+    some = torch.rand(len(past), 1, 1, 1, 1, generator=gen) < .5
+    gain, contrast = (WEAR * torch.randn(2, len(past), 1, 1, 1, 1, generator=gen) * some).exp().to(past.device)
+    mean, black = past.mean((3, 4), keepdim=True), black.view(1, -1, 1, 1, 1)
+    return black + gain * (mean + contrast * (past - mean) - black)
+
+
 def noise_levels(rng, size):
     """Noise levels for diffusion forcing: a clean past, a staggered window (several chunks in flight), or independent."""
     u, gen = independent_levels(rng, size), _generator(rng)
@@ -145,3 +164,19 @@ def noise_levels(rng, size):
         elif kind < .75:
             row.copy_(row.sort().values)
     return u
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="work folder of train.py")
+    parser.add_argument("--clips", type=int, required=True, help="clips that the folder holds at the end")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    keep_memory()
+    args.work.mkdir(parents=True, exist_ok=True)
+    extend(args.work, args.clips, lambda line: print(line, flush=True))
+
+
+if __name__ == "__main__":
+    main()

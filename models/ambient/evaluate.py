@@ -104,19 +104,20 @@ def tally(title, rows):
     print(f"{title}: {len(rows)} prompts, scene {share[0]:.1f} %, colour {share[1]:.1f} %", flush=True)
 
 
-def draw(rng, seen):
-    """(scene, colour, prompt). If seen is False, the colour is one that the scene was never rendered in."""
-    scene = rng.choice(SCENE_NAMES)
+def draw(rng, seen, known):
+    """(scene, colour, prompt). If seen is False, the colour is one that the scene was never rendered in. known: the scenes to
+    choose from."""
+    scene = rng.choice(list(known))
     color = rng.choice([c for c in COLORS if (c in SCENES[scene][1]) == seen])
     density = rng.choice(["", "sparse", "dense"]) if scene in DENSITIES else ""
     return scene, color, caption(scene, color, rng.choice(["slow", "", "fast"]), density, rng=rng)
 
 
-def follow(stream, net, count):
+def follow(stream, net, count, known):
     """A quarter of the prompts were never rendered. Each prompt is shown for two chunks, then changed live."""
     rng, plain, unseen, changed, misses = random.Random(3), [], [], [], []
     for i in range(count):
-        first, second = draw(rng, i % 4 != 3), draw(rng, True)
+        first, second = draw(rng, i % 4 != 3, known), draw(rng, True, known)
         stream.start(first[2], i)
         shown = [stream.chunk() for _ in range(2)]
         stream.prompt(second[2])
@@ -133,19 +134,19 @@ def follow(stream, net, count):
 
 
 @torch.no_grad()
-def seams(stream, decoder, chunks=6):
+def seams(stream, decoder, known, chunks=6):
     """For each scene the steps of rendered clips, of the same clips through the autoencoder, and of generated streams."""
     encode, total = autoencoder.Encoder(), torch.zeros(3, 3)
     print("seams, frame differences x 1000 (inside latent frames, across their borders, across chunk borders; ratio):")
-    for scene, (names, colors) in SCENES.items():
+    for scene, (names, colors) in known.items():
         rows = torch.zeros(3, 3)
         for i, color in enumerate(colors[:3]):
             video = render(scene, color, "", "", "", 700_000 + i, 48)
             stream.start(f"{color} {names[0]}", i)
             generated = torch.cat([stream.chunk() for _ in range(chunks)])
             rows += torch.stack([steps_of(v) for v in (video, decoder(encode(video)[None])[0].clamp(0, 1), generated)]) / 3
-        total += rows / len(SCENES)
-        print(f"  {scene:7s}" + "".join(f" | {n} " + " ".join(f"{1000 * q:4.1f}" for q in r.tolist()) + f"; {seam_ratio(r):.2f}"
+        total += rows / len(known)
+        print(f"  {scene:10s}" + "".join(f" | {n} " + " ".join(f"{1000 * q:4.1f}" for q in r.tolist()) + f"; {seam_ratio(r):.2f}"
                                        for n, r in zip(("rendered", "decoded", "generated"), rows)), flush=True)
     print("seam ratio, all scenes: " + ", ".join(f"{n} {seam_ratio(r):.2f}" for n, r in zip(("rendered", "decoded", "generated"), total)))
 
@@ -157,12 +158,12 @@ def flow(frames):
     return (-4 * (dx * dt).sum() / dx.pow(2).sum().clamp(min=1e-9)).item()
 
 
-def words(stream, count):
+def words(stream, count, known):
     """Effect of speed, density and direction: motion, sharpness (clouds: brightness) and flow of the third chunk."""
     def third(text, seed):
         stream.start(text, seed)
         return [stream.chunk() for _ in range(3)][2]
-    for scene, (names, colors) in SCENES.items():
+    for scene, (names, colors) in known.items():
         kinds = {"speed": ["slow", "", "fast"]} | ({"density": ["sparse", "", "dense"]} if scene in DENSITIES else {})
         if scene in ("clouds", "aurora", "snow"):
             kinds["direction"] = ["left", "right"]
@@ -212,19 +213,20 @@ def main():
     if not clips.count(args.work):
         parser.error(f"--work {args.work} has no clips: run train.py with the same --work first")
     wanted = lambda part: args.only in (None, part)
+    known = export.scenes(args.model)
     decoder = autoencoder.Decoder()
     decoder.load_state_dict(export.load(args.model)[1])
     if wanted("decoder"):
         print("decoder, held-out clips: " + ", ".join(f"{k} {a} dB (step ratio {b})" for k, (a, b) in decoder_training.quality(decoder).items()))
     with Stream(args.library, args.model, args.threads, args.cache, lag=args.lag) as stream:
         if wanted("seams"):
-            seams(stream, decoder)
+            seams(stream, decoder, known)
         if wanted("words"):
-            words(stream, args.seeds)
+            words(stream, args.seeds, known)
         if wanted("follow") and args.prompts:
             net, (scene, color) = train_classifier(args.work, args.classifier_steps)
             print(f"classifier on held-out rendered chunks: scene {100 * scene:.1f} %, colour {100 * color:.1f} %", flush=True)
-            follow(stream, net, args.prompts)
+            follow(stream, net, args.prompts, known)
         if wanted("drift") and args.chunks:
             for prompt in args.drift_prompt or ["orange fire"]:
                 drift(stream, prompt, args.chunks)

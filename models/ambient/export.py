@@ -12,15 +12,16 @@ from autoencoder import CELL, CHANNELS, DECODER, EVENNESS, STRIDE
 from dit import CONFIG
 
 PROMPTS = ["slow green aurora over mountains", "orange fire", "golden ocean at sunset", "red lava lamp", "fast blue stars",
-           "dense blue snowfall at night", "pink clouds moving gently", "purple neon tunnel"]
+           "dense blue snowfall at night", "pink clouds moving gently", "purple neon tunnel", "golden rain on glass",
+           "purple spiral galaxy", "teal underwater light", "red ink in water"]
 
 
 def describe(latent_scale):
     """The contents of model.json. latent_scale: factor of the transformer's latents before they are decoded."""
     return dict(
         name="ambient", family="wan-causal",
-        description="Ambient scenes (aurora, fire, ocean, lava lamp, stars, snow, clouds, tunnel) in nine colours and "
-                    "three speeds, sparse or dense; trained on procedural clips",
+        description="Ambient scenes (aurora, fire, ocean, lava lamp, stars, snow, clouds, tunnel, rain on glass, galaxy, "
+                    "underwater light, ink) in nine colours and three speeds, sparse or dense; trained on procedural clips",
         license="LGPL-2.1-or-later", prompts=PROMPTS,
         video=dict(width=render.WIDTH, height=render.HEIGHT, framerate=f"{render.FPS}/1", latent_frames_per_chunk=3,
                    frames_per_chunk=12,
@@ -55,12 +56,26 @@ def save(folder, transformer, decoder, latent_scale, dtype=torch.bfloat16):
     (folder / "model.json").write_text(json.dumps(describe(latent_scale), indent=1) + "\n")
 
 
+def vocabulary(folder):
+    """The words of an exported model. text.py may have learned more since, at the end."""
+    words = json.loads((pathlib.Path(folder) / "model.json").read_text())["text"]["vocabulary"]
+    if words != text.WORDS[:len(words)]:
+        raise ValueError("its words are not the first ones of text.py, so the vectors would belong to other words")
+    return words
+
+
+def scenes(folder):
+    """The scenes of render.py that an exported model has learned: all that it has the words of."""
+    words = set(vocabulary(folder))
+    return {scene: value for scene, value in render.SCENES.items() if words.issuperset(value[0][0].split())}
+
+
 def load(folder):
-    """(transformer state, decoder state, latent_scale) of an exported model, as float32."""
+    """(transformer state, decoder state, latent_scale) of an exported model, as float32. Words that it does not have get 0."""
     folder = pathlib.Path(folder)
     read = lambda name: {k: v.float() for k, v in load_file(folder / name).items()}
     scale = json.loads((folder / "model.json").read_text())["decoder"]["config"]["latent_scale"]
     decoder = {_shift(k, -1): v for k, v in read("decoder.safetensors").items()}
-    words = read("text.safetensors")
-    words = {k: torch.cat([v, v.new_zeros(len(text.WORDS) - len(v), v.shape[1])]) for k, v in words.items()}  # new words: 0
-    return read("transformer.safetensors") | words, decoder, scale
+    more = len(text.WORDS) - len(vocabulary(folder))
+    table = {k: torch.cat([v, v.new_zeros(more, v.shape[1])]) for k, v in read("text.safetensors").items()}
+    return read("transformer.safetensors") | table, decoder, scale

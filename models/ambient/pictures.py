@@ -14,7 +14,8 @@ import tempfile
 import numpy as np
 from PIL import Image, ImageDraw
 
-from render import HEIGHT, SCENES, WIDTH
+import export
+from render import HEIGHT, WIDTH
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHANGES = [("slow green aurora", "orange fire"), ("orange fire", "white stars"), ("calm blue snow", "purple neon tunnel"),
@@ -98,7 +99,7 @@ def main():
     if args.only:
         return
     grid, labels = [], []
-    for scene, (names, colors) in SCENES.items():
+    for names, colors in export.scenes(args.model or pathlib.Path(__file__).parent).values():
         grid.append([frames(25, args.plugin, args.model, prompt=f"{c} {names[0]}", seed=1)[24] for c in colors])
         labels.append(f"{names[0]}: " + ", ".join(colors))
     montage(grid, labels, args.out / "grid.jpg", 190)

@@ -16,7 +16,7 @@ from render import HEIGHT, WIDTH
 
 GRID = (HEIGHT // CELL, WIDTH // CELL)
 SHEET = ["green aurora", "orange fire", "golden ocean", "red lava lamp", "white stars", "blue snow", "pink clouds",
-         "purple tunnel"]
+         "purple tunnel", "orange rain", "purple galaxy", "teal underwater", "red ink"]
 
 
 class Model:

@@ -11,12 +11,16 @@ At most MAX_IDS ids remain, padded with 0. The table of vectors depends on the o
 """
 import re
 
-from render import COLORS, SCENES, SPEEDS
+from paint import COLORS, SPEEDS
+from render import SCENES
 
 MAX_IDS = 12
 EXTRA = ["a", "in", "at", "night", "calm", "moving", "gently"]
-LATER = ["left", "right", "sparse", "dense"]  # words that were added after the first training
-WORDS = ["<pad>"] + sorted({w for names, _ in SCENES.values() for n in names for w in n.split()}
+FIRST = ["aurora", "fire", "ocean", "lava", "stars", "snow", "clouds", "tunnel"]  # scenes of the first training
+LATER = ["left", "right", "sparse", "dense",  # words that were added after the first training, in this order
+         "rain", "rainy", "window", "glass", "bokeh", "galaxy", "spiral", "nebula", "milky", "underwater", "caustics", "ink",
+         "smoke"]
+WORDS = ["<pad>"] + sorted({w for scene in FIRST for n in SCENES[scene][0] for w in n.split()}
                            | set(COLORS) | {w for w in SPEEDS if w} | set(EXTRA)) + LATER
 IDS = {w: i for i, w in enumerate(WORDS)}
 
@@ -29,12 +33,18 @@ _GROUPS = {  # meaning -> words that people use for it
     "waves": "wave surf tide ripples",
     "golden ocean": "sunset sunrise sundown dusk dawn",
     "lava": "magma molten volcano volcanic wax", "lamp": "lamps", "blobs": "blob bubble bubbles metaballs goo",
-    "stars": "star starry space galaxy cosmos cosmic universe constellation",
+    "stars": "star starry space constellation",
     "starfield": "starfields", "hyperspace": "warp warpspeed lightspeed wormhole",
     "snow": "snowy snowing winter blizzard", "snowfall": "snowstorm flurries", "snowflakes": "snowflake flakes flake",
     "clouds": "cloud cloudscape mist fog haze", "cloudy": "overcast", "sky": "skies heaven heavens",
     "drifting": "drift drifts floating",
-    "tunnel": "tunnels tube corridor cyberpunk", "vortex": "vortices whirl swirl portal spiral", "neon": "glowing synthwave",
+    "tunnel": "tunnels tube corridor cyberpunk", "vortex": "vortices whirl swirl portal", "neon": "glowing synthwave",
+    "rain": "rains raining rainfall raindrop raindrops drizzle rainstorm storm downpour drops droplets",
+    "window": "windows windowpane pane", "bokeh": "city street traffic",
+    "galaxy": "galaxies galactic cosmos cosmic universe interstellar andromeda", "spiral": "spirals", "nebula": "nebulae nebulas",
+    "milky": "milkyway",
+    "underwater": "undersea submarine aquarium reef coral diving seabed abyss", "caustics": "caustic pool pools",
+    "ink": "inks inky plasma paint dye fluid", "smoke": "smoky smokes fumes vapor vapour incense",
     "red": "crimson scarlet ruby reddish", "orange": "amber tangerine copper", "golden": "gold yellow honey warm",
     "green": "emerald lime jade greenish", "teal": "turquoise cyan aqua aquamarine mint",
     "blue": "azure navy cobalt sapphire indigo bluish cold icy",
@@ -44,7 +54,7 @@ _GROUPS = {  # meaning -> words that people use for it
     "sparse": "few scattered thin single isolated", "dense": "many heavy thick crowded packed full",
     "calm": "peaceful quiet serene tranquil still relaxing", "gently": "gentle softly soft",
     "": "over under with the and of on by an some above across behind through into from very mountains mountain hills "
-        "scene view video to toward towards side",  # known words without effect
+        "scene view video to toward towards side under deep way swirling swirls rays grass grain train",  # known words without effect
     "moving": "flowing dancing", "night": "nights nighttime midnight evening dark",
 }
 SYNONYMS = {word: target for target, words in _GROUPS.items() for word in words.split()}

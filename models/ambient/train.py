@@ -4,6 +4,7 @@
 
     models/ambient/train.py --minutes 60                 continue from the shipped weights
     models/ambient/train.py --minutes 600 --start none   from nothing
+    models/ambient/train.py --steps 3000 --fall 0        behind other work, at the full rate; end it with --fall later
 After an interruption run the same command again: it continues from the last checkpoint of the work folder.
 """
 import argparse
@@ -12,6 +13,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import sys
 import time
@@ -34,7 +36,7 @@ SAVE_EVERY, LOG_EVERY, HELD_OUT = 50, 25, clips.SHARD  # steps; steps; clips of 
 TEACHER = .7  # share of steps with a clean past; the others have several chunks of different noise levels in flight
 OWN, DRAW_EVERY = .5, 5  # share of clean pasts that were drawn by the model; steps between two drawings
 ROUGH = .5  # factor of errors that change from frame to frame
-WARMUP, FLAT = 30, .35  # steps of rising rate; share of the time at the full rate, which then falls to zero
+WARMUP, FALL = 30, .65  # steps of rising rate; share of the training in which the rate falls to zero
 
 
 class Stop(Exception):
@@ -65,7 +67,10 @@ def stop(message):
 
 def parse():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--minutes", type=float, required=True, help="training time of the transformer; the rate ends at zero then")
+    length = p.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=float, help="training time of the transformer; the rate ends at zero then")
+    length.add_argument("--steps", type=int, help="the same as a number of steps, for a run that other work slows down or stops")
+    p.add_argument("--fall", type=float, help="minutes or steps before the end in which the rate falls to zero (default: 65 %% of all)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     p.add_argument("--work", type=pathlib.Path, default=HERE.parents[1] / "build" / "ambient-train",
                    help="folder of clips, checkpoint, log and sample sheets (default: build/ambient-train)")
@@ -78,8 +83,8 @@ def parse():
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--sheet-minutes", type=float, default=25, help="time between sample sheets (default: 25)")
     args = p.parse_args()
-    for name, low in (("minutes", 0), ("clips", 2 * clips.SHARD), ("batch", 1), ("threads", 1), ("decoder_minutes", 0), ("rate", 0)):
-        if getattr(args, name) < low:
+    for name, low in (("minutes", 0), ("steps", 1), ("fall", 0), ("clips", 2 * clips.SHARD), ("batch", 1), ("threads", 1), ("decoder_minutes", 0), ("rate", 0)):
+        if getattr(args, name) is not None and getattr(args, name) < low:
             p.error(f"--{name.replace('_', '-')} {getattr(args, name)}: at least {low} is needed")
     args.export = args.export or args.work / "export"
     args.export.mkdir(parents=True, exist_ok=True)  # at once, so that it does not fail after hours of work
@@ -193,10 +198,24 @@ class Training:
         self.average = copy.deepcopy(self.model)
         self.optimizer, self.step, self.elapsed, self.path = Optimizer(self.model), 0, 0.0, args.work / "checkpoint.pt"
         self.weights, self.pasts = loss_weights().to(device), Pasts()
+        self.black = autoencoder.Encoder().black().to(device) / scale
 
     def save(self):
         save(dict(model=self.model.state_dict(), average=self.average.state_dict(), optimizer=self.optimizer.state_dict(),
                   decoder=self.decoder, scale=self.scale, step=self.step, elapsed=self.elapsed), self.path)
+
+    def left(self):
+        """What is left to do, as a share of what the rate falls in at the end: 1 or more at the full rate, 0 when finished."""
+        whole, done = (self.args.steps, self.step) if self.args.steps else (self.args.minutes * 60, self.elapsed)
+        fall = FALL * whole if self.args.fall is None else self.args.fall * (1 if self.args.steps else 60)
+        return (whole - done) / max(fall, 1e-9)
+
+    def keep_full_rate(self):
+        """Keeps the last checkpoint before the rate falls, from which a longer training can go on."""
+        kept = self.path.with_name("checkpoint-full-rate.pt")
+        if not kept.exists() and 0 < self.left() < 1:
+            self.save()
+            shutil.copyfile(self.path, kept)
 
     def resume(self):
         if not self.path.exists():
@@ -212,8 +231,7 @@ class Training:
         return True
 
     def rate(self):
-        done = self.elapsed / (self.args.minutes * 60)
-        return self.args.rate * min(1, (self.step + 1) / WARMUP) * (1 if done < FLAT else max(.01, (1 - done) / (1 - FLAT)))
+        return self.args.rate * min(1, (self.step + 1) / WARMUP) * min(1, max(.01, self.left()))
 
     def advance(self, batches, rng):
         """Runs one step and returns its loss. Chunks that are nearly clean have little weight."""
@@ -228,6 +246,7 @@ class Training:
                 z, ids = batches.draw(rng, few)
                 z = z / self.scale
                 past = z[:, :, :-clips.CHUNK]
+            past = clips.worn(past, self.black, rng)
             u, past_level = clips.independent_levels(rng, len(z)).to(self.device), clips.past_levels(rng, len(z)).to(self.device)
         else:
             z, ids = batches.draw(rng, self.args.batch)
@@ -264,12 +283,13 @@ def train_transformer(args, device, run, log, interrupt):
     latents, specs = clips.load(args.work, device)
     matrix = autoencoder.Encoder().mirror_matrix().to(device)
     batches = clips.Batches(latents[HELD_OUT:], specs[HELD_OUT:], matrix)
-    check = lambda: held_out(run.average, latents[:HELD_OUT], specs[:HELD_OUT], run.scale, device)
+    latents, specs = latents[:HELD_OUT], specs[:HELD_OUT]
+    check = lambda: held_out(run.average, latents, specs, run.scale, device)
     log(f"{len(batches.specs)} clips to train on, {HELD_OUT} held out; step {run.step}, {run.elapsed / 60:.1f} min done")
     log(f"held-out loss {check()}")
     rng, smooth, now = random.Random(), None, time.time()
     sheet_at = now + args.sheet_minutes * 60
-    while run.elapsed < args.minutes * 60:
+    while run.left() > 0:
         interrupt.check()
         loss = run.advance(batches, rng)
         smooth = loss if smooth is None else .97 * smooth + .03 * loss
@@ -277,6 +297,11 @@ def train_transformer(args, device, run, log, interrupt):
             log(json.dumps(dict(step=run.step, minutes=round(run.elapsed / 60, 2), rate=round(run.rate(), 3), loss=round(smooth, 4))))
         if run.step % SAVE_EVERY == 0:
             run.save()
+            if clips.count(args.work) > HELD_OUT + len(batches.specs):  # clips.py has rendered more
+                more, names = clips.load(args.work, device)
+                batches = clips.Batches(more[HELD_OUT:], names[HELD_OUT:], matrix)
+                log(f"{len(batches.specs)} clips to train on")
+        run.keep_full_rate()
         if time.time() > sheet_at:
             sheet_at = time.time() + args.sheet_minutes * 60
             log(f"held-out loss {check()}")
@@ -314,7 +339,7 @@ def main():
             net = autoencoder.Decoder().to(device)
             if decoder:
                 net.load_state_dict(decoder)
-            args.decoder_minutes = args.decoder_minutes or max(1, args.minutes / 6)
+            args.decoder_minutes = args.decoder_minutes or max(1, (args.minutes or args.steps / 12) / 6)
             decoder_training.train(net, args.work, args.decoder_minutes, device, 5e-4 if decoder else 2e-3, log, interrupt.check,
                                    run.average if state else None, run.scale)
             run.decoder = {k: v.cpu() for k, v in net.state_dict().items()}
