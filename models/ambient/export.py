@@ -2,6 +2,7 @@
 """Writes what the engine loads: Wan key names for the transformer, TAEHV's for the decoder, and model.json."""
 import json
 import pathlib
+import shutil
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -54,6 +55,9 @@ def save(folder, transformer, decoder, latent_scale, dtype=torch.bfloat16):
     save_file({table: transformer[table].detach().cpu().float().contiguous()}, folder / "text.safetensors")
     save_file(pack({_shift(k, 1): v for k, v in decoder.items()}), folder / "decoder.safetensors")
     (folder / "model.json").write_text(json.dumps(describe(latent_scale), indent=1) + "\n")
+    encoder = pathlib.Path(__file__).with_name("pca.safetensors")  # it never changes
+    if not (folder / encoder.name).exists():
+        shutil.copyfile(encoder, folder / encoder.name)
 
 
 def vocabulary(folder):

@@ -23,7 +23,9 @@ class Model:
     """Transformer, decoder and the scale between them, in fp32, from the files exported to `folder`."""
 
     def __init__(self, folder=None):
-        state, decoder, self.scale = export.load(folder or pathlib.Path(__file__).parent)
+        folder = folder or pathlib.Path(__file__).parent
+        state, decoder, self.scale = export.load(folder)
+        self.scenes = export.scenes(folder)
         self.dit, self.decoder = DiT(len(text.WORDS)).eval(), Decoder().eval()
         self.dit.load_state_dict(state)
         self.decoder.load_state_dict(decoder)
@@ -94,10 +96,11 @@ def save_sheet(rows, path, width=160):
     Image.fromarray((picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()).save(path)
 
 
-def sheet(model, path, prompts=SHEET, steps=16, chunks=4):
-    """A row of six frames for each prompt; below them live changes of prompt from aurora to fire and from fire to stars."""
+def sheet(model, path, steps=16, chunks=4):
+    """A row of six frames for each prompt whose scene the model knows; below them three live changes of prompt."""
     pick = lambda video, n: [video[i] for i in torch.linspace(0, len(video) - 1, n).round().long().tolist()]
-    rows = [pick(model.frames(generate(model.dit, [p] * chunks, steps)[0]), 6) for p in prompts]
+    rows = [pick(model.frames(generate(model.dit, [p] * chunks, steps)[0]), 6) for p in SHEET
+            if p.split()[1] in model.scenes]
     for a, b in (("green aurora", "orange fire"), ("orange fire", "white stars"), ("blue snow", "purple tunnel")):
         video = model.frames(generate(model.dit, [a] * 2 + [b] * 4, steps, seed=5)[0])
         rows.append(pick(video[12:], 6))

@@ -236,7 +236,7 @@ class Training:
     def advance(self, batches, rng):
         """Runs one step and returns its loss. Chunks that are nearly clean have little weight."""
         few = max(1, self.args.batch * 3 // 5)  # teacher forcing computes seven chunks for each clip instead of four
-        if self.step % DRAW_EVERY == 0:
+        if self.step % DRAW_EVERY == 0 or not self.pasts.pool:  # a resumed run begins without any
             z, ids = batches.draw(rng, few)
             self.pasts.extend(self.average, z / self.scale, ids, rng)
         if rng.random() < TEACHER:
