@@ -87,8 +87,8 @@ def train(decoder, work, minutes, device, peak, log=print, check=lambda: None, m
     latents, weights = [encode(v.float() / 255) for v in pixels], [WEIGHTS.get(spec[0], 1.0) for spec in specs]
     own = drawn(model, scale, latents, specs, device, rng) if model else latents
     optimizer = torch.optim.AdamW(decoder.parameters(), weight_decay=0, betas=(.9, .99))
-    start, step, smooth = time.time(), 0, None
     log(f"decoder before: PSNR and step ratio {quality(decoder)}")
+    start, step, smooth = time.time(), 0, None
     while (done := (time.time() - start) / 60 / minutes) < 1:
         check()
         for group in optimizer.param_groups:
