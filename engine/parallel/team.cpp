@@ -374,6 +374,8 @@ std::shared_ptr<const LoadedModel> load_on_ranks(const LoadOptions& options, con
       static_cast<unsigned>(std::count(ranks.devices.begin(), ranks.devices.end(), "cpu"));
   if (own.threads == 0 && local_cpus > 0) own.threads = std::max(1U, allowed_cpus() / local_cpus);
   const auto team = std::make_shared<Team>(own, ranks, progress);
+  if (own.threads > 0 && ranks.devices.front() == "cpu")
+    own.threads_alone = std::min(own.threads * local_cpus, allowed_cpus());
   own.device = ranks.devices.front();
   own.ranks = team;
   // The others load at the same time, and may take longer.

@@ -98,6 +98,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   model->network_only = options.network_only;
   model->kv_share = options.kv_share;
   model->threads = threads;
+  model->threads_alone = options.threads_alone == 0 ? threads : options.threads_alone;
   model->memory_limit = options.memory_limit;
   report("check", 0.05);
   check_files(model->package);

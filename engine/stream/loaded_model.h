@@ -33,6 +33,8 @@ struct LoadOptions {
       nullptr;                // the other processes that run the network; null: this one runs it alone
   bool network_only = false;  // true: no text encoder and no decoder
   double kv_share = 1;        // the part of keys and values that this process keeps
+  uint32_t threads_alone =
+      0;  // of what is done while the other ranks of this machine wait: decoding; 0: `threads`
 };
 
 // What a stream of the model's own settings needs on `device`, for memory_needs().
@@ -47,6 +49,7 @@ struct LoadedModel {
   at::ScalarType compute = at::kFloat, weights = at::kFloat;  // the two halves of a Precision
   KvPrecision kv_precision = KvPrecision::full;
   unsigned threads = 1;  // arithmetic threads of its streams; fixed, because results depend on the number
+  unsigned threads_alone = 1;  // as in LoadOptions
   uint64_t memory_limit = 0;
   bool network_only = false;  // as in LoadOptions
   double kv_share = 1;
