@@ -93,6 +93,12 @@ void check_options(const RankOptions& ranks) {
     throw Error(FC_ERROR_ARGUMENT, "listen=" + ranks.listen + ": no worker joins: add join to devices");
 }
 
+// Of this machine, so that this process can use them.
+bool all_on_gpus(const std::vector<std::string>& devices) {
+  return std::all_of(devices.begin(), devices.end(),
+                     [](const std::string& device) { return device.starts_with("cuda"); });
+}
+
 }  // namespace
 
 std::string Team::Worker::name(size_t rank) const {
@@ -364,10 +370,17 @@ void Team::give_up(const std::string& why) {
   }
 }
 
-std::shared_ptr<const LoadedModel> load_on_ranks(const LoadOptions& options, const RankOptions& ranks,
+std::shared_ptr<const LoadedModel> load_on_ranks(const LoadOptions& options, const RankOptions& wanted,
                                                  const Progress& progress) {
   LoadOptions own = options;
+  RankOptions ranks = wanted;
   const TransformerShape shape = shape_of(read_model(options.model));
+  if (own.decoder_device.empty() && all_on_gpus(ranks.devices) &&
+      last_decodes(ranks.attention, shape, static_cast<int>(ranks.devices.size()))) {
+    own.decoder_device = ranks.devices.back();
+    ranks.devices.pop_back();
+    log(FC_LOG_INFO, own.decoder_device + " decodes, because heads divide by the devices before it");
+  }
   const int count = static_cast<int>(ranks.devices.size());
   own.kv_share = kv_share_of(shape, choose_attention_split(ranks.attention, shape, count), count, 0);
   const auto local_cpus =
