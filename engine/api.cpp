@@ -222,6 +222,7 @@ fc_status fc_engine_open(const fc_engine_config* config, fc_progress_function pr
                                    c.width,
                                    c.height,
                                    flowcache::text(c.kv_precision)};
+    options.decoder_device = flowcache::text(c.decoder_device);
     const flowcache::RankOptions ranks = rank_options(c);
     if (ranks.devices.size() == 1) options.device = ranks.devices.front();
     auto made = std::make_unique<fc_engine>();

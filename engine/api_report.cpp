@@ -90,6 +90,7 @@ json ranks(const ModelPackage& package, const Place& place, int count, const std
   const bool apart = by_branch(attention, count, static_cast<int>(plan.branches));
   json report = {{"attention", apart ? "guidance branches" : name_of(split)},
                  {"tokens", tokens},
+                 {"last_decodes", last_decodes(attention, shape, count)},
                  {"forward_passes", (apart ? 1 : plan.branches) * (steps + package.clean_context)},
                  {"ranks", json::array()}};
   for (int rank = 0; rank < count; ++rank) {

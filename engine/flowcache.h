@@ -209,6 +209,9 @@ typedef struct {
   uint32_t rank_timeout;    /* milliseconds that the devices wait for each other at most; 0: 30000 */
   const char* listen;       /* HOST:PORT at which workers may join that have the token of FLOWCACHE_TOKEN or of the file
                                FLOWCACHE_TOKEN_FILE; NULL: none may, and nothing listens beyond 127.0.0.1 */
+  const char* decoder_device; /* "cuda:1" or "cpu": decodes chunks there while the network on "cuda:0" computes the next one,
+                                 and has the memory that this takes; NULL: the network's, or, where the last of several
+                                 `devices` divides no heads and those before it do, that one (attention_split "auto") */
 } fc_engine_config;
 
 /* Loads a model. Blocks; seconds for the model that ships. On success *engine is owned by the caller, who calls

@@ -340,6 +340,11 @@ constexpr Property kProperties[] = {
         "listen", "Listen", kReady, text<&EngineSettings::listen, &fc_engine_config::listen>(),
         "HOST:PORT at which workers of other machines may join that have the token of FLOWCACHE_TOKEN or "
         "FLOWCACHE_TOKEN_FILE; unset, none may"),
+    described(
+        "decoder-device", "Decoder device", kReady,
+        text<&EngineSettings::decoder_device, &fc_engine_config::decoder_device>(),
+        "Where chunks are decoded while the network computes the next one: cuda:1, cpu; unset, where the "
+        "network runs, or one of `devices` that is to spare"),
     described("precision", "Precision", kReady,
               text<&EngineSettings::precision, &fc_engine_config::precision>(),
               "What the model computes in: auto, fp32, bf16, or fp8 or int8, which keep the transformer's "

@@ -88,6 +88,9 @@ void print_ranks(const json& report) {
   std::printf("  on %zu devices      attention split by %s; %d tokens, %.0f forward passes a chunk\n",
               ranks.size(), report.at("attention").get<std::string>().c_str(), report.at("tokens").get<int>(),
               passes);
+  if (report.at("last_decodes").get<bool>())
+    std::printf("  on GPUs           the last one decodes; the others are as with --devices %zu\n",
+                ranks.size() - 1);
   std::printf(
       "\n| rank | tokens | heads | memory | exchanges a pass | given | taken | given a chunk |\n"
       "| --- | --- | --- | --- | --- | --- | --- | --- |\n");

@@ -97,16 +97,35 @@ std::vector<MemoryNeed> needs_of(const std::vector<MemoryNeed>& needs, bool host
   return some;
 }
 
+namespace {
+
+uint64_t weights(const ModelPackage& package, int64_t known, const nlohmann::json& section) {
+  return known >= 0 ? static_cast<uint64_t>(known) : section_bytes(package, section);
+}
+
+// Published checkpoints store two bytes for each weight; as fp32 they double.
+uint64_t decoder_bytes(const ModelPackage& package, const MemoryPlan& plan) {
+  return weights(package, plan.decoder_bytes, package.decoder) * 2;
+}
+
+uint64_t frame_bytes(const ModelPackage& package) {
+  return uint64_t{4} * 3 * package.width * package.height * package.frames_per_chunk;
+}
+
+}  // namespace
+
+std::vector<MemoryNeed> decoder_needs(const ModelPackage& package, const MemoryPlan& plan) {
+  return {{"decoder", decoder_bytes(package, plan)},
+          {"working memory", decoding_bytes(package, plan.kv_bytes)},
+          {"frames of a chunk", frame_bytes(package)}};
+}
+
 std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPlan& plan) {
   const std::string file = (package.folder / "model.json").string();
   const uint64_t chunk = kv_bytes_per_chunk(package, plan.kv_bytes) * plan.branches;
   const uint64_t finished =
       plan.kv_int8 ? kv_bytes_per_chunk(package, 1, sizeof(float)) * plan.branches : chunk;
   const uint64_t history = Fields(package.cache, file, "cache").integer("history_chunks", 1, 100000, 1);
-  const uint64_t pixels = static_cast<uint64_t>(package.width) * package.height;
-  const auto weights = [&](int64_t known, const nlohmann::json& section) {
-    return known >= 0 ? static_cast<uint64_t>(known) : section_bytes(package, section);
-  };
   const Fields text(package.text, file, "text");
   const bool text_on_host = !plan.device_is_host && text.string("device", 15, "model") == "cpu";
   const bool on_cpu = plan.device_is_host || text_on_host;
@@ -114,7 +133,7 @@ std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPl
       text.string("kind", 63) != "words" &&
       text.string("precision", 15, default_text_precision(text.string("kind", 63), on_cpu)) == "fp32";
   const uint64_t text_bytes =
-      text.boolean("unload", false) ? 0 : weights(plan.text_bytes, package.text) * (wide ? 2 : 1);
+      text.boolean("unload", false) ? 0 : weights(package, plan.text_bytes, package.text) * (wide ? 2 : 1);
   // On a GPU the next chunk is decoded while the frames of the last are still read.
   const uint64_t chunks_of_frames = plan.device_is_host ? 1 : 2;
   const auto part = [&](uint64_t bytes) {
@@ -122,21 +141,22 @@ std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPl
   };
   const uint64_t budget = plan.kv_budget ? plan.kv_budget : part(history * finished);
   if (plan.network_only)
-    return {{"transformer", weights(plan.transformer_bytes, package.transformer) * plan.weight_bytes / 2},
+    return {{"transformer",
+             weights(package, plan.transformer_bytes, package.transformer) * plan.weight_bytes / 2},
             {"KV budget of history", budget},
             {"KV of chunks in flight", part(plan.chunks_in_flight * chunk)},
             {"KV scratch", part(plan.kv_scratch)},
             {"working memory", working_bytes(package)}};
-  // Published checkpoints store two bytes for each weight; as fp32 they double.
   return {
-      {"transformer", weights(plan.transformer_bytes, package.transformer) * plan.weight_bytes / 2},
+      {"transformer", weights(package, plan.transformer_bytes, package.transformer) * plan.weight_bytes / 2},
       {"text encoder", text_bytes, text_on_host},
-      {"decoder", weights(plan.decoder_bytes, package.decoder) * 2},
+      {"decoder", plan.decoder_away ? 0 : decoder_bytes(package, plan)},
       {"KV budget of history", budget},
       {"KV of chunks in flight", part(plan.chunks_in_flight * chunk)},
       {"KV scratch", part(plan.kv_scratch)},
-      {"working memory", working_bytes(package) + decoding_bytes(package, plan.kv_bytes)},
-      {"frames of a chunk", chunks_of_frames * 4 * 3 * pixels * package.frames_per_chunk},
+      {"working memory",
+       working_bytes(package) + (plan.decoder_away ? 0 : decoding_bytes(package, plan.kv_bytes))},
+      {"frames of a chunk", chunks_of_frames * frame_bytes(package)},
   };
 }
 

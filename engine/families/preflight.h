@@ -23,6 +23,7 @@ struct MemoryPlan {
   // but the network.
   double kv_share = 1;
   bool network_only = false;
+  bool decoder_away = false;  // the decoder is on another device: decoder_needs()
   // Bytes of the sections' weights as 16-bit floats; negative: taken from the sizes of their files.
   int64_t transformer_bytes = -1, text_bytes = -1, decoder_bytes = -1;
 };
@@ -59,6 +60,9 @@ uint64_t decoding_bytes(const ModelPackage& package, uint64_t element);
 // memory is, and if it does not fit then, loading it fails with a message. Opens no weights. Throws
 // FC_ERROR_NOT_FOUND if a file whose size is needed is missing.
 std::vector<MemoryNeed> memory_needs(const ModelPackage& package, const MemoryPlan& plan);
+
+// What a decoder on a device of its own needs there.
+std::vector<MemoryNeed> decoder_needs(const ModelPackage& package, const MemoryPlan& plan);
 
 // The needs of the host (true) or those of the device (false).
 std::vector<MemoryNeed> needs_of(const std::vector<MemoryNeed>& needs, bool host);

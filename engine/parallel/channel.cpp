@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "parallel/stay_awake.h"
 
 namespace flowcache {
 
@@ -36,6 +37,7 @@ bool Channel::move(void* bytes, size_t count, bool out, std::chrono::millisecond
   auto* at = static_cast<char*>(bytes);
   while (count > 0) {
     pollfd ready{socket_, static_cast<short>(out ? POLLOUT : POLLIN), 0};
+    stay_awake_until([&] { return poll(&ready, 1, 0) != 0; });
     const int found = poll(&ready, 1, static_cast<int>(patience.count()));
     if (found < 0 && errno == EINTR) continue;
     if (found <= 0) return false;

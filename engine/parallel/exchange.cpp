@@ -7,6 +7,8 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include "parallel/stay_awake.h"
+
 namespace flowcache {
 
 struct Exchange::Group {
@@ -63,7 +65,9 @@ at::Tensor Exchange::all_to_all(const at::Tensor& in, std::vector<int64_t> give,
   at::Tensor from = in.is_cpu() ? in.contiguous() : in.cpu().contiguous();
   at::Tensor to = at::empty({taken}, from.options());
   try {
-    group_->gloo->alltoall_base(to, from, take, give)->wait();
+    const auto work = group_->gloo->alltoall_base(to, from, take, give);
+    stay_awake_until([&] { return work->isCompleted(); });
+    work->wait();
   } catch (const std::exception& error) {
     throw LostRank(error.what());
   }

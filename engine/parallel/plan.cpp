@@ -39,6 +39,12 @@ AttentionSplit choose_attention_split(const std::string& name, const Transformer
   return AttentionSplit::heads;
 }
 
+bool last_decodes(const std::string& attention, const TransformerShape& shape, int ranks) {
+  const int64_t heads = shape.kv_heads / shape.head_sets;
+  return (attention.empty() || attention == "auto") && ranks >= 3 && heads % ranks != 0 &&
+         heads % (ranks - 1) == 0;
+}
+
 const char* name_of(AttentionSplit split) {
   return split == AttentionSplit::heads ? "heads" : "rows";
 }

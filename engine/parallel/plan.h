@@ -30,6 +30,9 @@ enum class AttentionSplit {
 // with more ranks than key heads.
 AttentionSplit choose_attention_split(const std::string& name, const TransformerShape& shape, int ranks);
 const char* name_of(AttentionSplit split);
+// True: with "auto", of three GPUs or more the last one is to spare, because heads divide by all before it and not by all. It
+// decodes chunks while the others compute the next one.
+bool last_decodes(const std::string& attention, const TransformerShape& shape, int ranks);
 // True: each of two ranks runs one of two guidance branches, whole. They exchange tokens only, a hundredth of what a split
 // sends. Unless a split is named.
 bool by_branch(const std::string& attention, int ranks, int branches);

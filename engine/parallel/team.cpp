@@ -93,6 +93,12 @@ void check_options(const RankOptions& ranks) {
     throw Error(FC_ERROR_ARGUMENT, "listen=" + ranks.listen + ": no worker joins: add join to devices");
 }
 
+// Of this machine, so that this process can use them.
+bool all_on_gpus(const std::vector<std::string>& devices) {
+  return std::all_of(devices.begin(), devices.end(),
+                     [](const std::string& device) { return device.starts_with("cuda"); });
+}
+
 }  // namespace
 
 std::string Team::Worker::name(size_t rank) const {
@@ -364,16 +370,25 @@ void Team::give_up(const std::string& why) {
   }
 }
 
-std::shared_ptr<const LoadedModel> load_on_ranks(const LoadOptions& options, const RankOptions& ranks,
+std::shared_ptr<const LoadedModel> load_on_ranks(const LoadOptions& options, const RankOptions& wanted,
                                                  const Progress& progress) {
   LoadOptions own = options;
+  RankOptions ranks = wanted;
   const TransformerShape shape = shape_of(read_model(options.model));
+  if (own.decoder_device.empty() && all_on_gpus(ranks.devices) &&
+      last_decodes(ranks.attention, shape, static_cast<int>(ranks.devices.size()))) {
+    own.decoder_device = ranks.devices.back();
+    ranks.devices.pop_back();
+    log(FC_LOG_INFO, own.decoder_device + " decodes, because heads divide by the devices before it");
+  }
   const int count = static_cast<int>(ranks.devices.size());
   own.kv_share = kv_share_of(shape, choose_attention_split(ranks.attention, shape, count), count, 0);
   const auto local_cpus =
       static_cast<unsigned>(std::count(ranks.devices.begin(), ranks.devices.end(), "cpu"));
   if (own.threads == 0 && local_cpus > 0) own.threads = std::max(1U, allowed_cpus() / local_cpus);
   const auto team = std::make_shared<Team>(own, ranks, progress);
+  if (own.threads > 0 && ranks.devices.front() == "cpu")
+    own.threads_alone = std::min(own.threads * local_cpus, allowed_cpus());
   own.device = ranks.devices.front();
   own.ranks = team;
   // The others load at the same time, and may take longer.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "stream/decoding.h"
 
+#include <optional>
+
 #include "base/stopwatch.h"
 #include "stream/device.h"
 
@@ -34,6 +36,8 @@ void Decoding::run_prefix(const InitialFrames& prefix) {
 
 void Decoding::decode(const at::Tensor& latent, const InitialFrames* prefix, bool cut, Chunk& chunk) {
   const Stopwatch watch;
+  std::optional<ArithmeticThreads> alone;
+  if (model_.threads_alone != model_.threads) alone.emplace(model_.threads_alone);
   const Mark made = Mark::here(model_.device);
   const OnLane here(*lane_);
   made.block();

@@ -11,6 +11,7 @@
 #include "families/factory.h"
 #include "families/family.h"
 #include "package/files.h"
+#include "stream/away_decoder.h"
 #include "stream/cpu_report.h"
 #include "stream/device.h"
 #include "stream/work.h"
@@ -81,11 +82,19 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   const std::shared_ptr<LoadedModel> model(new LoadedModel, [](LoadedModel* last) {
     const at::Device device = last->device;
     finish_all(device);  // what the last stream or prompt has begun reads the weights
+    const at::Device decoder_device = last->decoder_device;
+    if (decoder_device != device) finish_all(decoder_device);
     delete last;
+    if (decoder_device != device) give_back_memory(decoder_device);
     give_back_memory(device);
   });
   model->package = read_model(options.model);
   model->device = choose_device(options.device);
+  model->decoder_device =
+      options.decoder_device.empty() ? model->device : choose_device(options.decoder_device);
+  if (model->decodes_away() && model->device.is_cpu())
+    throw Error(FC_ERROR_ARGUMENT, "decoder_device=" + options.decoder_device +
+                                       " is for a network on a GPU: set device too, or leave it out");
   const Precision precision = choose_precision(options.precision, model->device);
   if (precision.compute == at::kBFloat16 && bf16_is_emulated(model->device))
     log(FC_LOG_WARNING, "precision " + options.precision +
@@ -98,12 +107,14 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   model->network_only = options.network_only;
   model->kv_share = options.kv_share;
   model->threads = threads;
+  model->threads_alone = options.threads_alone == 0 ? threads : options.threads_alone;
   model->memory_limit = options.memory_limit;
   report("check", 0.05);
   check_files(model->package);
   const auto needs = model->memory_needs(options.width, options.height);
   check_memory(needs_of(needs, false), model->memory_available(), model->device.str());
   check_memory(needs_of(needs, true), free_host_memory(), "the host");
+  if (model->decodes_away()) model->check_decoder_memory(options.width, options.height);
   report("load", 0.1);
   const LentLane lane(model->device);
   const Work work(threads, model->device, *lane);
@@ -118,15 +129,21 @@ std::shared_ptr<const LoadedModel> LoadedModel::load(const LoadOptions& options,
   model->ranks = options.ranks;
   if (model->ranks) model->transformer = model->ranks->split(std::move(model->transformer));
   report("load", 0.7);
-  if (!options.network_only) model->decoder = make_decoder(model->package, model->compute, model->device);
+  if (!options.network_only) model->decoder = model->new_decoder(options.precision);
   lane->wait();  // from here on any lane may read the weights
   give_back_memory(model->device);
   report("ready", 1.0);
   return model;
 }
 
-std::vector<MemoryNeed> LoadedModel::memory_needs(int64_t width, int64_t height) const {
-  const ModelPackage sized = at_size(package, width, height);
+std::unique_ptr<Decoder> LoadedModel::new_decoder(const std::string& precision) const {
+  if (!decodes_away()) return make_decoder(package, compute, device);
+  return make_away_decoder(
+      make_decoder(package, choose_precision(precision, decoder_device).compute, decoder_device),
+      decoder_device, device);
+}
+
+MemoryPlan LoadedModel::plan_at(const ModelPackage& sized) const {
   MemoryPlan plan = plan_of(sized, {compute, weights}, kv_precision, device);
   plan.network_only = network_only;
   plan.kv_share = kv_share;
@@ -136,7 +153,18 @@ std::vector<MemoryNeed> LoadedModel::memory_needs(int64_t width, int64_t height)
     plan.decoder_bytes = sizes.decoder;
     plan.text_bytes = 0;  // random weights come with a small stand-in for the text encoder
   }
-  return flowcache::memory_needs(sized, plan);
+  plan.decoder_away = decodes_away();
+  return plan;
+}
+
+std::vector<MemoryNeed> LoadedModel::memory_needs(int64_t width, int64_t height) const {
+  const ModelPackage sized = at_size(package, width, height);
+  return flowcache::memory_needs(sized, plan_at(sized));
+}
+
+void LoadedModel::check_decoder_memory(int64_t width, int64_t height) const {
+  const ModelPackage sized = at_size(package, width, height);
+  check_memory(decoder_needs(sized, plan_at(sized)), free_memory(decoder_device), decoder_device.str());
 }
 
 std::shared_ptr<const FrameEncoder> LoadedModel::frame_encoder() const {

@@ -30,9 +30,12 @@ struct LoadOptions {
   int64_t width = 0, height = 0;  // picture size for the check of memory; 0: native
   std::string kv_precision = {};  // see choose_kv_precision()
   std::shared_ptr<Ranks> ranks =
-      nullptr;                // the other processes that run the network; null: this one runs it alone
-  bool network_only = false;  // true: no text encoder and no decoder
-  double kv_share = 1;        // the part of keys and values that this process keeps
+      nullptr;                      // the other processes that run the network; null: this one runs it alone
+  bool network_only = false;        // true: no text encoder and no decoder
+  double kv_share = 1;              // the part of keys and values that this process keeps
+  std::string decoder_device = {};  // see choose_device(); "": the network's
+  // While the other ranks of this machine wait: for decoding. 0: `threads`.
+  uint32_t threads_alone = 0;
 };
 
 // What a stream of the model's own settings needs on `device`, for memory_needs().
@@ -43,10 +46,11 @@ using Progress = std::function<bool(const char* stage, double fraction)>;
 
 struct LoadedModel {
   ModelPackage package;
-  at::Device device = at::kCPU;
+  at::Device device = at::kCPU, decoder_device = at::kCPU;
   at::ScalarType compute = at::kFloat, weights = at::kFloat;  // the two halves of a Precision
   KvPrecision kv_precision = KvPrecision::full;
   unsigned threads = 1;  // arithmetic threads of its streams; fixed, because results depend on the number
+  unsigned threads_alone = 1;  // as in LoadOptions
   uint64_t memory_limit = 0;
   bool network_only = false;  // as in LoadOptions
   double kv_share = 1;
@@ -72,6 +76,8 @@ struct LoadedModel {
   // model has none. Any thread, on a lane of its own.
   std::shared_ptr<const FrameEncoder> frame_encoder() const;
 
+  // The decoder is on another device than the network.
+  bool decodes_away() const { return decoder_device != device; }
   int64_t tokens_per_frame(const PictureSize& size) const;
   int64_t tokens_per_chunk(const PictureSize& size) const;
   Lane lane_of_text() const { return text_lane ? **text_lane : Lane(); }
@@ -79,6 +85,11 @@ struct LoadedModel {
   uint64_t memory_available() const;
   // The same beside what memory_needs() counts, where there is a memory limit.
   uint64_t memory_to_spare() const;
+
+ private:
+  MemoryPlan plan_at(const ModelPackage& sized) const;
+  void check_decoder_memory(int64_t width, int64_t height) const;
+  std::unique_ptr<Decoder> new_decoder(const std::string& precision) const;
 };
 
 // The model's own network. It keeps the model.

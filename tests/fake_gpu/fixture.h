@@ -37,6 +37,7 @@ struct Asked {
   uint32_t width = 256, height = 160;  // of the ambient model; 0: native
   std::string kv_precision = "auto";
   uint32_t graphs = 0;
+  std::string decoder_device = {};
 };
 
 // null after a failure, whose status and sentence are in *status and fc_last_error().

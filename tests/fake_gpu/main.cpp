@@ -17,6 +17,7 @@ Engine open_engine(const Asked& asked, fc_status* status) {
   config.memory_limit = asked.memory_limit;
   config.width = asked.width;
   config.height = asked.height;
+  config.decoder_device = asked.decoder_device.c_str();
   fc_engine* engine = nullptr;
   const fc_status result = fc_engine_open(&config, nullptr, nullptr, &engine);
   if (status)

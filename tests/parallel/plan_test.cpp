@@ -44,6 +44,16 @@ TEST(Plan, HeadsIfTheyDivide) {
   EXPECT_EQ(share.heads.count, 3);
 }
 
+TEST(Plan, ADeviceThatDividesNoHeadsDecodes) {
+  const TransformerShape shape{.heads = 12, .kv_heads = 12}, odd{.heads = 3, .kv_heads = 3};
+  EXPECT_TRUE(last_decodes("", shape, 5));
+  EXPECT_TRUE(last_decodes("auto", shape, 7));
+  EXPECT_FALSE(last_decodes("rows", shape, 5)) << "it was said how they share";
+  EXPECT_FALSE(last_decodes("auto", shape, 4)) << "heads divide";
+  EXPECT_FALSE(last_decodes("auto", shape, 9)) << "they divide by 8 no better";
+  EXPECT_FALSE(last_decodes("auto", odd, 2)) << "one device alone would have the whole network";
+}
+
 // What one rank gives, others take.
 TEST(Plan, WhatIsGivenIsTaken) {
   TransformerShape shape{.layers = 3, .dim = 96, .heads = 6, .kv_heads = 3, .head_dim = 16};

@@ -8,6 +8,8 @@ using namespace fake_gpu;
 
 namespace fake_gpu {
 
+thread_local int current_device = 0;
+
 int devices() {
   return static_cast<int>(number("FAKE_GPU_DEVICES", 1));
 }
@@ -21,8 +23,6 @@ int driver_version() {
 }  // namespace fake_gpu
 
 namespace {
-
-thread_local int current_device = 0;
 
 int capability() {  // ten times it
   return static_cast<int>(number("FAKE_GPU_CAPABILITY", 90));

@@ -39,6 +39,7 @@ struct FakeGpuOperation {
   void* stream;   /* null: the default stream */
   void* event;    /* of RECORD, WAIT and SYNC_EVENT */
   int to_host;    /* of COPY: from the device to the host */
+  int device;     /* the calling thread's at that time */
   char name[120]; /* of LAUNCH */
 };
 /* From now on operations are noted (on != 0) or not; what was noted is forgotten. */

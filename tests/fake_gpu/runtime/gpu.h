@@ -22,6 +22,8 @@ namespace fake_gpu {
 // A variable of the environment.
 long number(const char* variable, long fallback);
 
+extern thread_local int current_device;
+
 struct Gpu {
   std::mutex mutex;
   FakeGpuCounts counts{};
@@ -52,7 +54,7 @@ struct Gpu {
   void note(FakeGpuKind kind, void* stream, void* event = nullptr, bool to_host = false,
             const char* name = "") {
     if (!notes) return;
-    FakeGpuOperation one{kind, stream, event, to_host ? 1 : 0, {}};
+    FakeGpuOperation one{kind, stream, event, to_host ? 1 : 0, current_device, {}};
     std::snprintf(one.name, sizeof one.name, "%s", name);
     noted.push_back(one);
   }
