@@ -106,7 +106,7 @@ GstClockTime FrameFeeder::now() const {
 
 // A chunk that has frames of no input in it must not show them. So the strength falls once the input has filled
 // a chunk, and is 1 again before the first frame that is not the input's.
-GstBuffer* FrameFeeder::next_frame() {
+std::pair<GstBuffer*, double> FrameFeeder::next_frame() {
   if (!waiting_.empty()) {
     frame_ = std::move(waiting_.front());
     waiting_.pop_front();
@@ -117,10 +117,7 @@ GstBuffer* FrameFeeder::next_frame() {
   settled_ = flowing ? std::min(settled_ + 1, chunk_ + 1) : 0;
   unsettled_ = flowing ? 0 : std::min(unsettled_ + 1, chunk_ + 1);
   if (unsettled_ > chunk_) frame_.reset();
-  const double strength = settled_ > chunk_ ? strength_ : 1;
-  if (std::exchange(strength_in_force_, strength) != strength)
-    g_object_set(filter_.get(), "strength", strength, nullptr);
-  return gst_buffer_copy(frame_ ? frame_.get() : still_.get());
+  return {gst_buffer_copy(frame_ ? frame_.get() : still_.get()), settled_ > chunk_ ? strength_ : 1};
 }
 
 void FrameFeeder::run() {
@@ -134,13 +131,15 @@ void FrameFeeder::run() {
     const auto stops = [this] { return stopping_; };
     const auto until = static_cast<gint64>(time_of(slot)) - static_cast<gint64>(now());
     if (stopped_.wait_for(lock, std::chrono::nanoseconds(std::max<gint64>(0, until)), stops)) return;
-    GstBuffer* buffer = next_frame();
+    const auto [buffer, strength] = next_frame();
+    lock.unlock();
     GST_BUFFER_PTS(buffer) = time_of(slot);
     GST_BUFFER_DTS(buffer) = GST_CLOCK_TIME_NONE;
     GST_BUFFER_DURATION(buffer) = time_of(slot + 1) - time_of(slot);
     GST_BUFFER_OFFSET(buffer) = GST_BUFFER_OFFSET_END(buffer) = slot;
     GST_BUFFER_FLAG_UNSET(buffer, GST_BUFFER_FLAG_DISCONT);
-    lock.unlock();
+    if (std::exchange(strength_in_force_, strength) != strength)
+      g_object_set(filter_.get(), "strength", strength, nullptr);
     // Never waits: the appsrc drops what is too much. While the pipeline starts anew it takes nothing.
     gst_app_src_push_buffer(GST_APP_SRC(source_.get()), buffer);
     lock.lock();

@@ -8,6 +8,7 @@
 #include <deque>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "frame_rate.h"
 #include "handles.h"
@@ -54,8 +55,8 @@ class FrameFeeder {
   // When the next frame is due, as running time.
   GstClockTime time_of(guint64 slot) const;
   GstClockTime now() const;
-  // What is due now; sets the strength for it. The caller's.
-  GstBuffer* next_frame();
+  // What is due now: the frame, which is the caller's, and the strength for it.
+  std::pair<GstBuffer*, double> next_frame();
   bool flowing_at(gint64 time) const { return frame_ && last_came_ != 0 && time - last_came_ < patience; }
 
   // As many frames wait as it takes to even out how they come.
@@ -78,7 +79,7 @@ class FrameFeeder {
   std::deque<BufferPtr> waiting_;
   BufferPtr frame_, newest_;  // the one that is shown, and the last that came
   Figures counts_;
-  gint64 last_came_ = 0;  // 0: none, or the input has gone
+  gint64 last_came_ = 0;                                 // 0: none, or the input has gone
   unsigned chunk_ = 1000, settled_ = 0, unsettled_ = 0;  // chunk_: until its first frame says it
   double strength_ = 0.8;
   double strength_in_force_ = -1;  // the thread's

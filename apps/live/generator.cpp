@@ -85,7 +85,7 @@ bool Generator::start(std::string* error) {
 // The filter's frames come a chunk at a time; clocksync lets each go at its time.
 std::string Generator::beginning() const {
   if (takes_strength())
-    return "appsrc name=input is-live=true format=time max-bytes=0 max-buffers=8 leaky-type=downstream"
+    return "appsrc name=input is-live=true format=time max-bytes=0 max-buffers=4 leaky-type=downstream"
            " ! flowcachefilter name=source report-chunks=true strength=1 ! clocksync";
   const std::string size = options_.width == 0 ? ""
                                                : " ! video/x-raw,width=" + std::to_string(options_.width) +

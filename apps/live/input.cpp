@@ -53,6 +53,7 @@ std::shared_ptr<Peer> Input::make_camera(const PeerConfig& config, PeerEvents ev
     *error = "this server takes no camera; --input camera would";
     return nullptr;
   }
+  look();  // one that has left just now is told first
   if (!camera_.expired()) {
     *error = "another page shares its camera, and there is one at a time: try again when it has stopped";
     return nullptr;
