@@ -120,13 +120,18 @@ Reply Commands::prompt(const Json& request) try {
 }
 
 Reply Commands::settings(const Json& request) try {
-  know_only(request, {"cache_threshold", "guidance_scale", "cache"});
+  know_only(request, {"cache_threshold", "guidance_scale", "cache", "strength"});
   const auto threshold = number(request, "cache_threshold", -1, 10);
   const auto guidance = number(request, "guidance_scale", -1, 50);
   const auto policy = text(request, "cache", most_policy);
-  if (!threshold && !guidance && !policy) throw Wrong{"cache_threshold, guidance_scale or cache is missing"};
+  const auto strength = number(request, "strength", 0, 1);
+  if (!threshold && !guidance && !policy && !strength)
+    throw Wrong{"cache_threshold, guidance_scale, cache or strength is missing"};
+  if (strength && !generator_.takes_strength())
+    return refusal(409, "there is no input to be painted over; --input of flowcache-live gives one");
   if (policy && generator_.changing_policy()) return refusal(409, "a change of policy is under way");
   if (threshold) generator_.set_cache_threshold(*threshold);
+  if (strength) generator_.set_strength(*strength);
   if (guidance) generator_.set_guidance_scale(*guidance);
   if (policy && *policy != generator_.policy()) generator_.change_policy(*policy);
   return {202, {{"changing_policy", generator_.changing_policy()}}};

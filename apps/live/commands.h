@@ -27,7 +27,7 @@ class Commands {
 
   // prompt, [blend_chunks | transition: recache], [in: seconds from now | at: running time in seconds]
   Reply prompt(const Json& request);
-  // [cache_threshold], [guidance_scale], [cache]
+  // [cache_threshold], [guidance_scale], [cache], [strength]
   Reply settings(const Json& request);
   // [seed]
   Reply reset(const Json& request);

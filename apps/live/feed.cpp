@@ -95,6 +95,16 @@ void Feed::publish(const Json& message) {
 void Feed::report(const GstStructure* report, double now) {
   if (gst_structure_has_name(report, "flowcache-chunk")) chunk_reported(report);
   if (gst_structure_has_name(report, "flowcache-prompt")) prompt_reported(report, now);
+  if (gst_structure_has_name(report, "flowcache-strength")) strength_reported(report);
+}
+
+void Feed::strength_reported(const GstStructure* report) {
+  strength_ = json_of(report);
+  strength_["applied"] = static_cast<double>(uint64_of(report, "pts") / 1000000) / 1e3;
+  strength_.erase("pts");
+  Json message = strength_;
+  message["type"] = "strength";
+  publish(message);
 }
 
 void Feed::chunk_reported(const GstStructure* report) {

@@ -40,7 +40,7 @@ class Feed {
   void unsubscribe(unsigned number) { listeners_.erase(number); }
   void publish(const Json& message);
 
-  // flowcache-chunk or flowcache-prompt. `now` is the running time in seconds. Published.
+  // flowcache-chunk, -prompt or -strength. `now` is the running time in seconds. Published.
   void report(const GstStructure* report, double now);
   // Call this before the element gets the prompt, so that its receipt finds the record.
   void prompt_asked(PromptRecord record);
@@ -53,9 +53,13 @@ class Feed {
   // The chunks and prompts that are kept, oldest first, each as in its message.
   Json chunks() const { return Json(chunks_); }
   Json prompts() const;
+  // The last receipt for a strength: strength, chunk, and applied, the running time of its first frame; null if
+  // none has come.
+  const Json& strength() const { return strength_; }
 
  private:
   void chunk_reported(const GstStructure* report);
+  void strength_reported(const GstStructure* report);
   void prompt_reported(const GstStructure* report, double now);
   void publish_prompt(const PromptRecord& record);
 
@@ -63,6 +67,7 @@ class Feed {
   unsigned next_listener_ = 0;
   std::deque<Json> chunks_;
   std::deque<PromptRecord> prompts_;
+  Json strength_;
 };
 
 // All fields of a structure, with underscores instead of hyphens in their names.

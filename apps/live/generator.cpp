@@ -42,6 +42,7 @@ std::string text_of(GstMessage* message, void (*parse)(GstMessage*, GError**, ch
 
 Generator::~Generator() {
   if (!pipeline_) return;
+  if (feeder_) feeder_->stop();
   const GstPtr<GstBus> bus(gst_element_get_bus(pipeline_.get()));
   gst_bus_remove_watch(bus.get());
   gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
@@ -54,10 +55,7 @@ bool Generator::start(std::string* error) {
   const GstPtr<GstClock> clock(gst_system_clock_obtain());
   base_time_ = gst_clock_get_time(clock.get());
   const bool with_sound = !options_.rtmp.empty() || !options_.srt.empty();
-  const std::string size = options_.width == 0 ? ""
-                                               : " ! video/x-raw,width=" + std::to_string(options_.width) +
-                                                     ",height=" + std::to_string(options_.height);
-  pipeline_ = make_pipeline("flowcachesrc name=source report-chunks=true" + size + " ! tee name=split" +
+  pipeline_ = make_pipeline(beginning() + " ! tee name=split" +
                                 branch(vp8_encoder(options_.bitrate, distance), "vp8") +
                                 branch(h264_encoder(options_.bitrate, distance) + browser_profile, "h264") +
                                 (with_sound ? sound_branch() : ""),
@@ -79,7 +77,29 @@ bool Generator::start(std::string* error) {
   gst_pad_add_probe(pad.get(), GST_PAD_PROBE_TYPE_BUFFER, on_buffer, this, nullptr);
   const GstPtr<GstBus> bus(gst_element_get_bus(pipeline_.get()));
   gst_bus_add_watch(bus.get(), on_bus, this);
+  if (takes_strength() && !make_feeder(error)) return false;
   gst_element_set_state(pipeline_.get(), GST_STATE_PLAYING);  // a failure is told on the bus
+  return true;
+}
+
+// The filter's frames come a chunk at a time; clocksync lets each go at its time.
+std::string Generator::beginning() const {
+  if (takes_strength())
+    return "appsrc name=input is-live=true format=time max-bytes=0 max-buffers=4 leaky-type=downstream"
+           " ! flowcachefilter name=source report-chunks=true strength=1 ! clocksync";
+  const std::string size = options_.width == 0 ? ""
+                                               : " ! video/x-raw,width=" + std::to_string(options_.width) +
+                                                     ",height=" + std::to_string(options_.height);
+  return "flowcachesrc name=source report-chunks=true" + size;
+}
+
+bool Generator::make_feeder(std::string* error) {
+  const CapsPtr caps(picture_of_model(options_.model, options_.width, options_.height, error));
+  if (!caps) return false;
+  GstElement* input = child(pipeline_.get(), "input");
+  g_object_set(input, "caps", caps.get(), nullptr);
+  feeder_ = std::make_shared<FrameFeeder>(input, source_, caps.get(), base_time_);
+  feeder_->set_strength(options_.strength);
   return true;
 }
 
@@ -114,6 +134,10 @@ void Generator::set_cache_threshold(double threshold) {
 
 void Generator::set_guidance_scale(double scale) {
   g_object_set(source_, "guidance-scale", scale, nullptr);
+}
+
+void Generator::set_strength(double strength) {
+  feeder_->set_strength(strength);
 }
 
 bool Generator::change_policy(const std::string& policy) {
@@ -163,7 +187,8 @@ GstPadProbeReturn Generator::on_buffer(GstPad*, GstPadProbeInfo* info, gpointer 
   GstCustomMeta* meta = gst_buffer_get_custom_meta(GST_PAD_PROBE_INFO_BUFFER(info), "FlowCacheMeta");
   guint frames = 0;
   if (meta != nullptr && gst_structure_get_uint(gst_custom_meta_get_structure(meta), "frames", &frames)) {
-    generator->frames_per_chunk_ = frames;
+    if (generator->frames_per_chunk_.exchange(frames) != frames && generator->feeder_)
+      generator->feeder_->set_chunk(frames);
   }
   return GST_PAD_PROBE_OK;
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The pipeline that generates: flowcachesrc ! tee, and for each codec an encoder that ends in a tap. Viewers
-// and outputs are pipelines of their own behind a tap, so that their errors and their waiting do not disturb
-// it.
+// The pipeline that generates: a source ! tee, and for each codec an encoder that ends in a tap. The source is
+// flowcachesrc, or with --input flowcachefilter, which a feeder gives frames (frame_feeder.h). Viewers, outputs and
+// inputs are pipelines of their own, so that their errors and their waiting do not disturb it.
 //
 // Main loop only, except where tap.h allows more.
 #pragma once
 
+#include "frame_feeder.h"
 #include "options.h"
 #include "push.h"
 
@@ -20,7 +21,7 @@ inline double seconds(GstClockTime time) {
 class GeneratorListener {
  public:
   virtual ~GeneratorListener() = default;
-  // An element message of flowcachesrc: flowcache-chunk, -stats or -prompt.
+  // An element message of the source: flowcache-chunk, -stats, -prompt or -strength.
   virtual void on_report(const GstStructure* report) = 0;
   virtual void on_warning(const std::string& text) = 0;
   // A change of policy has ended. `problem` is empty, or says why the old policy is still in use.
@@ -59,6 +60,11 @@ class Generator {
   void reset(uint64_t seed);
   void set_cache_threshold(double threshold);
   void set_guidance_scale(double scale);
+  // What gives the filter its frames; null without --input.
+  const std::shared_ptr<FrameFeeder>& feeder() const { return feeder_; }
+  // How much of the input is painted over. Only with --input.
+  bool takes_strength() const { return !options_.input.empty(); }
+  void set_strength(double strength);
   // Changes the property `cache` of flowcachesrc. That is possible in READY only, so the source is stopped
   // on another thread and started again; on_policy() is called then. Viewers see the last picture meanwhile.
   // Returns false if another change has not ended.
@@ -69,6 +75,9 @@ class Generator {
  private:
   static gboolean on_bus(GstBus* bus, GstMessage* message, gpointer self);
   static GstPadProbeReturn on_buffer(GstPad* pad, GstPadProbeInfo* info, gpointer self);
+  // What the line of the pipeline begins with.
+  std::string beginning() const;
+  bool make_feeder(std::string* error);
   void on_message(GstMessage* message);
   void on_error(const std::string& text);
   // Stops the source, sets the policy and plays. Messages on the bus say how it went.
@@ -80,6 +89,7 @@ class Generator {
   GstPtr<GstElement> pipeline_;
   GstElement* source_ = nullptr;  // owned by the pipeline
   std::unique_ptr<Tap> vp8_, h264_, sound_;
+  std::shared_ptr<FrameFeeder> feeder_;
   GstClockTime base_time_ = 0;
   std::string policy_, policy_before_, policy_problem_;
   bool changing_ = false;

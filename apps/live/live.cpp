@@ -19,6 +19,7 @@ gboolean quit(gpointer loop) {
 Live::Live(const Options& options)
     : options_(options),
       generator_(options, *this),
+      metrics_(!options.input.empty()),
       commands_(generator_, feed_),
       server_(*this, options),
       loop_(g_main_loop_new(nullptr, FALSE)) {}
@@ -33,9 +34,17 @@ bool Live::start() {
     std::fprintf(stderr, "error: %s\n", error.c_str());
     return false;
   }
-  outputs_.make(
-      options_, generator_,
-      {[this](const std::string& level, const std::string& text) { notice(level, text); }, nullptr});
+  const auto tell = [this](const std::string& level, const std::string& text) { notice(level, text); };
+  if (!options_.input.empty()) {
+    input_ =
+        std::make_unique<Input>(options_.input, generator_.feeder(),
+                                Input::Events{tell, [this](const std::string& why) { on_failure(why); }});
+    if (error = input_->start(); !error.empty()) {
+      std::fprintf(stderr, "error: %s\n", error.c_str());
+      return false;
+    }
+  }
+  outputs_.make(options_, generator_, {tell, nullptr});
   const bool six = options_.bind.find(':') != std::string::npos;
   const std::string host = six ? "[" + options_.bind + "]" : options_.bind;
   const char* token = options_.token.empty() ? "" : "#token=…";
@@ -108,16 +117,19 @@ Json Live::stats() {
   const Json stream = json_of(structure.get());
   const double fps = stream.value("native_fps", 0.0);
   const bool timed = fps > 0 && generator_.frames_per_chunk() > 0;
-  return {{"stream", stream},
-          {"running_time", seconds(generator_.running_time())},
-          {"deadline_ms", timed ? Json(generator_.frames_per_chunk() / fps * 1e3) : Json()},
-          {"policy", generator_.policy()},
-          {"changing_policy", generator_.changing_policy()},
-          {"ready", not_ready().empty()},
-          {"prompts_waiting", feed_.waiting()},
-          {"viewers", viewers()},
-          {"connections", {{"open", server_.connections()}, {"refused", server_.refused_connections()}}},
-          {"outputs", outputs_.status()}};
+  Json stats = {
+      {"stream", stream},
+      {"running_time", seconds(generator_.running_time())},
+      {"deadline_ms", timed ? Json(generator_.frames_per_chunk() / fps * 1e3) : Json()},
+      {"policy", generator_.policy()},
+      {"changing_policy", generator_.changing_policy()},
+      {"ready", not_ready().empty()},
+      {"prompts_waiting", feed_.waiting()},
+      {"viewers", viewers()},
+      {"connections", {{"open", server_.connections()}, {"refused", server_.refused_connections()}}},
+      {"outputs", outputs_.status()}};
+  if (input_) stats["input"] = input_->status(feed_.strength());
+  return stats;
 }
 
 Json Live::viewers() const {
@@ -125,7 +137,7 @@ Json Live::viewers() const {
   guint64 frames = 0, lost = 0;
   GstClockTime waiting = 0;
   for (const auto& session : server_.sessions()) {
-    const Peer* viewer = session->viewer();
+    const Sender* viewer = session->viewer();
     if (viewer == nullptr) continue;
     ++wanted;
     connected += viewer->connected() ? 1 : 0;
@@ -153,24 +165,31 @@ std::string Live::not_ready() {
   return generator_.flowing() ? "" : "no frame has come yet, or none for five seconds";
 }
 
-std::shared_ptr<Peer> Live::make_viewer(Codec codec, bool beyond_loopback, PeerEvents events,
-                                        std::string* error) {
+std::shared_ptr<Sender> Live::make_viewer(Codec codec, bool beyond_loopback, PeerEvents events,
+                                          std::string* error) {
   if (viewers()["wanted"].get<size_t>() >= options_.max_viewers) {
     *error = "all " + std::to_string(options_.max_viewers) +
              " places are taken; --max-viewers sets how many there are";
     return nullptr;
   }
-  PeerConfig config;
-  config.codec = codec;
-  config.base_time = generator_.base_time();
-  config.ice = flowcache::live::ice_servers(options_);
+  return Sender::make(codec == Codec::H264 ? generator_.h264() : generator_.vp8(), codec,
+                      peer_config(beyond_loopback), std::move(events), error);
+}
+
+std::shared_ptr<Peer> Live::make_camera(bool beyond_loopback, PeerEvents events, std::string* error) {
+  if (input_) return input_->make_camera(peer_config(beyond_loopback), std::move(events), error);
+  *error = "this server repaints nothing; --input camera would";
+  return nullptr;
+}
+
+PeerConfig Live::peer_config(bool beyond_loopback) const {
+  PeerConfig config{generator_.base_time(), "", flowcache::live::ice_servers(options_)};
   // WebRTC offers the address that the page is served on, and no other. Behind a proxy it offers all
   // addresses, because the proxy passes on the page but not the picture.
   const bool all = options_.bind == "0.0.0.0" || options_.bind == "::" ||
                    !options_.public_site.name.empty() || (beyond_loopback && is_loopback(options_.bind));
   if (!all) config.address = options_.bind;
-  return Peer::make(codec == Codec::H264 ? generator_.h264() : generator_.vp8(), config, std::move(events),
-                    error);
+  return config;
 }
 
 }  // namespace flowcache::live

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "generator.h"
+#include "input.h"
 #include "metrics.h"
 #include "outputs.h"
 #include "server.h"
@@ -31,11 +32,14 @@ class Live : private GeneratorListener, private ServerHost {
   Json hello() override;
   Json stats() override;
   std::string metrics() override;
+  std::string input_picture() override { return input_ ? input_->picture() : ""; }
   std::string not_ready() override;
   Json ice_servers() override;
-  std::shared_ptr<Peer> make_viewer(Codec codec, bool beyond_loopback, PeerEvents events,
-                                    std::string* error) override;
+  std::shared_ptr<Sender> make_viewer(Codec codec, bool beyond_loopback, PeerEvents events,
+                                      std::string* error) override;
+  std::shared_ptr<Peer> make_camera(bool beyond_loopback, PeerEvents events, std::string* error) override;
 
+  PeerConfig peer_config(bool beyond_loopback) const;
   Json viewers() const;
   void notice(const std::string& level, const std::string& text);
 
@@ -43,6 +47,7 @@ class Live : private GeneratorListener, private ServerHost {
   Generator generator_;
   Feed feed_;
   Metrics metrics_;
+  std::unique_ptr<Input> input_;
   Commands commands_;
   Server server_;
   Outputs outputs_;

@@ -47,6 +47,19 @@ constexpr Figure figures[] = {
     {"/ready", "flowcache_live_ready", "1 while frames flow", false},
 };
 
+constexpr Figure input_figures[] = {
+    {"/input/flowing", "flowcache_live_input_flowing", "1 while the input gives frames", false},
+    {"/input/age", "flowcache_live_input_age_seconds", "Seconds since the last frame of the input; 0: none",
+     false},
+    {"/input/frames", "flowcache_live_input_frames_total", "Frames that came in", true},
+    {"/input/dropped", "flowcache_live_input_frames_dropped_total",
+     "Of those, not shown: faster than the model", true},
+    {"/input/repeated", "flowcache_live_input_frames_repeated_total",
+     "Frames shown again since none had come", true},
+    {"/input/strength_shown/strength", "flowcache_live_input_strength",
+     "How much of the input is painted over; 1: it is ignored", false},
+};
+
 }  // namespace
 
 struct Metrics::Families {
@@ -62,7 +75,7 @@ struct Metrics::Families {
   prometheus::Family<prometheus::Gauge>* outputs = nullptr;
 };
 
-Metrics::Metrics() : families_(std::make_unique<Families>()) {
+Metrics::Metrics(bool with_input) : families_(std::make_unique<Families>()) {
   auto& registry = families_->registry;
   families_->chunk_seconds =
       &prometheus::BuildHistogram()
@@ -71,7 +84,7 @@ Metrics::Metrics() : families_(std::make_unique<Families>()) {
            .Register(registry)
            .Add({}, prometheus::Histogram::BucketBoundaries{0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4,
                                                             0.5, 0.75, 1, 2, 5});
-  for (const Figure& figure : figures) {
+  const auto add = [&](const Figure& figure) {
     if (figure.counts) {
       auto& family = prometheus::BuildCounter().Name(figure.name).Help(figure.help).Register(registry);
       families_->counters.push_back({&figure, &family.Add({})});
@@ -79,7 +92,10 @@ Metrics::Metrics() : families_(std::make_unique<Families>()) {
       auto& family = prometheus::BuildGauge().Name(figure.name).Help(figure.help).Register(registry);
       families_->gauges.emplace_back(&figure, &family.Add({}));
     }
-  }
+  };
+  for (const Figure& figure : figures) add(figure);
+  for (const Figure& figure : input_figures)
+    if (with_input) add(figure);
   families_->outputs = &prometheus::BuildGauge()
                             .Name("flowcache_live_output_sending")
                             .Help("1 while this way out is connected")

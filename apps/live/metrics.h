@@ -11,7 +11,8 @@ namespace flowcache::live {
 
 class Metrics {
  public:
-  Metrics();
+  // `with_input`: also what there is of an input.
+  explicit Metrics(bool with_input);
   ~Metrics();
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;

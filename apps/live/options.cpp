@@ -21,15 +21,15 @@ struct Raw {
   char *prompt = nullptr, *model = nullptr, *cache = nullptr, *devices = nullptr, *workers_at = nullptr,
        *bind = nullptr, *token = nullptr, *size = nullptr, *turn_secret = nullptr, *tls_cert = nullptr,
        *tls_key = nullptr, *public_url = nullptr, *rtmp = nullptr, *srt = nullptr, *whip = nullptr,
-       *whip_token = nullptr;
+       *whip_token = nullptr, *input = nullptr;
   char **stun = nullptr, **turn = nullptr;
-  double cache_threshold = -1;
+  double cache_threshold = -1, strength = -1;
   gint64 seed = 1;
   int port = 8080, seconds = 0, max_viewers = 16, max_connections = 64, bitrate = 1500;
 
   ~Raw() {
     for (char* text : {prompt, model, cache, devices, workers_at, size, bind, token, turn_secret, tls_cert,
-                       tls_key, public_url, rtmp, srt, whip, whip_token}) {
+                       tls_key, public_url, rtmp, srt, whip, whip_token, input}) {
       g_free(text);
     }
     g_strfreev(stun);
@@ -51,6 +51,14 @@ bool parse_raw(int argc, char** argv, Raw& raw, std::string* error) {
        "POLICY"},
       {"cache-threshold", 0, 0, G_OPTION_ARG_DOUBLE, &raw.cache_threshold,
        "as `cache-threshold` of flowcachesrc", "X"},
+      {"input", 0, 0, G_OPTION_ARG_STRING, &raw.input,
+       "repaint a live picture: the camera of a browser that shares it on the page, a test picture, a file, "
+       "or "
+       "a "
+       "file:, rtsp:, http:, https: or srt: address",
+       "camera|test|FILE|URL"},
+      {"strength", 0, 0, G_OPTION_ARG_DOUBLE, &raw.strength,
+       "how much of the input is painted over: 0 shows it, 1 ignores it (default 0.8)", "X"},
       {"devices", 0, 0, G_OPTION_ARG_STRING, &raw.devices,
        "devices that share each chunk, as `devices` of flowcachesrc", "cuda:0,cuda:1"},
       {"workers-at", 0, 0, G_OPTION_ARG_STRING, &raw.workers_at,
@@ -128,6 +136,29 @@ std::string wrong_address(const char* name, const std::string& address,
   return std::string("--") + name + " " + address + " is no " + schemes.front() + " address; see --help";
 }
 
+// "camera" and "test" as they are, a file as its URI. Returns a sentence if it is something else, or no file.
+std::string take_input(Options& o, const char* text) {
+  o.input = text;
+  if (o.input == "camera" || o.input == "test") return "";
+  const TextPtr scheme(g_uri_parse_scheme(text));
+  if (!scheme) {
+    const ObjectPtr<GFile> file(g_file_new_for_path(text));
+    o.input = TextPtr(g_file_get_uri(file.get())).get();
+  }
+  if (o.input.rfind("file:", 0) == 0) {
+    const ObjectPtr<GFile> file(g_file_new_for_uri(o.input.c_str()));
+    if (g_file_query_file_type(file.get(), G_FILE_QUERY_INFO_NONE, nullptr) != G_FILE_TYPE_REGULAR)
+      return std::string("--input ") + text + " is no file; it may also be camera, test or an address";
+    return "";
+  }
+  for (const char* known : {"rtsp", "rtsps", "http", "https", "srt"}) {
+    if (scheme && g_strcmp0(scheme.get(), known) == 0 && g_uri_is_valid(text, G_URI_FLAGS_NONE, nullptr))
+      return "";
+  }
+  return std::string("--input ") + text +
+         " is none of camera, test, a file, and a file:, rtsp:, http: or srt: address";
+}
+
 // The first problem that is found; empty if there is none.
 std::string problem_of(const Raw& raw, const Options& o) {
   const std::string problems[] = {
@@ -146,6 +177,8 @@ std::string problem_of(const Raw& raw, const Options& o) {
   }
   if (!(raw.cache_threshold >= -1 && raw.cache_threshold <= 10))
     return "--cache-threshold is outside -1 … 10";
+  if (raw.strength != -1 && !(raw.strength >= 0 && raw.strength <= 1)) return "--strength is outside 0 … 1";
+  if (raw.strength != -1 && o.input.empty()) return "--strength needs an --input to be painted over";
   for (const IceServer& server : o.ice) {
     if (server.scheme != "stun" && server.user.empty() && o.turn_secret.empty())
       return "--turn " + server.host + " has no USER:PASSWORD@, and there is no --turn-secret";
@@ -223,10 +256,12 @@ std::optional<Options> parse_options(int argc, char** argv, int* status) {
         error = std::string("--public-url ") + raw.public_url +
                 " is no http:// or https:// address of a page, without ? and #";
     }
+    if (error.empty() && raw.input != nullptr) error = take_input(o, raw.input);
     if (error.empty()) error = problem_of(raw, o);
     if (error.empty() && raw.size != nullptr && !read_size(raw.size, o))
       error = std::string("--size ") + raw.size + " is no size such as 384x224";
     o.cache_threshold = raw.cache_threshold;
+    if (raw.strength != -1) o.strength = raw.strength;
     o.seed = raw.seed;
     o.port = raw.port;
     o.seconds = raw.seconds;

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One WebRTC connection that sends the picture to a browser or to a WHIP server. It has a pipeline of its
-// own, which a tap feeds when the connection is up. We make the offer, the other side answers.
+// One WebRTC connection with a browser or a WHIP server, in a pipeline of its own. We make the offer, the other
+// side answers. Sender (sender.h) sends the picture, Camera (camera.h) takes one.
 //
 // Main loop only. Messages from the other side are checked (sdp.h) before webrtcbin sees them.
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "handles.h"
 #include "ice.h"
-#include "tap.h"
 
 namespace flowcache::live {
 
-enum class Codec { Vp8, H264 };
-
 struct PeerConfig {
-  Codec codec = Codec::Vp8;
   GstClockTime base_time = 0;
   std::string address;         // the only local address that is offered; empty: all addresses of this machine
   std::vector<IceServer> ice;  // STUN and TURN servers
@@ -35,10 +35,9 @@ class Peer : public std::enable_shared_from_this<Peer> {
  public:
   static constexpr unsigned most_candidates = 64;
 
-  // Returns null and a sentence if an element is missing. Otherwise events.offer follows.
-  static std::shared_ptr<Peer> make(Tap& tap, const PeerConfig& config, PeerEvents events,
-                                    std::string* error);
-  ~Peer();
+  virtual ~Peer();
+  Peer(const Peer&) = delete;
+  Peer& operator=(const Peer&) = delete;
 
   // Returns what is wrong, and leaves the peer as it was, or an empty string.
   std::string answer(const std::string& sdp);
@@ -46,29 +45,31 @@ class Peer : public std::enable_shared_from_this<Peer> {
   // Our session description, with the candidates that have been found so far.
   std::string local_sdp() const;
 
-  bool connected() const { return consumer_ != nullptr; }
-  guint64 frames() const { return consumer_ ? consumer_->sent() : 0; }
-  GstClockTime waiting() const { return consumer_ ? consumer_->waiting() : 0; }
-  guint64 dropped() const { return consumer_ ? consumer_->dropped() : 0; }
+ protected:
+  explicit Peer(PeerEvents events) : events_(std::move(events)) {}
+  // Makes the pipeline of this line, which has a webrtcbin "webrtc". Returns false and a sentence if an element
+  // is missing.
+  bool prepare(const std::string& line, const PeerConfig& config, std::string* error);
+  // Plays the pipeline and makes the offer: events.offer follows.
+  void begin();
+  // The connection is up, for the first time.
+  virtual void came_up() = 0;
+  // Says once that the peer cannot be used any more. The listener may release it.
+  void fail(const std::string& reason);
+  GstElement* pipeline() const { return pipeline_.get(); }
 
  private:
-  Peer(Tap& tap, PeerEvents events) : tap_(tap), events_(std::move(events)) {}
-  bool open(const PeerConfig& config, std::string* error);
   void set_up_ice(const PeerConfig& config);
-  void offer_h264(gpointer transceiver, guint ssrc);
   void connect_signals();
   void create_offer();
   void offer_created(GstPromise* promise);
   void state_changed();
-  void fail(const std::string& reason);
   static gboolean on_bus(GstBus* bus, GstMessage* message, gpointer self);
 
-  Tap& tap_;
   PeerEvents events_;
   GstPtr<GstElement> pipeline_;
   GstElement* webrtc_ = nullptr;  // the pipeline's
-  std::shared_ptr<Tap::Consumer> consumer_;
-  bool offered_ = false, answered_ = false, failed_ = false;
+  bool offered_ = false, answered_ = false, up_ = false, failed_ = false;
   unsigned candidates_ = 0;
 };
 

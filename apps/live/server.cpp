@@ -9,7 +9,8 @@ namespace {
 
 constexpr const char* resource_root = "/flowcache/live";
 constexpr const char* page_policy =
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' "
+    "blob:; "
     "connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 struct File {
@@ -21,9 +22,10 @@ constexpr File files[] = {
     {"/live.js", "/live.js", "text/javascript; charset=utf-8"},
     {"/plots.js", "/plots.js", "text/javascript; charset=utf-8"},
     {"/picture.js", "/picture.js", "text/javascript; charset=utf-8"},
+    {"/input.js", "/input.js", "text/javascript; charset=utf-8"},
     {"/openapi.json", "/openapi.json", "application/json"},
 };
-constexpr const char* readings[] = {"/api/stats", "/metrics", "/healthz"};
+constexpr const char* readings[] = {"/api/stats", "/api/input.jpg", "/metrics", "/healthz"};
 constexpr const char* writings[] = {"/api/prompt", "/api/settings", "/api/reset"};
 constexpr const char* websocket = "/ws";
 
@@ -213,6 +215,10 @@ bool Server::answer_api(SoupServerMessage* message, const std::string& path) {
     respond(message, {200, host_.stats()});
   } else if (path == "/metrics") {
     respond(message, 200, "text/plain; version=0.0.4; charset=utf-8", host_.metrics());
+  } else if (path == "/api/input.jpg") {
+    const std::string picture = host_.input_picture();
+    if (picture.empty()) return respond(message, refusal(404, "there is no picture of an input")), true;
+    respond(message, 200, "image/jpeg", picture);
   } else if (path == "/healthz") {
     const std::string problem = host_.not_ready();
     respond(message, problem.empty() ? Reply{200, {{"ready", true}}} : refusal(503, problem));

@@ -15,6 +15,8 @@ namespace flowcache::live {
 struct ServerHost : SessionHost {
   virtual Json stats() = 0;
   virtual std::string metrics() = 0;
+  // A small JPEG of the input; empty if there is none.
+  virtual std::string input_picture() = 0;
   // Why the stream is not ready; empty if it is.
   virtual std::string not_ready() = 0;
 };

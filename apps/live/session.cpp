@@ -11,6 +11,13 @@ std::string text_of(const Json& request, const char* name) {
   return found != request.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+// False where it is missing; none where it is neither true nor false.
+std::optional<bool> flag_of(const Json& request, const char* name) {
+  const auto found = request.find(name);
+  if (found == request.end()) return false;
+  return found->is_boolean() ? std::optional(found->get<bool>()) : std::nullopt;
+}
+
 }  // namespace
 
 Session::Session(SessionHost& host, SoupWebsocketConnection* connection, GSocketConnection* socket,
@@ -39,6 +46,7 @@ void Session::start() {
 
 void Session::close(unsigned short code, const char* reason) {
   viewer_.reset();
+  camera_.reset();
   host_.feed().unsubscribe(subscription_);
   if (soup_websocket_connection_get_state(connection_.get()) == SOUP_WEBSOCKET_STATE_OPEN) {
     soup_websocket_connection_close(connection_.get(), code, reason);
@@ -53,6 +61,7 @@ void Session::close(unsigned short code, const char* reason) {
 void Session::on_closed(SoupWebsocketConnection*, gpointer data) {
   auto* self = static_cast<Session*>(data);
   self->viewer_.reset();
+  self->camera_.reset();
   self->closed_(self);  // may release this session
 }
 
@@ -104,13 +113,41 @@ void Session::dispatch(const std::string& type, const Json& request) {
     watch(request);
   } else if (type == "unwatch") {
     viewer_.reset();
+  } else if (type == "share") {
+    share(request);
+  } else if (type == "unshare") {
+    camera_.reset();
   } else if (type == "answer") {
     answer(request);
   } else if (type == "candidate") {
     add_candidate(request);
   } else {
-    reply("", refusal(400, "type has to be prompt, settings, reset, watch, unwatch, answer or candidate"));
+    reply("",
+          refusal(
+              400,
+              "type has to be prompt, settings, reset, watch, unwatch, share, unshare, answer or candidate"));
   }
+}
+
+PeerEvents Session::events_of(bool camera, std::function<void()> release) {
+  const auto say = [this, camera](Json message) {
+    if (camera) message["of"] = "camera";
+    send(message);
+  };
+  const char* type = camera ? "camera" : "viewer";
+  PeerEvents events;
+  events.offer = [this, say](const std::string& sdp) {
+    say({{"type", "offer"}, {"sdp", sdp}, {"ice_servers", host_.ice_servers()}});
+  };
+  events.candidate = [say](unsigned mline, const std::string& candidate) {
+    say({{"type", "candidate"}, {"mline", mline}, {"candidate", candidate}});
+  };
+  events.state = [this, type](const std::string& state) { send({{"type", type}, {"state", state}}); };
+  events.failed = [this, type, release = std::move(release)](const std::string& reason) {
+    release();
+    send({{"type", type}, {"state", "failed"}, {"reason", reason}});
+  };
+  return events;
 }
 
 void Session::watch(const Json& request) {
@@ -119,33 +156,38 @@ void Session::watch(const Json& request) {
     reply("watch", refusal(400, "codec has to be vp8 or h264"));
     return;
   }
-  const auto beyond = request.find("beyond_loopback");
-  if (beyond != request.end() && !beyond->is_boolean()) {
+  const auto beyond = flag_of(request, "beyond_loopback");
+  if (!beyond) {
     reply("watch", refusal(400, "beyond_loopback has to be true or false"));
     return;
   }
   viewer_.reset();
-  PeerEvents events;
-  events.offer = [this](const std::string& sdp) {
-    send({{"type", "offer"}, {"sdp", sdp}, {"ice_servers", host_.ice_servers()}});
-  };
-  events.candidate = [this](unsigned mline, const std::string& candidate) {
-    send({{"type", "candidate"}, {"mline", mline}, {"candidate", candidate}});
-  };
-  events.state = [this](const std::string& state) { send({{"type", "viewer"}, {"state", state}}); };
-  events.failed = [this](const std::string& reason) {
-    viewer_.reset();
-    send({{"type", "viewer"}, {"state", "failed"}, {"reason", reason}});
-  };
   std::string error;
-  viewer_ = host_.make_viewer(codec == "h264" ? Codec::H264 : Codec::Vp8,
-                              beyond != request.end() && beyond->get<bool>(), std::move(events), &error);
+  viewer_ = host_.make_viewer(codec == "h264" ? Codec::H264 : Codec::Vp8, *beyond,
+                              events_of(false, [this] { viewer_.reset(); }), &error);
   if (!viewer_) reply("watch", refusal(503, error));
 }
 
+void Session::share(const Json& request) {
+  const auto beyond = flag_of(request, "beyond_loopback");
+  if (!beyond) {
+    reply("share", refusal(400, "beyond_loopback has to be true or false"));
+    return;
+  }
+  camera_.reset();
+  std::string error;
+  camera_ = host_.make_camera(*beyond, events_of(true, [this] { camera_.reset(); }), &error);
+  if (!camera_) reply("share", refusal(409, error));
+}
+
+Peer* Session::peer_of(const Json& request) const {
+  return text_of(request, "of") == "camera" ? camera_.get() : viewer_.get();
+}
+
 void Session::answer(const Json& request) {
+  Peer* peer = peer_of(request);
   const std::string problem =
-      viewer_ ? viewer_->answer(text_of(request, "sdp")) : "there is no offer to answer";
+      peer != nullptr ? peer->answer(text_of(request, "sdp")) : "there is no offer to answer";
   if (!problem.empty()) reply("answer", refusal(400, problem));
 }
 
@@ -158,8 +200,9 @@ void Session::add_candidate(const Json& request) {
   const std::string candidate = text_of(request, "candidate");
   const uint64_t line = mline == request.end() ? 0 : mline->get<uint64_t>();
   const auto capped = static_cast<unsigned>(std::min<uint64_t>(line, G_MAXUINT));  // all but 0 are refused
+  Peer* peer = peer_of(request);
   const std::string problem =
-      viewer_ ? viewer_->add_candidate(capped, candidate) : "there is no connection to add to";
+      peer != nullptr ? peer->add_candidate(capped, candidate) : "there is no connection to add to";
   if (!problem.empty()) reply("candidate", refusal(400, problem));
 }
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One browser on the WebSocket. It sends commands and gets the feed and WebRTC's signalling. A session has at
-// most one picture. A browser that does not read loses reports and, after a while, the connection. A browser
+// One browser on the WebSocket. It sends commands and gets the feed and WebRTC's signalling. A session watches at
+// most one picture, and shares at most one camera. A browser that does not read loses reports and, after a while, the connection. A browser
 // that sends too many messages loses the connection at once. Main loop only.
 #pragma once
 
 #include <libsoup/soup.h>
 
 #include "commands.h"
-#include "peer.h"
+#include "sender.h"
 
 namespace flowcache::live {
 
@@ -23,8 +23,10 @@ struct SessionHost {
   // Returns null and a sentence if there can be no viewer, for example because too many are watching.
   // `beyond_loopback` matters for a server on 127.0.0.1 or ::1: then the machine's other addresses are
   // offered, since some browsers do not accept loopback addresses.
-  virtual std::shared_ptr<Peer> make_viewer(Codec codec, bool beyond_loopback, PeerEvents events,
-                                            std::string* error) = 0;
+  virtual std::shared_ptr<Sender> make_viewer(Codec codec, bool beyond_loopback, PeerEvents events,
+                                              std::string* error) = 0;
+  // Returns null and a sentence if no camera is wanted, or another one is there.
+  virtual std::shared_ptr<Peer> make_camera(bool beyond_loopback, PeerEvents events, std::string* error) = 0;
 };
 
 class Session : public std::enable_shared_from_this<Session> {
@@ -42,7 +44,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void start();
   void close(unsigned short code, const char* reason);
-  const Peer* viewer() const { return viewer_.get(); }
+  const Sender* viewer() const { return viewer_.get(); }
 
  private:
   static void on_message(SoupWebsocketConnection*, SoupWebsocketDataType type, GBytes* message,
@@ -52,6 +54,11 @@ class Session : public std::enable_shared_from_this<Session> {
   void handle(const std::string& text);
   void dispatch(const std::string& type, const Json& request);
   void watch(const Json& request);
+  void share(const Json& request);
+  // The signalling of the viewer or, if `camera`, of the camera. `release` lets go of it.
+  PeerEvents events_of(bool camera, std::function<void()> release);
+  // The one that a message is about: {"of": "camera"}, or the viewer.
+  Peer* peer_of(const Json& request) const;
   void answer(const Json& request);
   void add_candidate(const Json& request);
   void reply(const std::string& to, const Reply& reply);
@@ -66,7 +73,8 @@ class Session : public std::enable_shared_from_this<Session> {
   ObjectPtr<GSocketConnection> socket_;
   std::function<void(Session*)> closed_;
   unsigned subscription_ = 0;
-  std::shared_ptr<Peer> viewer_;
+  std::shared_ptr<Sender> viewer_;
+  std::shared_ptr<Peer> camera_;
   double allowance_ = burst;
   gint64 last_message_, last_written_;
 };

@@ -3,7 +3,7 @@
 // of that session ends it. We send no candidates later (trickle ICE), so PATCH is not needed.
 #include "exchange.h"
 #include "outputs.h"
-#include "peer.h"
+#include "sender.h"
 
 namespace flowcache::live {
 namespace {
@@ -37,7 +37,7 @@ class Whip : public Output {
   Generator& generator_;
   ObjectPtr<SoupSession> session_;
   ObjectPtr<GCancellable> cancellable_;  // cancels the requests of an attempt
-  std::shared_ptr<Peer> peer_;
+  std::shared_ptr<Sender> peer_;
   OutputFrames before_;  // of earlier attempts
   std::shared_ptr<Whip*> attempt_;
   std::vector<IceServer> servers_;   // that the server's answer names
@@ -70,7 +70,7 @@ std::string Whip::open() {
 
 void Whip::make_peer(const Answer& answer) {
   if (auto named = ice_servers_of_links(answer.links); !named.empty()) servers_ = std::move(named);
-  PeerConfig config{Codec::H264, generator_.base_time(), "", ice_servers(options_)};
+  PeerConfig config{generator_.base_time(), "", ice_servers(options_)};
   config.ice.insert(config.ice.end(), servers_.begin(), servers_.end());
   PeerEvents events;
   events.gathered = [this] { post_offer(); };
@@ -79,7 +79,7 @@ void Whip::make_peer(const Answer& answer) {
   };
   events.failed = [this](const std::string& reason) { broken(reason); };
   std::string error;
-  peer_ = Peer::make(generator_.h264(), config, std::move(events), &error);
+  peer_ = Sender::make(generator_.h264(), Codec::H264, config, std::move(events), &error);
   if (!peer_) broken(error);
 }
 

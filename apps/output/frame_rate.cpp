@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "frame_rate.h"
 
+#include <gst/base/gstbasesrc.h>
+
 #include <algorithm>
+#include <functional>
 
 #include "handles.h"
 
@@ -27,6 +30,30 @@ std::optional<FrameRate> rate_in(const GstCaps* caps) {
   return FrameRate{gst_value_get_fraction_numerator(rate), gst_value_get_fraction_denominator(rate)};
 }
 
+// Calls `look` with a flowcachesrc that has read the model's description, and with the caps of its pad. If there
+// is none, *error says why.
+void with_source(const std::string& model, std::string* error,
+                 const std::function<void(GstElement*, GstCaps*)>& look) {
+  GstElement* made = gst_element_factory_make("flowcachesrc", nullptr);
+  if (made == nullptr) {
+    *error = "GStreamer has no element flowcachesrc: GST_PLUGIN_PATH has to name the folder of its plugin";
+    return;
+  }
+  const GstPtr<GstElement> source(GST_ELEMENT(gst_object_ref_sink(made)));
+  const GstPtr<GstBus> bus(gst_bus_new());
+  gst_element_set_bus(made, bus.get());
+  if (!model.empty()) g_object_set(made, "model", model.c_str(), nullptr);
+  if (gst_element_set_state(made, GST_STATE_READY) == GST_STATE_CHANGE_FAILURE) {
+    *error = error_on(bus.get());
+  } else {
+    const GstPtr<GstPad> pad(gst_element_get_static_pad(made, "src"));
+    const CapsPtr caps(gst_pad_query_caps(pad.get(), nullptr));
+    look(made, caps.get());
+  }
+  gst_element_set_state(made, GST_STATE_NULL);
+  gst_element_set_bus(made, nullptr);
+}
+
 }  // namespace
 
 unsigned FrameRate::frames_in(unsigned seconds) const {
@@ -36,27 +63,31 @@ unsigned FrameRate::frames_in(unsigned seconds) const {
 }
 
 std::optional<FrameRate> frame_rate_of_model(const std::string& model, std::string* error) {
-  GstElement* made = gst_element_factory_make("flowcachesrc", nullptr);
-  if (made == nullptr) {
-    *error = "GStreamer has no element flowcachesrc: GST_PLUGIN_PATH has to name the folder of its plugin";
-    return std::nullopt;
-  }
-  const GstPtr<GstElement> source(GST_ELEMENT(gst_object_ref_sink(made)));
-  const GstPtr<GstBus> bus(gst_bus_new());
-  gst_element_set_bus(made, bus.get());
-  if (!model.empty()) g_object_set(made, "model", model.c_str(), nullptr);
   std::optional<FrameRate> rate;
-  if (gst_element_set_state(made, GST_STATE_READY) == GST_STATE_CHANGE_FAILURE) {
-    *error = error_on(bus.get());
-  } else {
-    const GstPtr<GstPad> pad(gst_element_get_static_pad(made, "src"));
-    const CapsPtr caps(gst_pad_query_caps(pad.get(), nullptr));
-    rate = rate_in(caps.get());
+  with_source(model, error, [&](GstElement*, GstCaps* caps) {
+    rate = rate_in(caps);
     if (!rate) *error = "flowcachesrc does not tell the model's frame rate";
-  }
-  gst_element_set_state(made, GST_STATE_NULL);
-  gst_element_set_bus(made, nullptr);
+  });
   return rate;
+}
+
+GstCaps* picture_of_model(const std::string& model, unsigned width, unsigned height, std::string* error) {
+  GstCaps* picture = nullptr;
+  with_source(model, error, [&](GstElement* source, GstCaps* caps) {
+    const CapsPtr wanted(gst_caps_from_string("video/x-raw,format=I420"));
+    if (width > 0)
+      gst_caps_set_simple(wanted.get(), "width", G_TYPE_INT, static_cast<int>(width), "height", G_TYPE_INT,
+                          static_cast<int>(height), nullptr);
+    CapsPtr common(gst_caps_intersect_full(caps, wanted.get(), GST_CAPS_INTERSECT_FIRST));
+    if (gst_caps_is_empty(common.get())) {
+      *error = "the model gives no picture of " + std::to_string(width) + "x" + std::to_string(height) +
+               "; `flowcache inspect` lists its sizes";
+      return;
+    }
+    GstBaseSrc* base = GST_BASE_SRC(source);
+    picture = GST_BASE_SRC_GET_CLASS(base)->fixate(base, common.release());
+  });
+  return picture;
 }
 
 }  // namespace flowcache

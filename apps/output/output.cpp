@@ -4,36 +4,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "address.h"
+
 namespace flowcache {
 namespace {
 
 constexpr guint tick_ms = 250;
 constexpr gint64 finish_within = 5 * G_USEC_PER_SEC;
-
-// scheme://host:port of an address.
-std::string without_secrets(const std::string& address) {
-  GUri* uri = g_uri_parse(address.c_str(), G_URI_FLAGS_NONE, nullptr);
-  if (uri == nullptr) return address.find(':') == std::string::npos ? address : "";
-  std::string host = g_uri_get_host(uri) == nullptr ? "" : g_uri_get_host(uri);
-  if (host.find(':') != std::string::npos) host = "[" + host + "]";
-  std::string shown = std::string(g_uri_get_scheme(uri)) + "://" + host;
-  if (g_uri_get_port(uri) > 0) shown.append(":").append(std::to_string(g_uri_get_port(uri)));
-  g_uri_unref(uri);
-  return shown;
-}
-
-// Removes the stream's key from a message, since some sinks print it. The key is what follows the last slash
-// of the address, or its query.
-std::string without_key(std::string text, const std::string& address) {
-  const size_t scheme = address.find("://"), host = scheme == std::string::npos ? 0 : scheme + 3;
-  const size_t query = address.find('?', host), slash = address.substr(0, query).rfind('/');
-  const size_t begin = slash != std::string::npos && slash >= host ? slash : query;
-  if (begin == std::string::npos) return text;
-  const std::string key = address.substr(begin + 1);
-  if (key.size() < 4) return text;
-  for (size_t at = 0; (at = text.find(key, at)) != std::string::npos;) text.replace(at, key.size(), "…");
-  return text;
-}
 
 void remove(guint& source) {
   if (source != 0) g_source_remove(std::exchange(source, 0));

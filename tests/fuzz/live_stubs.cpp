@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "fuzz.h"
+#include "input.h"
 #include "sdp.h"
 
 namespace flowcache::live {
@@ -52,6 +53,11 @@ void Generator::set_guidance_scale(double scale) {
   FUZZ_REQUIRE(scale >= -1 && scale <= 50);
 }
 
+void Generator::set_strength(double strength) {
+  ++fuzz::reached().commands;
+  FUZZ_REQUIRE(strength >= 0 && strength <= 1);
+}
+
 bool Generator::change_policy(const std::string& policy) {
   ++fuzz::reached().commands;
   FUZZ_REQUIRE(policy.size() <= Commands::most_policy);
@@ -59,14 +65,33 @@ bool Generator::change_policy(const std::string& policy) {
   return true;
 }
 
-// ---- in place of peer.cpp: the same checks, without webrtcbin
+// ---- in place of input.cpp and what it needs: there is no input
 
-std::shared_ptr<Peer> Peer::make(Tap& tap, const PeerConfig&, PeerEvents events, std::string*) {
-  std::shared_ptr<Peer> peer(new Peer(tap, std::move(events)));
-  peer->offered_ = true;
-  peer->events_.offer("v=0");
-  return peer;
+Input::Input(std::string, std::shared_ptr<FrameFeeder>, Events) {}
+
+Input::~Input() = default;
+Reader::~Reader() = default;
+Thumbnail::~Thumbnail() = default;
+Intake::~Intake() = default;
+FrameFeeder::~FrameFeeder() = default;
+
+std::string Input::start() {
+  return {};
 }
+
+Json Input::status(const Json&) const {
+  return {};
+}
+
+std::string Thumbnail::jpeg() const {
+  return {};
+}
+
+std::shared_ptr<Peer> Input::make_camera(const PeerConfig&, PeerEvents, std::string*) {
+  return {};
+}
+
+// ---- in place of peer.cpp, sender.cpp and camera.cpp: the same checks, without webrtcbin
 
 Peer::~Peer() = default;
 
@@ -88,6 +113,20 @@ std::string Peer::add_candidate(unsigned mline, const std::string& candidate) {
   return candidate.empty() || is_candidate(candidate) ? "" : "that is no candidate";
 }
 
+void Peer::begin() {
+  offered_ = true;
+  events_.offer("v=0");
+}
+
+std::shared_ptr<Sender> Sender::make(Tap& tap, Codec, const PeerConfig&, PeerEvents events, std::string*) {
+  std::shared_ptr<Sender> sender(new Sender(tap, std::move(events)));
+  sender->begin();
+  return sender;
+}
+
+Sender::~Sender() = default;
+void Sender::came_up() {}
+
 }  // namespace flowcache::live
 
 namespace flowcache::fuzz {
@@ -99,12 +138,14 @@ Reached& reached() {
 
 Host::Host() : generator_(options_, *this), commands_(generator_, feed_) {}
 
-std::shared_ptr<live::Peer> Host::make_viewer(live::Codec codec, bool, live::PeerEvents events,
-                                              std::string* error) {
+std::shared_ptr<live::Sender> Host::make_viewer(live::Codec codec, bool, live::PeerEvents events,
+                                                std::string* error) {
   alignas(Tap) static std::byte no_tap[sizeof(Tap)];  // viewers keep the reference and do not use it
-  live::PeerConfig config;
-  config.codec = codec;
-  return live::Peer::make(reinterpret_cast<Tap&>(no_tap), config, std::move(events), error);
+  return live::Sender::make(reinterpret_cast<Tap&>(no_tap), codec, {}, std::move(events), error);
+}
+
+std::shared_ptr<live::Peer> Host::make_camera(bool beyond, live::PeerEvents events, std::string* error) {
+  return make_viewer(live::Codec::Vp8, beyond, std::move(events), error);
 }
 
 void Host::begin() {

@@ -19,10 +19,13 @@ class Host final : public live::ServerHost, private live::GeneratorListener {
   live::Feed& feed() override { return feed_; }
   live::Json hello() override { return {{"type", "hello"}}; }
   live::Json ice_servers() override { return live::Json::array(); }
-  std::shared_ptr<live::Peer> make_viewer(live::Codec codec, bool beyond_loopback, live::PeerEvents events,
+  std::shared_ptr<live::Sender> make_viewer(live::Codec codec, bool beyond_loopback, live::PeerEvents events,
+                                            std::string* error) override;
+  std::shared_ptr<live::Peer> make_camera(bool beyond_loopback, live::PeerEvents events,
                                           std::string* error) override;
   live::Json stats() override { return live::Json::object(); }
   std::string metrics() override { return "# no metrics\n"; }
+  std::string input_picture() override { return ""; }
   std::string not_ready() override { return ""; }
   // Prompts of earlier inputs are forgotten.
   void begin();
@@ -33,7 +36,13 @@ class Host final : public live::ServerHost, private live::GeneratorListener {
   void on_policy(const std::string&, const std::string&) override {}
   void on_failure(const std::string&) override {}
 
-  const live::Options options_;
+  static live::Options options_with_input() {
+    live::Options options;
+    options.input = "camera";
+    return options;
+  }
+
+  const live::Options options_ = options_with_input();
   live::Generator generator_;
   live::Feed feed_;
   live::Commands commands_;

@@ -147,9 +147,11 @@ write("whip_answers",
 ANSWER = json.dumps({"type": "answer", "sdp": SDP})
 write("live_messages",
       prompt='{"type":"prompt","prompt":"blue fire","blend_chunks":2,"in":1.5}\n{"type":"prompt","prompt":"x","at":9}\n{"type":"reset"}',
-      settings='{"type":"settings","cache_threshold":0.5,"guidance_scale":1,"cache":"ramp:computed=5"}\n{"type":"reset","seed":7}',
+      settings='{"type":"settings","cache_threshold":0.5,"guidance_scale":1,"cache":"ramp:computed=5"}\n{"type":"settings","strength":0.5}\n{"type":"reset","seed":7}',
       watch='{"type":"watch","codec":"h264","beyond_loopback":true}\n' + ANSWER
       + '\n{"type":"candidate","mline":0,"candidate":"candidate:1 1 UDP 1 1.2.3.4 5 typ host"}\n{"type":"unwatch"}',
+      share='{"type":"share","beyond_loopback":false}\n' + ANSWER[:-1] + ',"of":"camera"}'
+      + '\n{"type":"candidate","of":"camera","mline":0,"candidate":"candidate:1 1 UDP 1 1.2.3.4 5 typ host"}\n{"type":"unshare"}',
       wrong='{"type":"watch","codec":"x"}\n[1]\n{"type":1}\n{\n' + '{"a":' * 9 + "1" + "}" * 9)
 
 

@@ -18,8 +18,8 @@ def read(path):
 
 
 def metrics():
-    """Name -> counter, gauge or histogram, of a server with a way out that nobody answers."""
-    with Live("--rtmp", "rtmp://127.0.0.1:1/live/nobody") as live:
+    """Name -> counter, gauge or histogram, of a server with an input, and with a way out that nobody answers."""
+    with Live("--rtmp", "rtmp://127.0.0.1:1/live/nobody", "--input", "test") as live:
         live.ready()
         text = eventually(lambda: (lambda said: "flowcache_live_output_sending{" in said and said)(live.ask("/metrics")[1]),
                           "the way out is in /metrics")

@@ -31,16 +31,28 @@ def file_is_complete():
         described = json.loads(live.ask("/openapi.json")[1])
         for path, calls in described["paths"].items():
             method = "GET" if "get" in calls else "POST"
+            if path == "/api/input.jpg":  # there is none, as there is no input
+                assert "picture of an input" in live.ask(path)[1]
+                continue
             assert live.ask(path, method=method)[0] not in (404, 405), path
             assert live.ask(path, method="DELETE")[0] == 405, path
-        assert set(described["paths"]) == {"/api/stats", "/api/prompt", "/api/settings", "/api/reset", "/metrics",
-                                           "/healthz", "/openapi.json"}
+        assert set(described["paths"]) == {"/api/stats", "/api/input.jpg", "/api/prompt", "/api/settings", "/api/reset",
+                                           "/metrics", "/healthz", "/openapi.json"}
 
 
 def made_up():
     """schemathesis finds no answer that the file does not describe, and no server error"""
+    look_with()
+
+
+def made_up_input():
+    """nor of a server with an input"""
+    look_with("--input", "test")
+
+
+def look_with(*arguments):
     program = schemathesis()
-    with Live("--max-connections", "256") as live:
+    with Live("--max-connections", "256", *arguments) as live:
         live.ready()
         done = subprocess.run(
             [program, "run", live.url + "openapi.json", "--url", live.url.rstrip("/"), "--max-examples", "25",
@@ -52,4 +64,4 @@ def made_up():
         live.flows()
 
 
-run([file_is_complete, made_up])
+run([file_is_complete, made_up, made_up_input])

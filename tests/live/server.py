@@ -30,7 +30,8 @@ def starts():
 def files():
     """the page and all that it names are there, with their types and a policy for what may run"""
     for path, kind in {"/": "text/html", "/live.css": "text/css", "/live.js": "text/javascript", "/plots.js":
-                       "text/javascript", "/picture.js": "text/javascript", "/openapi.json": "application/json"}.items():
+                       "text/javascript", "/picture.js": "text/javascript", "/input.js": "text/javascript",
+                       "/openapi.json": "application/json"}.items():
         connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=PATIENCE)
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The page: one WebSocket, the forms, the figures. plots.js draws, picture.js shows the video.
+// The page: one WebSocket, the forms, the figures. plots.js draws, picture.js shows the video, input.js is about what is repainted.
 import * as plots from "./plots.js";
+import { InputPanel } from "./input.js";
 import { Picture } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
@@ -13,6 +14,12 @@ const picture = new Picture($("video"), send, (text) => {
   $("curtain").textContent = text;
   $("curtain").hidden = text === "";
 });
+
+const input = new InputPanel(send, notice, ask, () => picture.beyondLoopback);
+
+function ask(path) {
+  return fetch(path, { headers: token() ? { Authorization: `Bearer ${token()}` } : {}, signal: AbortSignal.timeout(silence) });
+}
 
 function send(message) {
   if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
@@ -32,9 +39,7 @@ async function connect() {
   clearTimeout(retry);
   const mine = ++attempt;
   // A WebSocket does not say why it was refused, but this request does.
-  const answer = await fetch("api/stats", {
-    headers: token() ? { Authorization: `Bearer ${token()}` } : {}, signal: AbortSignal.timeout(silence),
-  }).catch(() => null);
+  const answer = await ask("api/stats").catch(() => null);
   if (mine !== attempt) return; // another has begun
   if (answer && answer.status === 401) {
     link("bad", "token wanted");
@@ -70,6 +75,7 @@ function lost(why, more) {
   if (socket) socket.onclose = socket.onmessage = null;
   socket = null;
   picture.stop();
+  input.refused("no connection to the server");
   link("bad", why);
   $("curtain").hidden = false;
   $("curtain").textContent = `${more || "no connection"}; trying again`;
@@ -118,6 +124,12 @@ const heardOf = {
     if (message.unknown_words) notice("warning", `“${message.unknown_words}” has no effect: the model does not know it, or takes in no more words`);
     listPrompts();
   },
+  strength(message) {
+    if (!state.stats.input) return;
+    state.stats.input.strength_shown = message;
+    input.show(state.stats.input);
+  },
+  camera: (message) => input.heard(message),
   offer: (message) => picture.offered(message).catch((error) => notice("error", `no picture: ${error.message}`)),
   candidate: (message) => picture.candidate(message),
   viewer(message) {
@@ -130,13 +142,14 @@ const heardOf = {
   reply(message) {
     if (message.status < 400) return;
     notice("error", message.error);
+    if (message.to === "share") input.refused("");
     if (message.to === "watch" || message.to === "answer") picture.again(message.error, true);
   },
 };
 
 function heard(message) {
   heardAt = performance.now();
-  const handler = heardOf[message.type];
+  const handler = message.of === "camera" ? heardOf.camera : heardOf[message.type];
   if (handler) handler(message);
   dirty = true;
 }
@@ -145,6 +158,7 @@ const bytes = (n) => (n < 1e6 ? `${(n / 1e3).toFixed(0)} kB` : n < 1e9 ? `${(n /
 const percent = (part, all) => (all > 0 ? `${Math.round((100 * part) / all)} %` : "–");
 
 function showStats() {
+  input.show(state.stats.input);
   const { stream, viewers, outputs, deadline_ms: deadline, policy } = state.stats;
   $("fps").textContent = stream.fps ? `${stream.fps.toFixed(1)} of ${stream.native_fps}` : "–";
   $("chunk-ms").textContent = stream.chunks ? `${Math.round(stream.chunk_ms_p50)} · ${Math.round(stream.chunk_ms_p99)} ms` : "–";
@@ -264,7 +278,8 @@ window.addEventListener("pageshow", ({ persisted }) => persisted && awake());
 window.addEventListener("online", awake);
 window.addEventListener("resize", () => (dirty = true));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (dirty = true));
-window.picture = picture; // for tests and the curious
+window.picture = picture; // these two for tests and the curious
+window.input = input;
 setInterval(showFacts, 1000);
 setInterval(checkSilence, 1000);
 connect();
