@@ -41,6 +41,8 @@ struct FilterState {
   std::atomic<GstFlowReturn> flow{GST_FLOW_OK};  // of the source pad
   std::atomic<bool> mismatch_told{false};        // that upstream can give nothing that the model takes
   std::atomic<bool> draining{false};             // no further frames come for the stamps in `items`
+  // When a live input that is in mid-chunk counts as stalled, in monotonic time; NONE: it is not watched.
+  std::atomic<GstClockTime> quiet_at{GST_CLOCK_TIME_NONE};
 
   // ---- input's thread
   GstVideoInfo info;
@@ -49,8 +51,9 @@ struct FilterState {
   std::vector<Item> pending;          // their stamps, and the events between them
   uint32_t wanted = 0;                // frames of the next chunk; 0: not yet known
   bool restart = false;               // the next chunk does not follow the one before
-  bool late_told = false;
-  GstClockTime next_pts = 0;
+  bool let_out = false;               // a part of a chunk was fed because nothing more came
+  bool late_told = false, quiet_told = false, untimed_told = false, back_told = false;
+  GstClockTime next_pts = 0, last_pts = GST_CLOCK_TIME_NONE;
   GstSegment segment;
 
   // ---- the source pad's task
@@ -61,6 +64,10 @@ struct FilterState {
   double last_strength = -1;
   GstClockTime stats_due = GST_CLOCK_TIME_NONE;
 };
+
+inline GstClockTime monotonic_time() {
+  return static_cast<GstClockTime>(g_get_monotonic_time()) * GST_USECOND;
+}
 
 // A namespace of its own: its names are as short as those of the source's files, which are compiled together with
 // these.
@@ -116,6 +123,8 @@ void forget_all(FilterState& filter);
 // Lets all that has come in go out, and waits for that: a part of a chunk is filled up, and what was added to
 // it is not shown.
 void drain(Call& call);
+// The source pad's task calls this when a live input has stopped in mid-chunk: as drain(), but without waiting.
+void let_out_what_waits(Call& call);
 GstFlowReturn chain(GstPad* pad, GstObject* parent, GstBuffer* buffer) noexcept;
 
 // ---- filter_events.cpp

@@ -6,6 +6,8 @@
 namespace flowcache::gst::filtering {
 namespace {
 
+constexpr guint kFramesAhead = 4;  // that a codec may take before those that it shows
+
 // A frame waits until its chunk is complete, and then for its computing.
 bool answer_latency(Call& call, GstQuery* query) {
   if (!gst_pad_peer_query(call.element->sink, query)) return false;
@@ -25,6 +27,19 @@ bool answer_latency(Call& call, GstQuery* query) {
   // One more chunk may wait here.
   if (GST_CLOCK_TIME_IS_VALID(most)) most = most > GST_CLOCK_TIME_NONE / 4 ? most : most + own + chunk;
   gst_query_set_latency(query, live, least, most);
+  return true;
+}
+
+// Buffers are read as they are, wherever their planes lie, and those of a chunk are kept until it is complete.
+bool answer_allocation(Call& call, GstQuery* query) {
+  GstCaps* caps = nullptr;
+  gst_query_parse_allocation(query, &caps, nullptr);
+  GstVideoInfo info;
+  if (caps == nullptr || !gst_video_info_from_caps(&info, caps)) return false;
+  const guint kept = call.model().frames_per_chunk + kFramesAhead;
+  gst_query_add_allocation_pool(query, nullptr, static_cast<guint>(info.size), kept, 0);
+  gst_query_add_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr);
+  gst_query_add_allocation_meta(query, GST_VIDEO_CROP_META_API_TYPE, nullptr);
   return true;
 }
 
@@ -52,7 +67,7 @@ gboolean sink_query(GstPad* pad, GstObject* parent, GstQuery* query) {
       return TRUE;
     }
     case GST_QUERY_ALLOCATION:
-      return FALSE;  // buffers are read as they are
+      return answer_allocation(call, query);
     default:
       return gst_pad_query_default(pad, parent, query);
   }

@@ -151,16 +151,36 @@ GstFlowReturn push_event(Call& call, GstEvent* event) {
   return type == GST_EVENT_EOS ? GST_FLOW_EOS : GST_FLOW_OK;
 }
 
+// Waits for an item. False if interrupted. Meanwhile watches whether a live input goes on.
+bool wait_for_item(Call& call) {
+  FilterState& filter = call.filter;
+  bool there = false;
+  GstClock* clock = gst_system_clock_obtain();
+  Waiter::Result result = Waiter::Result::Ready;
+  while (!there && result != Waiter::Result::Interrupted) {
+    const GstClockTime watched = filter.quiet_at;
+    const auto ready = [&] {
+      std::lock_guard lock(filter.mutex);
+      there = !filter.items.empty();
+      return there || filter.quiet_at != watched;
+    };
+    const GstClockTime now = gst_clock_get_time(clock), mono = monotonic_time();
+    const GstClockTime left = GST_CLOCK_TIME_IS_VALID(watched) && watched > mono ? watched - mono : 0;
+    result = call.state.waiter.wait(ready, clock, GST_CLOCK_TIME_IS_VALID(watched) ? now + left : watched,
+                                    call.state.waiter.pauses());
+    if (result == Waiter::Result::TimeReached && !there && filter.quiet_at == watched) {
+      Call again(call.element);
+      let_out_what_waits(again);
+    }
+  }
+  gst_object_unref(clock);
+  return result != Waiter::Result::Interrupted;
+}
+
 // Takes the next item. Nothing if the task is to end.
 std::optional<Item> next_item(Call& call) {
   FilterState& filter = call.filter;
-  const auto ready = [&] {
-    std::lock_guard lock(filter.mutex);
-    return !filter.items.empty();
-  };
-  if (call.state.waiter.wait(ready, nullptr, GST_CLOCK_TIME_NONE, call.state.waiter.pauses()) ==
-      Waiter::Result::Interrupted)
-    return {};
+  if (!wait_for_item(call)) return {};
   std::lock_guard lock(filter.mutex);
   if (filter.items.empty()) return {};
   std::optional<Item> item = std::move(filter.items.front());
