@@ -45,9 +45,13 @@ void crop(fc_planes& planes, const GstVideoFrame& frame) {
 // The frames of a chunk, mapped for as long as this exists.
 class MappedFrames {
  public:
-  MappedFrames(const std::vector<GstBuffer*>& buffers, const GstVideoInfo& info) : frames_(buffers.size()) {
+  // memory: where the planes are then. What is elsewhere is brought to the host by GStreamer.
+  MappedFrames(const std::vector<GstBuffer*>& buffers, const GstVideoInfo& info, fc_memory memory)
+      : frames_(buffers.size()), memory_(memory) {
+    const int flags = GST_MAP_READ | (memory == FC_MEMORY_CUDA ? kMapCuda : 0);
     for (; mapped_ < buffers.size(); ++mapped_)
-      if (!gst_video_frame_map(&frames_[mapped_], &info, buffers[mapped_], GST_MAP_READ)) return;
+      if (!gst_video_frame_map(&frames_[mapped_], &info, buffers[mapped_], static_cast<GstMapFlags>(flags)))
+        return;
     all_ = true;
   }
   ~MappedFrames() {
@@ -62,14 +66,17 @@ class MappedFrames {
     std::vector<fc_planes> all;
     for (uint32_t i = 0; i < count; ++i) {
       GstVideoFrame& frame = frames_[std::min<size_t>(i, frames_.size() - 1)];
-      all.push_back(planes_of(&frame, FC_MEMORY_HOST));
+      all.push_back(planes_of(&frame, memory_));
       crop(all.back(), frame);
     }
     return all;
   }
 
  private:
+  static constexpr int kMapCuda = GST_MAP_FLAG_LAST << 1;  // GST_MAP_CUDA of gstcudamemory.h
+
   std::vector<GstVideoFrame> frames_;
+  const fc_memory memory_;
   size_t mapped_ = 0;
   bool all_ = false;
 };
@@ -84,10 +91,20 @@ void tell_late(Call& call) {
       ("said once until it keeps up again"));
 }
 
+// An engine on the device reads CUDA memory of its own context as it is.
+fc_memory memory_for_engine(const Call& call) {
+  const FilterState& filter = call.filter;
+  const bool on_device =
+      filter.memory == MemoryKind::Cuda && engine_is_on_cuda(*call.worker) &&
+      std::all_of(filter.collected.begin(), filter.collected.end(),
+                  [&](GstBuffer* buffer) { return call.state.cuda.is_the_engines(buffer); });
+  return on_device ? FC_MEMORY_CUDA : FC_MEMORY_HOST;
+}
+
 // Feeds the collected frames; a part of a chunk is filled up with its last frame. wait: until they can be taken.
 FrameWorker::Fed feed(Call& call, bool wait) {
   FilterState& filter = call.filter;
-  MappedFrames frames(filter.collected, filter.info);
+  MappedFrames frames(filter.collected, filter.info, memory_for_engine(call));
   if (!frames.all()) {
     GST_ELEMENT_ERROR(call.element, RESOURCE, READ, ("A frame of the input cannot be mapped."), (nullptr));
     return FrameWorker::Fed::Stopped;
@@ -99,7 +116,12 @@ FrameWorker::Fed feed(Call& call, bool wait) {
   feed.strength = call.settings().strength;
   feed.restart = filter.restart ? 1 : 0;
   filter.draining = false;
-  return call.worker->feed(feed, wait);
+  const Stamp* first = nullptr;
+  for (const Item& item : filter.pending)
+    if (first == nullptr) first = std::get_if<Stamp>(&item);
+  const GstClockTime time =
+      first == nullptr ? kNoTime : gst_segment_to_running_time(&filter.segment, GST_FORMAT_TIME, first->pts);
+  return call.worker->feed(feed, time, wait);
 }
 
 // The collected frames have been fed, or are left out: what waits for them goes on.

@@ -30,6 +30,10 @@ bool answer_latency(Call& call, GstQuery* query) {
   return true;
 }
 
+bool answer_context(Call& call, GstQuery* query) {
+  return call.state.gl.answer(call.gst(), query) || call.state.cuda.answer(call.gst(), query);
+}
+
 // Buffers are read as they are, wherever their planes lie, and those of a chunk are kept until it is complete.
 bool answer_allocation(Call& call, GstQuery* query) {
   GstCaps* caps = nullptr;
@@ -61,13 +65,15 @@ gboolean sink_query(GstPad* pad, GstObject* parent, GstQuery* query) {
       // All raw video, so that the event comes and the error can say what does not fit.
       GstCaps* caps = nullptr;
       gst_query_parse_accept_caps(query, &caps);
-      const bool raw = gst_caps_get_size(caps) == 1 && memory_kind_of(caps) == MemoryKind::System &&
+      const bool raw = gst_caps_get_size(caps) == 1 &&
                        gst_structure_has_name(gst_caps_get_structure(caps, 0), "video/x-raw");
       gst_query_set_accept_caps_result(query, raw);
       return TRUE;
     }
     case GST_QUERY_ALLOCATION:
       return answer_allocation(call, query);
+    case GST_QUERY_CONTEXT:
+      return answer_context(call, query) || gst_pad_query_default(pad, parent, query);
     default:
       return gst_pad_query_default(pad, parent, query);
   }
@@ -76,11 +82,12 @@ gboolean sink_query(GstPad* pad, GstObject* parent, GstQuery* query) {
 gboolean src_query(GstPad* pad, GstObject* parent, GstQuery* query) {
   Call call(parent);
   if (GST_QUERY_TYPE(query) == GST_QUERY_LATENCY) return answer_latency(call, query);
+  if (GST_QUERY_TYPE(query) == GST_QUERY_CONTEXT && answer_context(call, query)) return TRUE;
   if (GST_QUERY_TYPE(query) == GST_QUERY_CAPS) {
     GstCaps* filter = nullptr;
     gst_query_parse_caps(query, &filter);
     const fc_model_info model = call.model();
-    GstCaps* caps = model.width > 0 ? own_caps(model) : gst_pad_get_pad_template_caps(pad);
+    GstCaps* caps = model.width > 0 ? in_all_memories(own_caps(model)) : gst_pad_get_pad_template_caps(pad);
     if (filter != nullptr) {
       GstCaps* filtered = gst_caps_intersect_full(filter, caps, GST_CAPS_INTERSECT_FIRST);
       gst_caps_unref(caps);

@@ -44,10 +44,11 @@ testing::AssertionResult says(const std::string& text, const std::string& words)
   return testing::AssertionFailure() << "\"" << text << "\" has no \"" << words << '"';
 }
 
-Filter::Filter(const std::string& properties, const char* caps, bool live, const std::string& behind) {
+Filter::Filter(const std::string& properties, const char* caps, bool live, const std::string& behind,
+               const std::string& before, const std::string& more) {
   const std::string line = std::string("appsrc name=in format=time max-bytes=0 is-live=") +
-                           (live ? "true" : "false") + " ! flowcachefilter name=f " + properties + behind +
-                           " ! appsink name=out sync=false";
+                           (live ? "true" : "false") + before + " ! flowcachefilter name=f " + properties +
+                           behind + " ! appsink name=out sync=false" + more;
   pipeline_ = gst_parse_launch(line.c_str(), nullptr);
   in_ = gst_bin_get_by_name(GST_BIN(pipeline_), "in");
   out_ = gst_bin_get_by_name(GST_BIN(pipeline_), "out");
@@ -75,13 +76,13 @@ void Filter::push_frames(int first, int last) {
 }
 
 // appsrc counts a buffer as gone before it pushes it, so the filter must have returned it, too.
-bool Filter::all_taken() const {
-  GstPad* sink = gst_element_get_static_pad(element_, "sink");
+bool Filter::all_taken(GstElement* source, const char* pad) const {
+  GstPad* sink = gst_element_get_static_pad(element_, pad);
   const bool taken = eventually([&] {
     GstCaps* caps = gst_pad_get_current_caps(sink);
     const bool begun = caps != nullptr;
     gst_clear_caps(&caps);
-    return begun && gst_app_src_get_current_level_bytes(GST_APP_SRC(in_)) == 0;
+    return begun && gst_app_src_get_current_level_bytes(GST_APP_SRC(source)) == 0;
   });
   GST_PAD_STREAM_LOCK(sink);
   GST_PAD_STREAM_UNLOCK(sink);

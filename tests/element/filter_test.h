@@ -31,11 +31,12 @@ GstClockTime least_latency(GstElement* element);
 // Whether a text has these words.
 testing::AssertionResult says(const std::string& text, const std::string& words);
 
-// appsrc ! flowcachefilter ! appsink
+// appsrc before ! flowcachefilter behind ! appsink, and more. before and behind begin with " ! ".
 class Filter {
  public:
   explicit Filter(const std::string& properties, const char* caps = kRgba, bool live = false,
-                  const std::string& behind = "");
+                  const std::string& behind = "", const std::string& before = "",
+                  const std::string& more = "");
   ~Filter();
   void stop() { gst_element_set_state(pipeline_, GST_STATE_NULL); }
 
@@ -47,8 +48,9 @@ class Filter {
   // Null at EOS or after kPatience.
   SamplePtr pull() { return SamplePtr(gst_app_sink_try_pull_sample(GST_APP_SINK(out_), kPatience)); }
   bool has_ended() const { return gst_app_sink_is_eos(GST_APP_SINK(out_)) != FALSE; }
-  // Waits until the filter has taken all that was pushed.
-  bool all_taken() const;
+  // Waits until the filter has taken all that was pushed, on this of its pads.
+  bool all_taken() const { return all_taken(in_, "sink"); }
+  bool all_taken(GstElement* source, const char* pad) const;
   // The next message of these types that `wanted` accepts; null after kPatience.
   MessagePtr message(GstMessageType types, const std::function<bool(GstMessage*)>& wanted = nullptr);
   MessagePtr element_message(const char* name);

@@ -20,7 +20,7 @@ namespace fake {
 // Counted so that tests can see what is left over.
 struct Counters {
   std::atomic<int> live_engines{0}, live_streams{0}, live_chunks{0}, opened_engines{0}, prompts_taken{0},
-      restarts{0};
+      restarts{0}, fed_from_cuda{0};
 };
 Counters& counters();
 

@@ -221,7 +221,14 @@ fc_status fc_stream_feed(fc_stream* s, const fc_feed* feed, uint64_t* chunk) {
   std::lock_guard lock(s->mutex);
   if (s->fed.size() > 1) return fake::fail(FC_ERROR_ARGUMENT, "two chunks wait already");
   fc_stream::Fed fed{feed->strength, {}};
-  for (uint32_t i = 0; i < feed->count; ++i) fed.levels.push_back(first_pixel(feed->frames[i]));
+  for (uint32_t i = 0; i < feed->count; ++i) {
+    if (feed->frames[i].memory == FC_MEMORY_CUDA) {
+      if (!may_write(*s->engine, feed->frames[i]))
+        return fake::fail(FC_ERROR_DEVICE, "CUDA memory of another context, or an engine on the CPU");
+      ++fake::counters().fed_from_cuda;
+    }
+    fed.levels.push_back(first_pixel(feed->frames[i]));
+  }
   s->fed.push_back(std::move(fed));
   fake::counters().restarts += static_cast<int>(feed->restart);
   if (chunk != nullptr) *chunk = s->chunk + s->fed.size() - 1;
