@@ -421,8 +421,9 @@ FC_API void fc_chunk_unref(fc_chunk* chunk);     /* any thread; NULL is fine */
 
 typedef struct {
   size_t size;
-  const fc_planes* frames; /* `count` of them, of the stream's size, one after the other in time; in host memory, read during
-                              the call only; alpha is ignored. Each has the `size` of the first */
+  const fc_planes* frames; /* `count` of them, of the stream's size, one after the other in time; read during the call
+                              only; alpha is ignored. Those in CUDA memory must be finished, and are converted on the
+                              host. Each has the `size` of the first */
   uint32_t count;          /* fc_stream_feed_frames() */
   double strength;         /* 0..1: the share of the chunk's steps that run, rounded to whole steps, from the frames with
                               noise of the level at which these begin. 0: shows the frames as the model's codec sees them;

@@ -41,26 +41,34 @@ struct FilterState {
   std::atomic<GstFlowReturn> flow{GST_FLOW_OK};  // of the source pad
   std::atomic<bool> mismatch_told{false};        // that upstream can give nothing that the model takes
   std::atomic<bool> draining{false};             // no further frames come for the stamps in `items`
+  // When a live input that is in mid-chunk counts as stalled, in monotonic time; NONE: it is not watched.
+  std::atomic<GstClockTime> quiet_at{GST_CLOCK_TIME_NONE};
 
   // ---- input's thread
   GstVideoInfo info;
+  MemoryKind memory = MemoryKind::System;
   GstCaps* caps = nullptr;
   std::vector<GstBuffer*> collected;  // frames of the next chunk
   std::vector<Item> pending;          // their stamps, and the events between them
   uint32_t wanted = 0;                // frames of the next chunk; 0: not yet known
   bool restart = false;               // the next chunk does not follow the one before
-  bool late_told = false;
-  GstClockTime next_pts = 0;
+  bool let_out = false;               // a part of a chunk was fed because nothing more came
+  bool late_told = false, quiet_told = false, untimed_told = false, back_told = false;
+  GstClockTime next_pts = 0, last_pts = GST_CLOCK_TIME_NONE;
   GstSegment segment;
 
-  // ---- the source pad's task
-  GstVideoInfo out_info;
+  // ---- the source pad's task; it uses `info`, `memory` and `stats_due` of SourceState
+  GstCaps* out_caps = nullptr;  // of what goes out, in system memory; null: none has gone out
   GstBufferPool* pool = nullptr;
+  GstTagList *input_tags = nullptr, *own_tags = nullptr;  // the input's last ones, and the prompt's
   GstSegment out_segment;
   Frame last;
   double last_strength = -1;
-  GstClockTime stats_due = GST_CLOCK_TIME_NONE;
 };
+
+inline GstClockTime monotonic_time() {
+  return static_cast<GstClockTime>(g_get_monotonic_time()) * GST_USECOND;
+}
 
 // A namespace of its own: its names are as short as those of the source's files, which are compiled together with
 // these.
@@ -105,8 +113,10 @@ GstCaps* sink_caps(Call& call, GstCaps* filter);
 void explain_refusal(Call& call, const GstCaps* input);
 // The input's caps: the worker is started, or started anew for another size. Takes the event.
 bool take_caps(Call& call, GstEvent* event);
-// The same caps, when they go out: makes the pool for them. The event stays the caller's.
-bool use_caps(Call& call, GstEvent* event);
+// The same caps, when they go out, in the memory that downstream wants: sends them and makes the pool. Streaming thread.
+bool use_caps(Call& call, const GstCaps* caps);
+// Gives back what use_caps() has made.
+void forget_caps(FilterState& filter);
 
 // ---- filter_input.cpp
 // Appends to what the source pad's task has to do.
@@ -116,6 +126,8 @@ void forget_all(FilterState& filter);
 // Lets all that has come in go out, and waits for that: a part of a chunk is filled up, and what was added to
 // it is not shown.
 void drain(Call& call);
+// The source pad's task calls this when a live input has stopped in mid-chunk: as drain(), but without waiting.
+void let_out_what_waits(Call& call);
 GstFlowReturn chain(GstPad* pad, GstObject* parent, GstBuffer* buffer) noexcept;
 
 // ---- filter_events.cpp
@@ -125,6 +137,9 @@ gboolean src_event(GstPad* pad, GstObject* parent, GstEvent* event);
 // ---- filter_streaming.cpp
 // The task of the source pad, one item at a time. `data` is the element.
 void loop(gpointer data);
+
+// Tags of the prompt, with those of the input that say something else. Takes them and gives a new list. The source pad's task.
+GstTagList* beside_the_inputs(GstFlowCacheFilter* element, GstTagList* tags);
 
 // ---- filter_queries.cpp
 gboolean sink_query(GstPad* pad, GstObject* parent, GstQuery* query);

@@ -17,7 +17,8 @@ void flush_stop(Call& call, GstEvent* event) {
   if (call.worker) call.worker->reset(std::nullopt);
   call.filter.last = {};
   call.filter.restart = false;
-  call.filter.draining = false;
+  call.filter.draining = call.filter.let_out = false;
+  call.filter.last_pts = GST_CLOCK_TIME_NONE;
   gst_segment_init(&call.filter.segment, GST_FORMAT_TIME);
   if (call.worker) call.worker->interrupt_feed(false);
   call.state.waiter.resume();
@@ -52,6 +53,7 @@ bool take_event(Call& call, GstPad* pad, GstEvent* event) {
       }
       filter.segment = *segment;
       filter.next_pts = segment->start;
+      filter.last_pts = GST_CLOCK_TIME_NONE;
       break;
     }
     case GST_EVENT_GAP:

@@ -8,6 +8,7 @@
 #include "filter.h"
 #include "messages.h"
 #include "output.h"
+#include "reports.h"
 
 namespace flowcache::gst::filtering {
 namespace {
@@ -16,54 +17,23 @@ GstClockTime running_time(const FilterState& filter, GstClockTime pts) {
   return gst_segment_to_running_time(&filter.out_segment, GST_FORMAT_TIME, pts);
 }
 
-// At the first frame of a chunk: what became of prompts and strength.
-void report_chunk(Call& call, const Frame& frame, GstClockTime pts) {
+// At the first frame of a chunk: from here on another strength holds.
+void report_strength(Call& call, const Frame& frame, GstClockTime running) {
   const fc_chunk_info& chunk = frame.chunk->info();
-  const GstClockTime running = running_time(call.filter, pts);
-  bool cut = false;
-  for (const PromptReceipt& receipt : settled_receipts(call.state, chunk)) {
-    const bool applied = receipt.ticket == chunk.prompt_ticket;
-    cut = cut || (applied && receipt.ticket != 0 && receipt.blend_chunks == 0);
-    post_prompt(call.gst(), applied ? PromptStage::Applied : PromptStage::Replaced, receipt, &chunk, running);
-  }
-  report_loras(call.gst(), call.state, chunk, running);
-  if (cut)
-    gst_pad_push_event(call.element->src,
-                       gst_video_event_new_downstream_force_key_unit(
-                           pts, gst_segment_to_stream_time(&call.filter.out_segment, GST_FORMAT_TIME, pts),
-                           running, FALSE, 0));
-  if (std::exchange(call.filter.last_strength, chunk.strength) != chunk.strength)
-    gst_element_post_message(
-        call.gst(),
-        gst_message_new_element(
-            GST_OBJECT(call.element),
-            gst_structure_new("flowcache-strength", "strength", G_TYPE_DOUBLE, chunk.strength, "chunk",
-                              G_TYPE_UINT64, chunk.chunk, "pts", G_TYPE_UINT64, running, nullptr)));
-  if (call.settings().report_chunks) post_chunk(call.gst(), chunk, running);
-}
-
-void report_statistics(Call& call, GstClockTime running) {
-  const GstClockTime interval = call.settings().stats_interval;
-  GstClockTime& due = call.filter.stats_due;
-  if (interval == 0 || !GST_CLOCK_TIME_IS_VALID(running) || (GST_CLOCK_TIME_IS_VALID(due) && running < due))
-    return;
-  const bool first = !GST_CLOCK_TIME_IS_VALID(due);
-  due = running + MIN(interval, GST_CLOCK_TIME_NONE - 1 - running);
-  if (!first)
-    gst_element_post_message(call.gst(),
-                             gst_message_new_element(GST_OBJECT(call.element), make_stats(call.state)));
+  if (frame.index != 0 || std::exchange(call.filter.last_strength, chunk.strength) == chunk.strength) return;
+  gst_element_post_message(
+      call.gst(),
+      gst_message_new_element(
+          GST_OBJECT(call.element),
+          gst_structure_new("flowcache-strength", "strength", G_TYPE_DOUBLE, chunk.strength, "chunk",
+                            G_TYPE_UINT64, chunk.chunk, "pts", G_TYPE_UINT64, running, nullptr)));
 }
 
 GstFlowReturn make_buffer(Call& call, const Frame& frame, GstBuffer** buffer) {
-  const GstFlowReturn flow = gst_buffer_pool_acquire_buffer(call.filter.pool, buffer, nullptr);
+  GstFlowReturn flow = gst_buffer_pool_acquire_buffer(call.filter.pool, buffer, nullptr);
   if (flow != GST_FLOW_OK) return flow;
-  GstVideoFrame video;
-  std::string error = "A buffer cannot be mapped.";
-  fc_status status = FC_ERROR_DEVICE;
-  if (gst_video_frame_map(&video, &call.filter.out_info, *buffer, GST_MAP_WRITE)) {
-    status = frame.chunk->write(frame.index, planes_of(&video, FC_MEMORY_HOST), &error);
-    gst_video_frame_unmap(&video);
-  }
+  std::string error;
+  const fc_status status = write_frame(call.gst(), call.state, *call.worker, frame, *buffer, &error);
   if (status == FC_OK) return GST_FLOW_OK;
   gst_clear_buffer(buffer);
   post_engine_error(call.gst(), status, error);
@@ -72,6 +42,12 @@ GstFlowReturn make_buffer(Call& call, const Frame& frame, GstBuffer** buffer) {
 
 GstFlowReturn push_frame(Call& call, const Frame& frame, const Stamp& stamp, bool again) {
   GstBuffer* buffer = nullptr;
+  if (gst_pad_check_reconfigure(call.element->src)) {
+    GstCaps* caps = gst_caps_ref(call.filter.out_caps);
+    const bool used = use_caps(call, caps);
+    gst_caps_unref(caps);
+    if (!used) return GST_FLOW_NOT_NEGOTIATED;
+  }
   if (const GstFlowReturn flow = make_buffer(call, frame, &buffer); flow != GST_FLOW_OK) return flow;
   GST_BUFFER_PTS(buffer) = stamp.pts;
   GST_BUFFER_DTS(buffer) = GST_CLOCK_TIME_NONE;
@@ -82,7 +58,7 @@ GstFlowReturn push_frame(Call& call, const Frame& frame, const Stamp& stamp, boo
   annotate(buffer, frame);
   if (call.settings().sei) add_sei(buffer, frame);
   call.state.statistics.frame_pushed(g_get_monotonic_time(), again);
-  report_statistics(call, running_time(call.filter, stamp.pts));
+  report_statistics(call.gst(), call.state, running_time(call.filter, stamp.pts));
   return gst_pad_push(call.element->src, buffer);
 }
 
@@ -102,7 +78,12 @@ GstFlowReturn show(Call& call, const Stamp& stamp) {
     Frame frame;
     switch (call.worker->peek(&frame)) {
       case FrameWorker::RingState::Ready: {
-        if (frame.index == 0) report_chunk(call, frame, stamp.pts);
+        const GstClockTime running = running_time(call.filter, stamp.pts);
+        report_chunk(call.gst(), call.state, frame,
+                     {stamp.pts, running,
+                      gst_segment_to_stream_time(&call.filter.out_segment, GST_FORMAT_TIME, stamp.pts)},
+                     /*cut=*/false);
+        report_strength(call, frame, running);
         const GstFlowReturn flow = push_frame(call, frame, stamp, false);
         call.worker->advance(frame, kNoTime);
         call.filter.last = frame;
@@ -138,29 +119,66 @@ GstFlowReturn discard(Call& call, guint64 chunk) {
   }
 }
 
+GstFlowReturn push_caps(Call& call, GstEvent* event) {
+  GstCaps* caps = nullptr;
+  gst_event_parse_caps(event, &caps);
+  const bool used = use_caps(call, caps);
+  gst_event_unref(event);
+  if (used) return GST_FLOW_OK;
+  return GST_PAD_IS_FLUSHING(call.element->src) ? GST_FLOW_FLUSHING : GST_FLOW_NOT_NEGOTIATED;
+}
+
+// Tags of the input do not replace those of the prompt.
+GstEvent* with_own_tags(FilterState& filter, GstEvent* event) {
+  GstTagList* list = nullptr;
+  gst_event_parse_tag(event, &list);
+  if (gst_tag_list_get_scope(list) != GST_TAG_SCOPE_STREAM) return event;
+  gst_clear_tag_list(&filter.input_tags);
+  filter.input_tags = gst_tag_list_copy(list);
+  if (filter.own_tags == nullptr) return event;
+  gst_event_unref(event);
+  return gst_event_new_tag(gst_tag_list_merge(filter.input_tags, filter.own_tags, GST_TAG_MERGE_REPLACE));
+}
+
 GstFlowReturn push_event(Call& call, GstEvent* event) {
   const GstEventType type = GST_EVENT_TYPE(event);
+  if (type == GST_EVENT_CAPS) return push_caps(call, event);
   if (type == GST_EVENT_SEGMENT) gst_event_copy_segment(event, &call.filter.out_segment);
-  if (type == GST_EVENT_CAPS && !use_caps(call, event)) {
-    gst_event_unref(event);
-    return GST_FLOW_NOT_NEGOTIATED;
-  }
-  const gboolean pushed = gst_pad_push_event(call.element->src, event);
-  if (type == GST_EVENT_CAPS && !pushed && !GST_PAD_IS_FLUSHING(call.element->src))
-    return GST_FLOW_NOT_NEGOTIATED;
+  if (type == GST_EVENT_TAG) event = with_own_tags(call.filter, event);
+  gst_pad_push_event(call.element->src, event);
   return type == GST_EVENT_EOS ? GST_FLOW_EOS : GST_FLOW_OK;
+}
+
+// Waits for an item. False if interrupted. Meanwhile watches whether a live input goes on.
+bool wait_for_item(Call& call) {
+  FilterState& filter = call.filter;
+  bool there = false;
+  GstClock* clock = gst_system_clock_obtain();
+  Waiter::Result result = Waiter::Result::Ready;
+  while (!there && result != Waiter::Result::Interrupted) {
+    const GstClockTime watched = filter.quiet_at;
+    const auto ready = [&] {
+      std::lock_guard lock(filter.mutex);
+      there = !filter.items.empty();
+      return there || filter.quiet_at != watched;
+    };
+    const GstClockTime now = gst_clock_get_time(clock), mono = monotonic_time();
+    const GstClockTime left = GST_CLOCK_TIME_IS_VALID(watched) && watched > mono ? watched - mono : 0;
+    result = call.state.waiter.wait(ready, clock, GST_CLOCK_TIME_IS_VALID(watched) ? now + left : watched,
+                                    call.state.waiter.pauses());
+    if (result == Waiter::Result::TimeReached && !there && filter.quiet_at == watched) {
+      Call again(call.element);
+      let_out_what_waits(again);
+    }
+  }
+  gst_object_unref(clock);
+  return result != Waiter::Result::Interrupted;
 }
 
 // Takes the next item. Nothing if the task is to end.
 std::optional<Item> next_item(Call& call) {
   FilterState& filter = call.filter;
-  const auto ready = [&] {
-    std::lock_guard lock(filter.mutex);
-    return !filter.items.empty();
-  };
-  if (call.state.waiter.wait(ready, nullptr, GST_CLOCK_TIME_NONE, call.state.waiter.pauses()) ==
-      Waiter::Result::Interrupted)
-    return {};
+  if (!wait_for_item(call)) return {};
   std::lock_guard lock(filter.mutex);
   if (filter.items.empty()) return {};
   std::optional<Item> item = std::move(filter.items.front());
@@ -186,6 +204,14 @@ void end_task(Call& call, GstFlowReturn flow, bool sent_eos) {
 }
 
 }  // namespace
+
+GstTagList* beside_the_inputs(GstFlowCacheFilter* element, GstTagList* tags) {
+  FilterState& filter = *element->filter;
+  gst_clear_tag_list(&filter.own_tags);
+  filter.own_tags = tags;
+  return filter.input_tags == nullptr ? gst_tag_list_copy(tags)
+                                      : gst_tag_list_merge(filter.input_tags, tags, GST_TAG_MERGE_REPLACE);
+}
 
 void loop(gpointer data) {
   GstFlowReturn flow = GST_FLOW_ERROR;

@@ -32,13 +32,6 @@ GST_ELEMENT_REGISTER_DEFINE(flowcachefilter, "flowcachefilter", GST_RANK_NONE, F
 namespace flowcache::gst::filtering {
 namespace {
 
-GstStaticPadTemplate kSinkTemplate = GST_STATIC_PAD_TEMPLATE(
-    "sink", GST_PAD_SINK, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE("{ NV12, RGBA, I420 }") ", interlace-mode = progressive"));
-GstStaticPadTemplate kSrcTemplate = GST_STATIC_PAD_TEMPLATE(
-    "src", GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE("{ NV12, RGBA, I420 }") ", interlace-mode = progressive"));
-
 bool input_is_live(Call& call) {
   GstQuery* query = gst_query_new_latency();
   gboolean live = FALSE;
@@ -63,11 +56,13 @@ GstStateChangeReturn change_state(GstElement* element, GstStateChange transition
   switch (transition) {
     case GST_STATE_CHANGE_NULL_TO_READY:
     case GST_STATE_CHANGE_READY_TO_PAUSED:
+      open_prompt_pad(element);
       state_of(element).stopped_at = 0;
       state_of(element).reset_wanted = false;
       // Again in READY, because properties may have changed since.
       try {
         if (!prepare(element)) return GST_STATE_CHANGE_FAILURE;
+        if (transition == GST_STATE_CHANGE_NULL_TO_READY) publish_context(element);
       } catch (const std::exception& defect) {
         GST_ELEMENT_ERROR(element, LIBRARY, FAILED, ("flowcachefilter failed: %s", defect.what()), (nullptr));
         return GST_STATE_CHANGE_FAILURE;
@@ -83,6 +78,7 @@ GstStateChangeReturn change_state(GstElement* element, GstStateChange transition
     }
     case GST_STATE_CHANGE_PAUSED_TO_READY: {
       Call call(element);
+      close_prompt_pad(element);
       interrupt(call);
       break;
     }
@@ -96,15 +92,32 @@ GstStateChangeReturn change_state(GstElement* element, GstStateChange transition
     stop_worker(call);
     forget_all(call.filter);
     gst_clear_caps(&call.filter.caps);
-    if (call.filter.pool != nullptr) gst_buffer_pool_set_active(call.filter.pool, FALSE);
-    gst_clear_object(&call.filter.pool);
+    forget_caps(call.filter);
+    gst_clear_tag_list(&call.filter.input_tags);
+    gst_clear_tag_list(&call.filter.own_tags);
     call.filter.last_strength = -1;
-    call.filter.stats_due = GST_CLOCK_TIME_NONE;
+    call.state.stats_due = GST_CLOCK_TIME_NONE;
+    call.state.memory_path = MemoryPath::System;
+    call.state.engine_writes_cuda = call.state.textures_from_cuda = true;
+    call.state.gl.release_context();
+    call.state.cuda.reset();
     call.filter.mismatch_told = false;
     call.filter.restart = call.filter.draining = call.filter.late_told = false;
+    call.filter.let_out = call.filter.quiet_told = call.filter.untimed_told = call.filter.back_told = false;
+    call.filter.last_pts = GST_CLOCK_TIME_NONE;
   }
-  if (transition == GST_STATE_CHANGE_READY_TO_NULL) forget(state_of(element));
+  if (transition == GST_STATE_CHANGE_READY_TO_NULL) {
+    forget(state_of(element));
+    state_of(element).gl.release();
+    state_of(element).cuda.release();
+  }
   return result;
+}
+
+void set_context(GstElement* element, GstContext* context) {
+  state_of(element).gl.set_context(element, context);
+  state_of(element).cuda.set_context(element, context);
+  GST_ELEMENT_CLASS(gst_flow_cache_filter_parent_class)->set_context(element, context);
 }
 
 void finalize(GObject* object) {
@@ -160,6 +173,7 @@ void start_worker(Call& call) {
   state.statistics.reset();
   WorkerMessages::post_progress(call.gst(), GST_PROGRESS_TYPE_START, "Loading the model");
   call.worker->start(width, height);
+  state.prompt_room.notify();  // prompts may have waited for it
 }
 
 void interrupt(Call& call) {
@@ -173,17 +187,21 @@ void interrupt(Call& call) {
 }  // namespace flowcache::gst::filtering
 
 static void gst_flow_cache_filter_init(GstFlowCacheFilter* filter) {
+  const auto new_pad = [&](const char* name) {
+    GstElementClass* klass = GST_ELEMENT_GET_CLASS(filter);
+    return gst_pad_new_from_template(gst_element_class_get_pad_template(klass, name), name);
+  };
   namespace element = flowcache::gst;
   filter->state = new element::SourceState;
   filter->filter = new element::FilterState;
   gst_segment_init(&filter->filter->segment, GST_FORMAT_TIME);
   gst_segment_init(&filter->filter->out_segment, GST_FORMAT_TIME);
-  filter->sink = gst_pad_new_from_static_template(&element::filtering::kSinkTemplate, "sink");
+  filter->sink = new_pad("sink");
   gst_pad_set_chain_function(filter->sink, element::filtering::chain);
   gst_pad_set_event_function(filter->sink, element::filtering::sink_event);
   gst_pad_set_query_function(filter->sink, element::filtering::sink_query);
   gst_element_add_pad(GST_ELEMENT(filter), filter->sink);
-  filter->src = gst_pad_new_from_static_template(&element::filtering::kSrcTemplate, "src");
+  filter->src = new_pad("src");
   gst_pad_set_event_function(filter->src, element::filtering::src_event);
   gst_pad_set_query_function(filter->src, element::filtering::src_query);
   gst_pad_set_activatemode_function(filter->src, element::filtering::src_activate);
@@ -203,8 +221,10 @@ static void gst_flow_cache_filter_class_init(GstFlowCacheFilterClass* klass) {
   element::register_meta();
   GstElementClass* element_class = GST_ELEMENT_CLASS(klass);
   element_class->change_state = element::filtering::change_state;
-  gst_element_class_add_static_pad_template(element_class, &element::filtering::kSinkTemplate);
-  gst_element_class_add_static_pad_template(element_class, &element::filtering::kSrcTemplate);
+  element_class->set_context = element::filtering::set_context;
+  element::install_pad_template(element_class, "sink", GST_PAD_SINK);
+  element::install_pad_template(element_class, "src", GST_PAD_SRC);
+  element::install_prompt_pad(element_class);
   gst_element_class_set_static_metadata(
       element_class, "FlowCache video-to-video filter", "Filter/Effect/Video",
       "Repaints a live or recorded video from a text prompt with a chunk-wise video diffusion model",

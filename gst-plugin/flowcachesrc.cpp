@@ -343,7 +343,7 @@ static void gst_flow_cache_src_class_init(GstFlowCacheSrcClass* klass) {
   element_class->change_state = element::change_state;
   element_class->send_event = element::send_event;
   element_class->set_context = element::set_context;
-  element::install_pad_template(element_class);
+  element::install_pad_template(element_class, "src", GST_PAD_SRC);
   element::install_prompt_pad(element_class);
   gst_element_class_set_static_metadata(
       element_class, "FlowCache text-to-video source", "Source/Video",

@@ -135,9 +135,15 @@ void set_property(GObject* object, guint id, const GValue* value, GParamSpec* sp
 void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec);
 
 // ---- negotiation.cpp
-void install_pad_template(GstElementClass* element_class);
+// Pads of both elements have the same caps.
+void install_pad_template(GstElementClass* element_class, const char* name, GstPadDirection direction);
 // Caps of all sizes and rates that a model with this description can give. Owned by the caller.
 GstCaps* caps_of(const fc_model_info& model);
+// These caps, which are in system memory, in all kinds of memory that this machine has. Takes them; owned by the caller.
+GstCaps* in_all_memories(GstCaps* system);
+// What of our caps downstream takes, best first: CUDA memory, else textures, if it asks for them by name and this machine has
+// them; else system memory, also if downstream accepts anything. Takes `ours`; owned by the caller. Streaming thread.
+GstCaps* choose_memory(GstElement* element, GstPad* pad, GstCaps* ours);
 // Why two sides cannot agree: the fields in conflict, for the pair of structures that is closest. `words` are what is said
 // before a value of ours and of theirs.
 struct SideWords {

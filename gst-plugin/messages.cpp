@@ -387,30 +387,4 @@ void post_chunk(GstElement* element, const fc_chunk_info& chunk, GstClockTime pt
   gst_element_post_message(element, gst_message_new_element(GST_OBJECT(element), s));
 }
 
-namespace {
-
-// The base class keeps the event and sends it after the segment, before the next buffer.
-// gst_element_send_event() would take the state lock, and might so wait for a state change that waits for
-// this thread.
-void send_with_next_buffer(GstElement* element, GstEvent* event) {
-  GST_ELEMENT_CLASS(parent_class())->send_event(element, event);
-}
-
-}  // namespace
-
-void request_keyframe(GstElement* element, GstClockTime pts) {
-  const GstClockTime stream_time = pts - state_of(element).segment_start;
-  send_with_next_buffer(element,
-                        gst_video_event_new_downstream_force_key_unit(pts, stream_time, pts, FALSE, 0));
-}
-
-void send_tags(GstElement* element, const std::string& prompt) {
-  GstTagList* tags = gst_tag_list_new(GST_TAG_APPLICATION_NAME, "gst-flowcache", nullptr);
-  // A tag must not be an empty string.
-  if (!prompt.empty())
-    gst_tag_list_add(tags, GST_TAG_MERGE_APPEND, GST_TAG_TITLE, prompt.c_str(), GST_TAG_DESCRIPTION,
-                     prompt.c_str(), nullptr);
-  send_with_next_buffer(element, gst_event_new_tag(tags));
-}
-
 }  // namespace flowcache::gst

@@ -107,9 +107,4 @@ void add_sei(GstBuffer* buffer, const Frame& frame);
 // step, C (computed) or R (reused).
 void post_chunk(GstElement* element, const fc_chunk_info& chunk, GstClockTime pts);
 
-// Asks the encoder for a keyframe at the next buffer, for a cut. Called from create().
-void request_keyframe(GstElement* element, GstClockTime pts);
-// Sends tags with the prompt as title and description, before the next buffer. Called from create().
-void send_tags(GstElement* element, const std::string& prompt);
-
 }  // namespace flowcache::gst

@@ -198,15 +198,14 @@ GstCaps* caps_of(const fc_model_info& model) {
   return caps;
 }
 
-void install_pad_template(GstElementClass* element_class) {
-  gst_element_class_add_static_pad_template(element_class, &kTemplate);
+void install_pad_template(GstElementClass* element_class, const char* name, GstPadDirection direction) {
+  GstCaps* caps = gst_static_caps_get(&kTemplate.static_caps);
+  gst_element_class_add_pad_template(element_class,
+                                     gst_pad_template_new(name, direction, GST_PAD_ALWAYS, caps));
+  gst_caps_unref(caps);
 }
 
-namespace {
-
-// Caps of this model in all kinds of memory that this machine has.
-GstCaps* caps_in_all_memories(const fc_model_info& model) {
-  GstCaps* system = caps_of(model);
+GstCaps* in_all_memories(GstCaps* system) {
   GstCaps* caps = gst_caps_new_empty();
   const guint formats = gst_caps_get_size(system);
   for (guint i = 0; CudaOutput::driver_answers() && i < formats; ++i) {
@@ -214,14 +213,39 @@ GstCaps* caps_in_all_memories(const fc_model_info& model) {
   }
 #ifdef FLOWCACHE_GL
   for (guint i = 0; i < formats; ++i) {
-    const GstStructure* s = gst_caps_get_structure(system, i);
-    if (g_strcmp0(gst_structure_get_string(s, "format"), "RGBA") != 0) continue;
-    gst_caps_append(caps, caps_in_memory(s, MemoryKind::Gl));
+    GstStructure* rgba = gst_structure_copy(gst_caps_get_structure(system, i));
+    gst_structure_set(rgba, "format", G_TYPE_STRING, "RGBA", nullptr);
+    if (gst_structure_can_intersect(rgba, gst_caps_get_structure(system, i)))
+      gst_caps_append(caps, caps_in_memory(rgba, MemoryKind::Gl));
+    gst_structure_free(rgba);
   }
 #endif
   gst_caps_append(caps, system);
   return caps;
 }
+
+GstCaps* choose_memory(GstElement* element, GstPad* pad, GstCaps* ours) {
+  SourceState& state = state_of(element);
+  GstCaps* wanted = gst_pad_peer_query_caps(pad, nullptr);
+  GstCaps* offer = gst_caps_new_empty();
+  if (names_memory(wanted, MemoryKind::Cuda) && state.cuda.prepare(element)) {
+    gst_caps_append(offer, only_memory(ours, MemoryKind::Cuda));
+  }
+  if (names_memory(wanted, MemoryKind::Gl) && state.gl.prepare(element)) {
+    gst_caps_append(offer, only_memory(ours, MemoryKind::Gl));
+  }
+  gst_caps_append(offer, only_memory(ours, MemoryKind::System));
+  gst_caps_unref(wanted);
+  gst_caps_unref(ours);
+  GstCaps* common = gst_pad_peer_query_caps(pad, offer);
+  // Downstream may answer in an order of its own. The order of our offer counts.
+  GstCaps* ordered = gst_caps_intersect_full(offer, common, GST_CAPS_INTERSECT_FIRST);
+  gst_caps_unref(offer);
+  gst_caps_unref(common);
+  return ordered;
+}
+
+namespace {
 
 // The caps of the pad's template. If no driver answers, those that need one are left out.
 GstCaps* template_caps(GstBaseSrc* base) {
@@ -242,7 +266,7 @@ GstCaps* get_caps(GstBaseSrc* base, GstCaps* filter) {
     std::lock_guard lock(state.mutex);
     model = state.model;
   }
-  GstCaps* caps = model.width > 0 ? caps_in_all_memories(model) : template_caps(base);
+  GstCaps* caps = model.width > 0 ? in_all_memories(caps_of(model)) : template_caps(base);
   if (filter == nullptr) return caps;
   GstCaps* filtered = gst_caps_intersect_full(filter, caps, GST_CAPS_INTERSECT_FIRST);
   gst_caps_unref(caps);
@@ -311,28 +335,9 @@ gboolean set_caps(GstBaseSrc* base, GstCaps* caps) {
   return TRUE;
 }
 
-// Chooses CUDA memory, else textures, if downstream asks for them by name and this machine has them; else
-// system memory. If downstream accepts anything, it is system memory, too.
 gboolean negotiate(GstBaseSrc* base) {
   GstPad* pad = GST_BASE_SRC_PAD(base);
-  SourceState& state = *FLOWCACHE_SRC(base)->state;
-  GstCaps* wanted = gst_pad_peer_query_caps(pad, nullptr);
-  GstCaps* ours = gst_pad_query_caps(pad, nullptr);
-  GstCaps* offer = gst_caps_new_empty();
-  if (names_memory(wanted, MemoryKind::Cuda) && state.cuda.prepare(GST_ELEMENT(base))) {
-    gst_caps_append(offer, only_memory(ours, MemoryKind::Cuda));
-  }
-  if (names_memory(wanted, MemoryKind::Gl) && state.gl.prepare(GST_ELEMENT(base))) {
-    gst_caps_append(offer, only_memory(ours, MemoryKind::Gl));
-  }
-  gst_caps_append(offer, only_memory(ours, MemoryKind::System));
-  gst_caps_unref(wanted);
-  gst_caps_unref(ours);
-  GstCaps* common = gst_pad_peer_query_caps(pad, offer);
-  // Downstream may answer in an order of its own. The order of our offer counts.
-  GstCaps* ordered = gst_caps_intersect_full(offer, common, GST_CAPS_INTERSECT_FIRST);
-  gst_caps_unref(offer);
-  gst_caps_unref(common);
+  GstCaps* ordered = choose_memory(GST_ELEMENT(base), pad, gst_pad_query_caps(pad, nullptr));
   if (!gst_caps_is_empty(ordered)) {
     GstCaps* caps = fixate(base, ordered);
     const gboolean accepted = gst_base_src_set_caps(base, caps);
@@ -354,18 +359,8 @@ gboolean decide_allocation(GstBaseSrc* base, GstQuery* query) {
   if (offered) gst_query_parse_nth_allocation_pool(query, 0, &pool, &size, &least, &most);
   size = MAX(size, static_cast<guint>(state.info.size));
   const MemoryKind memory = memory_kind_of(caps);
-  if (memory == MemoryKind::Gl) {
-    gst_clear_object(&pool);
-    pool = state.gl.make_pool(caps, &size, least, most);
-  } else if (memory == MemoryKind::Cuda) {
-    pool = state.cuda.make_pool(pool, caps, &size, least, most);
-  } else {
-    const bool video_meta = gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr);
-    if (pool != nullptr) pool = configured_pool(pool, caps, &size, least, most, video_meta);
-    if (pool == nullptr) {
-      pool = configured_pool(gst_video_buffer_pool_new(), caps, &size, least, most, video_meta);
-    }
-  }
+  const bool video_meta = gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr);
+  pool = pool_in(state, memory, pool, caps, &size, least, most, video_meta);
   GST_DEBUG_OBJECT(base, "pool %" GST_PTR_FORMAT ", %s", pool, offered ? "downstream offered one" : "own");
   if (!use_pool(query, pool, size, least, most, offered)) return FALSE;
   // For other memory the base class would set an allocator of system memory.

@@ -14,9 +14,6 @@
 #include "flowcache.h"
 #include "worker.h"
 
-struct _GstFlowCacheSrc;
-typedef struct _GstFlowCacheSrc GstFlowCacheSrc;
-
 namespace flowcache::gst {
 
 struct SourceState;
@@ -30,6 +27,8 @@ MemoryKind memory_kind_of(const GstCaps* caps, guint index = 0);
 bool names_memory(const GstCaps* caps, MemoryKind kind);
 // Caps of the same picture in that memory; owned by the caller.
 GstCaps* caps_in_memory(const GstStructure* structure, MemoryKind kind);
+// The same pictures in system memory. Owned by the caller.
+GstCaps* in_system_memory(const GstCaps* caps);
 // The structures of caps that are in this memory. Owned by the caller.
 GstCaps* only_memory(const GstCaps* caps, MemoryKind kind);
 
@@ -68,6 +67,11 @@ fc_planes planes_of(GstVideoFrame* video, fc_memory memory);
 // where their planes are.
 GstBufferPool* configured_pool(GstBufferPool* pool, GstCaps* caps, guint* size, guint least, guint most,
                                bool video_meta);
+
+// A pool for these caps in this memory, configured and owned by the caller; null if that fails. Takes `offered`, which may be
+// null and is used where it can be. `size` is set as by configured_pool(). Streaming thread.
+GstBufferPool* pool_in(SourceState& state, MemoryKind memory, GstBufferPool* offered, GstCaps* caps,
+                       guint* size, guint least, guint most, bool video_meta);
 
 // Keeps a display or a context that comes by GstElement::set_context(): one GstObject or none. Applications
 // may set contexts from any thread. GStreamer's helper functions ask the pipeline for one: they get a place
@@ -194,6 +198,8 @@ class CudaOutput {
   fc_status write(GstElement* element, GstBuffer* buffer, const GstVideoInfo& info, bool on_device,
                   const PlaneWriter& writer, MemoryPath* path, std::string* error);
 
+  // True if the buffer is CUDA memory in the engine's context. Any thread.
+  bool is_the_engines(GstBuffer* buffer) const;
   // The engine's context, a GstCudaContext; null if there is none. Owned by the caller. Any thread.
   GstObject* primary_context() const;
   // Bytes on the engine's device: in use by all processes, and in total. Returns false without a device. Any
@@ -235,8 +241,11 @@ GlWrite write_cuda_to_gl(GstObject* primary, GstBuffer* buffer, const GstVideoIn
 // Writes a frame into a buffer of the negotiated pool, in the most direct way that engine and memory allow,
 // and notes the way in `memory_path`. On failure returns the engine's status, and `error` has a message.
 // Streaming thread.
-fc_status write_frame(GstFlowCacheSrc* source, const FrameWorker& worker, const Frame& frame,
+fc_status write_frame(GstElement* element, SourceState& state, const FrameWorker& worker, const Frame& frame,
                       GstBuffer* buffer, std::string* error);
+
+// True once a model is loaded on an NVIDIA GPU. Any thread.
+bool engine_is_on_cuda(const FrameWorker& worker);
 
 // Makes a buffer of the pool black. Returns false if it cannot be mapped. Streaming thread.
 bool write_black(const SourceState& state, GstBuffer* buffer);

@@ -305,6 +305,13 @@ fc_status CudaOutput::write(GstElement* element, GstBuffer* buffer, const GstVid
   return FC_ERROR_DEVICE;
 }
 
+bool CudaOutput::is_the_engines(GstBuffer* buffer) const {
+  if (gst_buffer_n_memory(buffer) == 0) return false;
+  GstCudaContext* context = context_of(buffer);
+  const gpointer engines = handles_->primary_handle();
+  return context != nullptr && engines != nullptr && gst_cuda_context_get_handle(context) == engines;
+}
+
 GstObject* CudaOutput::primary_context() const {
   GstCudaContext* primary = handles_->primary.ref();
   return primary == nullptr ? nullptr : GST_OBJECT(primary);
@@ -366,6 +373,9 @@ GstBufferPool* CudaOutput::make_pool(GstBufferPool* offered, GstCaps*, guint*, g
 fc_status CudaOutput::write(GstElement*, GstBuffer*, const GstVideoInfo&, bool, const PlaneWriter&,
                             MemoryPath*, std::string*) {
   return FC_ERROR_INTERNAL;
+}
+bool CudaOutput::is_the_engines(GstBuffer*) const {
+  return false;
 }
 GstObject* CudaOutput::primary_context() const {
   return nullptr;

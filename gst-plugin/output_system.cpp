@@ -42,6 +42,17 @@ GstCaps* caps_in_memory(const GstStructure* structure, MemoryKind kind) {
   return caps;
 }
 
+GstCaps* in_system_memory(const GstCaps* caps) {
+  if (gst_caps_is_any(caps)) return gst_caps_new_any();
+  GstCaps* plain = gst_caps_new_empty();
+  for (guint i = 0; i < gst_caps_get_size(caps); ++i) {
+    GstStructure* s = gst_structure_copy(gst_caps_get_structure(caps, i));
+    gst_structure_remove_field(s, "texture-target");
+    gst_caps_append_structure(plain, s);
+  }
+  return plain;
+}
+
 GstCaps* only_memory(const GstCaps* caps, MemoryKind kind) {
   GstCaps* chosen = gst_caps_new_empty();
   for (guint i = 0; i < gst_caps_get_size(caps); ++i) {
@@ -72,6 +83,19 @@ fc_planes planes_of(GstVideoFrame* video, fc_memory memory) {
   return planes;
 }
 
+GstBufferPool* pool_in(SourceState& state, MemoryKind memory, GstBufferPool* offered, GstCaps* caps,
+                       guint* size, guint least, guint most, bool video_meta) {
+  if (memory == MemoryKind::Gl) {
+    gst_clear_object(&offered);
+    return state.gl.make_pool(caps, size, least, most);
+  }
+  if (memory == MemoryKind::Cuda) return state.cuda.make_pool(offered, caps, size, least, most);
+  GstBufferPool* pool =
+      offered == nullptr ? nullptr : configured_pool(offered, caps, size, least, most, video_meta);
+  return pool != nullptr ? pool
+                         : configured_pool(gst_video_buffer_pool_new(), caps, size, least, most, video_meta);
+}
+
 GstBufferPool* configured_pool(GstBufferPool* pool, GstCaps* caps, guint* size, guint least, guint most,
                                bool video_meta) {
   GstStructure* config = gst_buffer_pool_get_config(pool);
@@ -90,16 +114,10 @@ GstBufferPool* configured_pool(GstBufferPool* pool, GstCaps* caps, guint* size, 
 namespace {
 
 struct Output {
-  GstFlowCacheSrc* source;
+  GstElement* element;
   SourceState& state;
   const FrameWorker& worker;
 };
-
-bool engine_is_on_cuda(const FrameWorker& worker) {
-  const std::shared_ptr<LoadedEngine> engine = worker.engine();
-  const char* device = engine ? engine->key().library->engine_device(engine->handle()) : "";
-  return g_str_has_prefix(device, "cuda");
-}
 
 PlaneWriter writer_of(const Frame& frame) {
   return [&frame](const fc_planes& planes, std::string* problem) {
@@ -113,14 +131,14 @@ fc_status write_cuda(const Output& out, const Frame& frame, GstBuffer* buffer, s
   MemoryPath path = MemoryPath::CudaUpload;
   const auto write = [&](bool on_device) {
     const fc_status status =
-        state.cuda.write(GST_ELEMENT(out.source), buffer, state.info, on_device, writer, &path, error);
+        state.cuda.write(out.element, buffer, state.info, on_device, writer, &path, error);
     state.memory_path = path;
     return status;
   };
   if (!state.engine_writes_cuda || !engine_is_on_cuda(out.worker)) return write(false);
   const fc_status status = write(true);
   if (status != FC_ERROR_DEVICE) return status;
-  GST_WARNING_OBJECT(out.source, "the engine cannot write CUDA memory, frames are uploaded: %s",
+  GST_WARNING_OBJECT(out.element, "the engine cannot write CUDA memory, frames are uploaded: %s",
                      error->c_str());
   state.engine_writes_cuda = false;
   return write(false);
@@ -153,7 +171,7 @@ fc_status write_gl(const Output& out, const Frame& frame, GstBuffer* buffer, std
     return FC_OK;
   }
   if (result == GlWrite::Failed && status != FC_ERROR_DEVICE) return status;
-  GST_WARNING_OBJECT(out.source, "textures cannot be written by CUDA, frames are uploaded: %s",
+  GST_WARNING_OBJECT(out.element, "textures cannot be written by CUDA, frames are uploaded: %s",
                      result == GlWrite::Failed ? error->c_str() : "OpenGL is not on this device");
   state.textures_from_cuda = false;
   return write_host(out, frame, buffer, error);
@@ -161,9 +179,15 @@ fc_status write_gl(const Output& out, const Frame& frame, GstBuffer* buffer, std
 
 }  // namespace
 
-fc_status write_frame(GstFlowCacheSrc* source, const FrameWorker& worker, const Frame& frame,
+bool engine_is_on_cuda(const FrameWorker& worker) {
+  const std::shared_ptr<LoadedEngine> engine = worker.engine();
+  const char* device = engine ? engine->key().library->engine_device(engine->handle()) : "";
+  return g_str_has_prefix(device, "cuda");
+}
+
+fc_status write_frame(GstElement* element, SourceState& state, const FrameWorker& worker, const Frame& frame,
                       GstBuffer* buffer, std::string* error) {
-  const Output out{source, *source->state, worker};
+  const Output out{element, state, worker};
   switch (out.state.memory) {
     case MemoryKind::Cuda:
       return write_cuda(out, frame, buffer, error);

@@ -241,7 +241,9 @@ std::string text_of(GstPad* pad, GstBuffer* buffer) {
 }
 
 // The timestamp of the frames that are shown at this running time.
-GstClockTime frame_time(GstBaseSrc* source, GstClockTime running_time) {
+GstClockTime frame_time(GstElement* element, GstClockTime running_time) {
+  if (FLOWCACHE_IS_FILTER(element)) return running_time;  // its prompts are for times of its input
+  const GstBaseSrc* source = GST_BASE_SRC(element);
   GST_OBJECT_LOCK(source);
   const guint64 position =
       gst_segment_position_from_running_time(&source->segment, GST_FORMAT_TIME, running_time);
@@ -251,7 +253,7 @@ GstClockTime frame_time(GstBaseSrc* source, GstClockTime running_time) {
 
 // The running time at which a buffer's prompt begins; NONE: at once. Nothing if the buffer is outside of its
 // segment.
-std::optional<GstClockTime> begin_of(GstPad* pad, GstBaseSrc* source, GstBuffer* buffer) {
+std::optional<GstClockTime> begin_of(GstPad* pad, GstElement* source, GstBuffer* buffer) {
   GstEvent* event = gst_pad_get_sticky_event(pad, GST_EVENT_SEGMENT, 0);
   if (event == nullptr) return GST_CLOCK_TIME_NONE;
   const GstSegment* segment = nullptr;
@@ -271,7 +273,7 @@ GstFlowReturn take_text(GstPad* pad, GstObject* parent, GstBuffer* buffer) {
   PromptChange change;
   change.text = text_of(pad, buffer);
   change.from_stream = true;
-  const auto begin = begin_of(pad, GST_BASE_SRC(parent), buffer);
+  const auto begin = begin_of(pad, GST_ELEMENT(parent), buffer);
   if (!begin) return GST_FLOW_OK;
   change.at = *begin;
   {
@@ -280,12 +282,19 @@ GstFlowReturn take_text(GstPad* pad, GstObject* parent, GstBuffer* buffer) {
     change.blend_chunks = state.settings.transition_chunks();
     if (change.text.empty()) change.text = state.settings.prompt;
   }
-  if (!worker) return GST_FLOW_FLUSHING;
+  const bool may_come = FLOWCACHE_IS_FILTER(parent);  // with its input
+  if (!worker && !may_come) return GST_FLOW_FLUSHING;
   if (const auto problem = prompt_problem(change.text)) {
     post_change_refused(GST_ELEMENT(parent), "prompt", *problem);
     return GST_FLOW_OK;
   }
-  const auto room = [&] { return worker->prompts_waiting() < kMostWaiting; };
+  const auto room = [&] {
+    if (may_come) {
+      std::lock_guard lock(state.mutex);
+      worker = state.worker;
+    }
+    return worker && worker->prompts_waiting() < kMostWaiting;
+  };
   const Waiter::Result waited =
       state.prompt_room.wait(room, nullptr, GST_CLOCK_TIME_NONE, state.prompt_room.pauses());
   if (waited == Waiter::Result::Interrupted) return GST_FLOW_FLUSHING;
@@ -298,7 +307,7 @@ GstFlowReturn chain_text(GstPad* pad, GstObject* parent, GstBuffer* buffer) noex
   try {
     flow = take_text(pad, parent, buffer);
   } catch (const std::exception& defect) {
-    GST_ELEMENT_ERROR(parent, LIBRARY, FAILED, ("flowcachesrc failed: %s", defect.what()), (nullptr));
+    GST_ELEMENT_ERROR(parent, LIBRARY, FAILED, ("The pad prompt failed: %s", defect.what()), (nullptr));
   }
   gst_buffer_unref(buffer);
   return flow;

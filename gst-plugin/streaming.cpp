@@ -8,6 +8,7 @@
 #include "engine.h"
 #include "messages.h"
 #include "output.h"
+#include "reports.h"
 
 namespace flowcache::gst {
 namespace {
@@ -66,7 +67,8 @@ GstFlowReturn make_buffer(Turn& turn, const Frame& frame, GstBuffer** buffer) {
   std::string error;
   if (!frame.chunk && write_black(turn.state, *buffer)) return GST_FLOW_OK;
   const fc_status status =
-      frame.chunk ? write_frame(turn.source, *turn.worker, frame, *buffer, &error) : FC_ERROR_DEVICE;
+      frame.chunk ? write_frame(GST_ELEMENT(base), turn.state, *turn.worker, frame, *buffer, &error)
+                  : FC_ERROR_DEVICE;
   if (status == FC_OK) return GST_FLOW_OK;
   gst_clear_buffer(buffer);
   post_engine_error(GST_ELEMENT(base), status, error);
@@ -82,40 +84,6 @@ void stamp(SourceState& state, GstBuffer* buffer, bool repeated) {
   if (repeated) GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_GAP);
   if (state.discont) GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_DISCONT);
   state.discont = false;
-}
-
-// Posts at the first frame of a chunk what happened to the prompts.
-void report_prompt(Turn& turn, const Frame& frame) {
-  if (frame.index != 0) return;
-  const fc_chunk_info& chunk = frame.chunk->info();
-  const GstClockTime pts = turn.state.timeline.stamp();
-  bool cut = chunk.chunk == 0 && (turn.state.last.chunk || turn.state.black);  // a reset, or black before it
-  for (const PromptReceipt& receipt : settled_receipts(turn.state, chunk)) {
-    const bool applied = receipt.ticket == chunk.prompt_ticket;
-    if (applied) send_tags(GST_ELEMENT(turn.source), receipt.text);
-    cut = cut || (applied && receipt.ticket != 0 && receipt.blend_chunks == 0);
-    post_prompt(GST_ELEMENT(turn.source), applied ? PromptStage::Applied : PromptStage::Replaced, receipt,
-                &chunk, pts);
-  }
-  if (cut) request_keyframe(GST_ELEMENT(turn.source), pts);
-}
-
-// Posts at the first frame of a chunk how it was made.
-void report_chunk(Turn& turn, const Frame& frame) {
-  if (frame.index != 0 || !turn.setting(&Settings::report_chunks)) return;
-  post_chunk(GST_ELEMENT(turn.source), frame.chunk->info(), turn.state.timeline.stamp());
-}
-
-void report_statistics(Turn& turn) {
-  SourceState& state = turn.state;
-  const GstClockTime interval = turn.setting(&Settings::stats_interval);
-  const GstClockTime now = state.timeline.pts();
-  if (interval == 0 || (GST_CLOCK_TIME_IS_VALID(state.stats_due) && now < state.stats_due)) return;
-  const bool first = !GST_CLOCK_TIME_IS_VALID(state.stats_due);
-  state.stats_due = now + MIN(interval, GST_CLOCK_TIME_NONE - 1 - now);
-  if (first) return;
-  gst_element_post_message(GST_ELEMENT(turn.source),
-                           gst_message_new_element(GST_OBJECT(turn.source), make_stats(state)));
 }
 
 bool script_is_over(const Turn& turn, const Frame& frame) {
@@ -138,12 +106,11 @@ void account_for(Turn& turn, const Shown& shown) {
                   state.statistics.snapshot());
   } else if (!repeated) {
     state.repeating = false;
-    report_prompt(turn, frame);
-    if (frame.index == 0)
-      report_loras(GST_ELEMENT(turn.source), state, frame.chunk->info(), state.timeline.stamp());
-    report_chunk(turn, frame);
+    // A reset is a cut, and so is the first frame after black ones.
+    const bool cut = frame.chunk->info().chunk == 0 && (state.last.chunk || state.black);
+    report_chunk(GST_ELEMENT(turn.source), state, frame, {stamp, stamp, stamp - state.segment_start}, cut);
   }
-  report_statistics(turn);
+  report_statistics(GST_ELEMENT(turn.source), state, state.timeline.pts());
   GST_LOG_OBJECT(turn.source, "frame %" G_GUINT64_FORMAT " at %" GST_TIME_FORMAT "%s",
                  state.timeline.number(), GST_TIME_ARGS(stamp), repeated ? ", repeated" : "");
 }

@@ -134,6 +134,7 @@ void FrameWorker::reset(std::optional<uint64_t> seed) {
     dropped.swap(ring_);
     next_index_ = 0;
     made_ = fed_ = 0;
+    fed_times_.clear();
     draining_ = false;
     resetting_ = true;
     if (state_ == RingState::Ended) state_ = RingState::Empty;
@@ -348,86 +349,6 @@ bool FrameWorker::wanted() const {
   return fed && ring_.size() < capacity_ && made_ < options_.chunks && state_ == RingState::Empty;
 }
 
-bool FrameWorker::has_room_for_feed() const {
-  return feed_open_ && !resetting_ && fed_ < made_ + in_flight_ + 1;
-}
-
-uint32_t FrameWorker::frames_wanted() {
-  {
-    std::unique_lock lock(mutex_);
-    wake_feed_.wait(lock, [&] { return (feed_open_ && !resetting_) || feed_is_over(); });
-    if (feed_is_over()) return 0;
-  }
-  const std::lock_guard feeding(feeding_);
-  uint32_t frames = 0;
-  const fc_stream* open = nullptr;
-  {
-    std::lock_guard lock(mutex_);
-    open = stream_;
-  }
-  if (open == nullptr || library_.stream_feed_frames(stream_, &frames) != FC_OK) return 0;
-  return frames;
-}
-
-FrameWorker::Fed FrameWorker::feed(const fc_feed& feed, bool wait) {
-  {
-    std::unique_lock lock(mutex_);
-    if (!wait && !feed_is_over() && !has_room_for_feed()) return Fed::Busy;
-    wake_feed_.wait(lock, [&] { return has_room_for_feed() || feed_is_over(); });
-    if (feed_is_over()) return Fed::Stopped;
-  }
-  const std::lock_guard feeding(feeding_);
-  fc_stream* open = nullptr;
-  {
-    std::lock_guard lock(mutex_);
-    if (feed_is_over() || !has_room_for_feed()) return Fed::Busy;  // a reset came
-    open = stream_;
-  }
-  if (open == nullptr) return Fed::Stopped;
-  if (const fc_status status = library_.stream_feed(open, &feed, nullptr); status != FC_OK) {
-    fail(status, last_error_of(library_));
-    return Fed::Stopped;
-  }
-  {
-    std::lock_guard lock(mutex_);
-    ++fed_;
-    draining_ = false;
-  }
-  wake_worker_.notify_all();
-  return Fed::Taken;
-}
-
-bool FrameWorker::is_open_for_feed() const {
-  std::lock_guard lock(mutex_);
-  return (feed_open_ && !resetting_) || feed_is_over();
-}
-
-void FrameWorker::drain() {
-  {
-    std::lock_guard lock(mutex_);
-    draining_ = true;
-  }
-  wake_worker_.notify_all();
-}
-
-bool FrameWorker::idle() const {
-  std::lock_guard lock(mutex_);
-  return fed_ <= made_;
-}
-
-uint64_t FrameWorker::chunks_fed() const {
-  std::lock_guard lock(mutex_);
-  return fed_;
-}
-
-void FrameWorker::interrupt_feed(bool interrupted) {
-  {
-    std::lock_guard lock(mutex_);
-    feed_interrupted_ = interrupted;
-  }
-  wake_feed_.notify_all();
-}
-
 // Sleeps until there is work. Changed texts go to the engine before the next chunk or, if no chunk is
 // wanted, when nobody has typed for a while.
 void FrameWorker::wait_for_work(std::unique_lock<std::mutex>& lock) {
@@ -504,6 +425,7 @@ bool FrameWorker::push(std::shared_ptr<const Chunk> chunk, uint64_t generation) 
   if (generation != generation_) dropped_ += chunk->info().frames;
   if (generation != generation_ || chunk->info().frames == 0) return false;
   made_ = chunk->info().chunk + 1;
+  fed_times_.erase(fed_times_.begin(), fed_times_.lower_bound(made_));
   ring_.push_back(std::move(chunk));
   return true;
 }

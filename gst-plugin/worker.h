@@ -166,9 +166,9 @@ class FrameWorker {
   // failed or the model has no encoder, which it has reported.
   uint32_t frames_wanted();
   enum class Fed { Taken, Busy, Stopped };
-  // Gives the next chunk its pictures. wait: until they can be taken; else Busy if chunks wait already. Stopped: as
+  // Gives the next chunk its pictures. time: of the first of them, on the listener's clock; prompts for a time need it. wait: until they can be taken; else Busy if chunks wait already. Stopped: as
   // frames_wanted(), or an error, which is reported.
-  Fed feed(const fc_feed& feed, bool wait);
+  Fed feed(const fc_feed& feed, uint64_t time, bool wait);
   // True if frames_wanted() need not wait.
   bool is_open_for_feed() const;
   // No more pictures come for now: what was fed is finished. Until the next feed().
@@ -290,7 +290,8 @@ class FrameWorker {
   std::string lora_;                    // until there is a stream
   std::shared_ptr<LoraChanger> loras_;  // while there is one
   std::shared_ptr<LoadedEngine> engine_;
-  uint64_t fed_ = 0;  // chunks, since the start or the last reset
+  uint64_t fed_ = 0;                        // chunks, since the start or the last reset
+  std::map<uint64_t, uint64_t> fed_times_;  // of the chunks that were fed and are not made yet
   bool feed_open_ = false, draining_ = false, feed_interrupted_ = false, resetting_ = false;
   std::condition_variable wake_feed_;  // with mutex_
 

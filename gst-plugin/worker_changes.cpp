@@ -69,8 +69,15 @@ void FrameWorker::count_waiting() {
   listener_->prompts_fewer();
 }
 
-// The first chunk whose frames are all shown at or after this time, as far as is known now.
+// The first chunk whose frames are all shown at or after this time, as far as is known now. If a fed stream has not been
+// fed so far yet, none.
 uint64_t FrameWorker::chunk_at(uint64_t time) const {
+  if (options_.fed) {
+    std::lock_guard lock(mutex_);
+    for (const auto& [chunk, first] : fed_times_)
+      if (chunk >= next_chunk_ && first != kNoTime && first >= time) return chunk;
+    return UINT64_MAX;
+  }
   uint64_t frame = next_chunk_ * options_.frames_per_chunk, due = kNoTime;
   {
     std::lock_guard lock(mutex_);

@@ -77,38 +77,69 @@ void* context_of(const CudaDriver& driver, const fc_planes& planes, const std::a
   return common;
 }
 
+// Planes of the same format on the host, with rows as short as they can be.
+class HostPlanes {
+ public:
+  HostPlanes(fc_format format, const std::array<PlaneSize, 3>& sizes) : sizes_(sizes) {
+    planes.size = sizeof planes;
+    planes.format = format;
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      bytes_[i].resize(size_t{sizes[i].row_bytes} * sizes[i].rows);
+      planes.plane[i] = bytes_[i].data();
+      planes.stride[i] = sizes[i].row_bytes;
+    }
+  }
+
+  enum class Way { Up, Down };
+  // Copies them to planes in CUDA memory, or from there. That context must be current. Returns when it is done.
+  void copy(const CudaDriver& driver, Way way, const fc_planes& device) const {
+    constexpr int kHost = 1, kDevice = 2;  // of CUmemorytype
+    const bool up = way == Way::Up;
+    for (size_t i = 0; i < sizes_.size() && sizes_[i].rows > 0; ++i) {
+      const auto there = reinterpret_cast<uint64_t>(device.plane[i]);
+      CudaCopy2d copy;
+      copy.source_memory = up ? kHost : kDevice;
+      copy.target_memory = up ? kDevice : kHost;
+      (up ? copy.target_device : copy.source_device) = there;
+      if (up)
+        copy.source_host = planes.plane[i];
+      else
+        copy.target_host = planes.plane[i];
+      copy.source_pitch = up ? planes.stride[i] : device.stride[i];
+      copy.target_pitch = up ? device.stride[i] : planes.stride[i];
+      copy.width_bytes = sizes_[i].row_bytes;
+      copy.height = sizes_[i].rows;
+      if (const int error = driver.copy_2d(&copy))
+        throw Error(FC_ERROR_DEVICE, "plane " + std::to_string(i) + " cannot be " +
+                                         (up ? "uploaded" : "downloaded") + " (" + driver.name_of(error) +
+                                         "): its memory must hold " + std::to_string(sizes_[i].rows) +
+                                         " rows of " + std::to_string(device.stride[i]) + " bytes");
+    }
+  }
+
+  fc_planes planes{};
+
+ private:
+  const std::array<PlaneSize, 3>& sizes_;
+  std::array<std::vector<uint8_t>, 3> bytes_;
+};
+
 // Converts on the host and then uploads: the result has fewer bytes than the frame, which has
 // twelve for each pixel.
 void upload(const at::Tensor& frame, const fc_planes& planes, const std::array<PlaneSize, 3>& sizes) {
   const CudaDriver& driver = CudaDriver::get();
   const CurrentCudaContext current(driver, context_of(driver, planes, sizes));
-  fc_planes host{};
-  host.size = sizeof host;
-  host.format = planes.format;
-  std::array<std::vector<uint8_t>, 3> bytes;
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    bytes[i].resize(size_t{sizes[i].row_bytes} * sizes[i].rows);
-    host.plane[i] = bytes[i].data();
-    host.stride[i] = sizes[i].row_bytes;
-  }
-  color_convert_on_cpu(frame, host);
-  for (size_t i = 0; i < sizes.size() && sizes[i].rows > 0; ++i) {
-    constexpr int kHost = 1, kDevice = 2;  // of CUmemorytype
-    CudaCopy2d copy;
-    copy.source_memory = kHost;
-    copy.source_host = host.plane[i];
-    copy.source_pitch = host.stride[i];
-    copy.target_memory = kDevice;
-    copy.target_device = reinterpret_cast<uint64_t>(planes.plane[i]);
-    copy.target_pitch = planes.stride[i];
-    copy.width_bytes = sizes[i].row_bytes;
-    copy.height = sizes[i].rows;
-    if (const int error = driver.copy_2d(&copy))
-      throw Error(FC_ERROR_DEVICE, "plane " + std::to_string(i) + " cannot be uploaded (" +
-                                       driver.name_of(error) + "): its memory must hold " +
-                                       std::to_string(sizes[i].rows) + " rows of " +
-                                       std::to_string(planes.stride[i]) + " bytes");
-  }
+  const HostPlanes host(planes.format, sizes);
+  color_convert_on_cpu(frame, host.planes);
+  host.copy(driver, HostPlanes::Way::Up, planes);
+}
+
+void download(const fc_planes& planes, const std::array<PlaneSize, 3>& sizes, const at::Tensor& frame) {
+  const CudaDriver& driver = CudaDriver::get();
+  const CurrentCudaContext current(driver, context_of(driver, planes, sizes));
+  const HostPlanes host(planes.format, sizes);
+  host.copy(driver, HostPlanes::Way::Down, planes);
+  color_read_on_cpu(host.planes, frame);
 }
 
 // The frame as the kernel reads it. If that is a copy, it is made and finished before this returns, because the kernel
@@ -160,10 +191,9 @@ void color_convert(const at::Tensor& frame, const fc_planes& planes) {
 }
 
 void color_read(const fc_planes& planes, const at::Tensor& frame) {
-  check(planes, sizes_of(number_of(planes.format), frame.size(2), frame.size(1)));
-  if (number_of(planes.memory) == FC_MEMORY_CUDA)
-    throw Error(FC_ERROR_ARGUMENT,
-                "frames in CUDA memory cannot be fed yet: copy them to host memory (cudadownload) first");
+  const auto sizes = sizes_of(number_of(planes.format), frame.size(2), frame.size(1));
+  check(planes, sizes);
+  if (number_of(planes.memory) == FC_MEMORY_CUDA) return download(planes, sizes, frame);
   color_read_on_cpu(planes, frame);
 }
 

@@ -23,6 +23,7 @@ const Fake& fake() {
     get("fake_opened_engines", &f.opened_engines);
     get("fake_prompts_taken", &f.prompts_taken);
     get("fake_restarts", &f.restarts);
+    get("fake_fed_from_cuda", &f.fed_from_cuda);
     get("fake_hold_from", &f.hold_from);
     get("fake_opened_with", &f.opened_with);
     return f;

@@ -29,6 +29,7 @@ struct Fake {
   int (*opened_engines)();
   int (*prompts_taken)();  // number of calls of fc_stream_prompt()
   int (*restarts)();       // number of calls of fc_stream_feed() with restart
+  int (*fed_from_cuda)();  // number of frames that were fed in CUDA memory
   void (*hold_from)(uint64_t chunk);
   const char* (*opened_with)();  // the configuration of the engine opened last
 };

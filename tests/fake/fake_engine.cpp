@@ -60,6 +60,9 @@ FC_API int fake_opened_engines() {
 FC_API int fake_prompts_taken() {
   return fake::counters().prompts_taken;
 }
+FC_API int fake_fed_from_cuda() {
+  return fake::counters().fed_from_cuda;
+}
 FC_API int fake_restarts() {
   return fake::counters().restarts;
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fake_options.h"
+#include "fake_paint.h"
 #include "flowcache.h"
 
 namespace fake {
@@ -19,7 +20,7 @@ namespace fake {
 // Counted so that tests can see what is left over.
 struct Counters {
   std::atomic<int> live_engines{0}, live_streams{0}, live_chunks{0}, opened_engines{0}, prompts_taken{0},
-      restarts{0};
+      restarts{0}, fed_from_cuda{0};
 };
 Counters& counters();
 
@@ -51,7 +52,7 @@ struct fc_chunk {
   fc_chunk_info info;
   uint32_t hash;
   std::vector<uint8_t> decisions;
-  std::vector<int> fed;  // of each frame that it repaints: the first byte; painted in the lower third
+  std::vector<fake::FedPixel> fed;  // of each frame that it repaints; painted in the lower third
 };
 
 struct fc_stream {
@@ -71,7 +72,7 @@ struct fc_stream {
   std::map<uint64_t, Change> changes;  // by first chunk
   struct Fed {
     double strength;
-    std::vector<int> levels;
+    std::vector<fake::FedPixel> levels;
   };
   std::deque<Fed> fed;
   fc_stream_stats stats{};

@@ -13,7 +13,8 @@ std::array<uint8_t, 3> seed_colour(uint64_t seed) {
 
 std::array<uint8_t, 3> Picture::pixel(uint32_t x, uint32_t y) const {
   const uint32_t band = std::min(2u, y * 3 / height);
-  if (const auto grey = static_cast<uint8_t>(fed); band == 2 && fed >= 0) return {grey, grey, grey};
+  if (const auto grey = static_cast<uint8_t>(fed.level); band == 2 && fed.level >= 0)
+    return {grey, grey, grey};
   if (band == 2 && !twice) return seed_colour(seed);
   const uint32_t bit = 15 - std::min(15u, x * 16 / width);
   const uint8_t level = ((band == 1 ? hash : number) >> bit) & 1 ? 255 : 0;
@@ -48,7 +49,9 @@ void paint(const Picture& p, const fc_planes& planes) {
   }
   for (uint32_t y = 0; y < (p.height + 1) / 2; ++y) {
     for (uint32_t x = 0; x < (p.width + 1) / 2; ++x) {
-      const auto yuv = yuv_of(p.pixel(2 * x, 2 * y));
+      auto yuv = yuv_of(p.pixel(2 * x, 2 * y));
+      if (p.fed.u >= 0 && 2 * y * 3 / p.height == 2)
+        yuv = {yuv[0], static_cast<uint8_t>(p.fed.u), static_cast<uint8_t>(p.fed.v)};
       if (planes.format == FC_FORMAT_NV12) {
         at(1, y)[2 * x] = yuv[1];
         at(1, y)[2 * x + 1] = yuv[2];

@@ -51,6 +51,15 @@ bool may_write(const fc_engine& engine, const fc_planes& planes) {
   return is_primary != nullptr && is_primary(planes.plane[0]) != 0;
 }
 
+fake::FedPixel first_pixel(const fc_planes& planes) {
+  const auto at = [&](int plane, int byte) {
+    return int{static_cast<const uint8_t*>(planes.plane[plane])[byte]};
+  };
+  if (planes.format == FC_FORMAT_NV12) return {at(0, 0), at(1, 0), at(1, 1)};
+  if (planes.format == FC_FORMAT_I420) return {at(0, 0), at(1, 0), at(2, 0)};
+  return {at(0, 0)};
+}
+
 constexpr double default_threshold = 0.1, default_guidance = 1;
 
 // As flowcache.h has it: 0 is the default, FC_AUTO what `automatic` says, FC_NEVER a threshold of 0.
@@ -212,8 +221,14 @@ fc_status fc_stream_feed(fc_stream* s, const fc_feed* feed, uint64_t* chunk) {
   std::lock_guard lock(s->mutex);
   if (s->fed.size() > 1) return fake::fail(FC_ERROR_ARGUMENT, "two chunks wait already");
   fc_stream::Fed fed{feed->strength, {}};
-  for (uint32_t i = 0; i < feed->count; ++i)
-    fed.levels.push_back(*static_cast<const uint8_t*>(feed->frames[i].plane[0]));
+  for (uint32_t i = 0; i < feed->count; ++i) {
+    if (feed->frames[i].memory == FC_MEMORY_CUDA) {
+      if (!may_write(*s->engine, feed->frames[i]))
+        return fake::fail(FC_ERROR_DEVICE, "CUDA memory of another context, or an engine on the CPU");
+      ++fake::counters().fed_from_cuda;
+    }
+    fed.levels.push_back(first_pixel(feed->frames[i]));
+  }
   s->fed.push_back(std::move(fed));
   fake::counters().restarts += static_cast<int>(feed->restart);
   if (chunk != nullptr) *chunk = s->chunk + s->fed.size() - 1;
@@ -323,7 +338,7 @@ fc_status fc_chunk_write(const fc_chunk* c, uint32_t frame, const fc_planes* pla
   if (c->engine->options.blank != 0) return FC_OK;
   const auto number = static_cast<uint32_t>(c->info.chunk * c->info.frames + frame);
   fake::paint({c->info.width, c->info.height, number, c->hash, c->info.seed, c->engine->options.twice != 0,
-               frame < c->fed.size() ? c->fed[frame] : -1},
+               frame < c->fed.size() ? c->fed[frame] : fake::FedPixel{}},
               *planes);
   return FC_OK;
 }

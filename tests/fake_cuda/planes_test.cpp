@@ -150,5 +150,37 @@ TEST(CudaKernelsDeathTest, MissingOrWrongModuleIsNamed) {
               "libc\\.so\\.6 has no fc_cuda_kernels_version");
 }
 
+// ---- color_read() from CUDA memory
+
+TEST_P(CudaPlanes, AreReadAsTheHostsAre) {
+  const auto [width, height, padding] = GetParam();
+  const Context context(false);
+  const at::Tensor frame = noise(width, height);
+  for (const fc_format format : {FC_FORMAT_RGBA, FC_FORMAT_NV12, FC_FORMAT_I420}) {
+    Picture host(nullptr, format, width, height, padding),
+        device(context.get(), format, width, height, padding);
+    color_convert(frame, host.planes);
+    color_convert(frame, device.planes);
+    at::Tensor want = at::empty({3, height, width}), got = at::empty({3, height, width});
+    color_read(host.planes, want);
+    color_read(device.planes, got);
+    EXPECT_TRUE(at::equal(got, want)) << "format " << format;
+  }
+}
+
+TEST_F(Driver, PlanesThatAreNotInCudaMemoryAreNotRead) {
+  const Context context(false);
+  Picture picture(nullptr, FC_FORMAT_NV12, 8, 6, 0);
+  picture.planes.memory = FC_MEMORY_CUDA;
+  at::Tensor frame = at::empty({3, 6, 8});
+  try {
+    color_read(picture.planes, frame);
+    FAIL() << "nothing was refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), FC_ERROR_ARGUMENT);
+    EXPECT_TRUE(has(error.what(), "plane 0 is not in CUDA memory")) << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace flowcache
