@@ -81,6 +81,7 @@ GstFlowReturn submit(Call& call, bool wait) {
     feed.count = filter.wanted;
     feed.strength = settings.strength;
     feed.restart = filter.restart ? 1 : 0;
+    feed.follow_motion = settings.follow_motion ? 1 : 0;
     call.filter.draining = false;
     fed = call.worker->feed(feed, !may_drop);
   }
