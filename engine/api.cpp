@@ -347,8 +347,11 @@ fc_status fc_stream_feed(fc_stream* stream, const fc_feed* feed, uint64_t* chunk
     const fc_feed c = flowcache::read_struct(feed, "feed");
     if (c.restart > 1)
       throw Error(FC_ERROR_ARGUMENT, "restart=" + std::to_string(c.restart) + " is outside 0..1");
+    if (c.follow_motion > 1)
+      throw Error(FC_ERROR_ARGUMENT, "follow_motion=" + std::to_string(c.follow_motion) + " is outside 0..1");
     flowcache::check_strength(c.strength);
-    const int64_t given = s.feed().give(frames_of(c, s.size()), c.strength, c.restart == 1);
+    const int64_t given =
+        s.feed().give(frames_of(c, s.size()), c.strength, c.restart == 1, c.follow_motion == 1);
     if (chunk) *chunk = static_cast<uint64_t>(given);
   });
 }

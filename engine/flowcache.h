@@ -429,6 +429,8 @@ typedef struct {
                               noise of the level at which these begin. 0: shows the frames as the model's codec sees them;
                               1: ignores them, and the chunk is what it would have been unfed, bit by bit */
   uint32_t restart;        /* 1: the frames do not follow those fed before: another shot, or a gap. 0: they do */
+  uint32_t follow_motion;  /* 1: the faster the frames move, the lower strength is, by up to 0.1, and it changes smoothly
+                              (StreamDiffusionV2, arXiv 2511.07399); fc_chunk_info.strength says what came of it. 0: as given */
 } fc_feed;
 /* Gives the next chunk that has not been started the pictures that it repaints; later calls are for the chunks behind it. The
  * frames are encoded on the calling thread; the chunks before may be computed meanwhile. At most one chunk more than are in

@@ -113,7 +113,9 @@ FrameWorker::Fed feed(Call& call, bool wait) {
   fc_feed feed = fc_feed_init();
   feed.frames = planes.data();
   feed.count = filter.wanted;
-  feed.strength = call.settings().strength;
+  const Settings settings = call.settings();
+  feed.strength = settings.strength;
+  feed.follow_motion = settings.follow_motion ? 1 : 0;
   feed.restart = filter.restart ? 1 : 0;
   filter.draining = false;
   const Stamp* first = nullptr;

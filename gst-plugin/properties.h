@@ -69,6 +69,7 @@ struct Settings : EngineSettings, StreamSettings {
   Underrun underrun = Underrun::Repeat;
   Transition transition = Transition::Blend;
   double strength = 0.8;               // of a filter
+  bool follow_motion = false;          // of a filter
   LatePolicy late = LatePolicy::Drop;  // of a filter
 
   // As fc_prompt_change.blend_chunks.

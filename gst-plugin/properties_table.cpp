@@ -445,6 +445,11 @@ constexpr Property kProperties[] = {
              "`flowcache-strength` say from which chunk on it holds",
              Handling::Strength)),
     only(Elements::Filter,
+         described(
+             "follow-motion", "Follow motion", kPlaying, flag<&Settings::follow_motion>(),
+             "The faster the input moves, the less of `strength` counts, by up to 0.1 and smoothly, by the "
+             "formula of StreamDiffusionV2 (arXiv 2511.07399)")),
+    only(Elements::Filter,
          described("late", "Late policy", kPlaying, choice<&Settings::late, late_type>(),
                    "What to do with frames that come while the chunks before them are not done: "
                    "the filter keeps at most two chunks of them")),

@@ -25,7 +25,7 @@ struct GenerateArguments {
   bool graphs = false;
   std::string prefix, input;
   double strength = 0.8;
-  bool seconds_given = false;
+  bool seconds_given = false, follow_motion = false;
   std::vector<std::string> loras;
 };
 
@@ -112,7 +112,7 @@ int run(const GenerateArguments& a) {
   std::optional<Feeder> feeder;
   if (!a.input.empty()) {
     input.emplace(a.input, video);
-    feeder.emplace(stream.get(), *input, a.strength);
+    feeder.emplace(stream.get(), *input, a.strength, a.follow_motion);
   }
   FrameWriter writer(a.out, video);
   const bool whole = feeder && !a.seconds_given;  // all of the input
@@ -200,6 +200,9 @@ Command add_generate(CLI::App& app) {
           "How much of --input is painted over: 0 shows it as the model's codec sees it, 1 ignores it")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  command->add_flag(
+      "--follow-motion", a->follow_motion,
+      "The faster --input moves, the less of --strength counts, by up to 0.1 (StreamDiffusionV2)");
   command->add_option("--negative-prompt", a->negative, "What guidance keeps away from");
   return [a, seconds] {
     a->seconds_given = seconds->count() > 0;

@@ -114,8 +114,8 @@ bool VideoInput::next(std::vector<uint8_t>& pixels, fc_planes& planes) {
   return true;
 }
 
-Feeder::Feeder(fc_stream* stream, VideoInput& input, double strength)
-    : stream_(stream), input_(input), strength_(strength) {
+Feeder::Feeder(fc_stream* stream, VideoInput& input, double strength, bool follow_motion)
+    : stream_(stream), input_(input), strength_(strength), follow_motion_(follow_motion) {
   fc_stream_stats stats = fc_stream_stats_init();
   check(fc_stream_get_stats(stream, &stats));
   in_flight_ = std::max(1U, stats.chunks_in_flight);
@@ -147,6 +147,7 @@ bool Feeder::feed_ahead() {
     feed.frames = planes.data();
     feed.count = wanted;
     feed.strength = strength_;
+    feed.follow_motion = follow_motion_ ? 1 : 0;
     check(fc_stream_feed(stream_, &feed, nullptr));
   }
   return true;

@@ -40,7 +40,7 @@ class VideoInput {
 // Feeds a stream from a video, ahead of what it makes. The last chunk is filled up with the last frame.
 class Feeder {
  public:
-  Feeder(fc_stream* stream, VideoInput& input, double strength);
+  Feeder(fc_stream* stream, VideoInput& input, double strength, bool follow_motion);
   // Feeds all that the next chunk needs. False if nothing is left to show. Throws std::runtime_error.
   bool feed_ahead();
   // A chunk of so many frames came out. Returns how many of them belong to the video.
@@ -50,6 +50,7 @@ class Feeder {
   fc_stream* stream_;
   VideoInput& input_;
   double strength_;
+  bool follow_motion_;
   uint32_t in_flight_ = 1;
   std::vector<uint8_t> last_;  // the last frame read
   fc_planes last_planes_{};    // its planes

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "stream/feed.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -25,6 +26,15 @@ at::Tensor begun_at(const at::Tensor& clean, const at::Tensor& noise, const Step
   if (step == table.steps()) return clean;
   const double sigma = table.sigma[static_cast<size_t>(step)];
   return clean * (1 - sigma) + noise * sigma;
+}
+
+double strength_in_motion(double strength, const at::Tensor& frames, const at::Tensor& last, double before) {
+  if (!last.defined()) return strength;
+  const at::Tensor change = frames - at::cat({last, frames}).narrow(0, 0, frames.size(0));
+  // Their pixels are in -1..1, where a change is twice as large, and 0.2 counts as fast.
+  const double fastest = change.square().mean({1, 2, 3}).sqrt().max().item<double>() * 2 / 0.2;
+  const double now = strength - 0.1 * std::min(fastest, 1.0);
+  return std::clamp(0.9 * now + 0.1 * before, 0.0, 1.0);
 }
 
 Feed::Feed(const LoadedModel& model, const PictureSize& size, size_t most, int64_t before)
@@ -61,7 +71,7 @@ int64_t Feed::frames_wanted() {
   return in_the_middle ? latents * model_.decoder->time_scale() : first;
 }
 
-int64_t Feed::give(const at::Tensor& frames, double strength, bool restart) {
+int64_t Feed::give(const at::Tensor& frames, double strength, bool restart, bool follow_motion) {
   check_strength(strength);
   if (frames.dim() != 4 || frames.size(1) != 3 || Pixels{frames.size(3), frames.size(2)} != size_.pixels)
     throw Error(FC_ERROR_ARGUMENT, "the frames are " + shape_text(frames.sizes()) + ", the video is " +
@@ -84,12 +94,18 @@ int64_t Feed::give(const at::Tensor& frames, double strength, bool restart) {
                                        std::to_string(chunk) + " takes " + std::to_string(wanted) +
                                        " (fc_stream_feed_frames())");
   const at::Tensor own = frames.to(model_.device);
-  std::unique_ptr<EncoderState> state = continues() && !restart ? state_->copy()
-                                        : in_the_middle         ? begin_with(own.narrow(0, 0, 1))
-                                                                : encoder().open();
+  const bool follows = continues() && !restart;
+  std::unique_ptr<EncoderState> state = follows         ? state_->copy()
+                                        : in_the_middle ? begin_with(own.narrow(0, 0, 1))
+                                                        : encoder().open();
   const at::Tensor latent = encoder().encode_next(own, *state).to(at::kFloat).transpose(0, 1).contiguous();
+  if (follow_motion)
+    strength = strength_in_motion(strength, frames, follows ? last_ : at::Tensor(), followed_);
+  const at::Tensor last = frames.narrow(0, frames.size(0) - 1, 1).clone();
   const std::lock_guard lock(mutex_);
   waiting_.push_back({Handed(latent), strength});
+  last_ = last;
+  followed_ = strength;
   state_ = std::move(state);
   gap_ = false;
   return begun_ + static_cast<int64_t>(waiting_.size()) - 1;

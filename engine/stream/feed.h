@@ -27,6 +27,12 @@ int begin_step(double strength, int steps);
 // The latent that this step begins with, of a table's sigmas: (1 - sigma) clean + sigma noise.
 at::Tensor begun_at(const at::Tensor& clean, const at::Tensor& noise, const StepTable& table, int step);
 
+// The strength for frames that move: less by up to 0.1 the faster they move, and a tenth of it is the strength before (the
+// motion-aware noise of StreamDiffusionV2, arXiv 2511.07399, section 4.1, with the constants of its code). Frames that follow
+// none have the strength as given. frames: [n, 3, H, W] in 0..1; last: the frame before them, undefined if there is none;
+// before: what this returned then.
+double strength_in_motion(double strength, const at::Tensor& frames, const at::Tensor& last, double before);
+
 struct Fed {
   Handed latent;  // [C, F, h, w] fp32, clean
   double strength = 1;
@@ -43,7 +49,8 @@ class Feed {
   // frames: [n, 3, H, W] fp32 in 0..1 on the host. restart: they do not follow those of the call before. Returns the number of
   // the chunk that they are for. Throws FC_ERROR_ARGUMENT for another number or size of frames, a strength outside 0..1, and
   // if too many chunks wait already; then nothing has changed. Errors of the encoder, as frames_wanted().
-  int64_t give(const at::Tensor& frames, double strength, bool restart);
+  // follow_motion: strength_in_motion() is what counts.
+  int64_t give(const at::Tensor& frames, double strength, bool restart, bool follow_motion = false);
 
   // ---- driving thread
   // What the next chunk is made of, if it was fed.
@@ -64,10 +71,12 @@ class Feed {
   const PictureSize size_;
   const size_t most_;
   const int64_t before_;
-  std::mutex giving_;  // one give() at a time; guards the next three
+  std::mutex giving_;  // one give() at a time; guards the next five
   LentLane lane_;
   std::shared_ptr<const FrameEncoder> encoder_;  // null until it is wanted
   std::unique_ptr<EncoderState> state_;          // null: the next frames follow none
+  at::Tensor last_;                              // the newest frame that was given
+  double followed_ = 1;                          // the strength that it was given with
   mutable std::mutex mutex_;                     // guards the rest; taken after `giving_`
   std::deque<Fed> waiting_;
   int64_t begun_ = 0;  // chunks that have begun

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The element live beside x264, against a definition of real time that is not ours.
+# The source or the filter live beside x264, against a definition of real time that is not ours.
 set -euo pipefail
 # shellcheck source=tools/setup.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../tools/setup.sh"
@@ -11,15 +11,17 @@ usage() {
 tests/bench/gate.sh [OPTION…]
 tests/bench/gate.sh --install
 
-Plays flowcachesrc live for sixty seconds, x264enc beside it on the same processors, and holds the run against LiveFrame's
-frozen real-time gate (PyPI: liveframe, gates.v1.json, checked by its digest): generated frames and frames shown, in all and
-in each ten seconds, repeated ones never counted; the first frame after a warm start; the 95th percentile of a chunk's time
-against what a chunk plays; underruns; timestamps; the queues. Prints each line with its figure and, last, `gate: pass` or
-`gate: FAIL`. Exit status 0 only if it passed.
+Plays flowcachesrc, or flowcachefilter, live for sixty seconds, x264enc beside it on the same processors, and holds the run
+against LiveFrame's frozen real-time gate (PyPI: liveframe, gates.v1.json, checked by its digest): generated frames and
+frames shown, in all and in each ten seconds, repeated ones never counted; the first frame after a warm start; the 95th
+percentile of a chunk's time against what a chunk plays; underruns; timestamps; the queues. Prints each line with its figure
+and, last, `gate: pass` or `gate: FAIL`. Exit status 0 only if it passed.
 
+  --filter            flowcachefilter behind a live test picture, instead of flowcachesrc; its strength is one of its properties
+  --size WxH          another size of the picture, such as 384x224
   --isa avx2          no more than AVX2; native, the default: what the processor has
   --seconds N         another duration; below sixty the gate cannot pass
-  --properties TEXT   properties of flowcachesrc, as for gst-launch-1.0: "prompt=fire cache=none"
+  --properties TEXT   properties of the element, as for gst-launch-1.0: "prompt=fire cache=none"
   --record FILE       keep the record of the run, as JSON
   --json FILE         the lines of the gate as JSON
   --install           puts liveframe into deps/liveframe; nothing else does. FLOWCACHE_GATE names another folder
@@ -38,12 +40,13 @@ install_gate() {
   give_back "$GATE"
 }
 
-isa=native seconds=60 properties="" record="" json=""
+isa=native seconds=60 properties="" record="" json="" size="" element=flowcachesrc
 while [[ $# -gt 0 ]]; do
   case $1 in
     -h | --help) usage && exit 0 ;;
     --install) install_gate && exit 0 ;;
-    --isa | --seconds | --properties | --record | --json)
+    --filter) element=flowcachefilter ;;
+    --isa | --seconds | --properties | --record | --json | --size)
       [[ $# -ge 2 ]] || die "$1 needs a value" "see tests/bench/gate.sh --help"
       printf -v "${1#--}" %s "$2"
       shift
@@ -53,6 +56,7 @@ while [[ $# -gt 0 ]]; do
   shift
 done
 [[ $seconds =~ ^[1-9][0-9]{0,4}$ ]] || die "--seconds $seconds: whole seconds, 1 to 99999"
+[[ -z $size || $size =~ ^[1-9][0-9]{1,4}x[1-9][0-9]{1,4}$ ]] || die "--size $size: width and height, such as 384x224"
 case $isa in
   avx2) export FLOWCACHE_MAX_CPU_ISA=avx2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 ;;
   native) ;;
@@ -66,8 +70,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 load=$(cut -d" " -f1 /proc/loadavg)
 flowcache_environment
-"$bench" $((seconds + 1)) "$properties" >"$work/run.json"
+"$bench" $((seconds + 1)) "$properties" "$element" "$size" >"$work/run.json"
 PYTHONPATH=$GATE python3 "$ROOT/tests/bench/gate/judge.py" "$work/run.json" --seconds "$seconds" --isa "$isa" \
-  --properties "$properties" --load "$load" --json "$json" && status=0 || status=$?
+  --element "$element" --size "$size" --properties "$properties" --load "$load" --json "$json" && status=0 || status=$?
 if [[ -n $record ]]; then cp "$work/run.json" "$record"; fi
 exit "$status"

@@ -37,6 +37,22 @@ TEST(Filter, StrengthHoldsFromTheNextChunkOnWithAReceipt) {
   }
 }
 
+TEST(Filter, FollowsTheMotionIfItIsAskedTo) {
+  Filter filter("strength=0.5 follow-motion=true");
+  filter.push_frames(0, 4);
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(filter.pull());
+  g_object_set(filter.element(), "follow-motion", FALSE, nullptr);
+  filter.push_frames(4, 8);
+  for (int i = 4; i < 8; ++i) ASSERT_TRUE(filter.pull());
+  for (const double wanted : {0.4, 0.5}) {
+    const MessagePtr receipt = filter.element_message("flowcache-strength");
+    ASSERT_TRUE(receipt);
+    double strength = -1;
+    gst_structure_get_double(gst_message_get_structure(receipt.get()), "strength", &strength);
+    EXPECT_DOUBLE_EQ(strength, wanted);
+  }
+}
+
 TEST(Filter, PromptsHaveReceipts) {
   Filter filter("prompt=\"orange fire\"");
   filter.push_frames(0, 4);

@@ -220,7 +220,8 @@ fc_status fc_stream_feed(fc_stream* s, const fc_feed* feed, uint64_t* chunk) {
   if (feed->count != s->engine->options.frames) return fake::fail(FC_ERROR_ARGUMENT, "number of frames");
   std::lock_guard lock(s->mutex);
   if (s->fed.size() > 1) return fake::fail(FC_ERROR_ARGUMENT, "two chunks wait already");
-  fc_stream::Fed fed{feed->strength, {}};
+  // All that is fed moves, and as fast as can be.
+  fc_stream::Fed fed{feed->strength - 0.1 * feed->follow_motion, {}};
   for (uint32_t i = 0; i < feed->count; ++i) {
     if (feed->frames[i].memory == FC_MEMORY_CUDA) {
       if (!may_write(*s->engine, feed->frames[i]))

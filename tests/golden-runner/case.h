@@ -81,6 +81,7 @@ void register_wan(Handlers&);        // sinusoid-rope, wan-dit, wan-dit-causal
 void register_decoders(Handlers&);   // taehv-decode, …
 void register_cache(Handlers&);      // reuse-trace, kv-score
 void register_pipelines(Handlers&);  // self-forcing-pipeline, ambient-stream
+void register_feed(Handlers&);       // wan-feed
 
 void register_text(Handlers&);            // t5-encode, umt5-encode, tokenize
 void register_unipc(Handlers&);           // unipc-flow

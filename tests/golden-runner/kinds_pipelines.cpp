@@ -6,6 +6,7 @@
 #include "case.h"
 #include "families/family.h"
 #include "families/wan/wan.h"
+#include "fed_frames.h"
 #include "given_model.h"
 #include "networks/text/words.h"
 #include "samplers/few_step.h"
@@ -91,14 +92,6 @@ void run_ambient_text(Case& test, const json& call, const LoadedModel& model) {
     test.fail("unknown words of \"" + prompt + "\"");
 }
 
-// The pattern that the case's notes describe: 12 frames of a chunk.
-at::Tensor fed_frames(int64_t chunk, int64_t width, int64_t height) {
-  const at::Tensor n = at::arange(12 * chunk, 12 * (chunk + 1)).view({-1, 1, 1, 1}),
-                   c = at::arange(3).view({3, 1, 1}), y = at::arange(height).view({-1, 1}),
-                   x = at::arange(width);
-  return ((c * 2 + 5) * x + (c + 3) * y + n * 4 * (c + 1)).remainder(256).to(at::kFloat) / 255;
-}
-
 void run_ambient_feed(Case& test, const json& call, const std::shared_ptr<const LoadedModel>& model) {
   const std::vector<double> strengths = call.at("strengths");
   const int64_t width = call.at("size").at(0), height = call.at("size").at(1);
@@ -114,7 +107,7 @@ void run_ambient_feed(Case& test, const json& call, const std::shared_ptr<const 
   stream.replace_noise([&](int64_t chunk, int64_t) { return noise[chunk]; });
   std::vector<at::Tensor> latents, fed;
   for (size_t i = 0; i < strengths.size(); ++i) {
-    const at::Tensor frames = fed_frames(static_cast<int64_t>(i), width, height);
+    const at::Tensor frames = fed_frames(12 * static_cast<int64_t>(i), 12, width, height);
     fed.push_back(model->frame_encoder()->encode(frames).transpose(0, 1));
     stream.feed().give(frames, strengths[i], false);
     const auto chunk = stream.next();

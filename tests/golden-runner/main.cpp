@@ -129,6 +129,7 @@ int main(int argc, char** argv) {
   golden::register_wan(handlers);
   golden::register_decoders(handlers);
   golden::register_cache(handlers);
+  golden::register_feed(handlers);
   golden::register_pipelines(handlers);
   golden::register_text(handlers);
   golden::register_unipc(handlers);

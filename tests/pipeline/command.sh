@@ -41,8 +41,13 @@ y4m "green aurora" --seed 1 -s 1 "${small[@]}" -o "$WORK/unfed.y4m" || true
 y4m "green aurora" --seed 1 "${small[@]}" --input "$WORK/in.y4m" --strength 1 -o "$WORK/one.y4m" || true
 y4m "green aurora" --seed 1 "${small[@]}" --input "$WORK/in.y4m" --strength 0.5 -o "$WORK/half.y4m" || true
 y4m "green aurora" --seed 1 "${small[@]}" --input - --strength 0.5 -o - <"$WORK/in.y4m" >"$WORK/piped.y4m" || true
+for motion in "" --follow-motion; do
+  # shellcheck disable=SC2086
+  y4m "green aurora" --seed 1 "${small[@]}" --input "$WORK/in.y4m" --strength 0.63 $motion -o "$WORK/motion$motion.y4m" || true
+done
 check "generate --strength 1 is the unfed video" cmp "$WORK/one.y4m" "$WORK/unfed.y4m"
 if cmp -s "$WORK/half.y4m" "$WORK/unfed.y4m"; then not_ok "--strength 0.5 is not"; else ok "--strength 0.5 is not"; fi
+if cmp -s "$WORK/motion.y4m" "$WORK/motion--follow-motion.y4m"; then not_ok "--follow-motion takes fewer steps of fire"; else ok "--follow-motion takes fewer steps of fire"; fi
 check "--input - reads standard input" cmp "$WORK/half.y4m" "$WORK/piped.y4m"
 # 16 frames, though a chunk has 12.
 check "it has as many frames as the input" test "$(stat -c %s "$WORK/half.y4m")" -eq "$(stat -c %s "$WORK/in.y4m")"

@@ -388,6 +388,9 @@ TEST_F(Api, AStreamRepaintsWhatItIsFed) {
   feed.frames = planes.data();
   feed.restart = 2;
   refused("restart=2");
+  feed.restart = 0;
+  feed.follow_motion = 2;
+  refused("follow_motion=2");
   EXPECT_EQ(fc_stream_feed(stream, nullptr, nullptr), FC_ERROR_ARGUMENT);
   EXPECT_EQ(fc_stream_feed_frames(nullptr, &count), FC_ERROR_ARGUMENT);
   fc_stream_close(stream);

@@ -464,3 +464,24 @@ TEST(MagiVae, EncodesAnImageAsOneLatentFrame) {
             }).find("6 frames"),
             std::string::npos);
 }
+
+// A chunk of six latents is two tiles in time: fed chunk by chunk, a clip gives the latents that it gives as a whole.
+TEST(MagiVae, EncodesChunkByChunkWhatTheWholeClipGives) {
+  const MagiVaeConfig c = tiny_vae();
+  at::manual_seed(5);
+  WeightMap weights = random_vae("encoder.", c);
+  weights["encoder.patch_embed.proj.weight"] = at::randn({c.dim, 3, 4, 2, 2}) * 0.2;
+  weights["encoder.patch_embed.proj.bias"] = at::zeros({c.dim});
+  weights["encoder.last_layer.weight"] = at::randn({32, c.dim});
+  weights["encoder.last_layer.bias"] = at::zeros({32});
+  const MagiVaeEncoder encoder(c, weights, at::kFloat, at::kCPU, "vae");
+  const at::Tensor clip = at::rand({72, 3, 10, 12});
+  const at::Tensor whole = encoder.encode(clip);
+  EXPECT_GT(whole.std().item<double>(), 0.01);
+  const auto state = encoder.open();
+  for (int64_t chunk = 0; chunk < 3; ++chunk) {
+    ASSERT_EQ(encoder.frames_for(6, *state), 24);
+    const at::Tensor own = encoder.encode_next(clip.narrow(0, 24 * chunk, 24), *state);
+    EXPECT_TRUE(own.allclose(whole.narrow(0, 6 * chunk, 6), 1e-5, 1e-5)) << "chunk " << chunk;
+  }
+}

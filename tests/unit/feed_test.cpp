@@ -5,6 +5,7 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <thread>
 
@@ -201,6 +202,54 @@ TEST_P(EveryFedSampler, BeginsAtTheNoiseOfItsStep) {
   EXPECT_TRUE(made.allclose(x, 1e-4, 1e-4));
 }
 
+// With several chunks in flight each goes its own way from its own step on, by a sampler's state of its own.
+TEST_P(EveryFedSampler, ChunksInFlightEachBeginInTheMiddle) {
+  const c10::InferenceMode inference;
+  const auto model = fed_model();
+  const std::string kind = GetParam();
+  model->package.sampler = {{"kind", kind}, {"steps", 8}, {"shift", 3.0}};
+  if (kind == "few_step")
+    model->package.sampler = {
+        {"kind", kind}, {"denoising_step_list", {1000, 750, 500, 250}}, {"timestep_shift", 5.0}};
+  const auto sampler = make_sampler(model->package.sampler, 0);
+  const int steps = sampler->table().steps();
+  const std::vector<double> strengths = {0.5, 1, 0.25, 0.75, 0, 0.5};
+  Stream stream(model, stream_config("none", steps / 4));
+  ASSERT_EQ(stream.stats().chunks_in_flight, 4);
+  std::vector<std::vector<at::Tensor>> velocities(strengths.size());
+  stream.watch_computed([&](const ChunkStep& step, const at::Tensor& velocity) {
+    const auto chunk = static_cast<size_t>(step.info.chunk);
+    if (chunk >= strengths.size()) return;
+    const int own = begin_step(strengths[chunk], steps) + static_cast<int>(velocities[chunk].size());
+    EXPECT_EQ(step.info.timestep, sampler->table().timestep[static_cast<size_t>(own)]) << chunk;
+    velocities[chunk].push_back(velocity.clone());
+  });
+  std::vector<at::Tensor> clip, made;
+  while (made.size() < strengths.size()) {
+    while (clip.size() < std::min(strengths.size(), made.size() + 4)) {
+      clip.push_back(frames(stream.feed().frames_wanted(), static_cast<int64_t>(clip.size())));
+      stream.feed().give(clip.back(), strengths[clip.size() - 1], false);
+    }
+    made.push_back(stream.next()->latent);
+  }
+  const at::Tensor clean = model->encoder->encode(at::cat(clip)).transpose(0, 1);
+  for (size_t chunk = 0; chunk < strengths.size(); ++chunk) {
+    const int first = begin_step(strengths[chunk], steps);
+    ASSERT_EQ(static_cast<int>(velocities[chunk].size()), steps - first) << chunk;
+    const auto noise = [&](int64_t draw) {
+      return draw_noise(5, static_cast<int64_t>(chunk), draw, {16, 3, 6, 8}, at::kCPU);
+    };
+    const double sigma = sampler->table().sigma[static_cast<size_t>(first)];
+    at::Tensor x = noise(0);
+    if (first > 0) x = clean.narrow(1, 3 * static_cast<int64_t>(chunk), 3) * (1 - sigma) + x * sigma;
+    const auto state = sampler->begin_chunk();
+    int64_t draw = 0;
+    for (int i = first; i < steps; ++i)
+      x = state->step(x, velocities[chunk][static_cast<size_t>(i - first)], i, [&] { return noise(++draw); });
+    EXPECT_TRUE(made[chunk].allclose(x, 1e-4, 1e-4)) << "chunk " << chunk;
+  }
+}
+
 // R1 to R8, as far as they show in decisions: a fed chunk's first step is computed, the last one where the policy says so,
 // and with ε = 0 nothing is reused.
 TEST(Feed, PoliciesHoldTheirRulesWithFewerSteps) {
@@ -345,6 +394,52 @@ TEST(Feed, FedBesideTheStepsOfTheChunkBefore) {
     const c10::InferenceMode inference;
     EXPECT_TRUE(chunk->latent.equal(wanted[static_cast<size_t>(i)])) << i;
   }
+}
+
+// The formula of StreamDiffusionV2's compute_noise_scale_and_step(), by numbers worked out by hand.
+TEST(Feed, StrengthFollowsTheMotion) {
+  const c10::InferenceMode inference;
+  const at::Tensor still = at::full({3, 3, 8, 8}, 0.5), other = at::full({3, 3, 8, 8}, 0.55);
+  const at::Tensor last = still.narrow(0, 0, 1);
+  EXPECT_EQ(strength_in_motion(0.8, other, {}, 1), 0.8) << "the first chunk is as given";
+  EXPECT_NEAR(strength_in_motion(0.8, still, last, 0.7), 0.79, 1e-12);
+  // A change of 0.05 is half of what counts as fast; faster than fast is no more than fast.
+  EXPECT_NEAR(strength_in_motion(0.8, other, last, 0.8), 0.755, 1e-6);
+  EXPECT_NEAR(strength_in_motion(0.8, at::zeros_like(still), last, 0.8), 0.71, 1e-6);
+  // The fastest pair counts, wherever it is. A change in a quarter of the pixels is half as large as one in all.
+  EXPECT_NEAR(strength_in_motion(0.8, at::cat({still, other}), last, 0.8), 0.755, 1e-6);
+  at::Tensor part = still.clone();
+  part.slice(3, 0, 2) += 0.05;
+  EXPECT_NEAR(strength_in_motion(0.8, part, last, 0.8), 0.7775, 1e-6);
+  EXPECT_EQ(strength_in_motion(0, other, last, 0), 0);
+}
+
+TEST(Feed, AStreamFollowsTheMotionIfItIsAskedTo) {
+  const c10::InferenceMode inference;
+  const auto model = fed_model();
+  Stream stream(model, stream_config("none"));
+  const at::Tensor clip = at::full({3, 3, 48, 64}, 0.5);
+  stream.feed().give(clip.narrow(0, 0, 2), 0.8, false, true);
+  stream.feed().give(clip + 0.05, 0.8, false, true);
+  EXPECT_NEAR(stream.next()->strength, 0.8, 1e-12);
+  EXPECT_NEAR(stream.next()->strength, 0.9 * 0.75 + 0.1 * 0.8, 1e-6);
+  stream.feed().give(clip + 0.3, 0.8, true, true);  // another shot is no motion
+  EXPECT_NEAR(stream.next()->strength, 0.8, 1e-12);
+  stream.feed().give(clip, 0.7, false, false);
+  EXPECT_EQ(stream.next()->strength, 0.7) << "not asked to";
+  stream.feed().give(clip, 0.8, false, true);
+  EXPECT_NEAR(stream.next()->strength, 0.9 * 0.8 + 0.1 * 0.7, 1e-12) << "smooth from what was shown";
+  const auto chunk = [&] {
+    stream.feed().give(stream.feed().frames_wanted() == 2 ? clip.narrow(0, 0, 2) : clip * 0, 0.9, false,
+                       true);
+    return stream.next();
+  };
+  stream.reset(5);
+  EXPECT_NEAR(chunk()->strength, 0.9, 1e-12) << "a stream that begins anew knows no motion";
+  // It is the steps that become fewer: of 8 steps 7 run with 0.9, 6 with 0.81.
+  const auto fast = chunk();
+  EXPECT_NEAR(fast->strength, 0.81, 1e-6);
+  EXPECT_EQ(fast->decisions.size(), 6u);
 }
 
 TEST(Feed, RefusesWhatDoesNotFitAndChangesNothing) {

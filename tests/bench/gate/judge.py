@@ -98,7 +98,7 @@ def main():
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("record")
     parser.add_argument("--seconds", type=int)
-    for told in ("--isa", "--properties", "--load", "--json"):
+    for told in ("--element", "--size", "--isa", "--properties", "--load", "--json"):
         parser.add_argument(told, default="")
     o = parser.parse_args()
     from liveframe.gates import GateError, load_bundled_gate  # which checks the digest
@@ -108,7 +108,7 @@ def main():
         sys.exit(f"error: {error}\n       run: tests/bench/gate.sh --install")
     record = json.loads(pathlib.Path(o.record).read_text(encoding="utf-8"))
     about = dict(processor=processor(), processors=len(os.sched_getaffinity(0)), isa=o.isa, load_before=o.load,
-                 properties=o.properties, precision=record["run"]["stats"]["precision"])
+                 element=o.element, size=o.size, properties=o.properties, precision=record["run"]["stats"]["precision"])
     print(f"{gate.gate_id}, {gate.digest}")
     print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in about.items() if value))
     sheet = Sheet()

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// bench-gate SECONDS [PROPERTIES]: plays flowcachesrc live beside x264enc, a second to warm up and then for
-// SECONDS, and writes to stdout, as JSON, what gate.sh judges: when each frame left the element and when it
-// was shown, how long chunks took, how full the queues were. PROPERTIES are added to those of flowcachesrc.
+// bench-gate SECONDS [PROPERTIES [ELEMENT [WIDTHxHEIGHT]]]: plays flowcachesrc, or flowcachefilter behind a live test
+// picture, beside x264enc, a second to warm up and then for SECONDS, and writes to stdout, as JSON, what gate.sh judges:
+// when each frame left the element and when it was shown, how long chunks took, how full the queues were. PROPERTIES are
+// added to those of the element.
 #include <gst/base/gstbasesink.h>
 #include <gst/gst.h>
 
@@ -36,12 +37,25 @@ struct Frame {
   bool repeated = false;  // the element says so, or the picture is that of the frame before
 };
 
+struct Setup {
+  std::string properties, element = "flowcachesrc", size;  // size: as in caps; empty: the model's own
+  std::string line() const {
+    const std::string caps = size.empty() ? "" : "video/x-raw," + size;
+    const std::string own = element + " name=source report-chunks=true " + properties;
+    if (element == "flowcachesrc") return own + (caps.empty() ? "" : " ! " + caps);
+    // A ball that flies: no picture is that of the frame before.
+    return "videotestsrc is-live=true pattern=ball ! "
+           "video/x-raw,format=I420,colorimetry=bt709,framerate=16/1," +
+           (size.empty() ? "width=512,height=288" : size) + " ! " + own;
+  }
+};
+
 // One run of the pipeline. Times are seconds after the constructor.
 class Session {
  public:
-  explicit Session(const std::string& properties) {
+  explicit Session(const Setup& setup) {
     const std::string line =
-        "flowcachesrc name=source report-chunks=true " + properties +
+        setup.line() +
         " ! queue name=queue ! videoconvert ! x264enc tune=zerolatency speed-preset=veryfast bitrate=2000 "
         "key-int-max=32 ! fakesink name=sink sync=true signal-handoffs=true";
     GError* error = nullptr;
@@ -202,13 +216,19 @@ class Session {
 int main(int argc, char** argv) {
   flowcache::sleep_at_barriers(argv);
   const double seconds = argc > 1 ? std::atof(argv[1]) : 0;
-  if (seconds < 1 || argc > 3) return std::fprintf(stderr, "bench-gate SECONDS >= 1 [PROPERTIES]\n"), 2;
+  Setup setup;
+  if (argc > 2) setup.properties = argv[2];
+  if (argc > 3) setup.element = argv[3];
+  int width = 0, height = 0;
+  const bool sized = argc > 4 && argv[4][0] != 0;
+  if (seconds < 1 || argc > 5 || (sized && std::sscanf(argv[4], "%dx%d", &width, &height) != 2))
+    return std::fprintf(stderr, "bench-gate SECONDS >= 1 [PROPERTIES [ELEMENT [WIDTHxHEIGHT]]]\n"), 2;
+  if (sized) setup.size = "width=" + std::to_string(width) + ",height=" + std::to_string(height);
   gst_init(nullptr, nullptr);
   std::setlocale(LC_NUMERIC, "C");
-  const std::string properties = argc > 2 ? argv[2] : "";
   json out;
-  out["cold"] = Session(properties).play(1)["first_shown"];
-  out["run"] = Session(properties).play(seconds);
+  out["cold"] = Session(setup).play(1)["first_shown"];
+  out["run"] = Session(setup).play(seconds);
   std::printf("%s\n", out.dump().c_str());
   return 0;
 }
