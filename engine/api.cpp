@@ -137,15 +137,16 @@ flowcache::RankOptions rank_options(const fc_engine_config& c) {
   ranks.attention = flowcache::text(c.attention_split);
   ranks.timeout_ms = c.rank_timeout;
   ranks.listen = flowcache::text(c.listen);
+  ranks.on_lost_rank = flowcache::text(c.on_lost_rank);
   const std::string device = flowcache::text(c.device);
   if (ranks.devices.size() > 1 && !device.empty() && device != "auto" && device != ranks.devices.front())
     throw Error(FC_ERROR_ARGUMENT, "device=" + device + " and devices=" + flowcache::text(c.devices) +
                                        " contradict each other: leave device out");
-  if (ranks.devices.size() < 2 &&
-      (!ranks.attention.empty() || ranks.timeout_ms != 0 || !ranks.listen.empty()))
-    throw Error(
-        FC_ERROR_ARGUMENT,
-        "attention_split, rank_timeout and listen are for several devices: set devices, such as cpu,cpu");
+  if (ranks.devices.size() < 2 && (!ranks.attention.empty() || ranks.timeout_ms != 0 ||
+                                   !ranks.listen.empty() || !ranks.on_lost_rank.empty()))
+    throw Error(FC_ERROR_ARGUMENT,
+                "attention_split, rank_timeout, listen and on_lost_rank are for several devices: set "
+                "devices, such as cpu,cpu");
   return ranks;
 }
 

@@ -93,6 +93,7 @@ json ranks(const ModelPackage& package, const Place& place, int count, const std
                  {"last_decodes", last_decodes(attention, shape, count)},
                  {"forward_passes", (apart ? 1 : plan.branches) * (steps + package.clean_context)},
                  {"ranks", json::array()}};
+  Traffic most;
   for (int rank = 0; rank < count; ++rank) {
     const HeadShare heads = head_share(shape, apart ? AttentionSplit::rows : split, count, rank);
     const auto whole =
@@ -108,7 +109,17 @@ json ranks(const ModelPackage& package, const Place& place, int count, const std
          {"exchanges", traffic.exchanges},
          {"given", traffic.given},
          {"taken", traffic.taken}});
+    if (traffic.given > most.given) most = traffic;
   }
+  const auto in_flight = static_cast<uint64_t>(plan.chunks_in_flight);
+  report["chunks_in_flight"] = in_flight;
+  if (apart || in_flight < static_cast<uint64_t>(count)) return report;
+  const Traffic whole =
+      traffic_of_chunks(shape, count, 0, tokens, number, sizeof(float), plan.branches * shape.head_sets);
+  const uint64_t runs = in_flight * plan.branches;
+  report["tick"] = {{"exchanges", runs * most.exchanges}, {"given", runs * most.given}};
+  report["chunks"] = {{"exchanges", whole.exchanges * in_flight / count},
+                      {"given", whole.given * in_flight / count}};
   return report;
 }
 

@@ -38,6 +38,9 @@ FC_API fc_status fc_model_fit(const char* model, uint64_t gpu_bytes, const char*
 //   forward_passes     of a chunk whose steps are all computed, guidance and the clean pass included
 //   ranks              [{rows, heads, kv_heads, memory, exchanges, given, taken}]   memory: as in fc_model_report(); the
 //                      others are of one forward pass: calls, and bytes to and from other ranks, tokens in fp32
+//   chunks_in_flight
+//   tick, chunks       {exchanges, given}: of the rank that gives most, while all chunks in flight run once: as above, and
+//                      with whole chunks for each rank (traffic_of_chunks()); not where these are fewer than the devices
 FC_API fc_status fc_ranks_report(const char* model, const char* device, const char* precision,
                                  const char* kv_precision, uint32_t count, const char* attention,
                                  const char** json);

@@ -201,8 +201,7 @@ typedef struct {
                                this process's, and `device` is left out; for each other one a process is started (the
                                flowcache command: FLOWCACHE_PROGRAM, else the one beside the library, else in PATH) or, for
                                "join", waited for at `listen`. NULL: `device` alone. kv_budget and memory_limit are those of
-                               each. A stream whose worker is lost ends with FC_ERROR_DEVICE, and so do all of its engine;
-                               open the engine anew. docs/architecture.md says what runs where */
+                               each; see on_lost_rank. docs/architecture.md says what runs where */
   const char* attention_split; /* how the devices share self-attention: "heads", each some heads and their keys and values;
                                "rows", each its own tokens and all keys and values; "auto" (NULL): heads if they divide;
                                of a stream with guidance on two devices each runs one branch, whole */
@@ -212,6 +211,10 @@ typedef struct {
   const char* decoder_device; /* "cuda:1" or "cpu": decodes chunks there while the network on "cuda:0" computes the next one,
                                  and has the memory that this takes; NULL: the network's, or, where the last of several
                                  `devices` divides no heads and those before it do, that one (attention_split "auto") */
+  const char* on_lost_rank; /* when a worker ends, or the others wait for it in vain: "go_on" (NULL): streams go on with the
+                               devices that are left, after a warning in the log, and their history runs once more there,
+                               under the prompt that holds; "end": they end with FC_ERROR_DEVICE, and so do all of the
+                               engine, which has to be opened anew */
 } fc_engine_config;
 
 /* Loads a model. Blocks; seconds for the model that ships. On success *engine is owned by the caller, who calls

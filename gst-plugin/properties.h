@@ -37,7 +37,7 @@ inline constexpr size_t kMaxPromptBytes = 8192;
 struct EngineSettings {
   std::string model;  // folder; "": the one that ships
   std::string device = kAutomatic, precision = kAutomatic, kv_precision = kAutomatic;
-  std::string devices, attention_split, listen, decoder_device;  // "": one device
+  std::string devices, attention_split, listen, on_lost_rank, decoder_device;  // "": one device
   guint threads = 0, slice_tokens = 0, rank_timeout = 0;  // here and below, 0 means the engine's default
   guint64 memory_limit = 0;                               // bytes
 

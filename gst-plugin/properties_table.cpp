@@ -332,10 +332,14 @@ constexpr Property kProperties[] = {
         text<&EngineSettings::attention_split, &fc_engine_config::attention_split>(),
         "How `devices` share self-attention: heads, where each keeps the keys and values of some heads, "
         "or rows, where each keeps all; unset, heads if they divide"),
-    described("rank-timeout", "Rank timeout", kReady,
-              number<&EngineSettings::rank_timeout, &fc_engine_config::rank_timeout>(0, 3600000),
-              "Milliseconds that `devices` wait for each other before the stream ends with an error (0 = "
-              "30000)"),
+    described(
+        "rank-timeout", "Rank timeout", kReady,
+        number<&EngineSettings::rank_timeout, &fc_engine_config::rank_timeout>(0, 3600000),
+        "Milliseconds that `devices` wait for each other before one of them counts as lost (0 = 30000)"),
+    described("on-lost-rank", "On lost rank", kReady,
+              text<&EngineSettings::on_lost_rank, &fc_engine_config::on_lost_rank>(),
+              "When one of `devices` is lost: go_on, with those that are left and the history made anew "
+              "there, or end, with an error; unset, go_on"),
     described(
         "listen", "Listen", kReady, text<&EngineSettings::listen, &fc_engine_config::listen>(),
         "HOST:PORT at which workers of other machines may join that have the token of FLOWCACHE_TOKEN or "

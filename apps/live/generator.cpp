@@ -69,6 +69,8 @@ bool Generator::start(std::string* error) {
   if (!policy_.empty()) g_object_set(source_, "cache", policy_.c_str(), nullptr);
   if (!options_.devices.empty()) g_object_set(source_, "devices", options_.devices.c_str(), nullptr);
   if (!options_.workers_at.empty()) g_object_set(source_, "listen", options_.workers_at.c_str(), nullptr);
+  if (!options_.on_lost_rank.empty())
+    g_object_set(source_, "on-lost-rank", options_.on_lost_rank.c_str(), nullptr);
   vp8_ = std::make_unique<Tap>(child(pipeline_.get(), "vp8"), child(pipeline_.get(), "vp8-valve"));
   h264_ = std::make_unique<Tap>(child(pipeline_.get(), "h264"), child(pipeline_.get(), "h264-valve"));
   if (with_sound)

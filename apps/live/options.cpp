@@ -19,17 +19,17 @@ constexpr const char* description =
 // The variables that GOption fills.
 struct Raw {
   char *prompt = nullptr, *model = nullptr, *cache = nullptr, *devices = nullptr, *workers_at = nullptr,
-       *bind = nullptr, *token = nullptr, *size = nullptr, *turn_secret = nullptr, *tls_cert = nullptr,
-       *tls_key = nullptr, *public_url = nullptr, *rtmp = nullptr, *srt = nullptr, *whip = nullptr,
-       *whip_token = nullptr, *input = nullptr;
+       *on_lost_rank = nullptr, *bind = nullptr, *token = nullptr, *size = nullptr, *turn_secret = nullptr,
+       *tls_cert = nullptr, *tls_key = nullptr, *public_url = nullptr, *rtmp = nullptr, *srt = nullptr,
+       *whip = nullptr, *whip_token = nullptr, *input = nullptr;
   char **stun = nullptr, **turn = nullptr;
   double cache_threshold = -1, strength = -1;
   gint64 seed = 1;
   int port = 8080, seconds = 0, max_viewers = 16, max_connections = 64, bitrate = 1500;
 
   ~Raw() {
-    for (char* text : {prompt, model, cache, devices, workers_at, size, bind, token, turn_secret, tls_cert,
-                       tls_key, public_url, rtmp, srt, whip, whip_token, input}) {
+    for (char* text : {prompt, model, cache, devices, workers_at, on_lost_rank, size, bind, token,
+                       turn_secret, tls_cert, tls_key, public_url, rtmp, srt, whip, whip_token, input}) {
       g_free(text);
     }
     g_strfreev(stun);
@@ -63,6 +63,8 @@ bool parse_raw(int argc, char** argv, Raw& raw, std::string* error) {
        "devices that share each chunk, as `devices` of flowcachesrc", "cuda:0,cuda:1"},
       {"workers-at", 0, 0, G_OPTION_ARG_STRING, &raw.workers_at,
        "where workers of other machines may join, as `listen` of flowcachesrc", "HOST:PORT"},
+      {"on-lost-rank", 0, 0, G_OPTION_ARG_STRING, &raw.on_lost_rank,
+       "when one of the devices is lost: go_on with the others (default), or end", "WHAT"},
       {"bind", 0, 0, G_OPTION_ARG_STRING, &raw.bind,
        "address to listen on (default 127.0.0.1; beyond this machine only with --token)", "ADDRESS"},
       {"port", 0, 0, G_OPTION_ARG_INT, &raw.port,
@@ -237,6 +239,7 @@ std::optional<Options> parse_options(int argc, char** argv, int* status) {
     take(o.cache, raw.cache);
     take(o.devices, raw.devices);
     take(o.workers_at, raw.workers_at);
+    take(o.on_lost_rank, raw.on_lost_rank);
     take(o.bind, raw.bind);
     take(o.token, raw.token);
     take(o.turn_secret, raw.turn_secret);

@@ -15,9 +15,9 @@ namespace flowcache::live {
 struct Options {
   std::string prompt = "slow green aurora over mountains";
   std::string model, cache;
-  std::string devices, workers_at;  // as `devices` and `listen` of flowcachesrc
-  double cache_threshold = -1;      // -1: the model's default
-  unsigned width = 0, height = 0;   // of the picture; 0: the model's
+  std::string devices, workers_at, on_lost_rank;  // as `devices`, `listen` and `on-lost-rank` of flowcachesrc
+  double cache_threshold = -1;                    // -1: the model's default
+  unsigned width = 0, height = 0;                 // of the picture; 0: the model's
   uint64_t seed = 1;
   std::string input;      // camera, test or a URI; empty: nothing is repainted
   double strength = 0.8;  // how much of the input is painted over

@@ -34,7 +34,7 @@ inline fc_picture_size parse_size(const std::string& text) {
 struct EngineChoice {
   std::string model;  // "": the model that ships
   std::string device = "auto", precision = "auto", kv_precision = "auto";
-  std::string devices, attention_split, listen, token_file, decoder_device;
+  std::string devices, attention_split, listen, token_file, decoder_device, on_lost_rank;
   uint32_t threads = 0, slice_tokens = 0, rank_timeout = 0;
   fc_picture_size size{};  // zeros: the model's own
 
@@ -53,6 +53,8 @@ struct EngineChoice {
         "network, or a device of --devices that is to spare");
     command.add_option("--rank-timeout", rank_timeout,
                        "Milliseconds that devices wait for each other; 0: 30000");
+    command.add_option("--on-lost-rank", on_lost_rank,
+                       "When a device is lost: go_on with the others, or end; default: go_on");
     command.add_option("--listen", listen, "HOST:PORT at which workers with the token may join");
     command.add_option(
         "--token-file", token_file,
@@ -91,6 +93,7 @@ struct EngineChoice {
     config.rank_timeout = rank_timeout;
     config.listen = listen.c_str();
     config.decoder_device = decoder_device.c_str();
+    config.on_lost_rank = on_lost_rank.c_str();
     if (!token_file.empty()) setenv("FLOWCACHE_TOKEN_FILE", token_file.c_str(), 1);
     fc_engine* engine = nullptr;
     check(fc_engine_open(&config, progress, nullptr, &engine));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // flowcache inspect: describes a model, its missing files and the memory that it will take, without loading
 // it.
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -81,6 +82,13 @@ double sum_of(const json& needs) {
   return bytes;
 }
 
+// The needs of the device that has most of them.
+double fullest_of(const json& report) {
+  double most = 0;
+  for (const json& one : report.at("ranks")) most = std::max(most, sum_of(one.at("memory")));
+  return most;
+}
+
 // How several devices share a chunk, as a Markdown table.
 void print_ranks(const json& report) {
   const json& ranks = report.at("ranks");
@@ -102,6 +110,17 @@ void print_ranks(const json& report) {
                 one.at("exchanges").get<int>(), megabytes(given).c_str(),
                 megabytes(one.at("taken").get<double>()).c_str(), megabytes(given * passes).c_str());
   }
+  if (!report.contains("chunks")) return;
+  const json &tick = report.at("tick"), &whole = report.at("chunks");
+  std::printf(
+      "\n  %d chunks in flight  %d exchanges a tick, the busiest rank gives %s; with whole chunks for each "
+      "rank "
+      "%d and %s,\n                    but all keys and values everywhere, and ranks wait where a chunk is "
+      "not "
+      "computed: not built\n",
+      report.at("chunks_in_flight").get<int>(), tick.at("exchanges").get<int>(),
+      megabytes(tick.at("given").get<double>()).c_str(), whole.at("exchanges").get<int>(),
+      megabytes(whole.at("given").get<double>()).c_str());
 }
 
 // Prints the files. Returns how many are missing.
@@ -181,10 +200,35 @@ int print_choices(const InspectArguments& a) {
   return 0;
 }
 
+// Whether the model fits one device of this size, and how many have room for it.
+void print_room(const InspectArguments& a, const std::string& model, double alone) {
+  const double room = gigabytes(a.memory) * 1e9;
+  const auto of = [&](uint32_t devices) {
+    const char* text = nullptr;
+    check(fc_ranks_report(model.c_str(), a.device.c_str(), a.precision.c_str(), a.kv_precision.c_str(),
+                          devices, a.attention.c_str(), &text));
+    return fullest_of(json::parse(text));
+  };
+  const auto verdict = [&](double bytes) {
+    return in_gigabytes(bytes) + (bytes <= room ? ", fits" : ", does not fit");
+  };
+  std::printf("\n  devices of %s  one: %s; each of %u: %s\n", in_gigabytes(room).c_str(),
+              verdict(alone).c_str(), a.devices, verdict(of(a.devices)).c_str());
+  if (alone <= room || of(a.devices) <= room) return;
+  uint32_t enough = a.devices + 1;
+  while (enough <= 64 && of(enough) > room) ++enough;
+  if (enough <= 64)
+    std::printf("  the fewest that do  %u: %s each\n", enough, in_gigabytes(of(enough)).c_str());
+  else
+    std::printf(
+        "  no number of them   only keys and values are shared: every device keeps all of the network's "
+        "weights\n");
+}
+
 int run(InspectArguments a) {
   const char* shipped = fc_default_model();
   if (a.models.empty() && shipped) a.models = {shipped};
-  if (!a.memory.empty()) return print_choices(a);
+  if (!a.memory.empty() && a.devices == 0) return print_choices(a);
   if (a.models.size() > 1)
     throw std::runtime_error("inspect describes one model; several are for --memory, which compares them");
   const std::string model = a.models.empty() ? "" : a.models.front();
@@ -206,6 +250,7 @@ int run(InspectArguments a) {
     check(fc_ranks_report(model.c_str(), a.device.c_str(), a.precision.c_str(), a.kv_precision.c_str(),
                           a.devices, a.attention.c_str(), &text));
     print_ranks(json::parse(text));
+    if (!a.memory.empty()) print_room(a, model, sum_of(report.at("memory")));
     return 0;
   }
   print_words(report.at("words"));
@@ -239,7 +284,8 @@ Command add_inspect(CLI::App& app) {
   command->add_option("--precision", a->precision, "auto, fp32, bf16, fp8, int8")->capture_default_str();
   command->add_option("--kv-precision", a->kv_precision, "auto, full, int8")->capture_default_str();
   command->add_option("--memory", a->memory,
-                      "Sizes of GPUs such as 8G,12G,24G: print what to choose for each, as a table");
+                      "Sizes of GPUs such as 8G,12G,24G: print what to choose for each, as a table; with "
+                      "--devices one size: whether the model fits one, or so many");
   command->add_option("--devices", a->devices,
                       "Print how so many devices would share a chunk: memory, and bytes between them");
   command->add_option("--attention-split", a->attention,

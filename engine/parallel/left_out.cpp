@@ -9,8 +9,8 @@ namespace {
 [[noreturn]] void refuse() {
   throw Error(
       FC_ERROR_NOT_FOUND,
-      "this build runs on one device: Gloo's headers were missing when it was configured; install them "
-      "(Debian: libgloo-dev) and configure it anew");
+      "this build runs on one device: Gloo's headers were missing or not wanted when it was configured; "
+      "install them (Debian: libgloo-dev) and configure it anew, with -Dgloo=enabled");
 }
 
 }  // namespace

@@ -20,6 +20,8 @@ struct RankOptions {
   std::string attention;    // "", "auto", "heads", "rows": see choose_attention_split()
   uint32_t timeout_ms = 0;  // how long an exchange may take; 0: 30000
   std::string listen;       // HOST:PORT that workers join at; "": none may
+  // "", "auto", "go_on": when a worker is lost, streams go on in those that are left; "end": they end.
+  std::string on_lost_rank;
 };
 
 // "cuda:0,cuda:1" -> its parts. Throws FC_ERROR_ARGUMENT for an empty one, and for more than 64.

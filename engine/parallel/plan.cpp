@@ -2,6 +2,7 @@
 #include "parallel/plan.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "families/family.h"
@@ -90,6 +91,38 @@ Traffic traffic_of_blocks(const TransformerShape& shape, AttentionSplit split, i
   return {.exchanges = layers * (split == AttentionSplit::heads ? 2 : 1) + 2,
           .given = layers * given * number + moved,
           .taken = layers * taken * number + moved};
+}
+
+Traffic traffic_of_chunks(const TransformerShape& shape, int ranks, int rank, int64_t tokens, int64_t element,
+                          int64_t token_element, int64_t passes) {
+  const auto layers = static_cast<uint64_t>(shape.layers) * passes;
+  const auto keys = static_cast<uint64_t>(2 * shape.kv_heads / shape.head_sets * shape.head_dim * element * tokens);
+  const auto moved = static_cast<uint64_t>(passes * (rank == 0 ? ranks - 1 : 1) * tokens * shape.dim * token_element);
+  return {.exchanges = layers + 2,
+          .given = layers * keys * (ranks - 1 - rank) + moved,
+          .taken = layers * keys * rank + moved};
+}
+
+// With whole chunks the length is that of the rank with most chunks to compute; a rank has every `ranks`-th.
+double length_of_tick(bool rows, int chunks, int ranks, double probability) {
+  if (rows) return probability * chunks / ranks;
+  // At most n of so many are computed.
+  const auto at_most = [&](int n, int of) {
+    double sum = 0, ways = 1;
+    for (int k = 0; k <= std::min(n, of); ++k) {
+      sum += ways * std::pow(probability, k) * std::pow(1 - probability, of - k);
+      ways = ways * (of - k) / (k + 1);
+    }
+    return sum;
+  };
+  double length = 0;
+  for (int n = 0; n < chunks; ++n) {
+    double all = 1;
+    for (int rank = 0; rank < ranks; ++rank)
+      all *= at_most(n, static_cast<int>(share_of(chunks, ranks, rank).count));
+    length += 1 - all;
+  }
+  return length;
 }
 
 }  // namespace flowcache

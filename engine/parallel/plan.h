@@ -56,4 +56,14 @@ Traffic traffic_of_blocks(const TransformerShape& shape, AttentionSplit split, i
                           int64_t tokens, int64_t element, int64_t token_element, int64_t passes = 1,
                           bool queries = false);
 
+// Another way, which is not built (pipelines/SCALE.md says why): of as many chunks in flight as ranks, each rank runs one, whole,
+// and in every layer a chunk's keys and values go to the ranks of younger chunks. Of the rank with the n-th oldest chunk, n =
+// `rank`, in one tick, in which each chunk is computed. Every rank keeps all keys and values.
+Traffic traffic_of_chunks(const TransformerShape& shape, int ranks, int rank, int64_t tokens, int64_t element,
+                          int64_t token_element, int64_t passes = 1);
+// How long a tick is, where a step of a chunk on one rank takes 1 and each of `chunks` in flight is computed with this
+// probability, as caching decides; without exchanges. rows: every rank has rows of every chunk; else whole chunks, which
+// wait for each other.
+double length_of_tick(bool rows, int chunks, int ranks, double probability);
+
 }  // namespace flowcache

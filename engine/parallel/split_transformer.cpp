@@ -71,7 +71,7 @@ void SplitTransformer::order_blocks(const Embedded& embedded, const at::Tensor& 
                           {"type", static_cast<int>(tokens.scalar_type())}};
   if (embedded.attention) order["attention"] = to_json(embedded.attention->plan());
   team_->order(order);
-  team_->check();
+  team_->check(name.store);
 }
 
 // Holds the team until the result is there. If nobody has fetched it, rank 1 is out of step.
@@ -80,7 +80,8 @@ class SplitTransformer::Elsewhere final : public Begun {
   Elsewhere(const SplitTransformer& owner, std::unique_lock<std::recursive_mutex> held)
       : owner_(owner), held_(std::move(held)) {}
   ~Elsewhere() override {
-    if (owner_.begun_ >= 0) owner_.team_->abandon("a step was given up while rank 1 ran its guidance branch");
+    if (owner_.begun_ >= 0 && owner_.team_->has_store(owner_.begun_))
+      owner_.team_->abandon("a step was given up while rank 1 ran its guidance branch");
     owner_.begun_ = -1;
   }
 
@@ -95,9 +96,9 @@ std::unique_ptr<Transformer::Begun> SplitTransformer::begin_blocks(const Embedde
                                                                    const Condition& condition, KvView& kv,
                                                                    int first, int last) const {
   const KvName name = kv.name();
-  if (team_->place_of(name.store) != Team::Place::elsewhere) return nullptr;
   auto held = team_->hold();
-  team_->check();
+  if (team_->place_of(name.store) != Team::Place::elsewhere) return nullptr;
+  team_->check(name.store);
   order_blocks(embedded, tokens, condition, name, first, last, true);
   try {
     team_->exchange().all_to_all(tokens.flatten(), {0, tokens.numel()}, {0, 0});
@@ -128,14 +129,18 @@ at::Tensor SplitTransformer::blocks(const Embedded& embedded, at::Tensor tokens,
                                     KvView& kv, int first, int last) const {
   const Condition& own_condition = static_cast<const SharedCondition&>(condition).own();
   const KvName name = kv.name();
-  const Interruptible not_within(nullptr);  // a rank that stops alone would leave the others waiting
+  auto held = team_->hold();
+  team_->check(name.store);
   const Team::Place place = team_->place_of(name.store);
-  if (place == Team::Place::here) {
-    team_->check();
+  if (place == Team::Place::here && team_->count() == 1) {
+    held.unlock();
     return own_->blocks(embedded, std::move(tokens), own_condition, kv, first, last);
   }
-  const auto held = team_->hold();
-  team_->check();
+  const Interruptible not_within(nullptr);  // a rank that stops alone would leave the others waiting
+  if (place == Team::Place::here) {
+    held.unlock();
+    return own_->blocks(embedded, std::move(tokens), own_condition, kv, first, last);
+  }
   if (place == Team::Place::elsewhere) {
     const auto begun =
         begun_ == name.store ? nullptr : begin_blocks(embedded, tokens, condition, kv, first, last);

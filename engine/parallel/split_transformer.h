@@ -21,7 +21,8 @@ class SplitTransformer final : public Transformer {
   Embedded embed(const at::Tensor& latent, std::span<const double> timesteps,
                  int64_t first_frame) const override;
   void slice_tokens(int64_t most) override { own_->slice_tokens(most); }
-  // Throws FC_ERROR_DEVICE, now and from now on, if a worker is gone or does not answer in time.
+  // If a worker is gone or does not answer in time, throws RanksChanged, or, where streams end then, FC_ERROR_DEVICE, now and
+  // from now on.
   at::Tensor blocks(const Embedded& embedded, at::Tensor tokens, const Condition& condition, KvView& kv,
                     int first, int last) const override;
   // Of a guidance branch that runs on rank 1 alone.
@@ -44,7 +45,8 @@ class SplitTransformer final : public Transformer {
 
   std::shared_ptr<Team> team_;
   std::unique_ptr<Transformer> own_;
-  mutable int begun_ = -1;  // the store of blocks that rank 1 runs now; while the team is held
+  // The store of blocks that rank 1 runs now, of the team's present generation; while the team is held.
+  mutable int begun_ = -1;
 };
 
 }  // namespace flowcache

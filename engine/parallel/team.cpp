@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -69,7 +70,8 @@ class Follower final : public KvFollower {
 
  private:
   void tell(const char* what, nlohmann::json more) {
-    if (team_->place_of(store_) == Team::Place::here) return;
+    const auto held = team_->hold();
+    if (!team_->has_store(store_) || team_->place_of(store_) == Team::Place::here) return;
     more["do"] = "keys";
     more["store"] = store_;
     more["what"] = what;
@@ -99,16 +101,29 @@ bool all_on_gpus(const std::vector<std::string>& devices) {
                      [](const std::string& device) { return device.starts_with("cuda"); });
 }
 
+bool goes_on(const std::string& wish) {
+  if (wish.empty() || wish == "auto" || wish == "go_on") return true;
+  if (wish == "end") return false;
+  throw Error(FC_ERROR_ARGUMENT, "on_lost_rank \"" + wish + "\" is unknown; use go_on or end");
+}
+
 }  // namespace
 
-std::string Team::Worker::name(size_t rank) const {
+std::string Team::Worker::name() const {
   std::string text = "rank " + std::to_string(rank) + " (" + device;
   if (process) text += ", process " + std::to_string(process->id());
   return text + ")";
 }
 
+void Team::Worker::part() {
+  channel().close();
+  if (process) process->end(std::chrono::milliseconds(0));
+}
+
 Team::Team(const LoadOptions& options, const RankOptions& ranks, const Progress& progress)
-    : timeout_(ranks.timeout_ms == 0 ? 30000 : ranks.timeout_ms), attention_wish_(ranks.attention) {
+    : goes_on_(flowcache::goes_on(ranks.on_lost_rank)),
+      timeout_(ranks.timeout_ms == 0 ? 30000 : ranks.timeout_ms),
+      attention_wish_(ranks.attention) {
   check_options(ranks);
   start_workers(options, ranks, progress);
 }
@@ -139,9 +154,10 @@ void Team::start_workers(const LoadOptions& options, const RankOptions& ranks, c
                          {"slice_tokens", options.slice_tokens},
                          {"width", options.width},
                          {"height", options.height},
-                         {"kv_share", options.kv_share}};
+                         {"kv_share", options.kv_share},
+                         {"stays", goes_on_}};
   for (size_t rank = 1; rank < ranks.devices.size(); ++rank) {
-    Worker worker{.device = ranks.devices[rank]};
+    Worker worker{.rank = rank, .device = ranks.devices[rank]};
     if (worker.device == "join") {
       const auto until = std::chrono::steady_clock::now() + joining_patience;
       while (!worker.joined.open()) {
@@ -158,6 +174,7 @@ void Team::start_workers(const LoadOptions& options, const RankOptions& ranks, c
     load["device"] = worker.device;
     worker.channel().send(load);  // a worker that is gone is found by form()
     workers_.push_back(std::move(worker));
+    ++count_;
   }
 }
 
@@ -178,11 +195,17 @@ std::unique_ptr<Transformer> Team::split(std::unique_ptr<Transformer> whole) {
   return std::make_unique<SplitTransformer>(shared_from_this(), std::move(whole));
 }
 
+uint64_t Team::generation() const {
+  const std::unique_lock held(mutex_);
+  return generation_;
+}
+
 bool Team::by_branch(int branches) const {
   return flowcache::by_branch(attention_wish_, count(), branches);
 }
 
 KvGeometry Team::share(const KvGeometry& whole, int branch, int branches) const {
+  const std::unique_lock held(mutex_);
   KvGeometry share = whole;
   if (by_branch(branches)) {
     if (branch > 0) share.heads = share.kv_heads = 1;
@@ -194,11 +217,13 @@ KvGeometry Team::share(const KvGeometry& whole, int branch, int branches) const 
   return share;
 }
 
-std::unique_ptr<KvFollower> Team::follow(const KvGeometry& share, int64_t budget_tokens,
+std::unique_ptr<KvFollower> Team::follow(uint64_t generation, const KvGeometry& share, int64_t budget_tokens,
                                          const std::string& policy, int branch, int branches) {
   const auto held = hold();
   check();
+  if (generation != generation_) throw RanksChanged();
   const int store = static_cast<int>(next_id());
+  stores_.insert(store);
   const bool apart = by_branch(branches);
   if (apart) places_[store] = branch == 0 ? Place::here : Place::elsewhere;
   if (place_of(store) != Place::here)
@@ -217,18 +242,25 @@ std::unique_ptr<KvFollower> Team::follow(const KvGeometry& share, int64_t budget
 
 Team::Place Team::place_of(int store) const {
   const std::unique_lock held(mutex_);
+  if (workers_.empty()) return Place::here;
   const auto found = places_.find(store);
   return found == places_.end() ? Place::shared : found->second;
 }
 
+bool Team::has_store(int store) const {
+  const std::unique_lock held(mutex_);
+  return stores_.contains(store);
+}
+
 void Team::forget_store(int store) {
   const auto held = hold();
+  stores_.erase(store);
   places_.erase(store);
 }
 
 std::map<int64_t, int64_t> Team::held_chunks(int store) {
   const auto held = hold();
-  check();
+  check(store);
   order({{"do", "keys"}, {"what", "held"}, {"store", store}});
   check();
   const auto answer = workers_.front().channel().receive(timeout_);
@@ -242,6 +274,20 @@ void Team::form(const LoadedModel& own, const Progress& progress) {
   const auto held = hold();
   const nlohmann::json identity = identity_of(own);
   for (size_t i = 0; i < workers_.size(); ++i) wait_for(i, identity, progress);
+  try {
+    meet();
+  } catch (const std::exception& error) {
+    if (broken_.empty()) give_up(why_failed(error.what()));
+    throw Error(FC_ERROR_DEVICE, broken_);
+  }
+  log(FC_LOG_INFO, "the network runs on " + std::to_string(count()) + " devices, attention split by " +
+                       name_of(attention_));
+}
+
+// Makes a group of all that are there. Throws LostRank.
+void Team::meet() {
+  attention_ = choose_attention_split(attention_wish_, shape_, count());
+  if (workers_.empty()) return;
   Meeting meeting{.secret = random_text(), .rank = 0, .ranks = count(), .timeout = timeout_};
   std::optional<PrivateFolder> folder;
   if (listen_host_.empty()) {
@@ -262,22 +308,16 @@ void Team::form(const LoadedModel& own, const Progress& progress) {
                                 {"attention", name_of(attention_)},
                                 {"rank", i + 1},
                                 {"ranks", count()}});
-  try {
-    exchange_ = std::make_unique<Exchange>(meeting);
-  } catch (const std::exception& error) {
-    fail(error.what());
-  }
+  exchange_ = std::make_unique<Exchange>(meeting);
   // Others may still look for each other where they meet.
   for (Worker& worker : workers_)
     if (const auto met = worker.channel().receive(timeout_); !met || !met->contains("met"))
-      fail(met ? met->value("error", "") : "the ranks did not find each other");
-  log(FC_LOG_INFO, "the network runs on " + std::to_string(count()) + " devices, attention split by " +
-                       name_of(attention_));
+      throw LostRank(met ? met->value("error", "") : "the ranks did not find each other");
 }
 
 void Team::wait_for(size_t index, const nlohmann::json& own, const Progress& progress) {
   Worker& worker = workers_[index];
-  const std::string name = worker.name(index + 1);
+  const std::string name = worker.name();
   std::optional<nlohmann::json> answer;
   while (!answer) {
     if (progress && !progress("load", 0.95)) throw Error(FC_CANCELLED, "loading was cancelled");
@@ -304,13 +344,14 @@ void Team::order(const nlohmann::json& what) {
     const std::lock_guard lock(forgotten_mutex_);
     forgotten.swap(forgotten_);
   }
-  for (size_t i = 0; i < workers_.size(); ++i) {
+  for (Worker& worker : workers_) {
+    if (!worker.lost.empty()) continue;
     bool sent = true;
     if (!forgotten.empty())
-      sent = workers_[i].channel().send({{"do", "forget"}, {"conditions", forgotten}}, timeout_);
-    if (sent && workers_[i].channel().send(what, timeout_)) continue;
-    give_up(why_failed("it does not take orders"));
-    return;
+      sent = worker.channel().send({{"do", "forget"}, {"conditions", forgotten}}, timeout_);
+    if (sent && worker.channel().send(what, timeout_)) continue;
+    if (!goes_on_) return give_up(why_failed("it does not take orders"));
+    worker.lost = "does not take orders";  // the others still do, so that they stay in step
   }
 }
 
@@ -319,15 +360,100 @@ void Team::forget_condition(uint64_t id) {
   forgotten_.push_back(id);
 }
 
-void Team::check() const {
-  const std::unique_lock held(mutex_);
+void Team::check() {
+  const auto held = hold();
   if (!broken_.empty()) throw Error(FC_ERROR_DEVICE, broken_);
+  for (const Worker& worker : workers_)
+    if (!worker.lost.empty()) fail(worker.lost);
+}
+
+void Team::check(int store) {
+  const auto held = hold();
+  check();
+  if (store >= 0 && !has_store(store)) throw RanksChanged();
 }
 
 void Team::fail(const std::string& error) {
   const auto held = hold();
+  if (broken_.empty() && goes_on_) {
+    go_on(error);
+    throw RanksChanged();
+  }
   if (broken_.empty()) give_up(why_failed(error));
   throw Error(FC_ERROR_DEVICE, broken_);
+}
+
+// Each round has fewer ranks, so it ends.
+void Team::go_on(std::string error) {
+  const int before = count();
+  std::string lost;
+  while (true) {
+    exchange_.reset();  // the others notice at once
+    call_roll(error);
+    std::vector<Worker> left;
+    for (Worker& worker : workers_) {
+      if (worker.lost.empty()) {
+        left.push_back(std::move(worker));
+        continue;
+      }
+      lost += (lost.empty() ? "" : "; ") + worker.name() + " " + worker.lost;
+      worker.part();
+    }
+    workers_ = std::move(left);
+    count_ = static_cast<int>(1 + workers_.size());
+    ++generation_;
+    stores_.clear();
+    places_.clear();
+    try {
+      meet();
+      break;
+    } catch (const LostRank& again) {
+      error = again.what();
+    }
+  }
+  log(FC_LOG_WARNING, lost + "; the stream goes on with " + std::to_string(count()) + " of " +
+                          std::to_string(before) + " devices, with its history made anew");
+}
+
+// Finds out who is lost: all that do not answer in time; if all do, the one that answers last.
+void Team::call_roll(const std::string& error) {
+  const uint64_t number = next_id();
+  const auto until = std::chrono::steady_clock::now() + timeout_;
+  std::vector<Worker*> asked;
+  Worker* last = nullptr;
+  bool all = true;
+  for (Worker& worker : workers_) {
+    if (worker.lost.empty() && worker.process) worker.lost = worker.process->trouble();
+    if (worker.lost.empty() && !worker.channel().send({{"do", "here"}, {"number", number}}, timeout_))
+      worker.lost = "does not take orders";
+    if (worker.lost.empty())
+      asked.push_back(&worker);
+    else
+      all = false;
+  }
+  while (!asked.empty() && std::chrono::steady_clock::now() < until)
+    std::erase_if(asked, [&](Worker* worker) {
+      try {
+        const auto answer = worker->channel().receive(std::chrono::milliseconds(10));
+        if (answer && answer->contains("error")) worker->lost = "says: " + answer->value("error", "");
+        if (answer && answer->value("here", uint64_t{0}) == number) last = worker;
+      } catch (const std::exception& nonsense) {
+        worker->lost = nonsense.what();
+      }
+      if (worker->lost.empty() && last != worker && !worker->channel().alive()) worker->lost = "is gone";
+      return !worker->lost.empty() || last == worker;
+    });
+  const std::string in_time = " within " + std::to_string(timeout_.count()) + " ms";
+  for (Worker* worker : asked) worker->lost = "does not answer" + in_time;
+  for (Worker& worker : workers_) {
+    // What ended a process is known a moment after its socket is closed.
+    for (int i = 0; i < 20 && worker.process && worker.lost == "is gone"; ++i) {
+      if (const std::string trouble = worker.process->trouble(); !trouble.empty()) worker.lost = trouble;
+      if (worker.lost == "is gone") std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    all &= worker.lost.empty();
+  }
+  if (all && last) last->lost = "was the last to answer after an exchange had failed (" + error + ")";
 }
 
 void Team::abandon(const std::string& why) {
@@ -341,7 +467,7 @@ std::string Team::why_failed(const std::string& error) {
   for (int round = 0; round < 2; ++round) {
     for (size_t i = 0; i < workers_.size(); ++i) {
       Worker& worker = workers_[i];
-      const std::string name = worker.name(i + 1);
+      const std::string name = worker.name();
       try {
         const auto answer = worker.channel().receive(std::chrono::milliseconds(round == 0 ? 0 : 100));
         if (answer && answer->contains("error") && !answer->value("lost", false))
@@ -364,10 +490,7 @@ void Team::give_up(const std::string& why) {
   broken_ = "the stream over " + std::to_string(count()) + " devices has ended, because " + why +
             "; open the engine anew, with fewer devices if one is missing";
   log(FC_LOG_ERROR, broken_);
-  for (Worker& worker : workers_) {
-    worker.channel().close();
-    if (worker.process) worker.process->end(std::chrono::milliseconds(0));
-  }
+  for (Worker& worker : workers_) worker.part();
 }
 
 std::shared_ptr<const LoadedModel> load_on_ranks(const LoadOptions& options, const RankOptions& wanted,

@@ -21,10 +21,11 @@ using nlohmann::json;
 
 class Worker {
  public:
-  // joined: it has come from elsewhere, by the channel's interface.
-  Worker(Channel& channel, bool joined, std::shared_ptr<const LoadedModel> model)
+  // joined: it has come from elsewhere, by the channel's interface. stays: also when other workers are lost.
+  Worker(Channel& channel, bool joined, bool stays, std::shared_ptr<const LoadedModel> model)
       : channel_(channel),
         joined_(joined),
+        stays_(stays),
         model_(std::move(model)),
         lane_(model_->device),
         work_(*model_, *lane_) {}
@@ -34,17 +35,12 @@ class Worker {
     while (const auto order = channel_.receive()) {
       const std::string what = order->at("do");
       if (what == "end") return;
-      if (what == "refuse")
-        throw Error(FC_ERROR_DEVICE,
-                    "the stream refuses this worker: " + order->at("why").get<std::string>());
-      if (what == "meet") meet(*order);
-      if (what == "condition")
-        conditions_[order->at("id")] =
-            model_->transformer->condition(tensor_of(order->at("features")).to(model_->device));
-      if (what == "forget")
-        for (const uint64_t id : order->at("conditions")) conditions_.erase(id);
-      if (what == "keys") keys(*order);
-      if (what == "blocks") blocks(*order);
+      try {
+        obey(what, *order);
+      } catch (const LostRank&) {
+        if (!stays_) throw;
+        exchange_.reset();  // so that others notice; rank 0 says what follows
+      }
     }
     throw LostRank("rank 0 is gone");
   }
@@ -56,7 +52,24 @@ class Worker {
     std::map<int64_t, std::vector<Residuals>> attention;
   };
 
+  void obey(const std::string& what, const json& order) {
+    if (what == "refuse")
+      throw Error(FC_ERROR_DEVICE, "the stream refuses this worker: " + order.at("why").get<std::string>());
+    if (what == "here") channel_.send({{"here", order.at("number")}});
+    if (what == "meet") meet(order);
+    if (what == "condition")
+      conditions_[order.at("id")] =
+          model_->transformer->condition(tensor_of(order.at("features")).to(model_->device));
+    if (what == "forget")
+      for (const uint64_t id : order.at("conditions")) conditions_.erase(id);
+    if (what == "keys") keys(order);
+    if (what == "blocks") blocks(order);
+  }
+
+  // The stores of a group are over with it.
   void meet(const json& order) {
+    exchange_.reset();
+    stores_.clear();
     Meeting meeting{.folder = order.at("folder"),
                     .host = order.at("host"),
                     .port = order.at("port"),
@@ -135,6 +148,7 @@ class Worker {
   }
 
   void blocks(const json& order) {
+    if (!exchange_) throw LostRank("this rank has left its group");
     const TransformerShape& shape = model_->transformer->shape();
     Embedded mine = embedded(order);
     const bool whole = order.at("whole");  // this rank runs them on all tokens
@@ -173,7 +187,7 @@ class Worker {
   }
 
   Channel& channel_;
-  bool joined_;
+  bool joined_, stays_;
   std::shared_ptr<const LoadedModel> model_;
   LentLane lane_;
   Work work_;
@@ -215,7 +229,7 @@ void run_worker(const WorkerOptions& options) {
     if (!order) return;  // rank 0 has changed its mind
     const auto model = LoadedModel::load(options_of(*order, options), nullptr);
     channel.send({{"identity", identity_of(*model)}});
-    Worker(channel, options.socket < 0, model).serve();
+    Worker(channel, options.socket < 0, order->value("stays", false), model).serve();
   } catch (const Error& error) {
     tell(error.what(), error.status(), false);
     throw;

@@ -16,6 +16,12 @@
 
 namespace flowcache {
 
+// What the keys and values in a chunk's slots were computed from, so that they can be computed again.
+struct Written {
+  at::Tensor latent;  // undefined: nothing is there yet
+  double timestep = 0;
+};
+
 struct LiveChunk {
   int64_t index = 0;
   at::Tensor latent;  // [C, F, h, w] fp32
@@ -27,6 +33,7 @@ struct LiveChunk {
   double lora_seconds = 0;
   at::Tensor estimate;  // estimate of the clean latent at the step that the KV policy names, [C, F, h, w]
   PerBranch<at::Tensor> tail;  // newest tail residual, if ReusePolicy::keeps_tail()
+  Written written;             // by the last computed step, or the clean pass
   double flops = 0;
   Stopwatch watch;      // started when the chunk was ready for its first step
   at::Tensor unseen;    // the clean latent that it was fed with, until its keys are written; else undefined

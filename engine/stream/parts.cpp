@@ -114,11 +114,12 @@ void check_buffer(const LoadedModel& model, const KvGeometry& geometry, int64_t 
                model.memory_available(), model.device.str());
 }
 
-// One KV cache for each branch.
-std::vector<std::unique_ptr<KvStore>> make_caches(const StreamParts& parts, const StreamConfig& config,
-                                                  const KvChoice& choice, const std::string& policy,
-                                                  int branches) {
+// One KV cache for each branch. Throws RanksChanged if they change meanwhile.
+std::vector<std::unique_ptr<KvStore>> make_caches_once(const StreamParts& parts, uint64_t kv_budget,
+                                                       const KvChoice& choice, const std::string& policy,
+                                                       int branches) {
   const LoadedModel& model = *parts.model;
+  const uint64_t generation = model.ranks ? model.ranks->generation() : 0;
   const TransformerShape& shape = model.transformer->shape();
   // While a policy chooses, no forward pass runs. So it may use part of what the preflight has planned for that: ten rows of
   // the hidden width for each token.
@@ -144,16 +145,28 @@ std::vector<std::unique_ptr<KvStore>> make_caches(const StreamParts& parts, cons
   // The budget is that of each process.
   const int kept = model.ranks ? model.ranks->branches_kept(branches) : branches;
   const int64_t budget_tokens =
-      config.kv_budget == 0 ? model.package.cache.value("history_chunks", 3) * geometry.tokens_per_chunk
-                            : static_cast<int64_t>(config.kv_budget / (geometry.bytes(1) * kept));
+      kv_budget == 0 ? model.package.cache.value("history_chunks", 3) * geometry.tokens_per_chunk
+                     : static_cast<int64_t>(kv_budget / (geometry.bytes(1) * kept));
   check_buffer(model, geometry, budget_tokens, *choice.make(), kept);
   std::vector<std::unique_ptr<KvStore>> caches;
   for (int branch = 0; branch < branches; ++branch) {
     caches.push_back(std::make_unique<KvStore>(part(branch), budget_tokens, choice.make()));
     if (model.ranks)
-      caches.back()->follow(model.ranks->follow(part(branch), budget_tokens, policy, branch, branches));
+      caches.back()->follow(
+          model.ranks->follow(generation, part(branch), budget_tokens, policy, branch, branches));
   }
   return caches;
+}
+
+std::vector<std::unique_ptr<KvStore>> make_caches(const StreamParts& parts, uint64_t kv_budget,
+                                                  const KvChoice& choice, const std::string& policy,
+                                                  int branches) {
+  while (true) {
+    try {
+      return make_caches_once(parts, kv_budget, choice, policy, branches);
+    } catch (const RanksChanged&) {  // there are fewer now
+    }
+  }
 }
 
 Schedule make_schedule(const nlohmann::json& sampler, int steps, int lag, int first_steps) {
@@ -220,7 +233,10 @@ StreamParts assemble(std::shared_ptr<const LoadedModel> model, const StreamConfi
   parts.residual = make_residual(*parts.policy);
   parts.tail = make_tail(*parts.policy);
   check_composition(parts, choice, guidance_policy.get(), branches);
-  parts.kv = make_caches(parts, config, choice.kv, kv, branches);
+  parts.make_kv = [budget = config.kv_budget, choice = choice.kv, kv, branches](const StreamParts& own) {
+    return make_caches(own, budget, choice, kv, branches);
+  };
+  parts.kv = parts.make_kv(parts);
   parts.guidance = Guidance(branches, std::move(guidance_policy));
   if (config.graphs && parts.model->ranks)
     throw Error(

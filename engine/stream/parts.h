@@ -34,7 +34,9 @@ struct StreamParts {
   std::unique_ptr<CopyLane> lane;       // null: residuals stay in the device's memory
   std::unique_ptr<BlockGraphs> graphs;  // null: every kernel is launched on its own
   Guidance guidance{1, nullptr};
-  std::vector<std::unique_ptr<KvStore>> kv;       // one for each branch
+  std::vector<std::unique_ptr<KvStore>> kv;  // one for each branch
+  // Makes `kv` as it is at first: empty, of the sizes that the ranks have now. Throws what assemble() does of them.
+  std::function<std::vector<std::unique_ptr<KvStore>>(const StreamParts&)> make_kv;
   std::unique_ptr<InitialFrames> initial_frames;  // null: the video begins with chunk 0
   uint64_t seed = 0;
   bool clean_context = false;  // a finished chunk runs once more, clean, to write its history
@@ -47,6 +49,7 @@ struct StreamParts {
       across_conditions;  // that they were computed under, [step]; of another network others
   // For tests: gives the noise [C, F, h, w] of a chunk's draw, instead of the seed.
   std::function<at::Tensor(int64_t chunk, int64_t draw)> noise;
+  bool keys_get_lost = false;  // for tests: the next pass through the network throws RanksChanged
 
   // The shape of a chunk's latent: [C, F, h, w].
   std::vector<int64_t> latent_shape() const;

@@ -59,30 +59,46 @@ at::Tensor Recache::kept(const at::Tensor& latent) const {
   for (int64_t i = 0; i < rows_.size(0); ++i) {
     at::Tensor row = rows_[i];
     const auto taken = [&](const Past& one) {
-      return one.latent.defined() && one.latent.const_data_ptr() == row.const_data_ptr();
+      const at::Tensor& own = one.written.latent;
+      return own.defined() && own.const_data_ptr() == row.const_data_ptr();
     };
     if (std::none_of(past_.begin(), past_.end(), taken)) return row.copy_(latent);
   }
   throw Error(FC_ERROR_INTERNAL, "re-cache: more chunks are kept than were reserved for");
 }
 
-void Recache::keep(const StreamParts& parts, int64_t index, const at::Tensor& latent,
+void Recache::keep(const StreamParts& parts, int64_t index, const Written& written,
                    const at::Tensor& change) {
-  if (index == 0) note_given(parts);
-  past_.push_back({index, parts.first_frame(index), kept(latent), change});
+  past_.push_back({index, parts.first_frame(index), {kept(written.latent), written.timestep}, change});
   if (past_.size() > most_kept(parts)) drop_least(parts);
 }
 
 void Recache::forget() {
   past_.clear();
-  wanted_ = begun_ = false;
+  wanted_ = begun_ = sifted_ = false;
   done_ = 0;
   cost_ = {};
 }
 
-void Recache::note_given(const StreamParts& parts) {
+void Recache::keep_given(const StreamParts& parts) {
+  past_.clear();  // of a call that failed
   const int64_t given = parts.initial_frames ? parts.initial_frames->whole_chunks() : 0;
   for (int64_t index = -given; index < 0; ++index) past_.push_back({index, parts.first_frame(index), {}, {}});
+}
+
+void Recache::take_back(int64_t index) {
+  std::erase_if(past_, [&](const Past& one) { return one.index >= index; });
+}
+
+void Recache::sift(std::map<int64_t, int64_t> held) {
+  std::erase_if(past_, [&](const Past& one) { return held[one.first_frame] == 0; });
+  sifted_ = true;
+}
+
+// What the branches hold is of the same chunks, and the first one's is known here.
+void Recache::keys_are_lost(const StreamParts& parts) {
+  if (!begun_ && !sifted_ && !parts.kv.empty()) sift(parts.kv.front()->held_chunks());
+  begun_ = false;
 }
 
 // Of chunks that have as many tokens in the history the oldest goes first.
@@ -97,10 +113,7 @@ void Recache::drop_least(const StreamParts& parts) {
 // Empties the history. Where the cache moves keys in time, the older chunks move up to the newer ones before they run,
 // because it is between chunks only that it moves them.
 void Recache::begin(const StreamParts& parts) {
-  if (!begun_) {
-    auto held = held_chunks(parts);
-    std::erase_if(past_, [&](const Past& one) { return held[one.first_frame] == 0; });
-  }
+  if (!begun_ && !sifted_) sift(held_chunks(parts));
   if (const std::optional<int64_t> reach = parts.kv.front()->reach()) {
     const int64_t length = parts.model->package.latent_frames_per_chunk;
     std::vector<int64_t> frames;
@@ -138,7 +151,7 @@ Recache::Cost Recache::go_on(StreamParts& parts, const ConditionPair& conditions
   }
   wait_for(parts.model->device);
   cost_.seconds += watch.seconds();
-  wanted_ = begun_ = false;
+  wanted_ = begun_ = sifted_ = false;
   return std::exchange(cost_, {});
 }
 
@@ -146,12 +159,12 @@ Recache::Cost Recache::go_on(StreamParts& parts, const ConditionPair& conditions
 double Recache::run(StreamParts& parts, const ConditionPair& conditions, const Past& past) const {
   LiveChunk chunk;
   chunk.index = past.index;
-  chunk.latent = past.latent;
+  chunk.latent = past.written.latent;
   chunk.network = parts.network;
   chunk.conditions = conditions;
   for (const auto& kv : parts.kv) kv->admit(past.index, past.first_frame);
-  if (past.latent.defined())
-    StepRunner(parts, past.index).run_clean(chunk, past.first_frame);
+  if (past.written.latent.defined())
+    StepRunner(parts, past.index).write_keys(chunk, past.written, past.first_frame);
   else
     parts.initial_frames->run_chunk(*parts.network, past.index + parts.initial_frames->whole_chunks(),
                                     past.first_frame, parts.kv, std::span(conditions).first(parts.kv.size()));
@@ -162,8 +175,8 @@ double Recache::run(StreamParts& parts, const ConditionPair& conditions, const P
 uint64_t Recache::bytes() const {
   uint64_t bytes = 0;
   for (const Past& one : past_)
-    bytes +=
-        (one.latent.defined() ? one.latent.nbytes() : 0) + (one.change.defined() ? one.change.nbytes() : 0);
+    for (const at::Tensor* kept : {&one.written.latent, &one.change})
+      bytes += kept->defined() ? kept->nbytes() : 0;
   return bytes;
 }
 

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "stream/step.h"
 
+#include <utility>
+
 #include "stream/noise.h"
 
 namespace flowcache {
 namespace {
 
-Embedded embedded_chunk(const StreamParts& parts, const LiveChunk& chunk, double timestep, int64_t first) {
+Embedded embedded_chunk(const StreamParts& parts, const LiveChunk& chunk, const Written& from,
+                        int64_t first) {
   const Transformer& network = *chunk.network;
   if (parts.initial_frames)
-    return parts.initial_frames->embed(network, chunk.index, chunk.latent, timestep, first);
-  return network.embed(chunk.latent, std::span(&timestep, 1), first);
+    return parts.initial_frames->embed(network, chunk.index, from.latent, from.timestep, first);
+  return network.embed(from.latent, std::span(&from.timestep, 1), first);
 }
 
 // Floating-point operations of one block for one branch.
@@ -74,6 +77,7 @@ void StepRunner::ask(Step& step) const {
 
 at::Tensor StepRunner::compute(Step& step) const {
   const at::Tensor velocity = run_network(step);
+  step.chunk->written = {step.chunk->latent, step.question.info.timestep};
   parts_.policy->computed(step.question, velocity);
   if (hook_ && *hook_) (*hook_)(step.question, velocity);
   return velocity;
@@ -93,10 +97,10 @@ void StepRunner::reuse(Step& step) const {
   (step.decision.tail ? parts_.tail : parts_.residual)->apply(*this, step);
 }
 
-void StepRunner::run_clean(LiveChunk& chunk, int64_t first_frame) const {
+void StepRunner::write_keys(LiveChunk& chunk, const Written& from, int64_t first_frame) const {
   Step clean;
   clean.chunk = &chunk;
-  clean.embedded = embedded_chunk(parts_, chunk, 0.0, first_frame);
+  clean.embedded = embedded_chunk(parts_, chunk, from, first_frame);
   clean.embedded.keys_only = true;
   const int layers = parts_.model->transformer->shape().layers;
   PerBranch<std::unique_ptr<Transformer::Begun>> begun;
@@ -104,6 +108,7 @@ void StepRunner::run_clean(LiveChunk& chunk, int64_t first_frame) const {
     begun[branch] = begin_blocks(clean, branch, clean.embedded.tokens, 0, layers, nullptr);
   for (size_t branch = 0; branch < parts_.guidance.branches(); ++branch)
     run_blocks(clean, branch, clean.embedded.tokens, 0, layers);
+  chunk.written = from;
 }
 
 // Called while the step before this one runs. Attention outputs are fetched layer by layer instead.
@@ -151,8 +156,8 @@ at::Tensor StepRunner::run_network(Step& step) const {
 
 void StepRunner::embed(Step& step) const {
   if (step.embedded.tokens.defined()) return;
-  step.embedded =
-      embedded_chunk(parts_, *step.chunk, step.question.info.timestep, parts_.first_frame(step.chunk->index));
+  step.embedded = embedded_chunk(parts_, *step.chunk, {step.chunk->latent, step.question.info.timestep},
+                                 parts_.first_frame(step.chunk->index));
 }
 
 const at::Tensor& StepRunner::begin_tokens(const Step& step, size_t branch) const {
@@ -171,6 +176,7 @@ std::unique_ptr<Transformer::Begun> StepRunner::begin_blocks(const Step& step, s
 
 at::Tensor StepRunner::run_blocks(const Step& step, size_t branch, const at::Tensor& tokens, int first,
                                   int last, AttentionPass* attention) const {
+  if (std::exchange(parts_.keys_get_lost, false)) throw RanksChanged();
   LiveChunk& chunk = *step.chunk;
   Embedded embedded = step.embedded;
   embedded.attention = attention;

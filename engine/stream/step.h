@@ -40,7 +40,11 @@ class StepRunner {
   // Moves the latent by the residual; the network does not run, or only in part.
   void reuse(Step& step) const;
   // Runs a finished chunk once more, clean, to write its keys and values. first_frame: of the chunk in the video.
-  void run_clean(LiveChunk& chunk, int64_t first_frame) const;
+  void run_clean(LiveChunk& chunk, int64_t first_frame) const {
+    write_keys(chunk, {chunk.latent, 0}, first_frame);
+  }
+  // Runs the network on what `chunk` was, for its keys and values alone.
+  void write_keys(LiveChunk& chunk, const Written& from, int64_t first_frame) const;
   // If the step's residual is in host memory, begins to copy it back.
   void fetch(const Step& step) const;
 

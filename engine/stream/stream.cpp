@@ -66,7 +66,7 @@ Stream::Stream(std::shared_ptr<const LoadedModel> model, const StreamConfig& con
   const Work work(*model, *lane_);
   parts_ = assemble(std::move(model), config);
   recache_problem_ = recache_problem(parts_);
-  if (recache_problem_.empty()) recache_.reserve(parts_);
+  if (recache_problem_.empty() || (parts_.model->ranks && parts_.model->ranks->goes_on())) keep_past();
   conditions_ = std::make_unique<Conditions>(*parts_.model, config.prompt, config.negative_prompt,
                                              parts_.guidance.branches() == max_branches);
   loras_ = std::make_unique<Loras>(parts_.model);
@@ -100,19 +100,25 @@ Stream::~Stream() {
 std::shared_ptr<const Chunk> Stream::next() {
   const Work work(*parts_.model, *lane_);
   const Interruptible interruptible(&interruption_);
-  try {
-    return make_next();
-  } catch (const Error& error) {
-    step_layers_ = 0;
-    if (error.status() == FC_CANCELLED) interruption_.asked = false;
-    throw;
+  call_watch_ = Stopwatch();
+  while (true) {
+    try {
+      return make_next();
+    } catch (const RanksChanged&) {
+      step_layers_ = 0;
+      keys_lost_ = stores_lost_ = true;
+    } catch (const Error& error) {
+      step_layers_ = 0;
+      if (error.status() == FC_CANCELLED) interruption_.asked = false;
+      throw;
+    }
   }
 }
 
 std::shared_ptr<const Chunk> Stream::make_next() {
   if (!ended_.empty()) throw Error(FC_ENDED, ended_);
+  if (keys_lost_) write_keys_anew();
   rehearse_once();
-  call_watch_ = Stopwatch();
   while (true) {
     // A tick that was stopped goes on first: its younger chunks attend the oldest one as it was.
     if (tick_open_ || !has_done_all_steps()) run_tick();
@@ -159,6 +165,7 @@ void Stream::rehearse_once() {
   const Rehearsal took = rehearse(parts_, conditions_->current(parts_.network), deadline_->seconds(),
                                   [this] { check_cancelled(); });
   deadline_->rehearsed(took.step_seconds, took.other_seconds);
+  call_watch_ = Stopwatch();
 }
 
 void Stream::begin_tick() {

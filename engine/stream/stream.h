@@ -56,7 +56,8 @@ class Stream {
   // Computes until the next chunk is finished and decoded; on a GPU, until the chunk's steps are done and its decoding
   // has begun (Chunk::decoded). Throws FC_CANCELLED after cancel(), also within a layer of the network; the next call
   // then does the part again that was stopped, and its frames are the same. Throws FC_ENDED if the KV policy keeps everything and its budget
-  // is full.
+  // is full. If ranks of the network are lost and it goes on in others, the history runs once more there, under the prompt of
+  // the oldest chunk in flight, and the chunks in flight go on from where they were.
   std::shared_ptr<const Chunk> next();
   // Back to chunk 0. From here on the stream gives the same frames as a new stream with this seed and with
   // the prompts and settings that are in force now.
@@ -100,6 +101,10 @@ class Stream {
   }
   // For tests: behaves as if "+offload" had been given, on any device. Call it before the first next().
   void offload_through(std::unique_ptr<CopyLane> lane) { parts_.lane = std::move(lane); }
+  // For tests: keeps what a stream keeps whose ranks may be lost. Before the first next(). lose_keys() then is such a loss at
+  // the next pass through the network.
+  void may_lose_keys() { keep_past(); }
+  void lose_keys() { parts_.keys_get_lost = true; }
   void watch_computed(ComputedHook hook) { watch_ = std::move(hook); }
   // For tests: called before a chunk becomes history in a guidance branch.
   void watch_history(std::function<void(size_t branch)> hook) { watch_history_ = std::move(hook); }
@@ -115,6 +120,9 @@ class Stream {
   void begin_tick();
   void use_changed_guidance();
   void admit(int64_t index);
+  void keep_past();
+  void write_keys_anew();
+  void make_stores_anew();
   void use_network(LiveChunk& chunk);
   void forget_learned();
   void begin_latent(LiveChunk& chunk);
@@ -148,6 +156,8 @@ class Stream {
   std::unique_ptr<Feed> feed_;
   std::string recache_problem_;  // why this stream cannot re-cache; "" if it can
   Recache recache_;
+  bool keeps_past_ = false;                       // for recache_
+  bool keys_lost_ = false, stores_lost_ = false;  // what write_keys_anew() has to make
   at::Tensor previous_latent_;   // of the newest finished chunk, if the KV policy looks at its drift
   bool forgets_on_cut_ = false;  // after a cut to another prompt the history is dropped
   std::string ended_;            // the reason why the stream cannot continue; "" while it can

@@ -31,6 +31,7 @@ void Stream::admit(int64_t index) {
   if (parts_.initial_frames && index == 0) {
     parts_.initial_frames->fill_history(*chunk->network, parts_.kv,
                                         std::span(chunk->conditions).first(parts_.kv.size()));
+    if (keeps_past_) recache_.keep_given(parts_);
     decoding_->run_prefix(*parts_.initial_frames);
   }
   for (const auto& kv : parts_.kv) kv->admit(index, parts_.first_frame(index));

@@ -143,7 +143,7 @@ void Stream::move_to_history(LiveChunk& chunk) {
       if (watch_history_) watch_history_(branch);
       chunk.context_changed |= kv.finish(chunk.index, chunk.change);
     }
-    if (recache_problem_.empty()) recache_.keep(parts_, chunk.index, chunk.latent, chunk.change);
+    if (keeps_past_) recache_.keep(parts_, chunk.index, chunk.written, chunk.change);
     if (parts_.kv.front()->policy().needs_drift()) previous_latent_ = chunk.latent;
   } catch (const Error& error) {
     if (error.status() != FC_ENDED) throw;

@@ -161,6 +161,7 @@ TEST(PropertyTable, FillsTheEnginesConfiguration) {
   engine.attention_split = "rows";
   engine.rank_timeout = 2000;
   engine.listen = "127.0.0.1:7000";
+  engine.on_lost_rank = "end";
   const fc_engine_config config = engine_config(engine);
   EXPECT_EQ(config.size, sizeof config);
   EXPECT_STREQ(config.model, "folder");
@@ -171,6 +172,7 @@ TEST(PropertyTable, FillsTheEnginesConfiguration) {
   EXPECT_STREQ(config.attention_split, "rows");
   EXPECT_EQ(config.rank_timeout, 2000u);
   EXPECT_STREQ(config.listen, "127.0.0.1:7000");
+  EXPECT_STREQ(config.on_lost_rank, "end");
   EXPECT_EQ(config.threads, 3u);
   EXPECT_EQ(config.slice_tokens, 256u);
   EXPECT_EQ(config.memory_limit, guint64{3} << 32);

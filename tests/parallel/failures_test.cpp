@@ -16,23 +16,6 @@ using namespace flowcache::test;
 
 namespace {
 
-// The ids of this process's children that still run or wait to be reaped.
-std::vector<pid_t> children() {
-  std::vector<pid_t> found;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    std::ifstream stat(entry.path() / "stat");
-    std::string text;
-    if (!std::getline(stat, text)) continue;
-    const auto name_end = text.rfind(')');
-    if (name_end == std::string::npos) continue;
-    int parent = 0;
-    char state = 0;
-    if (std::sscanf(text.c_str() + name_end + 1, " %c %d", &state, &parent) == 2 && parent == getpid())
-      found.push_back(std::atoi(entry.path().filename().c_str()));
-  }
-  return found;
-}
-
 class Failures : public testing::Test {
  protected:
   Failures() : before_(children()), model_(std::make_unique<OnRanks>(tiny_wan(4), 3, "", 3000)) {}

@@ -69,6 +69,45 @@ TEST(Plan, WhatIsGivenIsTaken) {
   EXPECT_EQ(traffic_of_blocks(shape, AttentionSplit::heads, 1, 0, 100, 2, 4).given, 0U);
 }
 
+// SCALE.md's reasons why chunks in flight are not split.
+TEST(Plan, WholeChunksSendLessAndWaitMore) {
+  for (const int64_t kv_heads : {24, 8}) {  // of 24 heads
+    const TransformerShape shape{.layers = 3, .dim = 96, .heads = 24, .kv_heads = kv_heads, .head_dim = 16};
+    for (const int ranks : {2, 4, 8}) {
+      uint64_t given = 0, taken = 0, heads = 0, rows = 0;
+      for (int rank = 0; rank < ranks; ++rank) {
+        const Traffic one = traffic_of_chunks(shape, ranks, rank, 96, 2, 0);
+        given += one.given;
+        taken += one.taken;
+        heads += ranks * traffic_of_blocks(shape, AttentionSplit::heads, ranks, rank, 96, 2, 0).given;
+        rows += ranks * traffic_of_blocks(shape, AttentionSplit::rows, ranks, rank, 96, 2, 0).given;
+      }
+      EXPECT_EQ(given, taken);
+      EXPECT_EQ(2 * given, rows) << ranks;
+      EXPECT_NEAR(static_cast<double>(given) / heads, ranks * kv_heads / (2.0 * (24 + kv_heads)), 1e-9) << ranks;
+    }
+  }
+  EXPECT_DOUBLE_EQ(length_of_tick(false, 4, 4, 1), length_of_tick(true, 4, 4, 1));
+  EXPECT_DOUBLE_EQ(length_of_tick(false, 5, 4, 1), 2);
+  // Against all ways in which four chunks can be computed or not.
+  for (const int ranks : {2, 4}) {
+    double length = 0;
+    for (int computed = 0; computed < 16; ++computed) {
+      int most = 0;
+      double chance = 1;
+      for (int rank = 0; rank < ranks; ++rank) {
+        int own = 0;
+        for (int chunk = 4 / ranks * rank; chunk < 4 / ranks * (rank + 1); ++chunk) own += computed >> chunk & 1;
+        most = std::max(most, own);
+      }
+      for (int chunk = 0; chunk < 4; ++chunk) chance *= computed >> chunk & 1 ? 0.42 : 0.58;
+      length += chance * most;
+    }
+    EXPECT_NEAR(length_of_tick(false, 4, ranks, 0.42), length, 1e-12);
+    EXPECT_GT(length, 1.4 * length_of_tick(true, 4, ranks, 0.42));
+  }
+}
+
 class Counted : public testing::TestWithParam<std::tuple<int, std::string, std::string>> {};
 
 // Two chunks of 8 steps, each with a clean pass, which brings nothing back and ends at the last layer's keys.

@@ -5,8 +5,12 @@
 #include <ATen/Context.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
@@ -26,30 +30,51 @@ inline std::string test_device() {
 }
 
 struct OnRanks {
-  // With random weights.
-  OnRanks(const json& package, int ranks, const std::string& attention = "", uint32_t timeout_ms = 60000) {
+  // With random weights. A lost rank is an error, unless on_lost_rank says otherwise.
+  OnRanks(const json& package, int ranks, const std::string& attention = "", uint32_t timeout_ms = 60000,
+          const std::string& on_lost_rank = "end") {
     folder.write("model.json", package.dump());
-    load("random:" + folder.path.string(), ranks, attention, timeout_ms);
+    load("random:" + folder.path.string(), ranks, attention, timeout_ms, on_lost_rank);
   }
   // A model with weights.
-  OnRanks(const std::string& model, int ranks, const std::string& attention) {
-    load(model, ranks, attention, 60000);
+  OnRanks(const std::string& model, int ranks, const std::string& attention, uint32_t timeout_ms = 60000,
+          const std::string& on_lost_rank = "end") {
+    load(model, ranks, attention, timeout_ms, on_lost_rank);
   }
 
   TempFolder folder;
   std::shared_ptr<const LoadedModel> alone, together;
 
  private:
-  void load(const std::string& model, int ranks, const std::string& attention, uint32_t timeout_ms) {
+  void load(const std::string& model, int ranks, const std::string& attention, uint32_t timeout_ms,
+            const std::string& on_lost_rank) {
     const LoadOptions options{.model = model, .device = test_device(), .precision = "fp32", .threads = 1};
     alone = LoadedModel::load(options, nullptr);
     together = load_on_ranks(options,
                              {.devices = std::vector<std::string>(static_cast<size_t>(ranks), test_device()),
                               .attention = attention,
-                              .timeout_ms = timeout_ms},
+                              .timeout_ms = timeout_ms,
+                              .on_lost_rank = on_lost_rank},
                              nullptr);
   }
 };
+
+// The ids of this process's children that still run or wait to be reaped.
+inline std::vector<pid_t> children() {
+  std::vector<pid_t> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::ifstream stat(entry.path() / "stat");
+    std::string text;
+    if (!std::getline(stat, text)) continue;
+    const auto name_end = text.rfind(')');
+    if (name_end == std::string::npos) continue;
+    int parent = 0;
+    char state = 0;
+    if (std::sscanf(text.c_str() + name_end + 1, " %c %d", &state, &parent) == 2 && parent == getpid())
+      found.push_back(std::atoi(entry.path().filename().c_str()));
+  }
+  return found;
+}
 
 inline const std::string ambient = FLOWCACHE_SOURCE_DIR "/models/ambient";
 

@@ -97,28 +97,35 @@ class Wan : public testing::Test {
   const c10::InferenceMode inference_;
 };
 
-TEST_F(Wan, EveryReusePolicy) {
-  const OnRanks& model = on_ranks("wan", 2);
+class WanOn : public testing::TestWithParam<int> {
+ protected:
+  const OnRanks& model(const std::string& family = "wan") const { return on_ranks(family, GetParam()); }
+  const c10::InferenceMode inference_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Ranks, WanOn, testing::Values(2, 4), testing::PrintToStringParamName());
+
+TEST_P(WanOn, EveryReusePolicy) {
   for (const auto& policy : reuse_policies()) {
     SCOPED_TRACE(policy.name);
     StreamConfig config = config_of(policy.name == "auto" ? "auto:by=flowcache" : policy.name);
     if (policy.name != "auto") config.threshold = policy.threshold;
-    expect_same(model, config, 3);
+    expect_same(model(), config, 3);
   }
 }
 
-TEST_F(Wan, EveryKvPolicy) {
-  const OnRanks &model = on_ranks("wan", 2), &rows = on_ranks("wan of 3 heads", 2);
+TEST_P(WanOn, EveryKvPolicy) {
+  const OnRanks& rows = model("wan of 3 heads");
   for (const auto& policy : kv_policies()) {
     SCOPED_TRACE(policy.name);
     StreamConfig config = config_of("none", policy.name);
     const int chunks = policy.name == "full" ? 2 : 5;  // that one ends when the budget is full
-    expect_same(model, config, chunks);
+    expect_same(model(), config, chunks);
     expect_same(rows, config, chunks);
   }
   for (const std::string spec : {"window:positions=relative", "flowcache:queries=chunk,unit=frame"}) {
     SCOPED_TRACE(spec);
-    expect_same(model, config_of("none", spec), 5);
+    expect_same(model(), config_of("none", spec), 5);
   }
 }
 
@@ -138,13 +145,13 @@ TEST_F(Wan, HistoryInEightBits) {
     EXPECT_LE((got.latents[i] - wanted.latents[i]).abs().max().item<double>(), 1e-2) << i;
 }
 
-TEST_F(Wan, TheHistoryIsRunAgainUnderANewPrompt) {
-  expect_same(on_ranks("wan", 2), config_of("none"), 5, [](Stream& stream, int chunk) {
+TEST_P(WanOn, TheHistoryIsRunAgainUnderANewPrompt) {
+  expect_same(model(), config_of("none"), 5, [](Stream& stream, int chunk) {
     if (chunk == 3) stream.prompt("orange fire", FC_NEXT_CHUNK, FC_PROMPT_RECACHE);
   });
   StreamConfig guided = config_of("none", "flowcache");
   guided.guidance = 3;
-  expect_same(on_ranks("wan", 2), guided, 5, [](Stream& stream, int chunk) {
+  expect_same(model(), guided, 5, [](Stream& stream, int chunk) {
     if (chunk == 3) stream.prompt("orange fire", FC_NEXT_CHUNK, FC_PROMPT_RECACHE);
   });
 }
@@ -165,14 +172,16 @@ TEST_F(Wan, AGuidanceBranchForEachRank) {
 }
 
 // Each of two ranks runs a guidance branch, unless a split is named.
-TEST_F(Wan, GuidanceChangesWhileItPlays) {
-  const OnRanks split(tiny_wan(4), 2, "heads");
+TEST_P(WanOn, GuidanceChangesWhileItPlays) {
+  std::vector<const OnRanks*> models = {&model()};
+  std::optional<OnRanks> split;
+  if (GetParam() == 2) models.push_back(&split.emplace(tiny_wan(4), 2, "heads"));
   for (const std::string cache : {"none", "none+cfg_cache", "attention+cfg_cache"}) {
     SCOPED_TRACE(cache);
     StreamConfig config = config_of(cache);
     config.guidance = 3;
-    for (const OnRanks* model : {&on_ranks("wan", 2), &split})
-      expect_same(*model, config, 4, [](Stream& stream, int chunk) {
+    for (const OnRanks* one : models)
+      expect_same(*one, config, 4, [](Stream& stream, int chunk) {
         if (chunk == 1) stream.tune(-1, 5);
         if (chunk == 2) stream.negative_prompt("grey fog");
         if (chunk == 3) stream.tune(-1, 1);
@@ -180,11 +189,11 @@ TEST_F(Wan, GuidanceChangesWhileItPlays) {
   }
 }
 
-TEST_F(Wan, ChunksInFlight) {
+TEST_P(WanOn, ChunksInFlight) {
   StreamConfig config = config_of("flowcache:warmup=1,protect_last=0", "flowcache");
   config.lag = 2;
   config.threshold = 2;
-  expect_same(on_ranks("wan", 2), config, 5);
+  expect_same(model(), config, 5);
 }
 
 TEST_F(Wan, HeadsThatDoNotDivide) {

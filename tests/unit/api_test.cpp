@@ -133,19 +133,22 @@ TEST(ApiWithoutModel, OpeningFailsWithASentence) {
 
 TEST(ApiWithoutModel, SeveralDevicesAreAskedForInOneWay) {
   struct Row {
-    const char *device, *devices, *attention, *listen, *said;
+    const char *device, *devices, *attention, *listen, *on_lost, *said;
   };
-  for (const Row& row : {Row{"cuda", "cpu,cpu", nullptr, nullptr, "contradict each other"},
-                         Row{nullptr, "cpu,,cpu", nullptr, nullptr, "one is empty"},
-                         Row{"cpu", nullptr, "rows", nullptr, "are for several devices"},
-                         Row{nullptr, "cpu", nullptr, "127.0.0.1:0", "are for several devices"},
-                         Row{nullptr, "cpu,cpu", "columns", nullptr, "use auto, heads or rows"},
-                         Row{nullptr, "cpu,join", nullptr, nullptr, "set listen"}}) {
+  for (const Row& row : {Row{"cuda", "cpu,cpu", nullptr, nullptr, nullptr, "contradict each other"},
+                         Row{nullptr, "cpu,,cpu", nullptr, nullptr, nullptr, "one is empty"},
+                         Row{"cpu", nullptr, "rows", nullptr, nullptr, "are for several devices"},
+                         Row{"cpu", nullptr, nullptr, nullptr, "end", "are for several devices"},
+                         Row{nullptr, "cpu,cpu", nullptr, nullptr, "wait", "use go_on or end"},
+                         Row{nullptr, "cpu", nullptr, "127.0.0.1:0", nullptr, "are for several devices"},
+                         Row{nullptr, "cpu,cpu", "columns", nullptr, nullptr, "use auto, heads or rows"},
+                         Row{nullptr, "cpu,join", nullptr, nullptr, nullptr, "set listen"}}) {
     auto config = sized<fc_engine_config>();
     config.device = row.device;
     config.devices = row.devices;
     config.attention_split = row.attention;
     config.listen = row.listen;
+    config.on_lost_rank = row.on_lost;
     fc_engine* engine = nullptr;
     EXPECT_EQ(fc_engine_open(&config, nullptr, nullptr, &engine), FC_ERROR_ARGUMENT);
     EXPECT_TRUE(says(row.said)) << fc_last_error();
