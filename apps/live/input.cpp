@@ -58,6 +58,10 @@ std::shared_ptr<Peer> Input::make_camera(const PeerConfig& config, PeerEvents ev
     *error = "another page shares its camera, and there is one at a time: try again when it has stopped";
     return nullptr;
   }
+  events.failed = [this, failed = std::move(events.failed)](const std::string& reason) {
+    left_because_ = reason;
+    failed(reason);
+  };
   auto camera = Camera::make(feeder_, config, std::move(events), error);
   camera_ = camera;
   return camera;
@@ -74,18 +78,22 @@ Input::State Input::state_of(const FrameFeeder::Figures& figures) const {
   return figures.age < 0 ? State::Waiting : State::Frozen;
 }
 
+void Input::camera_left() {
+  feeder_->forget();
+  const std::string why = std::exchange(left_because_, "");
+  if (std::exchange(state_, State::Waiting) != State::Waiting || !why.empty()) {
+    events_.tell(why.empty() ? "info" : "warning",
+                 "the camera has left" + (why.empty() ? "" : " (" + why + ")") +
+                     ": the picture comes from the prompt until another is shared");
+  }
+  size_ = next_size_ = {};
+  thaw_untold_ = false;
+  freeze_told_ = 0;
+}
+
 void Input::look() {
   const bool has_camera = !camera_.expired();
-  if (had_camera_ && !has_camera) {
-    feeder_->forget();
-    if (state_ != State::Waiting) {
-      events_.tell("info", "the camera has left: the picture comes from the prompt until another is shared");
-    }
-    state_ = State::Waiting;
-    size_ = next_size_ = {};
-    thaw_untold_ = false;
-    freeze_told_ = 0;
-  }
+  if (had_camera_ && !has_camera) camera_left();
   had_camera_ = has_camera;
   if (!takes_camera() || has_camera) {
     tell_flow(state_of(feeder_->figures()));
