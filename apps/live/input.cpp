@@ -11,7 +11,7 @@ namespace {
 constexpr guint look_ms = 250;
 constexpr unsigned looks_per_picture = 4;
 // Of several freezes within this time only the first is told.
-constexpr gint64 quiet = 60 * G_USEC_PER_SEC;
+constexpr gint64 quiet = gint64{60} * G_USEC_PER_SEC;
 
 }  // namespace
 
@@ -130,6 +130,7 @@ void Input::tell_size(Intake::Size size) {
 Json Input::status(const Json& strength) const {
   static constexpr const char* names[] = {"waiting", "flowing", "frozen"};
   const FrameFeeder::Figures figures = feeder_->figures();
+  const gint64 milliseconds = figures.age / 1000;
   const Intake::Size size = this->size();
   return {{"from", takes_camera() || address_ == "test" ? address_ : without_secrets(address_)},
           {"state", names[static_cast<int>(state_of(figures))]},
@@ -141,7 +142,7 @@ Json Input::status(const Json& strength) const {
           {"frames", figures.frames},
           {"dropped", figures.dropped},
           {"repeated", figures.repeated},
-          {"age", figures.age < 0 ? Json() : Json(static_cast<double>(figures.age / 1000) / 1e3)},
+          {"age", figures.age < 0 ? Json() : Json(static_cast<double>(milliseconds) / 1e3)},
           {"strength", feeder_->strength()},
           {"strength_shown", strength}};
 }
