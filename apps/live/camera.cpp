@@ -82,7 +82,7 @@ void Camera::look() {
   const gint64 now = g_get_monotonic_time();
   if (std::exchange(seen_, intake_->frames()) != intake_->frames()) last_seen_ = now;
   const unsigned most = seen_ == 0 ? seconds_to_begin : seconds_of_silence;
-  if (now - last_seen_ < most * G_USEC_PER_SEC) return;
+  if (now - last_seen_ < gint64{most} * G_USEC_PER_SEC) return;
   fail("no picture came for " + std::to_string(most) + " s");
 }
 

@@ -100,7 +100,8 @@ void Feed::report(const GstStructure* report, double now) {
 
 void Feed::strength_reported(const GstStructure* report) {
   strength_ = json_of(report);
-  strength_["applied"] = static_cast<double>(uint64_of(report, "pts") / 1000000) / 1e3;
+  const uint64_t milliseconds = uint64_of(report, "pts") / 1000000;
+  strength_["applied"] = static_cast<double>(milliseconds) / 1e3;
   strength_.erase("pts");
   Json message = strength_;
   message["type"] = "strength";

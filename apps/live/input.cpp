@@ -11,7 +11,7 @@ namespace {
 constexpr guint look_ms = 250;
 constexpr unsigned looks_per_picture = 4;
 // Of several freezes within this time only the first is told.
-constexpr gint64 quiet = 60 * G_USEC_PER_SEC;
+constexpr gint64 quiet = gint64{60} * G_USEC_PER_SEC;
 
 }  // namespace
 
@@ -58,6 +58,10 @@ std::shared_ptr<Peer> Input::make_camera(const PeerConfig& config, PeerEvents ev
     *error = "another page shares its camera, and there is one at a time: try again when it has stopped";
     return nullptr;
   }
+  events.failed = [this, failed = std::move(events.failed)](const std::string& reason) {
+    left_because_ = reason;
+    failed(reason);
+  };
   auto camera = Camera::make(feeder_, config, std::move(events), error);
   camera_ = camera;
   return camera;
@@ -74,18 +78,22 @@ Input::State Input::state_of(const FrameFeeder::Figures& figures) const {
   return figures.age < 0 ? State::Waiting : State::Frozen;
 }
 
+void Input::camera_left() {
+  feeder_->forget();
+  const std::string why = std::exchange(left_because_, "");
+  if (std::exchange(state_, State::Waiting) != State::Waiting || !why.empty()) {
+    events_.tell(why.empty() ? "info" : "warning",
+                 "the camera has left" + (why.empty() ? "" : " (" + why + ")") +
+                     ": the picture comes from the prompt until another is shared");
+  }
+  size_ = next_size_ = {};
+  thaw_untold_ = false;
+  freeze_told_ = 0;
+}
+
 void Input::look() {
   const bool has_camera = !camera_.expired();
-  if (had_camera_ && !has_camera) {
-    feeder_->forget();
-    if (state_ != State::Waiting) {
-      events_.tell("info", "the camera has left: the picture comes from the prompt until another is shared");
-    }
-    state_ = State::Waiting;
-    size_ = next_size_ = {};
-    thaw_untold_ = false;
-    freeze_told_ = 0;
-  }
+  if (had_camera_ && !has_camera) camera_left();
   had_camera_ = has_camera;
   if (!takes_camera() || has_camera) {
     tell_flow(state_of(feeder_->figures()));
@@ -122,6 +130,7 @@ void Input::tell_size(Intake::Size size) {
 Json Input::status(const Json& strength) const {
   static constexpr const char* names[] = {"waiting", "flowing", "frozen"};
   const FrameFeeder::Figures figures = feeder_->figures();
+  const gint64 milliseconds = figures.age / 1000;
   const Intake::Size size = this->size();
   return {{"from", takes_camera() || address_ == "test" ? address_ : without_secrets(address_)},
           {"state", names[static_cast<int>(state_of(figures))]},
@@ -133,7 +142,7 @@ Json Input::status(const Json& strength) const {
           {"frames", figures.frames},
           {"dropped", figures.dropped},
           {"repeated", figures.repeated},
-          {"age", figures.age < 0 ? Json() : Json(static_cast<double>(figures.age / 1000) / 1e3)},
+          {"age", figures.age < 0 ? Json() : Json(static_cast<double>(milliseconds) / 1e3)},
           {"strength", feeder_->strength()},
           {"strength_shown", strength}};
 }

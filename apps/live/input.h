@@ -43,6 +43,7 @@ class Input {
 
   // Called four times a second.
   void look();
+  void camera_left();
   void tell_flow(State state);
   void tell_size(Intake::Size size);
   State state_of(const FrameFeeder::Figures& figures) const;
@@ -57,6 +58,7 @@ class Input {
   std::unique_ptr<Thumbnail> thumbnail_;
   std::weak_ptr<Camera> camera_;
   bool had_camera_ = false;
+  std::string left_because_;  // why the last camera failed, until that is told
   State state_ = State::Waiting;
   Intake::Size size_;         // that was told
   Intake::Size next_size_;    // that is told if it stays

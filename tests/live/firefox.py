@@ -11,7 +11,7 @@ from browser import Browser
 from program import need
 from websocket import WebSocket
 
-# No first run, nothing from the network, and video that plays by itself.
+# No first run, nothing from the network, video that plays by itself, and a camera that is none.
 SETTINGS = """
 user_pref("app.normandy.enabled", false);
 user_pref("app.update.enabled", false);
@@ -20,6 +20,8 @@ user_pref("browser.startup.homepage_override.mstone", "ignore");
 user_pref("datareporting.policy.dataSubmissionEnabled", false);
 user_pref("media.autoplay.default", 0);
 user_pref("media.gmp-manager.url", "");
+user_pref("media.navigator.permission.disabled", true);
+user_pref("media.navigator.streams.fake", true);
 user_pref("network.captive-portal-service.enabled", false);
 user_pref("network.connectivity-service.enabled", false);
 user_pref("services.settings.server", "http://127.0.0.1:9/");

@@ -12,6 +12,7 @@ import tempfile
 import threading
 
 from browser import Browser
+from firefox import Firefox
 from peers import answers, free_port
 from program import BUILD, PATIENCE, PROGRAM, Live, Skip, eventually, need, run
 from websocket import WebSocket
@@ -360,11 +361,15 @@ def too_large():
             canvas.width = 2400; canvas.height = 200;
             const context = canvas.getContext('2d');
             setInterval(() => { context.fillStyle = `hsl(${performance.now() / 10}, 100%, 50%)`; context.fillRect(0, 0, 2400, 200); }, 40);
-            navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(25);
+            const stream = canvas.captureStream(25);
+            stream.getVideoTracks()[0].contentHint = 'detail'; // else the browser makes it smaller at first
+            navigator.mediaDevices.getUserMedia = async () => stream;
         """)
         click(large, "share")
         eventually(lambda: "1920" in text(large, "notice") and "2400x200" in text(large, "notice"), "the page says so")
         eventually(lambda: not status()["camera"], "the place is free")
+        told("the camera has left (the camera's picture has 2400x200 pixels", 1)
+        assert "2400x200" in text(large, "notice"), text(large, "notice")
     viewer.watches()
 
 
@@ -389,6 +394,19 @@ def never_comes():
         eventually(lambda: not status()["camera"], "the place is free again")
 
 
+def firefox():
+    """Firefox shares its camera, too"""
+    with Firefox() as fox:
+        fox.open(live.url)
+        fox.watches()
+        click(fox, "share")
+        eventually(lambda: status()["state"] == "flowing", "it flows", 40)
+        frames = status()["frames"]
+        eventually(lambda: status()["frames"] > frames + 30, "frames come")
+        viewer.watches()
+    eventually(lambda: not status()["camera"], "it has left")
+
+
 def strengths():
     """with the model that ships: at strength 0 viewers see the camera's green, at 1 what the prompt says"""
     with Live("--input", "camera", "--prompt", "red lava lamp", "--size", "320x192", fake=None) as real, Browser(arguments=FAKE_CAMERA) as window:
@@ -409,7 +427,7 @@ def strengths():
 
 try:
     run([wrong, without, test_picture, file_loops, web_source, srt_source, rtsp_source, camera, second_camera, freezes, changes_size, slider, leaves, too_large,
-         never_comes, strengths])
+         never_comes, firefox, strengths])
 finally:
     for browser in (viewer, sharer):
         if browser:

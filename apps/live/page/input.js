@@ -64,6 +64,7 @@ export class InputPanel {
     this.beyondLoopback = beyondLoopback;
     this.camera = null;
     this.held = this.timer = 0;
+    this.told = -Infinity; // when this page was told why its camera is not shared any more
     $("strength").addEventListener("input", () => this.change($("strength").value));
     $("share").addEventListener("click", () => (this.camera ? this.camera.stop() : this.share()));
     setInterval(() => this.look(), pictureEvery);
@@ -100,7 +101,9 @@ export class InputPanel {
         this.camera = null;
         this.send({ type: "unshare" });
         $("share").textContent = "share my camera";
-        if (why) this.notice("warning", `your camera is not shared any more: ${why}`);
+        if (!why) return;
+        this.notice("warning", `your camera is not shared any more: ${why}`);
+        this.told = performance.now();
       });
       $("share").textContent = "stop sharing";
       this.send({ type: "share", beyond_loopback: this.beyondLoopback() });
@@ -115,6 +118,11 @@ export class InputPanel {
     if (message.type === "offer") this.camera.offered(message).catch((error) => this.camera && this.camera.stop(error.message));
     else if (message.type === "candidate") this.camera.candidate(message);
     else if (message.type === "camera" && message.state === "failed") this.camera.stop(message.reason || "the connection failed");
+  }
+
+  // What the server tells everybody about that is no news here.
+  knows() {
+    return performance.now() - this.told < 1500;
   }
 
   // The server did not take it, or is gone.

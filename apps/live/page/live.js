@@ -138,7 +138,7 @@ const heardOf = {
       picture.again(message.reason);
     }
   },
-  notice: (message) => notice(message.level, message.text),
+  notice: (message) => input.knows() || notice(message.level, message.text),
   reply(message) {
     if (message.status < 400) return;
     notice("error", message.error);
