@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "parallel/exchange.h"
 
+#include <signal.h>
+#include <time.h>
+
 #include <numeric>
 #include <thread>
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
@@ -35,6 +38,28 @@ void Exchange::Group::wait_for(c10d::Work& work) {
 }
 
 namespace {
+
+// Gloo writes to sockets whose other end may be gone, and the signal for that would end the process of a caller who has not thought
+// of it. It stays blocked in threads that are started meanwhile, which are Gloo's own.
+class WithoutPipeSignal {
+ public:
+  WithoutPipeSignal() {
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~WithoutPipeSignal() {
+    if (sigismember(&before_, SIGPIPE)) return;
+    const timespec at_once{};
+    while (sigtimedwait(&pipe_, nullptr, &at_once) == SIGPIPE) continue;
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  WithoutPipeSignal(const WithoutPipeSignal&) = delete;
+  WithoutPipeSignal& operator=(const WithoutPipeSignal&) = delete;
+
+ private:
+  sigset_t pipe_, before_;
+};
 
 // Sentences of LibTorch without the places that it was at.
 template <typename Work>
@@ -85,6 +110,7 @@ c10::intrusive_ptr<c10d::Backend> gloo_group(const c10::intrusive_ptr<c10d::Stor
 }  // namespace
 
 Exchange::Exchange(const Meeting& meeting) {
+  const WithoutPipeSignal quiet;
   lost_if_fails([&] {
     const auto store = c10::make_intrusive<c10d::PrefixStore>(meeting.secret, store_of(meeting));
     store->setTimeout(meeting.timeout);
@@ -99,7 +125,10 @@ Exchange::Exchange(const Meeting& meeting) {
   traffic_ = {};
 }
 
-Exchange::~Exchange() = default;
+Exchange::~Exchange() {
+  const WithoutPipeSignal quiet;
+  group_.reset();
+}
 
 int Exchange::rank() const {
   return group_->rank;
@@ -119,6 +148,7 @@ at::Tensor Exchange::all_to_all(const at::Tensor& in, std::vector<int64_t> give,
   const bool stays = in.is_cpu() || group_->on_gpu;
   at::Tensor from = stays ? in.contiguous() : in.cpu().contiguous();
   at::Tensor to = at::empty({taken}, from.options());
+  const WithoutPipeSignal quiet;
   lost_if_fails([&] {
     const auto work = group_->backend->alltoall_base(to, from, take, give);
     work->wait();
