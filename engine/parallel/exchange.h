@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The one collective that everything is made of: each rank gives each other one some numbers, and takes some. c10d does it,
-// with Gloo.
+// The one collective that everything is made of: each rank gives each other one some numbers, and takes some. c10d does it, with
+// NCCL where each rank has a card of its own, else with Gloo.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -25,6 +25,8 @@ struct Meeting {
   std::string address;  // of the interface that this rank listens at for the others
   int rank = 0, ranks = 1;
   std::chrono::milliseconds timeout{30000};  // of each exchange
+  bool nccl = false;                         // the same on all ranks
+  at::Device device = at::kCPU;              // with NCCL: this rank's
 };
 
 // Another rank is gone, or has not come in time. The group is of no use then.
@@ -43,8 +45,8 @@ class Exchange {
   int rank() const;
   int ranks() const;
   // in: numbers for rank 0, those for rank 1, …, give[r] of them for rank r. Returns take[r] numbers from rank r in the
-  // same order. All are 1-dimensional, of one type on all ranks. On a GPU they go through the host's memory. Throws
-  // LostRank after the timeout, or as soon as another rank is gone.
+  // same order. All are 1-dimensional, of one type on all ranks. With Gloo those on a GPU go through the host's memory. Throws
+  // LostRank after the timeout, or, with Gloo, as soon as another rank is gone.
   at::Tensor all_to_all(const at::Tensor& in, std::vector<int64_t> give, std::vector<int64_t> take);
   // Since the beginning: what went to other ranks and came from them.
   const Traffic& traffic() const { return traffic_; }

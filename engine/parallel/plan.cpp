@@ -96,8 +96,10 @@ Traffic traffic_of_blocks(const TransformerShape& shape, AttentionSplit split, i
 Traffic traffic_of_chunks(const TransformerShape& shape, int ranks, int rank, int64_t tokens, int64_t element,
                           int64_t token_element, int64_t passes) {
   const auto layers = static_cast<uint64_t>(shape.layers) * passes;
-  const auto keys = static_cast<uint64_t>(2 * shape.kv_heads / shape.head_sets * shape.head_dim * element * tokens);
-  const auto moved = static_cast<uint64_t>(passes * (rank == 0 ? ranks - 1 : 1) * tokens * shape.dim * token_element);
+  const auto keys =
+      static_cast<uint64_t>(2 * shape.kv_heads / shape.head_sets * shape.head_dim * element * tokens);
+  const auto moved =
+      static_cast<uint64_t>(passes * (rank == 0 ? ranks - 1 : 1) * tokens * shape.dim * token_element);
   return {.exchanges = layers + 2,
           .given = layers * keys * (ranks - 1 - rank) + moved,
           .taken = layers * keys * rank + moved};

@@ -23,7 +23,7 @@ class SharedCondition final : public Condition {
   uint64_t id_;
 };
 
-nlohmann::json to_json(const AttentionPlan& plan) {
+nlohmann::json recalled(const AttentionPlan& plan) {
   return {{"factors", plan.factors}, {"kept", plan.kept}, {"sizes", plan.sizes}};
 }
 
@@ -69,7 +69,7 @@ void SplitTransformer::order_blocks(const Embedded& embedded, const at::Tensor& 
                           {"grid", {grid.frames, grid.height, grid.width}},
                           {"passes", tokens.size(0) / grid.tokens()},
                           {"type", static_cast<int>(tokens.scalar_type())}};
-  if (embedded.attention) order["attention"] = to_json(embedded.attention->plan());
+  if (embedded.attention) order["attention"] = recalled(embedded.attention->plan());
   team_->order(order);
   team_->check(name.store);
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/resources.h"
 #include "families/family.h"
+#include "parallel/cards.h"
 #include "parallel/identity.h"
 #include "parallel/split_transformer.h"
 
@@ -273,6 +274,8 @@ std::map<int64_t, int64_t> Team::held_chunks(int store) {
 void Team::form(const LoadedModel& own, const Progress& progress) {
   const auto held = hold();
   const nlohmann::json identity = identity_of(own);
+  device_ = own.device;
+  card_ = card_of(own.device);
   for (size_t i = 0; i < workers_.size(); ++i) wait_for(i, identity, progress);
   try {
     meet();
@@ -281,14 +284,26 @@ void Team::form(const LoadedModel& own, const Progress& progress) {
     throw Error(FC_ERROR_DEVICE, broken_);
   }
   log(FC_LOG_INFO, "the network runs on " + std::to_string(count()) + " devices, attention split by " +
-                       name_of(attention_));
+                       name_of(attention_) + ", exchanges by " + (nccl_ ? "NCCL" : "Gloo"));
+}
+
+bool Team::have_a_card_each() const {
+  std::set<std::string> cards = {card_};
+  for (const Worker& worker : workers_) cards.insert(worker.card);
+  return cards.size() == workers_.size() + 1 && !cards.contains("");
 }
 
 // Makes a group of all that are there. Throws LostRank.
 void Team::meet() {
   attention_ = choose_attention_split(attention_wish_, shape_, count());
+  nccl_ = have_a_card_each();
   if (workers_.empty()) return;
-  Meeting meeting{.secret = random_text(), .rank = 0, .ranks = count(), .timeout = timeout_};
+  Meeting meeting{.secret = random_text(),
+                  .rank = 0,
+                  .ranks = count(),
+                  .timeout = timeout_,
+                  .nccl = nccl_,
+                  .device = device_};
   std::optional<PrivateFolder> folder;
   if (listen_host_.empty()) {
     meeting.folder = folder.emplace().path();
@@ -305,6 +320,7 @@ void Team::meet() {
                                 {"port", meeting.port},
                                 {"secret", meeting.secret},
                                 {"timeout_ms", meeting.timeout.count()},
+                                {"nccl", meeting.nccl},
                                 {"attention", name_of(attention_)},
                                 {"rank", i + 1},
                                 {"ranks", count()}});
@@ -330,6 +346,7 @@ void Team::wait_for(size_t index, const nlohmann::json& own, const Progress& pro
   if (const auto error = answer->find("error"); error != answer->end())
     throw Error(static_cast<fc_status>(answer->value("status", int{FC_ERROR_DEVICE})),
                 name + ": " + error->get<std::string>());
+  worker.card = answer->value("card", "");
   const std::string why = difference(own, answer->value("identity", nlohmann::json::object()));
   if (why.empty()) return;
   worker.channel().send({{"do", "refuse"}, {"why", why}});

@@ -65,6 +65,7 @@ class Team final : public Ranks, public std::enable_shared_from_this<Team> {
   // This process has failed in the middle of an exchange: ends the team.
   void abandon(const std::string& why);
   Exchange& exchange() const { return *exchange_; }
+  bool uses_nccl() const { return nccl_; }
   AttentionSplit attention() const { return attention_; }
   uint64_t next_id() { return ++last_id_; }
 
@@ -74,6 +75,7 @@ class Team final : public Ranks, public std::enable_shared_from_this<Team> {
     std::string device;
     std::optional<WorkerProcess> process;  // of this machine
     Channel joined;                        // of another one
+    std::string card;                      // see card_of()
     std::string lost;                      // why it is of no use any more; "" while it is
     Channel& channel() { return process ? process->channel : joined; }
     std::string name() const;
@@ -82,6 +84,7 @@ class Team final : public Ranks, public std::enable_shared_from_this<Team> {
   void start_workers(const LoadOptions& options, const RankOptions& ranks, const Progress& progress);
   void wait_for(size_t index, const nlohmann::json& own, const Progress& progress);
   void meet();
+  bool have_a_card_each() const;
   std::string why_failed(const std::string& error);
   void give_up(const std::string& why);
   void call_roll(const std::string& error);
@@ -89,10 +92,11 @@ class Team final : public Ranks, public std::enable_shared_from_this<Team> {
 
   std::vector<Worker> workers_;  // rank 1 on
   std::atomic<int> count_{1};    // of them and this process
-  bool goes_on_ = true;
+  bool goes_on_ = true, nccl_ = false;
   uint64_t generation_ = 1;
   std::chrono::milliseconds timeout_;
-  std::string attention_wish_, listen_host_;
+  std::string attention_wish_, listen_host_, card_;
+  at::Device device_ = at::kCPU;
   AttentionSplit attention_ = AttentionSplit::heads;
   TransformerShape shape_;
   std::unique_ptr<Exchange> exchange_;

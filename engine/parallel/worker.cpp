@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cache/registry.h"
+#include "parallel/cards.h"
 #include "parallel/door.h"
 #include "parallel/exchange.h"
 #include "parallel/identity.h"
@@ -77,7 +78,9 @@ class Worker {
                     .address = "127.0.0.1",  // of one machine
                     .rank = order.at("rank"),
                     .ranks = order.at("ranks"),
-                    .timeout = std::chrono::milliseconds(order.at("timeout_ms").get<int64_t>())};
+                    .timeout = std::chrono::milliseconds(order.at("timeout_ms").get<int64_t>()),
+                    .nccl = order.at("nccl"),
+                    .device = model_->device};
     if (meeting.folder.empty())
       meeting.address = joined_ ? own_address(channel_.socket()).host : meeting.host;
     attention_ = choose_attention_split(order.at("attention"), model_->transformer->shape(), meeting.ranks);
@@ -228,7 +231,7 @@ void run_worker(const WorkerOptions& options) {
     const auto order = channel.receive();
     if (!order) return;  // rank 0 has changed its mind
     const auto model = LoadedModel::load(options_of(*order, options), nullptr);
-    channel.send({{"identity", identity_of(*model)}});
+    channel.send({{"identity", identity_of(*model)}, {"card", card_of(model->device)}});
     Worker(channel, options.socket < 0, order->value("stays", false), model).serve();
   } catch (const Error& error) {
     tell(error.what(), error.status(), false);

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "parallel/exchange.h"
 #include "ranks.h"
 
 using namespace flowcache;
@@ -123,6 +124,30 @@ TEST_F(Failures, NorWhenRankZeroIsKilled) {
   while (kill(worker, 0) == 0 && std::chrono::steady_clock::now() < until)
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_NE(kill(worker, 0), 0) << "process " << worker << " still runs";
+}
+
+// And no signal to this process, which has set nothing up for it.
+TEST(Exchanging, AConnectionThatIsClosedIsAnError) {
+  for (int round = 0; round < 20; ++round) {
+    const TempFolder folder;
+    const auto open = [&](int rank) {
+      return std::make_unique<Exchange>(Meeting{.folder = folder.path.string(),
+                                                .secret = "secret",
+                                                .address = "127.0.0.1",
+                                                .rank = rank,
+                                                .ranks = 2,
+                                                .timeout = std::chrono::seconds(5)});
+    };
+    std::unique_ptr<Exchange> one, two;
+    std::thread other([&] { two = open(1); });
+    one = open(0);
+    other.join();
+    std::thread leaves([&] { two.reset(); });
+    const auto give = [&] { one->all_to_all(at::ones({1000}), {0, 1000}, {0, 0}); };
+    EXPECT_THROW(while (true) give(), LostRank);
+    EXPECT_THROW(give(), LostRank);
+    leaves.join();
+  }
 }
 
 TEST(Loading, AProgramThatIsNotThereIsNamed) {

@@ -2,6 +2,9 @@
 // What is split how, and what that sends: by arithmetic, and counted.
 #include "parallel/plan.h"
 
+#include <dlfcn.h>
+
+#include "../fake_gpu/runtime/fake_gpu.h"
 #include "parallel/door.h"
 #include "parallel/team.h"
 #include "ranks.h"
@@ -84,7 +87,8 @@ TEST(Plan, WholeChunksSendLessAndWaitMore) {
       }
       EXPECT_EQ(given, taken);
       EXPECT_EQ(2 * given, rows) << ranks;
-      EXPECT_NEAR(static_cast<double>(given) / heads, ranks * kv_heads / (2.0 * (24 + kv_heads)), 1e-9) << ranks;
+      EXPECT_NEAR(static_cast<double>(given) / heads, ranks * kv_heads / (2.0 * (24 + kv_heads)), 1e-9)
+          << ranks;
     }
   }
   EXPECT_DOUBLE_EQ(length_of_tick(false, 4, 4, 1), length_of_tick(true, 4, 4, 1));
@@ -97,7 +101,8 @@ TEST(Plan, WholeChunksSendLessAndWaitMore) {
       double chance = 1;
       for (int rank = 0; rank < ranks; ++rank) {
         int own = 0;
-        for (int chunk = 4 / ranks * rank; chunk < 4 / ranks * (rank + 1); ++chunk) own += computed >> chunk & 1;
+        for (int chunk = 4 / ranks * rank; chunk < 4 / ranks * (rank + 1); ++chunk)
+          own += computed >> chunk & 1;
         most = std::max(most, own);
       }
       for (int chunk = 0; chunk < 4; ++chunk) chance *= computed >> chunk & 1 ? 0.42 : 0.58;
@@ -110,6 +115,14 @@ TEST(Plan, WholeChunksSendLessAndWaitMore) {
 
 class Counted : public testing::TestWithParam<std::tuple<int, std::string, std::string>> {};
 
+// Of the GPU's stand-in, if there is one.
+FakeGpuCounts fake_gpu_counts_now() {
+  FakeGpuCounts counts{};
+  if (void* const found = dlsym(RTLD_DEFAULT, "fake_gpu_counts"))
+    reinterpret_cast<decltype(&fake_gpu_counts)>(found)(&counts);
+  return counts;
+}
+
 // Two chunks of 8 steps, each with a clean pass, which brings nothing back and ends at the last layer's keys.
 TEST_P(Counted, AsTheFormulaSays) {
   const auto& [ranks, attention, kv] = GetParam();
@@ -119,6 +132,8 @@ TEST_P(Counted, AsTheFormulaSays) {
   const int64_t tokens = model.together->tokens_per_chunk(picture_size(model.together->package, 0, 0));
   Team& team = dynamic_cast<Team&>(*model.together->ranks);
   const AttentionSplit split = team.attention();
+  EXPECT_EQ(team.uses_nccl(), test_device(1) == "cuda:1");
+  const FakeGpuCounts before = fake_gpu_counts_now();
   play(model.together, config_of("none", kv), 2);
   const Traffic step = traffic_of_blocks(shape, split, ranks, 0, tokens, 4, 4, 1, kv == "flowcache");
   const int64_t others = tokens - share_of(tokens, ranks, 0).count;
@@ -134,6 +149,12 @@ TEST_P(Counted, AsTheFormulaSays) {
       static_cast<uint64_t>(share_of(tokens, ranks, 0).count * shape.dim * 4 -
                             static_cast<int64_t>(share_of(tokens, ranks, 0).count * heads_back));
   EXPECT_EQ(team.exchange().traffic().taken, 18 * step.taken - 2 * (back + rows_back));
+  if (!team.uses_nccl()) return;
+  // What NCCL was given is that, from where it lies: nothing of it went through the host.
+  const FakeGpuCounts after = fake_gpu_counts_now();
+  EXPECT_EQ(static_cast<uint64_t>(after.nccl_given - before.nccl_given), team.exchange().traffic().given);
+  EXPECT_EQ(static_cast<uint64_t>(after.nccl_taken - before.nccl_taken), team.exchange().traffic().taken);
+  EXPECT_LT(static_cast<uint64_t>(after.to_host_bytes - before.to_host_bytes), step.given);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, Counted,

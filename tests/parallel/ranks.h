@@ -22,11 +22,13 @@
 
 namespace flowcache::test {
 
-// Where ranks run: "cpu", or what FLOWCACHE_TEST_DEVICE says. On a GPU's stand-in there is no cuDNN.
-inline std::string test_device() {
+// Where a rank runs: "cpu", or what FLOWCACHE_TEST_DEVICE says, of which "cuda" is a card for each. On a GPU's stand-in there is
+// no cuDNN.
+inline std::string test_device(int rank = 0) {
   const char* named = std::getenv("FLOWCACHE_TEST_DEVICE");
-  if (named) at::globalContext().setUserEnabledCuDNN(false);
-  return named ? named : "cpu";
+  if (!named) return "cpu";
+  at::globalContext().setUserEnabledCuDNN(false);
+  return std::string(named) == "cuda" ? "cuda:" + std::to_string(rank) : named;
 }
 
 struct OnRanks {
@@ -50,12 +52,12 @@ struct OnRanks {
             const std::string& on_lost_rank) {
     const LoadOptions options{.model = model, .device = test_device(), .precision = "fp32", .threads = 1};
     alone = LoadedModel::load(options, nullptr);
-    together = load_on_ranks(options,
-                             {.devices = std::vector<std::string>(static_cast<size_t>(ranks), test_device()),
-                              .attention = attention,
-                              .timeout_ms = timeout_ms,
-                              .on_lost_rank = on_lost_rank},
-                             nullptr);
+    std::vector<std::string> devices;
+    for (int rank = 0; rank < ranks; ++rank) devices.push_back(test_device(rank));
+    together = load_on_ranks(
+        options,
+        {.devices = devices, .attention = attention, .timeout_ms = timeout_ms, .on_lost_rank = on_lost_rank},
+        nullptr);
   }
 };
 

@@ -364,7 +364,7 @@ TEST(Recache, APolicySeesTheSameChangeOfEachTokenAgain) {
     const at::Tensor change = at::arange(chunk_tokens, at::kFloat) + 100 * i + 1;
     parts.kv.front()->admit(i, parts.first_frame(i));
     parts.kv.front()->finish(i, change);
-    recache.keep(parts, i, draw_noise(3, i, 0, parts.latent_shape(), at::kCPU), change);
+    recache.keep(parts, i, {draw_noise(3, i, 0, parts.latent_shape(), at::kCPU), 0}, change);
   }
   const std::vector<at::Tensor> before = std::exchange(seen, {});
   ASSERT_EQ(before.size(), static_cast<size_t>(shape.layers));

@@ -13,6 +13,12 @@ class Store;
 
 #define FC_NCCL_MODULE "libflowcache-nccl.so"
 
-// Makes a group, which the caller owns (c10::intrusive_ptr::reclaim()). Null: failed, with a sentence in `error`.
-using fc_nccl_group_function = c10d::Backend* (*)(c10d::Store* store, int rank, int ranks, int64_t timeout_ms,
-                                                  char* error, size_t room);
+struct FcNcclFunctions {
+  // Makes a group, which the caller owns (c10::intrusive_ptr::reclaim()). Null: failed, with a sentence in `error`.
+  c10d::Backend* (*group)(c10d::Store* store, int rank, int ranks, int64_t timeout_ms, char* error,
+                          size_t room);
+  // Where a CUDA device is plugged in, such as "0000:65:00". Returns 0, or 1.
+  int (*slot)(int device, char* text, size_t room);
+};
+
+using fc_nccl_function = const FcNcclFunctions* (*)();

@@ -48,7 +48,7 @@ EXPORTED cudaError_t cudaSetDevice(int index) {
   current_device = index;
   return cudaSuccess;
 }
-EXPORTED cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
+EXPORTED cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int index) {
   std::memset(p, 0, sizeof *p);
   std::strcpy(p->name, "Fake H100");
   p->totalGlobalMem = device_bytes();
@@ -70,6 +70,7 @@ EXPORTED cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   p->textureAlignment = 512;
   p->unifiedAddressing = p->canMapHostMemory = 1;
   p->memoryBusWidth = 5120;
+  p->pciBusID = index;
   return cudaSuccess;
 }
 EXPORTED cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {

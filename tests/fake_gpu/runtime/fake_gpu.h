@@ -12,10 +12,11 @@ struct FakeGpuCounts {
   long to_host_bytes;
   long mallocs; /* cudaMalloc */
   long used, peak;
-  long tf32;       /* matrix products that cuBLAS may compute in TF32 */
-  long graphs_run; /* of `launches`, those of whole graphs */
-  long noted;      /* kernels that were noted for a graph instead of run */
-  long forbidden;  /* what must not happen while a graph is noted, and was refused */
+  long tf32;                   /* matrix products that cuBLAS may compute in TF32 */
+  long graphs_run;             /* of `launches`, those of whole graphs */
+  long noted;                  /* kernels that were noted for a graph instead of run */
+  long forbidden;              /* what must not happen while a graph is noted, and was refused */
+  long nccl_given, nccl_taken; /* bytes to and from other ranks */
 };
 void fake_gpu_counts(struct FakeGpuCounts* counts);
 /* One more kernel of this name on this stream, for what a test program runs in the place of a library's. */
@@ -54,4 +55,5 @@ void fake_gpu_on_launch(void (*function)(void));
 }
 /* Environment: FAKE_GPU_DEVICES (1), FAKE_GPU_BYTES of each (80e9), FAKE_GPU_DRIVER (13000): its CUDA version;
  * FAKE_GPU_CAPABILITY (90): ten times the compute capability;
+ * FAKE_GPU_ASKING=1: a question whether something is done takes the host a microsecond, so that asking again and again ends;
  * FAKE_GPU_KERNELS=N: the N most launched kernels are printed at exit; FAKE_GPU_SYNCS=1: where the host waits is printed. */
