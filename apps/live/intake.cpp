@@ -8,7 +8,8 @@
 
 namespace flowcache::live {
 
-// The queue drops frames when fitting them takes too long. The rate is the feeder's matter.
+// The queue drops a camera's frames when fitting them takes too long; a file waits for the clock. The rate is the
+// feeder's matter.
 std::string Intake::line(const GstCaps* caps, bool clock) {
   const CapsPtr fitted(gst_caps_copy(caps));
   GstStructure* structure = gst_caps_get_structure(fitted.get(), 0);
@@ -17,10 +18,9 @@ std::string Intake::line(const GstCaps* caps, bool clock) {
   gst_structure_get_int(structure, "width", &width);
   gst_structure_get_int(structure, "height", &height);
   const TextPtr text(gst_caps_to_string(fitted.get()));
-  return "queue max-size-buffers=3 max-size-bytes=0 max-size-time=0 leaky=downstream ! aspectratiocrop "
-         "name=fit"
-         " aspect-ratio=" +
-         std::to_string(width) + "/" + std::to_string(height) + " ! videoconvertscale ! " + text.get() +
+  return std::string("queue max-size-buffers=3 max-size-bytes=0 max-size-time=0 leaky=") +
+         (clock ? "no" : "downstream") + " ! aspectratiocrop name=fit aspect-ratio=" + std::to_string(width) +
+         "/" + std::to_string(height) + " ! videoconvertscale ! " + text.get() +
          " ! appsink name=frames max-buffers=2 drop=true async=false enable-last-sample=false sync=" +
          (clock ? "true" : "false");
 }

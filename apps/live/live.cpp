@@ -82,6 +82,11 @@ void Live::on_report(const GstStructure* report) {
 }
 
 void Live::on_warning(const std::string& text) {
+  // On a machine that is just too slow for its input the filter falls behind and catches up again and again.
+  const gint64 now = g_get_monotonic_time();
+  if (input_ && text == last_warning_ && now - last_warned_ < gint64{60} * G_USEC_PER_SEC) return;
+  last_warning_ = text;
+  last_warned_ = now;
   notice("warning", text);
 }
 

@@ -52,6 +52,8 @@ class Live : private GeneratorListener, private ServerHost {
   Server server_;
   Outputs outputs_;
   std::string failure_;
+  std::string last_warning_;
+  gint64 last_warned_ = 0;
   GMainLoop* loop_;
   int status_ = 0;
 };

@@ -95,7 +95,10 @@ void Reader::look() {
     lost_ = false;
     failures_ = 0;
   }
-  if (now - last_seen_ > patience) lose("no picture came for 10 s");
+  // A file that is read once more may hang in uridecodebin3, seldom; then it is opened again sooner.
+  const bool file = address_.rfind("file:", 0) == 0 && ever_ && failures_ == 0;
+  const gint64 most = file ? patience_with_file : patience;
+  if (now - last_seen_ > most) lose("no picture came for " + std::to_string(most / G_USEC_PER_SEC) + " s");
 }
 
 void Reader::broken(const std::string& why) {

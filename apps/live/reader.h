@@ -20,7 +20,8 @@ class Reader {
   };
 
   static constexpr gint64 patience = 10 * G_USEC_PER_SEC;  // with a source that is silent
-  static constexpr unsigned longest_delay = 15;            // seconds between attempts
+  static constexpr gint64 patience_with_file = 3 * G_USEC_PER_SEC;
+  static constexpr unsigned longest_delay = 15;  // seconds between attempts
 
   // `address`: a URI, or "test".
   Reader(std::string address, std::shared_ptr<FrameFeeder> feeder, Events events);
