@@ -52,6 +52,7 @@ struct FilterState {
   std::vector<Item> pending;          // their stamps, and the events between them
   uint32_t wanted = 0;                // frames of the next chunk; 0: not yet known
   bool restart = false;               // the next chunk does not follow the one before
+  bool left_out = false;              // the next frame does not follow the one before that goes out
   bool let_out = false;               // a part of a chunk was fed because nothing more came
   bool late_told = false, quiet_told = false, untimed_told = false, back_told = false;
   GstClockTime next_pts = 0, last_pts = GST_CLOCK_TIME_NONE;

@@ -135,7 +135,7 @@ void hand_over(Call& call, bool fed) {
   } else {
     filter.late_told = false;
   }
-  filter.restart = !fed;
+  filter.restart = filter.left_out = !fed;
   append(call, std::exchange(filter.pending, {}));
   forget_collected(filter);
 }
@@ -191,7 +191,7 @@ Stamp stamp_of(FilterState& filter, GstBuffer* buffer) {
     stamp.duration = gst_util_uint64_scale(GST_SECOND, static_cast<guint64>(filter.info.fps_d),
                                            static_cast<guint64>(filter.info.fps_n));
   stamp.offset = GST_BUFFER_OFFSET(buffer);
-  stamp.discont = GST_BUFFER_IS_DISCONT(buffer);
+  stamp.discont = GST_BUFFER_IS_DISCONT(buffer) || std::exchange(filter.left_out, false);
   filter.next_pts = stamp.pts + stamp.duration;
   filter.last_pts = stamp.pts;
   return stamp;
@@ -258,6 +258,7 @@ GstFlowReturn take_frame(Call& call, GstBuffer* buffer) {
     const bool may_drop = call.state.input_is_live && call.settings().late == LatePolicy::Drop;
     if (may_drop && !call.worker->is_open_for_feed()) {
       call.state.statistics.skipped(1);
+      filter.left_out = true;
       return GST_FLOW_OK;
     }
     filter.wanted = call.worker->frames_wanted();

@@ -103,7 +103,8 @@ GstStateChangeReturn change_state(GstElement* element, GstStateChange transition
     call.state.cuda.reset();
     call.filter.mismatch_told = false;
     call.filter.restart = call.filter.draining = call.filter.late_told = false;
-    call.filter.let_out = call.filter.quiet_told = call.filter.untimed_told = call.filter.back_told = false;
+    call.filter.let_out = call.filter.left_out = call.filter.quiet_told = call.filter.untimed_told =
+        call.filter.back_told = false;
     call.filter.last_pts = GST_CLOCK_TIME_NONE;
   }
   if (transition == GST_STATE_CHANGE_READY_TO_NULL) {

@@ -101,6 +101,7 @@ TEST(Filter, ALiveInputThatIsTooFastLosesWholeChunksAndSaysSo) {
   while (const SamplePtr sample = filter.pull()) {
     const int number = fed_of(sample);
     EXPECT_GT(number, last);
+    EXPECT_EQ(GST_BUFFER_IS_DISCONT(gst_sample_get_buffer(sample.get())), last == -1 || number > last + 1);
     EXPECT_EQ(pts_of(sample), static_cast<GstClockTime>(number) * kFrame) << "time stays right";
     last = number;
     ++count;
