@@ -47,7 +47,7 @@ Opened open_driver() {
 const CudaDriver& CudaDriver::get() {
   static const Opened opened = open_driver();
   if (!opened.problem.empty())
-    throw Error(FC_ERROR_DEVICE, "planes in CUDA memory cannot be written, as no NVIDIA driver answers: " +
+    throw Error(FC_ERROR_DEVICE, "planes in CUDA memory cannot be used, as no NVIDIA driver answers: " +
                                      opened.problem + "; pass FC_MEMORY_HOST planes");
   return opened.driver;
 }

@@ -383,8 +383,9 @@ TEST_F(Api, AStreamRepaintsWhatItIsFed) {
   planes[3].stride[0] = 4;
   refused("stride");
   planes[3].stride[0] = 4 * 256;
-  planes[3].memory = FC_MEMORY_CUDA;
-  refused("cudadownload");
+  planes[3].memory = FC_MEMORY_CUDA;  // which it is not, whether or not there is a GPU
+  EXPECT_EQ(fc_stream_feed(stream, &feed, nullptr), FC_ERROR_DEVICE);
+  EXPECT_TRUE(says("CUDA")) << fc_last_error();
   planes[3].memory = FC_MEMORY_HOST;
   feed.frames = nullptr;
   refused("frames is NULL");
