@@ -12,13 +12,13 @@ Repaints a camera, a screen, a file or a network stream as the prompt says, and 
 
 INPUT            /dev/videoN (default: /dev/video0), a file, an address such as rtsp://HOST/PATH or udp://:5004,
                  screen (this X display), or test (a test picture)
-  --strength S   how much of the input is painted over: 0 shows it, 1 ignores it (default 0.8)
+  --strength S   how much of the input is painted over: 0 shows it, 1 ignores it (default 0.87)
   --out FILE     write FILE.mp4 instead of showing a window
 TEXT
   common_options
 }
 
-strength=0.8 out=""
+strength=0.87 out=""
 own_option() {
   case $1 in
     --strength)
