@@ -68,7 +68,7 @@ struct Settings : EngineSettings, StreamSettings {
   GstClockTimeDiff max_lateness = 0;  // beyond the reported latency; -1: no limit
   Underrun underrun = Underrun::Repeat;
   Transition transition = Transition::Blend;
-  double strength = 0.8;               // of a filter
+  double strength = 0.87;              // of a filter
   bool follow_motion = false;          // of a filter
   LatePolicy late = LatePolicy::Drop;  // of a filter
 

@@ -13,7 +13,7 @@ sends it to an RTMP server.
 
 INPUT            /dev/videoN (default: /dev/video0), a file, an address such as rtsp://HOST/PATH or udp://:5004,
                  screen (this X display), or test (a test picture)
-  --strength S   how much of the input is painted over: 0 shows it, 1 ignores it (default 0.8)
+  --strength S   how much of the input is painted over: 0 shows it, 1 ignores it (default 0.87)
   --out FILE     write FILE.mp4 instead of showing a window; or send it to rtmp://HOST[:PORT]/APPLICATION/KEY
   --sound WHAT   for --out: input (that of a file or an address), microphone, ticks (one a second, for tests) or none. The
                  default is none for files; for RTMP it is the input's, of a camera or a screen the microphone
@@ -21,7 +21,7 @@ TEXT
   common_options
 }
 
-strength=0.8 out="" sound_of=""
+strength=0.87 out="" sound_of=""
 own_option() {
   case $1 in
     --strength)

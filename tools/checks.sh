@@ -235,7 +235,8 @@ check_exports() {
   needs_newer "$BUILD/engine/libflowcache.so" "${sources[@]}" || return 0
   note="libflowcache.so"
   mend "engine/flowcache.symbols and FC_API in the header, then ninja -C build libflowcache"
-  python3 tests/unit/exports_test.py "$BUILD/engine/libflowcache.so" engine/flowcache.h engine/api_report.h engine/api_adopt.h
+  python3 tests/unit/exports_test.py "$BUILD/engine/libflowcache.so" engine/flowcache.h engine/api_report.h engine/api_adopt.h \
+    engine/api_worker.h
 }
 
 check_reference() {

@@ -81,7 +81,7 @@ class FrameFeeder {
   Figures counts_;
   gint64 last_came_ = 0;                                 // 0: none, or the input has gone
   unsigned chunk_ = 1000, settled_ = 0, unsettled_ = 0;  // chunk_: until its first frame says it
-  double strength_ = 0.8;
+  double strength_ = 0.87;
   double strength_in_force_ = -1;  // the thread's
   std::thread thread_;
 };

@@ -24,7 +24,7 @@ struct GenerateArguments {
   uint32_t steps = 0, lag = 0;
   bool graphs = false;
   std::string prefix, input;
-  double strength = 0.8;
+  double strength = 0.87;
   bool seconds_given = false, follow_motion = false;
   std::vector<std::string> loras;
 };
