@@ -19,7 +19,7 @@ struct Options {
   double cache_threshold = -1;                    // -1: the model's default
   unsigned width = 0, height = 0;                 // of the picture; 0: the model's
   uint64_t seed = 1;
-  std::string input;      // camera, test or a URI; empty: nothing is repainted
+  std::string input;       // camera, test or a URI; empty: nothing is repainted
   double strength = 0.87;  // how much of the input is painted over
   std::string bind = "127.0.0.1";
   std::string token;              // empty: no token is needed

@@ -51,7 +51,7 @@ for strength in 2 -1 x nan ""; do
 done
 refuses "camera.sh: no such file" "there is no file" pipelines/camera.sh "$WORK/none.mp4"
 refuses "camera.sh: two inputs" "takes one input" pipelines/camera.sh test screen
-refuses "camera.sh: --out of another kind" "does not end in .mp4" pipelines/camera.sh --out "$WORK/x.mkv" test
+refuses "camera.sh: --out of another kind" "does it end in .mp4" pipelines/camera.sh --out "$WORK/x.mkv" test
 refuses "gate.sh: no such instructions" "avx2 or native" tests/bench/gate.sh --isa mmx
 refuses "gate.sh: an option without its value" "needs a value" tests/bench/gate.sh --seconds
 refuses "peers.sh: no peers" "run: tests/bench/peers.sh --install" env FLOWCACHE_PEERS="$WORK/none" tests/bench/peers.sh
