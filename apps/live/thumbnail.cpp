@@ -19,7 +19,7 @@ std::unique_ptr<Thumbnail> Thumbnail::make(const GstCaps* caps, std::string* err
       "appsrc name=in is-live=true format=time do-timestamp=true max-buffers=1 leaky-type=downstream ! "
       "videoconvertscale ! video/x-raw,width=" +
           std::to_string(width) + ",height=" + std::to_string(height) +
-          " ! jpegenc quality=75 ! appsink name=out sync=false async=false max-buffers=1 drop=true",
+          " ! jpegenc ! appsink name=out sync=false async=false max-buffers=1 drop=true",
       0, error);
   if (!thumbnail->pipeline_) return nullptr;
   g_object_set(child(thumbnail->pipeline_.get(), "in"), "caps", caps, nullptr);
