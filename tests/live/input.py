@@ -36,6 +36,9 @@ def status(server=None):
     return (server or live).stats()["input"]
 
 
+DEFAULT = 0.87  # strength
+
+
 def shown(server, strength):
     """Waits for the receipt of this strength."""
     eventually(lambda: (status(server)["strength_shown"] or {}).get("strength") == strength, f"a receipt for strength {strength}")
@@ -202,7 +205,7 @@ def comes_and_goes(start, address, kind=socket.SOCK_STREAM):
             window.open(server.url)
             window.watches()
             eventually(lambda: fed(window) > 200, "it is fed")
-            shown(server, 0.8)
+            shown(server, DEFAULT)
 
             def away():
                 source.stop()
@@ -213,7 +216,7 @@ def comes_and_goes(start, address, kind=socket.SOCK_STREAM):
             window.watches()
             source = start(port)
             eventually(lambda: fed(window) > 200, "it is fed again")
-            shown(server, 0.8)
+            shown(server, DEFAULT)
             told("the input goes on", 1, server)
             told("has given no picture", 1, server)
             assert said("opened again until it comes", server) <= 1 and said("error:", server) == 0, server.said()
@@ -260,7 +263,7 @@ def camera():
     def share():
         click(sharer, "share")
         eventually(lambda: status()["state"] == "flowing", "it flows")
-        shown(live, 0.8)
+        shown(live, DEFAULT)
     keeps_its_rate(share)
     eventually(lambda: fed(viewer) > 0 and not 100 < fed(viewer) < 160, "the camera is fed")
     for window in (viewer, sharer):
@@ -299,7 +302,7 @@ def freezes():
     keeps_its_rate(frozen)
     sharer.script("window.input.camera.connection.getSenders()[0].replaceTrack(window.kept)")
     eventually(lambda: status()["state"] == "flowing", "it goes on")
-    shown(live, 0.8)
+    shown(live, DEFAULT)
     told("the camera goes on", 1)
     told("the camera has given no picture", 1)
 
