@@ -55,8 +55,8 @@ def told(text, times, server=None):
 
 
 def fed(window):
-    """The brightness of the third band: with the fake engine, of the first pixel of the frame that was fed."""
-    return (window.colour(0.1, 0.75, 0.9, 0.95) or [-1])[0]
+    """How blue the third band is, which has the colour of the first pixel of the frame that the fake engine was fed; -1: no picture."""
+    return (window.colour(0.1, 0.75, 0.9, 0.95) or [-1] * 3)[2]
 
 
 def keeps_its_rate(act, server=None):
@@ -265,7 +265,7 @@ def camera():
         eventually(lambda: status()["state"] == "flowing", "it flows")
         shown(live, DEFAULT)
     keeps_its_rate(share)
-    eventually(lambda: fed(viewer) > 0 and not 100 < fed(viewer) < 160, "the camera is fed")
+    eventually(lambda: fed(viewer) >= 0 and not 100 < fed(viewer) < 160, "the camera is fed")
     for window in (viewer, sharer):
         eventually(lambda: window.script("return document.getElementById('input-picture').naturalWidth") == 160, "the small picture is on the page")
     assert text(sharer, "share") == "stop sharing" and viewer.script("return document.getElementById('share').disabled")

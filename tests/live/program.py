@@ -133,7 +133,7 @@ class Live:
         request = urllib.request.Request(self.url + path.lstrip("/"), data=body, headers=headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE, context=self.context) as answer:
-                return answer.status, answer.read().decode()
+                return answer.status, answer.read().decode(errors="replace")
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
