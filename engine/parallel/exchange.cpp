@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include <numeric>
-#include <thread>
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -27,13 +26,9 @@ struct Exchange::Group {
 // So far only the GPU waits. The host does as well, or it would not hear of a rank that is lost before a chunk is made of what it has
 // not sent. c10d's own wait for that sleeps for a millisecond and more, and there are some eighty exchanges in a pass.
 void Exchange::Group::wait_for(c10d::Work& work) {
-  const auto until = std::chrono::steady_clock::now() + timeout;
-  while (!work.isCompleted()) {
-    if (std::chrono::steady_clock::now() > until) {
-      backend->abort();
-      throw LostRank("an exchange by NCCL took longer than " + std::to_string(timeout.count()) + " ms");
-    }
-    std::this_thread::yield();
+  if (!stay_awake_until([&] { return work.isCompleted(); }, timeout)) {
+    backend->abort();
+    throw LostRank("an exchange by NCCL took longer than " + std::to_string(timeout.count()) + " ms");
   }
   if (const std::exception_ptr failed = work.exception()) std::rethrow_exception(failed);
 }

@@ -15,10 +15,10 @@ namespace flowcache {
 // short beside what a stopped rank costs.
 constexpr std::chrono::milliseconds kAwake{5};
 
-// Asks until done() is true, for kAwake at most, and lets every thread run first that can. Returns the last answer.
+// Asks until done() is true, for `most` at most, and lets every thread run first that can. Returns the last answer.
 template <class Done>
-bool stay_awake_until(const Done& done) {
-  const auto end = std::chrono::steady_clock::now() + kAwake;
+bool stay_awake_until(const Done& done, std::chrono::milliseconds most = kAwake) {
+  const auto end = std::chrono::steady_clock::now() + most;
   while (!done()) {
     if (std::chrono::steady_clock::now() >= end) return false;
     sched_yield();
