@@ -21,21 +21,16 @@ using Happens = std::map<int, std::function<void(Stream&)>>;
 
 Played play_through(const std::shared_ptr<const LoadedModel>& model, const StreamConfig& config, int chunks,
                     const Happens& happens, const Script& script = nullptr) {
-  Played played;
-  Stream stream(model, config);
-  stream.may_lose_keys();
   int steps = 0;
-  stream.watch_computed([&](const ChunkStep&, const at::Tensor&) {
-    if (const auto found = happens.find(++steps); found != happens.end()) found->second(stream);
-  });
-  for (int chunk = 0; chunk < chunks; ++chunk) {
+  return play(model, config, chunks, [&](Stream& stream, int chunk) {
+    if (chunk == 0) {
+      stream.may_lose_keys();
+      stream.watch_computed([&](const ChunkStep&, const at::Tensor&) {
+        if (const auto found = happens.find(++steps); found != happens.end()) found->second(stream);
+      });
+    }
     if (script) script(stream, chunk);
-    const auto made = stream.next();
-    played.latents.push_back(made->latent.clone());
-    played.frames.push_back(made->frames.clone());
-    played.decisions.push_back(made->decisions);
-  }
-  return played;
+  });
 }
 
 std::vector<std::string> warnings;

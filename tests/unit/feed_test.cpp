@@ -138,6 +138,12 @@ TEST(Feed, HistoryHoldsWhatWasShown) {
   EXPECT_FALSE(own.allclose(unfed.next()->latent, 1e-3, 1e-3));
 }
 
+nlohmann::json section_of(const std::string& sampler) {
+  if (sampler == "few_step")
+    return {{"kind", sampler}, {"denoising_step_list", {1000, 750, 500, 250}}, {"timestep_shift", 5.0}};
+  return {{"kind", sampler}, {"steps", 8}, {"shift", 3.0}};
+}
+
 // The way of each sampler from the middle of its table, written out.
 class EveryFedSampler : public testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Samplers, EveryFedSampler,
@@ -147,10 +153,7 @@ TEST_P(EveryFedSampler, BeginsAtTheNoiseOfItsStep) {
   const c10::InferenceMode inference;
   const auto model = fed_model();
   const std::string kind = GetParam();
-  model->package.sampler = {{"kind", kind}, {"steps", 8}, {"shift", 3.0}};
-  if (kind == "few_step")
-    model->package.sampler = {
-        {"kind", kind}, {"denoising_step_list", {1000, 750, 500, 250}}, {"timestep_shift", 5.0}};
+  model->package.sampler = section_of(kind);
   const auto sampler = make_sampler(model->package.sampler, 0);
   const StepTable& table = sampler->table();
   const int steps = table.steps(), first = begin_step(0.5, steps);
@@ -207,10 +210,7 @@ TEST_P(EveryFedSampler, ChunksInFlightEachBeginInTheMiddle) {
   const c10::InferenceMode inference;
   const auto model = fed_model();
   const std::string kind = GetParam();
-  model->package.sampler = {{"kind", kind}, {"steps", 8}, {"shift", 3.0}};
-  if (kind == "few_step")
-    model->package.sampler = {
-        {"kind", kind}, {"denoising_step_list", {1000, 750, 500, 250}}, {"timestep_shift", 5.0}};
+  model->package.sampler = section_of(kind);
   const auto sampler = make_sampler(model->package.sampler, 0);
   const int steps = sampler->table().steps();
   const std::vector<double> strengths = {0.5, 1, 0.25, 0.75, 0, 0.5};
