@@ -106,14 +106,15 @@ void Input::tell_flow(State state) {
   const State before = std::exchange(state_, state);
   if (state == before) return;
   const gint64 now = g_get_monotonic_time();
+  // It may already have stopped again since the last look.
+  if (before == State::Waiting)
+    events_.tell("info", takes_camera() ? "a camera is shared, and repainted" : "the input is repainted");
   if (state == State::Frozen && (freeze_told_ == 0 || now - freeze_told_ > quiet)) {
     freeze_told_ = now;
     thaw_untold_ = true;
     events_.tell("warning", name() + " has given no picture for " +
                                 std::to_string(FrameFeeder::patience / G_USEC_PER_SEC) +
                                 " s: the picture comes from the prompt until it goes on");
-  } else if (state == State::Flowing && before == State::Waiting) {
-    events_.tell("info", takes_camera() ? "a camera is shared, and repainted" : "the input is repainted");
   } else if (state == State::Flowing && std::exchange(thaw_untold_, false)) {
     events_.tell("info", name() + " goes on");
   }

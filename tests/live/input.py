@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 
 from browser import Browser
 from firefox import Firefox
@@ -20,6 +21,7 @@ from websocket import WebSocket
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 folder = tempfile.mkdtemp(prefix="flowcache-input-")
 live = viewer = sharer = None
+shared = 0.0  # when the sharer began
 
 
 def video(name, pattern, frames=24, size="320x240", rate="24/1"):
@@ -217,8 +219,7 @@ def comes_and_goes(start, address, kind=socket.SOCK_STREAM):
             source = start(port)
             eventually(lambda: fed(window) > 200, "it is fed again")
             shown(server, DEFAULT)
-            told("the input goes on", 1, server)
-            told("has given no picture", 1, server)
+            eventually(lambda: said("the input goes on", server) == said("has given no picture", server) > 0, "that it goes on is told")
             assert said("opened again until it comes", server) <= 1 and said("error:", server) == 0, server.said()
     finally:
         source.stop()
@@ -250,7 +251,7 @@ def text(window, name):
 
 def camera():
     """a page shares its camera: all viewers see it repainted, and a small picture of it"""
-    global live, viewer, sharer
+    global live, viewer, sharer, shared
     live = Live("--input", "camera")
     live.ready()
     viewer, sharer = Browser(), Browser(arguments=FAKE_CAMERA)
@@ -264,6 +265,7 @@ def camera():
         click(sharer, "share")
         eventually(lambda: status()["state"] == "flowing", "it flows")
         shown(live, DEFAULT)
+    shared = time.monotonic()
     keeps_its_rate(share)
     eventually(lambda: fed(viewer) >= 0 and not 100 < fed(viewer) < 160, "the camera is fed")
     for window in (viewer, sharer):
@@ -283,8 +285,8 @@ def second_camera():
         with Browser(arguments=FAKE_CAMERA) as other:
             other.open(live.url)
             other.watches()
-            other.script("document.getElementById('share').disabled = false")
-            click(other, "share")
+            # In one go, as the server's next figures disable it again.
+            other.script("const share = document.getElementById('share'); share.disabled = false; share.click()")
             eventually(lambda: "another page" in text(other, "notice"), "the page says so")
             assert other.script("return document.getElementById('share').textContent") == "share my camera"
     keeps_its_rate(want)
@@ -303,8 +305,11 @@ def freezes():
     sharer.script("window.input.camera.connection.getSenders()[0].replaceTrack(window.kept)")
     eventually(lambda: status()["state"] == "flowing", "it goes on")
     shown(live, DEFAULT)
-    told("the camera goes on", 1)
-    told("the camera has given no picture", 1)
+    # On a busy machine it may have frozen by itself, and only one freeze in a minute is told.
+    eventually(lambda: said("the camera goes on") == said("the camera has given no picture"), "that it goes on is told")
+    told_of = [line for line in live.said().splitlines() if "the camera goes on" in line or "the camera has given no picture" in line]
+    assert told_of and all(("no picture" in line) == (i % 2 == 0) for i, line in enumerate(told_of)), live.said()
+    assert len(told_of) <= 2 * (1 + (time.monotonic() - shared) / 60), live.said()
 
 
 def changes_size():
