@@ -171,6 +171,17 @@ void convert_on_cuda(const at::Tensor& frame, const fc_planes& planes,
                                      "; its memory or the planes' may be gone");
 }
 
+// False if the planes are in another context than the frame, or if there are no kernels for it.
+bool read_on_cuda(const fc_planes& planes, const std::array<PlaneSize, 3>& sizes, const at::Tensor& frame) {
+  const CudaDriver& driver = CudaDriver::get();
+  void* context = context_of(driver, planes, sizes);
+  const CudaCall cuda(frame);
+  if (!cuda || driver.context_of(frame.const_data_ptr()) != context) return false;
+  const CurrentCudaContext current(driver, context);
+  return cuda.ran(cuda->color_read(&planes, static_cast<int>(frame.size(2)), static_cast<int>(frame.size(1)),
+                                   frame.mutable_data_ptr<float>(), cuda.stream()));
+}
+
 }  // namespace
 
 void wait_for_device(const at::Tensor& tensor) {
@@ -193,8 +204,14 @@ void color_convert(const at::Tensor& frame, const fc_planes& planes) {
 void color_read(const fc_planes& planes, const at::Tensor& frame) {
   const auto sizes = sizes_of(number_of(planes.format), frame.size(2), frame.size(1));
   check(planes, sizes);
-  if (number_of(planes.memory) == FC_MEMORY_CUDA) return download(planes, sizes, frame);
-  color_read_on_cpu(planes, frame);
+  const bool on_cuda = number_of(planes.memory) == FC_MEMORY_CUDA;
+  if (on_cuda && frame.is_cuda() && read_on_cuda(planes, sizes, frame)) return;
+  const at::Tensor host = frame.is_cpu() ? frame : at::empty(frame.sizes(), at::kFloat);
+  if (on_cuda)
+    download(planes, sizes, host);
+  else
+    color_read_on_cpu(planes, host);
+  if (!frame.is_cpu()) frame.copy_(host);
 }
 
 }  // namespace flowcache

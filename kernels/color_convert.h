@@ -26,9 +26,10 @@ namespace flowcache {
 // context, and for what the driver refuses.
 void color_convert(const at::Tensor& frame, const fc_planes& planes);
 
-// The reverse: reads a caller's planes, as color_convert() writes them, into `frame`, [3, H, W] fp32, contiguous and on the
-// host; R'G'B' are in 0..1. Alpha is ignored. Chroma is interpolated between its samples. Planes in CUDA memory are
-// copied to the host first. Any thread. Throws as color_convert() does.
+// The reverse: reads a caller's planes, as color_convert() writes them, into `frame`, [3, H, W] fp32, contiguous; R'G'B' are in
+// 0..1. Alpha is ignored. Chroma is interpolated between its samples. Planes in CUDA memory of the frame's own context are
+// converted there, on LibTorch's current stream; others are copied to the host first. Returns when the planes are read. Any
+// thread. Throws as color_convert() does.
 void color_read(const fc_planes& planes, const at::Tensor& frame);
 
 // Waits until all that the calling thread has given LibTorch to do on this tensor's device is

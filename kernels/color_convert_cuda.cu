@@ -43,6 +43,25 @@ __global__ void write_yuv(RgbFrame frame, Planes to, int step) {
   to.plane[2][static_cast<size_t>(y) * to.stride[2] + step * x] = c.v;
 }
 
+__global__ void read_rgba(Planes from, float* out, int width, int height) {
+  const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
+  if (x >= width || y >= height) return;
+  const uint8_t* at = from.plane[0] + static_cast<size_t>(y) * from.stride[0] + 4 * x;
+  const size_t plane = static_cast<size_t>(width) * height, here = static_cast<size_t>(y) * width + x;
+  for (int c = 0; c < 3; ++c) out[c * plane + here] = at[c] / 255.f;
+}
+
+__global__ void read_yuv(flowcache::YuvFrame from, float* out) {
+  const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
+  if (x >= from.width || y >= from.height) return;
+  const size_t plane = static_cast<size_t>(from.width) * from.height,
+               here = static_cast<size_t>(y) * from.width + x;
+  const flowcache::Rgb p = flowcache::rgb_at(from, x, y);
+  out[here] = p.r;
+  out[plane + here] = p.g;
+  out[2 * plane + here] = p.b;
+}
+
 Planes planes_of(const fc_planes& planes) {
   Planes p{};
   for (int i = 0; i < 3; ++i) {
@@ -89,5 +108,28 @@ extern "C" int fc_cuda_color_convert(const float* data, int width, int height, c
   const int launched = rgba ? flowcache::cuda::launch(write_rgba, grid, block, on, frame, to)
                             : flowcache::cuda::launch(write_yuv, grid, block, on, frame, to,
                                                       planes->format == FC_FORMAT_NV12 ? 2 : 1);
+  return launched != cudaSuccess ? launched : cudaStreamSynchronize(on);
+}
+
+extern "C" int fc_cuda_color_read(const fc_planes* planes, int width, int height, float* frame,
+                                  void* stream) {
+  const Planes from = planes_of(*planes);
+  const dim3 block(32, 8), grid((width + 31) / 32, (height + 7) / 8);
+  const auto on = static_cast<cudaStream_t>(stream);
+  int launched = cudaSuccess;
+  if (planes->format == FC_FORMAT_RGBA) {
+    launched = flowcache::cuda::launch(read_rgba, grid, block, on, from, frame, width, height);
+  } else {
+    const flowcache::YuvFrame yuv{from.plane[0],
+                                  from.plane[1],
+                                  from.plane[2],
+                                  from.stride[0],
+                                  from.stride[1],
+                                  from.stride[2],
+                                  planes->format == FC_FORMAT_NV12 ? 2 : 1,
+                                  width,
+                                  height};
+    launched = flowcache::cuda::launch(read_yuv, grid, block, on, yuv, frame);
+  }
   return launched != cudaSuccess ? launched : cudaStreamSynchronize(on);
 }

@@ -23,6 +23,13 @@ typedef int (*fc_cuda_color_convert_function)(const float* frame, int width, int
 __attribute__((visibility("default"))) int fc_cuda_color_convert(const float* frame, int width, int height,
                                                                  const fc_planes* planes, void* stream);
 
+/* The reverse: reads planes, which are finished, into a frame as above. It runs on `stream`, where the frame's memory was
+ * allocated. Returns 0, or a cudaError_t, when the planes are read. Any thread. */
+typedef int (*fc_cuda_color_read_function)(const fc_planes* planes, int width, int height, float* frame,
+                                           void* stream);
+__attribute__((visibility("default"))) int fc_cuda_color_read(const fc_planes* planes, int width, int height,
+                                                              float* frame, void* stream);
+
 #ifdef __cplusplus
 }
 #endif

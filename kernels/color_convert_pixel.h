@@ -3,6 +3,7 @@
 // the same lines, so tests need no device.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #ifdef __CUDACC__
@@ -23,6 +24,12 @@ struct Rgb {
 };
 struct Chroma {
   uint8_t u, v;
+};
+// Planes that are read, BT.709, limited range: chroma samples are `step` bytes apart.
+struct YuvFrame {
+  const uint8_t *luma, *u, *v;
+  uint32_t luma_stride, u_stride, v_stride;
+  int step, width, height;
 };
 
 FC_DEVICE float clamp_unit(float x) {
@@ -59,6 +66,32 @@ FC_DEVICE Chroma chroma_at(const RgbFrame& frame, int x, int y) {
   const float u = 224.f / (2.f - 2.f * 0.0722f), v = 224.f / (2.f - 2.f * 0.2126f);
   return {to_byte(128.f - u * 0.2126f * r - u * 0.7152f * g + u * (1.f - 0.0722f) * b),
           to_byte(128.f + v * (1.f - 0.2126f) * r - v * 0.7152f * g - v * 0.0722f * b)};
+}
+
+// Chroma between its samples, less 128, for pixel (x, y): samples lie on even columns, a quarter of their distance above or
+// below the row. Beyond the last ones the nearest holds.
+FC_DEVICE float chroma_between(const uint8_t* plane, uint32_t stride, const YuvFrame& frame, int x, int y) {
+  const int rows = (frame.height + 1) / 2, columns = (frame.width + 1) / 2;
+  const int near = y / 2, beside = y % 2 == 0 ? near - 1 : near + 1;
+  const int far = beside < 0 ? 0 : beside < rows ? beside : rows - 1;
+  const int left = x / 2, right = x % 2 == 0 || left + 1 == columns ? left : left + 1;
+  const uint8_t* a = plane + static_cast<size_t>(near) * stride;
+  const uint8_t* b = plane + static_cast<size_t>(far) * stride;
+  const int l = left * frame.step, r = right * frame.step;
+  return 0.5f * (0.75f * static_cast<float>(a[l]) + 0.25f * static_cast<float>(b[l]) - 128.f +
+                 0.75f * static_cast<float>(a[r]) + 0.25f * static_cast<float>(b[r]) - 128.f);
+}
+
+// R'G'B' of pixel (x, y) in 0..1.
+FC_DEVICE Rgb rgb_at(const YuvFrame& frame, int x, int y) {
+  const float red = 0.2126f, blue = 0.0722f, green = 1.f - red - blue;
+  const float l =
+      (static_cast<float>(frame.luma[static_cast<size_t>(y) * frame.luma_stride + static_cast<size_t>(x)]) -
+       16.f) /
+      219.f;
+  const float r = l + 2.f * (1.f - red) / 224.f * chroma_between(frame.v, frame.v_stride, frame, x, y);
+  const float b = l + 2.f * (1.f - blue) / 224.f * chroma_between(frame.u, frame.u_stride, frame, x, y);
+  return {clamp_unit(r), clamp_unit((l - red * r - blue * b) / green), clamp_unit(b)};
 }
 
 }  // namespace flowcache

@@ -37,6 +37,7 @@ const char* find_functions(void* module, CudaKernels& kernels) {
     if (!function && !missing) missing = name;
   };
   find(kernels.color_convert, "fc_cuda_color_convert");
+  find(kernels.color_read, "fc_cuda_color_read");
   find(kernels.norm_modulate, "fc_cuda_norm_modulate");
   find(kernels.gated_add, "fc_cuda_gated_add");
   find(kernels.rms_norm_rope, "fc_cuda_rms_norm_rope");

@@ -11,6 +11,7 @@ namespace flowcache {
 
 struct CudaKernels {
   fc_cuda_color_convert_function color_convert;
+  fc_cuda_color_read_function color_read;
   fc_cuda_norm_modulate_function norm_modulate;
   fc_cuda_gated_add_function gated_add;
   fc_cuda_rms_norm_rope_function rms_norm_rope;

@@ -26,7 +26,7 @@ extern "C" {
 #define FC_CUDA_EXPORT __attribute__((visibility("default")))
 
 /* To be raised with every change of this file or of color_convert_cuda.h. A module of another version is refused. */
-#define FC_CUDA_KERNELS_VERSION 2
+#define FC_CUDA_KERNELS_VERSION 3
 typedef int (*fc_cuda_kernels_version_function)(void);
 FC_CUDA_EXPORT int fc_cuda_kernels_version(void);
 

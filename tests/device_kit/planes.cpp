@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Frames in planes of CUDA memory are those in planes of the host, at odd sizes and strides, too.
+// Frames in planes of CUDA memory are those in planes of the host, written and read, at odd sizes and strides, too.
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -43,6 +43,14 @@ struct Planes {
   int count = 0;
 };
 
+// How far frames are apart that the device and the host read from the same bytes.
+float apart_when_read(const fc_planes& there, const at::Tensor& like, const fc_planes& here) {
+  const at::Tensor got = at::empty_like(like), want = at::empty(like.sizes());
+  flowcache::color_read(there, got);
+  flowcache::color_read(here, want);
+  return (got.cpu() - want).abs().max().item<float>();
+}
+
 }  // namespace
 
 json check_planes(const Options& options) {
@@ -53,6 +61,7 @@ json check_planes(const Options& options) {
   if (cuda && !runtime.there) throw std::runtime_error("CUDA's runtime is not loaded");
   json rows = json::array();
   int largest = 0;
+  float read_apart = 0;
   size_t differing = 0, all = 0, outside = 0;
   at::manual_seed(3);
   for (const auto& [width, height] :
@@ -74,10 +83,15 @@ json check_planes(const Options& options) {
           flowcache::wait_for_device(there);
           flowcache::color_convert(there, planes.planes);
           runtime.copy(got.data(), memory, planes.bytes, to_host);
+          fc_planes copied = planes.planes;
+          copied.memory = FC_MEMORY_HOST;
+          for (int i = 0; i < planes.count; ++i) copied.plane[i] = got.data() + planes.offset[i];
+          read_apart = std::max(read_apart, apart_when_read(planes.planes, there, copied));
           runtime.release(memory);
         } else {
           planes.place(got.data());
           flowcache::color_convert(there, planes.planes);
+          read_apart = std::max(read_apart, apart_when_read(planes.planes, there, planes.planes));
         }
         for (int i = 0; i < planes.count; ++i)
           for (size_t at = planes.offset[i], end = i + 1 < planes.count ? planes.offset[i + 1] : planes.bytes;
@@ -93,10 +107,15 @@ json check_planes(const Options& options) {
       }
   std::string why;
   if (largest > 1) why = "samples differ by " + std::to_string(largest);
+  if (!(read_apart <= 1e-5F)) why += " planes are read differently by " + std::to_string(read_apart);
   if (outside > 0) why += " bytes behind rows were written";
-  return {{"ok", why.empty()},  {"why", why},
-          {"samples", all},     {"differing", differing},
-          {"largest", largest}, {"memory", cuda ? "CUDA" : "host, instead of CUDA"}};
+  return {{"ok", why.empty()},
+          {"why", why},
+          {"samples", all},
+          {"differing", differing},
+          {"largest", largest},
+          {"read", read_apart},
+          {"memory", cuda ? "CUDA" : "host, instead of CUDA"}};
 }
 
 }  // namespace device_kit

@@ -74,6 +74,9 @@ int fc_cuda_kernels_version() {
 }
 
 constexpr int kNotSupported = 801;  // cudaErrorNotSupported
+int fc_cuda_color_read(const fc_planes*, int, int, float*, void*) {
+  return kNotSupported;
+}
 int fc_cuda_norm_modulate(const fc_cuda_norm_modulate_args*, void*) {
   return kNotSupported;
 }

@@ -253,6 +253,26 @@ TEST_P(CudaOnHost, ConvertedFramesAreTheCpus) {
     }
 }
 
+TEST_P(CudaOnHost, PlanesAreReadAsTheCpuReadsThem) {
+  for (const auto& [width, height] : {std::pair<int, int>{1, 1}, {2, 2}, {33, 9}, {64, 17}, {37, 20}})
+    for (const fc_format format : {FC_FORMAT_RGBA, FC_FORMAT_NV12, FC_FORMAT_I420}) {
+      fc_planes planes = fc_planes_init();
+      planes.format = format;
+      const uint32_t stride = format == FC_FORMAT_RGBA ? 4 * static_cast<uint32_t>(width) + 3 : 70;
+      at::Tensor bytes[3];
+      for (int i = 0; i < 3; ++i) {
+        bytes[i] = at::randint(256, {24, stride}, at::kByte);
+        planes.plane[i] = bytes[i].mutable_data_ptr();
+        planes.stride[i] = stride;
+      }
+      at::Tensor want = at::full({3, height, width}, NAN), got = at::full({3, height, width}, NAN);
+      color_read_on_cpu(planes, want);
+      ASSERT_EQ(fc_cuda_color_read(&planes, width, height, got.mutable_data_ptr<float>(), nullptr), 0);
+      EXPECT_LT((got - want).abs().max().item<float>(), 1e-5F)
+          << width << " x " << height << ", format " << format;
+    }
+}
+
 // ---- the stand-in itself
 
 TEST_P(CudaOnHost, ABarrierIsWaitedFor) {

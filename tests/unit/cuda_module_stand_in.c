@@ -21,6 +21,10 @@ int fc_cuda_color_convert(const float* frame, int width, int height, const fc_pl
   (void)frame, (void)width, (void)height, (void)planes, (void)stream;
   return MODULE_RESULT;
 }
+int fc_cuda_color_read(const fc_planes* planes, int width, int height, float* frame, void* stream) {
+  (void)planes, (void)width, (void)height, (void)frame, (void)stream;
+  return MODULE_RESULT;
+}
 int fc_cuda_norm_modulate(const struct fc_cuda_norm_modulate_args* args, void* stream) {
   (void)args, (void)stream;
   return MODULE_RESULT;
