@@ -151,12 +151,15 @@ flowcache::RankOptions rank_options(const fc_engine_config& c) {
 }
 
 // The frames as [n, 3, H, W] fp32 in 0..1.
-at::Tensor frames_of(const fc_feed& feed, const flowcache::PictureSize& size) {
+// Where the planes are, if that is the model's device; else on the host.
+at::Tensor frames_of(const fc_feed& feed, const flowcache::PictureSize& size, at::Device device) {
   const fc_planes& first = checked(feed.frames, "frames");
   const size_t apart = flowcache::read_struct(&first, "frames").size;
   if (feed.count < 1 || feed.count > 4096)
     throw Error(FC_ERROR_ARGUMENT, "count=" + std::to_string(feed.count) + " is outside 1..4096 frames");
-  at::Tensor frames = at::empty({feed.count, 3, size.pixels.height, size.pixels.width}, at::kFloat);
+  const bool there = device.is_cuda() && first.memory == FC_MEMORY_CUDA;
+  at::Tensor frames = at::empty({feed.count, 3, size.pixels.height, size.pixels.width},
+                                at::TensorOptions(at::kFloat).device(there ? device : at::kCPU));
   for (uint32_t i = 0; i < feed.count; ++i) {
     const auto* const one = reinterpret_cast<const std::byte*>(&first) + i * apart;
     flowcache::color_read(flowcache::read_struct(reinterpret_cast<const fc_planes*>(one), "frames"),
@@ -351,8 +354,9 @@ fc_status fc_stream_feed(fc_stream* stream, const fc_feed* feed, uint64_t* chunk
     if (c.follow_motion > 1)
       throw Error(FC_ERROR_ARGUMENT, "follow_motion=" + std::to_string(c.follow_motion) + " is outside 0..1");
     flowcache::check_strength(c.strength);
-    const int64_t given =
-        s.feed().give(frames_of(c, s.size()), c.strength, c.restart == 1, c.follow_motion == 1);
+    const flowcache::OnLane lane(s.feed().lane());
+    const int64_t given = s.feed().give(frames_of(c, s.size(), s.model().device), c.strength, c.restart == 1,
+                                        c.follow_motion == 1);
     if (chunk) *chunk = static_cast<uint64_t>(given);
   });
 }
@@ -362,6 +366,10 @@ fc_status fc_stream_feed_frames(fc_stream* stream, uint32_t* frames) {
     checked(frames, "frames") =
         static_cast<uint32_t>(checked(stream, "stream").stream->feed().frames_wanted());
   });
+}
+
+fc_status fc_stream_rehearse(fc_stream* stream, double strength, double* seconds) {
+  return guarded([&] { checked(seconds, "seconds") = checked(stream, "stream").stream->rehearse(strength); });
 }
 
 fc_status fc_stream_next(fc_stream* stream, fc_chunk** chunk) {

@@ -425,12 +425,13 @@ FC_API void fc_chunk_unref(fc_chunk* chunk);     /* any thread; NULL is fine */
 typedef struct {
   size_t size;
   const fc_planes* frames; /* `count` of them, of the stream's size, one after the other in time; read during the call
-                              only; alpha is ignored. Those in CUDA memory must be finished, and are converted on the
-                              host. Each has the `size` of the first */
+                              only; alpha is ignored. Those in CUDA memory must be finished; they are converted there if
+                              it is the model's own context. Each has the `size` of the first */
   uint32_t count;          /* fc_stream_feed_frames() */
   double strength;         /* 0..1: the share of the chunk's steps that run, rounded to whole steps, from the frames with
                               noise of the level at which these begin. 0: shows the frames as the model's codec sees them;
-                              1: ignores them, and the chunk is what it would have been unfed, bit by bit */
+                              1: ignores them, and the chunk is what it would have been unfed, bit by bit. Below 1 at least
+                              one step is left out, so that the frames count */
   uint32_t restart;        /* 1: the frames do not follow those fed before: another shot, or a gap. 0: they do */
   uint32_t follow_motion;  /* 1: the faster the frames move, the lower strength is, by up to 0.1, and it changes smoothly
                               (StreamDiffusionV2, arXiv 2511.07399); fc_chunk_info.strength says what came of it. 0: as given */
@@ -445,6 +446,13 @@ typedef struct {
 FC_API fc_status fc_stream_feed(fc_stream* stream, const fc_feed* feed, uint64_t* chunk);
 /* How many frames the next fc_stream_feed() takes. The first call loads the encoder. Errors: MODEL or NOT_FOUND if the model has none. */
 FC_API fc_status fc_stream_feed_frames(fc_stream* stream, uint32_t* frames);
+
+/* Measures how long the steps of a chunk and its decoding take on this machine, and with strength < 1 its encoding, so that a
+ * player knows its latency before the first picture. strength: as in fc_feed; 1: unfed. *seconds: what a chunk is expected to
+ * take with all its steps; of a governed stream no more than its deadline (and the encoding). A policy that reuses takes less.
+ * A governed stream measures this in its first fc_stream_next() otherwise. The frames stay the same. Driving thread, before the
+ * first fc_stream_next(). Errors: ARGUMENT (strength; the stream has begun), CANCELLED, those of fc_stream_feed_frames(). */
+FC_API fc_status fc_stream_rehearse(fc_stream* stream, double strength, double* seconds);
 
 /* ---- initialisers ------------------------------------------------------------------------------------------------- */
 

@@ -78,6 +78,7 @@ std::string resolve_all(GModule* module, EngineLibrary* library) {
   resolve(module, "fc_stream_deadline", &library->stream_deadline, &missing);
   resolve(module, "fc_stream_feed", &library->stream_feed, &missing);
   resolve(module, "fc_stream_feed_frames", &library->stream_feed_frames, &missing);
+  resolve(module, "fc_stream_rehearse", &library->stream_rehearse, &missing);
   resolve(module, "fc_stream_next", &library->stream_next, &missing);
   resolve(module, "fc_stream_cancel", &library->stream_cancel, &missing);
   resolve(module, "fc_stream_reset", &library->stream_reset, &missing);

@@ -49,6 +49,7 @@ struct EngineLibrary {
   decltype(&fc_stream_deadline) stream_deadline;
   decltype(&fc_stream_feed) stream_feed;
   decltype(&fc_stream_feed_frames) stream_feed_frames;
+  decltype(&fc_stream_rehearse) stream_rehearse;
   decltype(&fc_stream_next) stream_next;
   decltype(&fc_stream_cancel) stream_cancel;
   decltype(&fc_stream_reset) stream_reset;

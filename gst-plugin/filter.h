@@ -132,6 +132,9 @@ void let_out_what_waits(Call& call);
 GstFlowReturn chain(GstPad* pad, GstObject* parent, GstBuffer* buffer) noexcept;
 
 // ---- filter_events.cpp
+// Gives the worker the prompts of `script-location`: in the input's own time (stream time), for the segment that holds. The last
+// cue before its start holds at once. Input's thread.
+void follow_script(Call& call);
 gboolean sink_event(GstPad* pad, GstObject* parent, GstEvent* event) noexcept;
 gboolean src_event(GstPad* pad, GstObject* parent, GstEvent* event);
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Events from both sides: those from upstream keep their places among the frames.
+#include <algorithm>
 #include <exception>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "filter.h"
 #include "prompts.h"
@@ -54,6 +56,7 @@ bool take_event(Call& call, GstPad* pad, GstEvent* event) {
       filter.segment = *segment;
       filter.next_pts = segment->start;
       filter.last_pts = GST_CLOCK_TIME_NONE;
+      follow_script(call);
       break;
     }
     case GST_EVENT_GAP:
@@ -72,6 +75,35 @@ bool take_event(Call& call, GstPad* pad, GstEvent* event) {
 }
 
 }  // namespace
+
+void follow_script(Call& call) {
+  if (!call.worker) return;
+  std::vector<PromptChange> prompts;
+  {
+    std::lock_guard lock(call.state.mutex);
+    const uint32_t blend = call.state.settings.transition_chunks();
+    for (const Cue& cue : call.state.script.cues) prompts.push_back({cue.text, cue.start, blend});
+  }
+  if (prompts.empty()) return;
+  const GstSegment& segment = call.filter.segment;
+  const auto begun = [&](const PromptChange& cue) {
+    guint64 at = 0;
+    return gst_segment_position_from_stream_time_full(&segment, GST_FORMAT_TIME, cue.at, &at) < 0 ||
+           at <= segment.start;
+  };
+  // The cues are in their order, so those that began before the segment come first; the last of them holds.
+  auto next = std::find_if_not(prompts.begin(), prompts.end(), begun);
+  if (next != prompts.begin()) --next;
+  prompts.erase(prompts.begin(), next);
+  for (PromptChange& cue : prompts) {
+    const guint64 at =
+        begun(cue) ? segment.start : gst_segment_position_from_stream_time(&segment, GST_FORMAT_TIME, cue.at);
+    cue.at = gst_segment_to_running_time(&segment, GST_FORMAT_TIME, at);
+  }
+  // What is outside of the segment has no running time.
+  std::erase_if(prompts, [](const PromptChange& cue) { return !GST_CLOCK_TIME_IS_VALID(cue.at); });
+  call.worker->follow(std::move(prompts));
+}
 
 gboolean sink_event(GstPad* pad, GstObject* parent, GstEvent* event) noexcept {
   try {

@@ -21,8 +21,7 @@ bool answer_latency(Call& call, GstQuery* query) {
     if (model.fps_n == 0) return false;
     chunk = gst_util_uint64_scale(GST_SECOND, guint64{model.frames_per_chunk} * model.fps_d, model.fps_n);
   }
-  const GstClockTime measured = jitter_budget(call.state);
-  own = chunk + (measured == 0 ? chunk : MIN(measured, GST_CLOCK_TIME_NONE / 4));
+  own = chunk + MIN(jitter_budget(call.state), GST_CLOCK_TIME_NONE / 4);
   least = least > GST_CLOCK_TIME_NONE / 4 ? least : least + own;
   // One more chunk may wait here.
   if (GST_CLOCK_TIME_IS_VALID(most)) most = most > GST_CLOCK_TIME_NONE / 4 ? most : most + own + chunk;

@@ -17,6 +17,7 @@
 
 #include <exception>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -38,6 +39,16 @@ bool input_is_live(Call& call) {
   if (gst_pad_peer_query(call.element->sink, query)) gst_query_parse_latency(query, &live, nullptr, nullptr);
   gst_query_unref(query);
   return live != FALSE;
+}
+
+void warn_of_script(GstElement* element) {
+  std::vector<std::string> remarks;
+  {
+    std::lock_guard lock(state_of(element).mutex);
+    remarks = state_of(element).script.remarks;
+  }
+  for (const std::string& remark : remarks)
+    GST_ELEMENT_WARNING(element, RESOURCE, SETTINGS, ("%s", remark.c_str()), ("property script-location"));
 }
 
 gboolean src_activate(GstPad* pad, GstObject* parent, GstPadMode mode, gboolean active) {
@@ -63,6 +74,7 @@ GstStateChangeReturn change_state(GstElement* element, GstStateChange transition
       try {
         if (!prepare(element)) return GST_STATE_CHANGE_FAILURE;
         if (transition == GST_STATE_CHANGE_NULL_TO_READY) publish_context(element);
+        if (transition == GST_STATE_CHANGE_READY_TO_PAUSED) warn_of_script(element);
       } catch (const std::exception& defect) {
         GST_ELEMENT_ERROR(element, LIBRARY, FAILED, ("flowcachefilter failed: %s", defect.what()), (nullptr));
         return GST_STATE_CHANGE_FAILURE;
@@ -159,12 +171,14 @@ void start_worker(Call& call) {
     reset_measures(state);
     state.collecting_seconds =
         static_cast<double>(state.model.frames_per_chunk) * state.model.fps_d / state.model.fps_n;
+    state.latency.expect(2 * state.collecting_seconds);  // until it is known: as long as a chunk plays
     state.receipts.clear();
     state.messages = std::make_unique<WorkerMessages>(call.gst(), state.model, 0);
     StreamOptions options{.settings = state.settings};
     options.live = state.input_is_live;
     options.frames_per_chunk = state.model.frames_per_chunk;
     options.fed = true;
+    options.strength = state.settings.strength;
     call.worker = state.worker = std::make_shared<FrameWorker>(
         key, std::move(options), state.settings.chunks_ahead, state.messages.get());
     early_prompts.swap(state.early_prompts);
@@ -173,6 +187,7 @@ void start_worker(Call& call) {
   unwanted.reset();
   state.statistics.reset();
   WorkerMessages::post_progress(call.gst(), GST_PROGRESS_TYPE_START, "Loading the model");
+  follow_script(call);
   call.worker->start(width, height);
   state.prompt_room.notify();  // prompts may have waited for it
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace flowcache::gst {
 
@@ -71,15 +72,24 @@ void LatencyEstimator::reset(uint64_t frame_ns, uint32_t frames_per_chunk) {
   frames_per_chunk_ = std::max(1u, frames_per_chunk);
 }
 
+uint64_t LatencyEstimator::frames_for(double chunk_seconds) const {
+  const double late = chunk_seconds * 1e9 / static_cast<double>(frame_ns_) - frames_per_chunk_;
+  return static_cast<uint64_t>(std::clamp(std::ceil(late), 0.0, static_cast<double>(frames_per_chunk_)));
+}
+
+bool LatencyEstimator::expect(double chunk_seconds) {
+  if (frame_ns_ == 0 || !std::isfinite(chunk_seconds)) return false;
+  const uint64_t before = std::exchange(budget_frames_, frames_for(chunk_seconds));
+  return budget_frames_ != before;
+}
+
 bool LatencyEstimator::add(double chunk_seconds) {
   if (frame_ns_ == 0 || !std::isfinite(chunk_seconds)) return false;
   if (first_) {
     first_ = false;
     return false;
   }
-  const double late = chunk_seconds * 1e9 / static_cast<double>(frame_ns_) - frames_per_chunk_;
-  const double frames = std::clamp(std::ceil(late), 0.0, static_cast<double>(frames_per_chunk_));
-  needed_frames_.push_back(static_cast<uint64_t>(frames));
+  needed_frames_.push_back(frames_for(chunk_seconds));
   if (needed_frames_.size() > kWindow) needed_frames_.pop_front();
 
   const uint64_t worst = *std::max_element(needed_frames_.begin(), needed_frames_.end());

@@ -61,6 +61,8 @@ class LatencyEstimator {
 
   // frame_ns: duration of a frame; frames_per_chunk > 0. Forgets all measurements.
   void reset(uint64_t frame_ns, uint32_t frames_per_chunk);
+  // A chunk is expected to take this long. Before the first one. Returns true if budget() changed.
+  bool expect(double chunk_seconds);
   // A chunk took this long. The first chunk is left out, because it includes the warm-up of the machine.
   // Returns true if budget() changed.
   bool add(double chunk_seconds);
@@ -68,6 +70,8 @@ class LatencyEstimator {
   uint64_t budget() const { return budget_frames_ * frame_ns_; }
 
  private:
+  uint64_t frames_for(double chunk_seconds) const;
+
   uint64_t frame_ns_ = 0;
   uint32_t frames_per_chunk_ = 1;
   uint64_t budget_frames_ = 0;

@@ -256,7 +256,20 @@ void WorkerMessages::change_refused(const char* what, const std::string& sentenc
   post_change_refused(source_, what, sentence);
 }
 
-void WorkerMessages::chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) {
+// The time in which a filter's chunk is collected counts as a part of its making.
+void WorkerMessages::chunk_expected(double seconds) {
+  SourceState& state = state_of(source_);
+  bool changed = false;
+  {
+    std::lock_guard lock(state.mutex);
+    changed = state.latency.expect(seconds + state.collecting_seconds) &&
+              !GST_CLOCK_TIME_IS_VALID(state.settings.latency);
+  }
+  if (changed) gst_element_post_message(source_, gst_message_new_latency(GST_OBJECT(source_)));
+}
+
+void WorkerMessages::chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats,
+                                    double seconds) {
   SourceState& state = state_of(source_);
   GST_DEBUG_OBJECT(source_,
                    "chunk %" G_GUINT64_FORMAT ": %.0f ms, %u steps computed, %u reused, KV %" G_GUINT64_FORMAT
@@ -268,7 +281,7 @@ void WorkerMessages::chunk_finished(const fc_chunk_info& chunk, const fc_stream_
   double playing_seconds = 0;
   {
     std::lock_guard lock(state.mutex);
-    changed = state.latency.add(chunk.seconds + state.collecting_seconds) &&
+    changed = state.latency.add(seconds + state.collecting_seconds) &&
               !GST_CLOCK_TIME_IS_VALID(state.settings.latency);
     too_slow = is_live(source_) && state.speed.add(chunk.seconds, stats.least_chunk_seconds);
     playing_seconds = state.speed.playing_seconds();

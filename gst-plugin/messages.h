@@ -60,7 +60,8 @@ class WorkerMessages : public FrameWorkerListener {
   void prompts_fewer() override;
   void stream_reset() override;
   void change_refused(const char* what, const std::string& sentence) override;
-  void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) override;
+  void chunk_expected(double seconds) override;
+  void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats, double seconds) override;
   void ended(const std::string& sentence) override;
   void failed(fc_status status, const std::string& sentence, bool loading) override;
   // Running time, so that it can be compared with timestamps.

@@ -74,6 +74,11 @@ void FrameWorker::forget_stream_prompts() {
   });
 }
 
+void FrameWorker::follow(std::vector<PromptChange> script) {
+  for (PromptChange& change : script) change.scripted = true;
+  post([&](Changes& changes) { changes.script = std::move(script); });
+}
+
 // Calls `ask`, which adds to the requested changes, under the lock, and wakes the worker.
 template <typename Ask>
 void FrameWorker::post(Ask ask) {
@@ -307,13 +312,7 @@ bool FrameWorker::open_stream(fc_stream** stream) {
     stream_ = *stream;
     if (stopping_) library_.stream_cancel(*stream);
   }
-  uint32_t frames = 0;  // of the first feed; asking for them loads the encoder
-  if (options_.fed) {
-    if (const fc_status fed = library_.stream_feed_frames(*stream, &frames); fed != FC_OK) {
-      fail(fed, "The pictures cannot be repainted: " + last_error_of(library_));
-      return false;
-    }
-  }
+  if (options_.fed && !begin_feed(*stream)) return false;
   fc_stream_stats stats{};
   stats.size = sizeof stats;
   if (library_.stream_get_stats(*stream, &stats) == FC_OK) in_flight_ = std::max(1u, stats.chunks_in_flight);
@@ -327,6 +326,26 @@ bool FrameWorker::open_stream(fc_stream** stream) {
   listener_->prompt_received({0, options_.settings.prompt, library_.stream_unknown_words(*stream), 0, 0});
   begin_with_lora(*stream);
   return true;
+}
+
+// Loads the encoder, and measures how long a live chunk will take, so that the latency is right from the first picture on.
+bool FrameWorker::begin_feed(fc_stream* stream) {
+  uint32_t frames = 0;
+  if (const fc_status status = library_.stream_feed_frames(stream, &frames); status != FC_OK) {
+    fail(status, "The pictures cannot be repainted: " + last_error_of(library_));
+    return false;
+  }
+  if (!options_.live) return true;
+  double seconds = 0;
+  const fc_status status = library_.stream_rehearse(stream, options_.strength, &seconds);
+  if (status == FC_OK) {
+    listener_->chunk_expected(seconds);
+  } else if (status == FC_CANCELLED) {
+    listener_->load_cancelled();
+  } else {
+    fail(status, last_error_of(library_));
+  }
+  return status == FC_OK;
 }
 
 // The first chunk has the LoRAs that are set until here.
@@ -413,18 +432,22 @@ bool FrameWorker::make_chunk(fc_stream* stream, uint64_t generation) {
   std::erase_if(handed_, [&](const Handed& prompt) {
     return prompt.ticket == info.prompt_ticket || prompt.by_chunk <= info.chunk;
   });
-  if (!push(std::move(chunk), generation)) return true;
+  double seconds = info.seconds;
+  if (!push(std::move(chunk), generation, &seconds)) return true;
   wake_feed_.notify_all();
-  listener_->chunk_finished(info, stats);
+  listener_->chunk_finished(info, stats, seconds);
   listener_->ring_changed();
   return true;
 }
 
-bool FrameWorker::push(std::shared_ptr<const Chunk> chunk, uint64_t generation) {
+// Adds the time that its pictures took to `seconds`.
+bool FrameWorker::push(std::shared_ptr<const Chunk> chunk, uint64_t generation, double* seconds) {
   std::lock_guard lock(mutex_);
   if (generation != generation_) dropped_ += chunk->info().frames;
   if (generation != generation_ || chunk->info().frames == 0) return false;
   made_ = chunk->info().chunk + 1;
+  if (const auto fed = fed_times_.find(chunk->info().chunk); fed != fed_times_.end())
+    *seconds += fed->second.encoding;
   fed_times_.erase(fed_times_.begin(), fed_times_.lower_bound(made_));
   ring_.push_back(std::move(chunk));
   return true;

@@ -48,6 +48,7 @@ struct StreamOptions {
   uint64_t chunks = UINT64_MAX;   // largest number of chunks; a reset counts from 0 again
   uint32_t frames_per_chunk = 1;  // the model's, > 0
   bool fed = false;               // chunks repaint what feed() gives, and are made only when they are fed
+  double strength = 1;            // of the first feed
 };
 
 // A finished chunk. Its frames can be written from any thread.
@@ -83,6 +84,7 @@ struct PromptChange {
   uint64_t at = kNoTime;  // holds from the first chunk that is shown at or after this time; kNoTime: at once
   uint32_t blend_chunks = 0;  // 0: a cut; FC_PROMPT_RECACHE
   bool from_stream = false;   // came from the pad `prompt`
+  bool scripted = false;      // came from follow()
 };
 
 struct PromptReceipt {
@@ -114,7 +116,10 @@ class FrameWorkerListener {
   // A change was refused, and the stream continues as it was. `what` names the change: "prompt", "tune",
   // "reset", ….
   virtual void change_refused(const char* what, const std::string& sentence) = 0;
-  virtual void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats) = 0;
+  // A chunk is expected to take this long. Once before the first one, of a live stream that is fed.
+  virtual void chunk_expected(double seconds) = 0;
+  // seconds: how long it took, with the encoding of its pictures.
+  virtual void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats, double seconds) = 0;
   // By the engine's rules there is no next chunk, unless a reset starts the stream over.
   virtual void ended(const std::string& sentence) = 0;
   // The worker has ended with an error. loading: it happened before the first chunk could be begun.
@@ -147,7 +152,9 @@ class FrameWorker {
   // A prompt for a later time waits here until that time is within the engine's reach. Until then it may
   // change which frame is shown when, and so which chunk the prompt is for. It stays after a reset.
   void change_prompt(PromptChange change);
-  // How many prompts wait for their time. The listener is told when there are fewer.
+  // These prompts for a time replace those that came from here before and still wait.
+  void follow(std::vector<PromptChange> script);
+  // How many prompts wait for their time, without those of follow(). The listener is told when there are fewer.
   size_t prompts_waiting() const;
   // Drops those of them that came from a stream.
   void forget_stream_prompts();
@@ -206,16 +213,22 @@ class FrameWorker {
     std::optional<uint64_t> reset;  // the seed
     std::optional<double> cache_threshold, guidance_scale, deadline;
     std::optional<std::string> negative_prompt;
-    std::optional<PromptChange> prompt;   // holds at once
-    bool forget_stream = false;           // drop the stream's prompts that wait for a time
+    std::optional<PromptChange> prompt;  // holds at once
+    bool forget_stream = false;          // drop the stream's prompts that wait for a time
+    std::optional<std::vector<PromptChange>> script;
     std::vector<PromptChange> later;      // prompts for a later time
     std::vector<PromptChange> overtaken;  // prompts that are not used
     // True for changes that cost the engine nothing or must not wait.
     bool urgent() const {
-      return reset || cache_threshold || guidance_scale || deadline || forget_stream || !later.empty();
+      return reset || cache_threshold || guidance_scale || deadline || forget_stream || script ||
+             !later.empty();
     }
     // True for changes that the engine must encode.
     bool texts() const { return negative_prompt || prompt; }
+  };
+  struct FedTime {
+    uint64_t time;    // of its first picture, on the listener's clock
+    double encoding;  // seconds
   };
   // A prompt that the engine has got and that no chunk has shown yet.
   struct Handed {
@@ -229,6 +242,7 @@ class FrameWorker {
   bool load();
   bool read_prefix(PrefixFrames* frames);
   bool open_stream(fc_stream** stream);
+  bool begin_feed(fc_stream* stream);
   void begin_with_lora(fc_stream* stream);
   void make_chunks(fc_stream* stream);
   void wait_for_work(std::unique_lock<std::mutex>& lock);
@@ -249,7 +263,7 @@ class FrameWorker {
   template <typename Ask>
   void post(Ask ask);
   uint32_t frames_in_ring() const;  // under mutex_
-  bool push(std::shared_ptr<const Chunk> chunk, uint64_t generation);
+  bool push(std::shared_ptr<const Chunk> chunk, uint64_t generation, double* seconds);
   void set_state(RingState state);
   void fail(fc_status status, const std::string& sentence);
 
@@ -282,7 +296,7 @@ class FrameWorker {
   uint64_t made_ = 0;        // chunks since the start or the last reset
   Changes changes_;
   std::chrono::steady_clock::time_point quiet_at_;  // from this time on, typing counts as finished
-  size_t waiting_ = 0;                              // number of prompts in `later_` and in `changes_.later`
+  size_t waiting_ = 0;  // prompts in `later_` and in `changes_.later`, but for scripted ones
   uint64_t seed_;
   uint64_t dropped_ = 0;     // number of frames
   uint64_t generation_ = 0;  // number of resets; chunks from before the last one are dropped
@@ -290,8 +304,8 @@ class FrameWorker {
   std::string lora_;                    // until there is a stream
   std::shared_ptr<LoraChanger> loras_;  // while there is one
   std::shared_ptr<LoadedEngine> engine_;
-  uint64_t fed_ = 0;                        // chunks, since the start or the last reset
-  std::map<uint64_t, uint64_t> fed_times_;  // of the chunks that were fed and are not made yet
+  uint64_t fed_ = 0;                       // chunks, since the start or the last reset
+  std::map<uint64_t, FedTime> fed_times_;  // of the chunks that were fed and are not made yet
   bool feed_open_ = false, draining_ = false, feed_interrupted_ = false, resetting_ = false;
   std::condition_variable wake_feed_;  // with mutex_
 

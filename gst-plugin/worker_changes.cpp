@@ -24,6 +24,10 @@ void FrameWorker::apply(fc_stream* stream, Changes changes) {
   if (changes.prompt) apply_prompt(stream, *changes.prompt, FC_NEXT_CHUNK);
   if (changes.forget_stream)
     std::erase_if(later_, [](const auto& waiting) { return waiting.second.from_stream; });
+  if (changes.script) {
+    std::erase_if(later_, [](const auto& waiting) { return waiting.second.scripted; });
+    for (PromptChange& change : *changes.script) keep_for_later(std::move(change));
+  }
   for (PromptChange& change : changes.later) keep_for_later(std::move(change));
   count_waiting();
 }
@@ -64,7 +68,8 @@ void FrameWorker::follow_times(fc_stream* stream) {
 void FrameWorker::count_waiting() {
   {
     std::lock_guard lock(mutex_);
-    waiting_ = later_.size() + changes_.later.size();
+    waiting_ = changes_.later.size();
+    for (const auto& [time, change] : later_) waiting_ += change.scripted ? 0 : 1;
   }
   listener_->prompts_fewer();
 }
@@ -74,8 +79,8 @@ void FrameWorker::count_waiting() {
 uint64_t FrameWorker::chunk_at(uint64_t time) const {
   if (options_.fed) {
     std::lock_guard lock(mutex_);
-    for (const auto& [chunk, first] : fed_times_)
-      if (chunk >= next_chunk_ && first != kNoTime && first >= time) return chunk;
+    for (const auto& [chunk, fed] : fed_times_)
+      if (chunk >= next_chunk_ && fed.time != kNoTime && fed.time >= time) return chunk;
     return UINT64_MAX;
   }
   uint64_t frame = next_chunk_ * options_.frames_per_chunk, due = kNoTime;

@@ -42,13 +42,15 @@ FrameWorker::Fed FrameWorker::feed(const fc_feed& feed, uint64_t time, bool wait
     open = stream_;
   }
   if (open == nullptr) return Fed::Stopped;
+  const auto begun = std::chrono::steady_clock::now();
   if (const fc_status status = library_.stream_feed(open, &feed, nullptr); status != FC_OK) {
     fail(status, last_error_of(library_));
     return Fed::Stopped;
   }
+  const std::chrono::duration<double> encoding = std::chrono::steady_clock::now() - begun;
   {
     std::lock_guard lock(mutex_);
-    fed_times_[fed_++] = time;
+    fed_times_[fed_++] = {time, encoding.count()};
     draining_ = false;
   }
   wake_worker_.notify_all();

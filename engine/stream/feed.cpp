@@ -5,7 +5,9 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/stopwatch.h"
 #include "base/words.h"
+#include "stream/device.h"
 #include "stream/work.h"
 
 namespace flowcache {
@@ -18,7 +20,8 @@ double check_strength(double strength) {
 }
 
 int begin_step(double strength, int steps) {
-  return steps - static_cast<int>(std::lround(strength * steps));
+  const int run = static_cast<int>(std::lround(strength * steps));
+  return run == steps && strength < 1 && steps > 1 ? 1 : steps - run;
 }
 
 at::Tensor begun_at(const at::Tensor& clean, const at::Tensor& noise, const StepTable& table, int step) {
@@ -109,6 +112,19 @@ int64_t Feed::give(const at::Tensor& frames, double strength, bool restart, bool
   state_ = std::move(state);
   gap_ = false;
   return begun_ + static_cast<int64_t>(waiting_.size()) - 1;
+}
+
+double Feed::rehearse() {
+  const std::lock_guard giving(giving_);
+  const Work work(model_, *lane_);
+  const int64_t count = model_.package.latent_frames_per_chunk * model_.decoder->time_scale();
+  const at::Tensor grey = at::full({count, 3, size_.pixels.height, size_.pixels.width}, 0.5f,
+                                   at::TensorOptions().device(model_.device));
+  const std::unique_ptr<EncoderState> state = begin_with(grey.narrow(0, 0, 1));
+  const Stopwatch watch;
+  encoder().encode_next(grey, *state);
+  wait_for(model_.device);
+  return watch.seconds();
 }
 
 std::optional<Fed> Feed::next() const {

@@ -20,8 +20,8 @@ namespace flowcache {
 // Returns its argument if it is 0..1; else throws FC_ERROR_ARGUMENT.
 double check_strength(double strength);
 
-// The step that a chunk of this strength begins with: of N steps the last round(strength N) run. 0: as if nothing were
-// fed; N: no step runs.
+// The step that a chunk of this strength begins with: of N steps the last round(strength N) run, below 1 the last N - 1 at
+// most, because all N begin with noise alone. 0: as if nothing were fed; N: no step runs.
 int begin_step(double strength, int steps);
 
 // The latent that this step begins with, of a table's sigmas: (1 - sigma) clean + sigma noise.
@@ -44,9 +44,11 @@ class Feed {
   Feed(const LoadedModel& model, const PictureSize& size, size_t most, int64_t before);
 
   // ---- any thread
+  // Of what give() gives the device, and of frames that are made for it there.
+  const Lane& lane() const { return *lane_; }
   // How many frames the next call of give() takes. Throws FC_ERROR_NOT_FOUND or FC_ERROR_MODEL if the model has no encoder.
   int64_t frames_wanted();
-  // frames: [n, 3, H, W] fp32 in 0..1 on the host. restart: they do not follow those of the call before. Returns the number of
+  // frames: [n, 3, H, W] fp32 in 0..1, on the host or of this lane. restart: they do not follow those of the call before. Returns the number of
   // the chunk that they are for. Throws FC_ERROR_ARGUMENT for another number or size of frames, a strength outside 0..1, and
   // if too many chunks wait already; then nothing has changed. Errors of the encoder, as frames_wanted().
   // follow_motion: strength_in_motion() is what counts.
@@ -59,6 +61,9 @@ class Feed {
   void begun();
   // Back to chunk 0. Not during other calls.
   void restart();
+  // Encodes grey frames like those of a chunk in the middle of the video, and gives the seconds that it takes. The first call may
+  // take longer than others. Errors of the encoder, as frames_wanted().
+  double rehearse();
   // Waits for all that was given to the device.
   void wait() const { lane_->wait(); }
 

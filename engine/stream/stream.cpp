@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/process_end.h"
-#include "stream/rehearsal.h"
 #include "stream/work.h"
 
 namespace flowcache {
@@ -97,13 +96,16 @@ Stream::~Stream() {
   }
 }
 
-std::shared_ptr<const Chunk> Stream::next() {
+// What is done for the driving thread's calls. After ranks were lost it is done again.
+template <class Task>
+auto Stream::drive(const Task& task) {
   const Work work(*parts_.model, *lane_);
   const Interruptible interruptible(&interruption_);
   call_watch_ = Stopwatch();
   while (true) {
     try {
-      return make_next();
+      if (keys_lost_) write_keys_anew();
+      return task();
     } catch (const RanksChanged&) {
       step_layers_ = 0;
       keys_lost_ = stores_lost_ = true;
@@ -115,9 +117,12 @@ std::shared_ptr<const Chunk> Stream::next() {
   }
 }
 
-std::shared_ptr<const Chunk> Stream::make_next() {
+std::shared_ptr<const Chunk> Stream::next() {
   if (!ended_.empty()) throw Error(FC_ENDED, ended_);
-  if (keys_lost_) write_keys_anew();
+  return drive([this] { return make_next(); });
+}
+
+std::shared_ptr<const Chunk> Stream::make_next() {
   rehearse_once();
   while (true) {
     // A tick that was stopped goes on first: its younger chunks attend the oldest one as it was.
@@ -160,12 +165,28 @@ void Stream::check_cancelled() {
   stop_if_asked();
 }
 
+Rehearsal Stream::rehearse_now() {
+  const double enough = deadline_->steers() ? deadline_->seconds() : deadline_setup(parts_).playing_seconds;
+  const Rehearsal took = flowcache::rehearse(parts_, conditions_->current(parts_.network), enough,
+                                             [this] { check_cancelled(); });
+  if (deadline_->wants_rehearsal()) deadline_->rehearsed(took.step_seconds, took.other_seconds);
+  return took;
+}
+
 void Stream::rehearse_once() {
   if (!deadline_->wants_rehearsal()) return;
-  const Rehearsal took = rehearse(parts_, conditions_->current(parts_.network), deadline_->seconds(),
-                                  [this] { check_cancelled(); });
-  deadline_->rehearsed(took.step_seconds, took.other_seconds);
+  rehearse_now();
   call_watch_ = Stopwatch();
+}
+
+double Stream::rehearse(double strength) {
+  if (tick_ > 0 || tick_open_)
+    throw Error(FC_ERROR_ARGUMENT, "a stream is rehearsed before its first chunk, and this one has begun");
+  const int steps = parts_.schedule.steps_of(1), run = steps - begin_step(check_strength(strength), steps);
+  const double encoding = strength < 1 ? feed_->rehearse() : 0;
+  const Rehearsal took = drive([this] { return rehearse_now(); });
+  const double all = took.other_seconds + run * took.step_seconds;
+  return encoding + (deadline_->steers() ? std::min(all, deadline_->seconds()) : all);
 }
 
 void Stream::begin_tick() {

@@ -22,6 +22,7 @@
 #include "stream/loras.h"
 #include "stream/parts.h"
 #include "stream/recache.h"
+#include "stream/rehearsal.h"
 #include "stream/step.h"
 #include "stream/step_timer.h"
 
@@ -62,6 +63,10 @@ class Stream {
   // Back to chunk 0. From here on the stream gives the same frames as a new stream with this seed and with
   // the prompts and settings that are in force now.
   void reset(uint64_t seed);
+  // The seconds that a chunk fed with this strength (1: unfed) is expected to take, its encoding included: measured now, as
+  // governed streams do before their first chunk anyway. One that has less time than all its steps take is expected to take
+  // that time. Only before the first chunk: else FC_ERROR_ARGUMENT. FC_CANCELLED as next().
+  double rehearse(double strength);
   void cancel() {  // any thread; stops lora() too
     interruption_.asked = true;
     if (loras_) loras_->cancel();
@@ -111,8 +116,11 @@ class Stream {
 
  private:
   StepRunner runner() { return {parts_, live_.empty() ? 0 : live_.front()->index, &watch_}; }
+  template <class Task>
+  auto drive(const Task& task);
   std::shared_ptr<const Chunk> make_next();
   void check_cancelled();
+  Rehearsal rehearse_now();
   void rehearse_once();
   // ---- a tick: one step of every chunk in flight
   bool has_done_all_steps() const;

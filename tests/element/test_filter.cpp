@@ -133,16 +133,45 @@ TEST(Filter, LatencyIsAChunkAndItsComputing) {
   Filter filter("late=stall", kRgba, /*live=*/true);
   filter.push_frames(0, 4);
   ASSERT_TRUE(filter.pull());
-  // Before anything is measured, computing is expected to take as long as the chunk plays.
-  EXPECT_EQ(least_latency(filter.element()), 8 * kFrame);
-  // Chunk 1 says that it took 100 ms: two frames.
-  Filter measured("late=stall model=fake:report_ms=100", kRgba, /*live=*/true);
+  // Until the stream is rehearsed, computing is expected to take as long as the chunk plays. The fake engine takes no time.
+  EXPECT_TRUE(filter.message(GST_MESSAGE_LATENCY));
+  EXPECT_EQ(least_latency(filter.element()), 4 * kFrame);
+  // It is expected to take half of 80 ms: a frame. Chunk 1 says that it took 100 ms: two.
+  Filter measured("late=stall strength=0.5 model=fake:expect_ms=80,report_ms=100", kRgba, /*live=*/true);
+  GstClockTime at_first = 0;
   for (int i = 0; i < 12; i += 4) {
     measured.push_frames(i, i + 4);
     for (int k = 0; k < 4; ++k) ASSERT_TRUE(measured.pull());
+    if (i == 0) at_first = least_latency(measured.element());
   }
+  EXPECT_EQ(at_first, 5 * kFrame);
   EXPECT_TRUE(measured.message(GST_MESSAGE_LATENCY));
   EXPECT_EQ(least_latency(measured.element()), 6 * kFrame);
+}
+
+// A latency that falls while frames are on their way makes them late, so what is expected is told before the first, and what
+// comes close to it changes nothing.
+TEST(Filter, LatencyIsToldBeforeTheFirstFrameAndThenStays) {
+  Filter filter("late=stall strength=1 model=fake:expect_ms=125,report_ms=70", kRgba, /*live=*/true);
+  filter.push_frames(0, 4);
+  ASSERT_TRUE(filter.pull());
+  EXPECT_EQ(least_latency(filter.element()), 6 * kFrame);
+  while (filter.message(GST_MESSAGE_LATENCY)) {
+  }
+  for (int i = 4; i < 100; i += 4) {
+    filter.push_frames(i, i + 4);
+    for (int k = 0; k < 4; ++k) ASSERT_TRUE(filter.pull());
+  }
+  EXPECT_FALSE(filter.message(GST_MESSAGE_LATENCY));
+  EXPECT_EQ(least_latency(filter.element()), 6 * kFrame);
+}
+
+// What the user says is held, nothing included.
+TEST(Filter, LatencyAsGiven) {
+  Filter filter("late=stall latency=0 model=fake:expect_ms=125", kRgba, /*live=*/true);
+  filter.push_frames(0, 4);
+  ASSERT_TRUE(filter.pull());
+  EXPECT_EQ(least_latency(filter.element()), 4 * kFrame);
 }
 
 // A seek goes upstream, and what comes after its flush is from the new position.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // flowcachefilter: what can be changed and seen while it runs.
+#include <glib/gstdio.h>
 #include <gst/controller/gstdirectcontrolbinding.h>
 #include <gst/controller/gstinterpolationcontrolsource.h>
 #include <gst/video/navigation.h>
@@ -139,6 +140,79 @@ std::vector<uint32_t> runs(const std::vector<std::pair<int, const char*>>& parts
   for (const auto& [count, prompt] : parts)
     all.insert(all.end(), static_cast<size_t>(count), hash_of(prompt));
   return all;
+}
+
+// A file of prompts, removed at the end.
+class ScriptFile {
+ public:
+  explicit ScriptFile(const std::string& text) {
+    g_close(g_file_open_tmp("flowcache-script-XXXXXX", &path_, nullptr), nullptr);
+    g_file_set_contents(path_, text.c_str(), static_cast<gssize>(text.size()), nullptr);
+  }
+  ~ScriptFile() {
+    g_unlink(path_);
+    g_free(path_);
+  }
+  ScriptFile(const ScriptFile&) = delete;
+  ScriptFile& operator=(const ScriptFile&) = delete;
+  std::string property() const { return std::string("script-location=") + path_; }
+
+ private:
+  gchar* path_ = nullptr;
+};
+
+std::string vtt(const std::vector<std::pair<int, const char*>>& cues) {
+  std::string text = "WEBVTT\n";
+  for (const auto& [milliseconds, prompt] : cues) {
+    char time[64];
+    std::snprintf(time, sizeof time, "\n00:%02d.%03d --> 01:00.000\n", milliseconds / 1000,
+                  milliseconds % 1000);
+    text += std::string(time) + prompt + "\n";
+  }
+  return text;
+}
+
+// A chunk is 250 ms. More cues than prompts may wait from elsewhere.
+TEST(FilterControl, AScriptInTheInputsTime) {
+  std::vector<std::pair<int, const char*>> cues = {{300, "snow"}, {750, "rain"}};
+  for (int i = 0; i < 80; ++i) cues.emplace_back(5000 + 250 * i, "later");
+  const ScriptFile script(vtt(cues));
+  Filter filter("prompt=fire " + script.property());
+  filter.push_frames(0, 20);
+  EXPECT_EQ(prompts_shown(filter, 20), runs({{8, "fire"}, {4, "snow"}, {8, "rain"}}));
+  gboolean taken = FALSE;
+  g_signal_emit_by_name(filter.element(), "set-prompt", "wind", 0u, guint64{24 * kFrame}, &taken);
+  EXPECT_TRUE(taken) << "a script takes no place of theirs";
+  ASSERT_TRUE(filter.prompt_message("rain", "applied"));
+  filter.push_frames(20, 32);
+  EXPECT_EQ(prompts_shown(filter, 12), runs({{4, "rain"}, {8, "wind"}}));
+}
+
+// After a seek the cue that holds at the new position holds at once, and the next one at its time there.
+TEST(FilterControl, AScriptAfterASeek) {
+  const ScriptFile script(vtt({{0, "fire"}, {750, "snow"}, {20000, "rain"}, {21000, "wind"}}));
+  Filter filter("prompt=never " + script.property());
+  filter.push_frames(0, 16);
+  EXPECT_EQ(prompts_shown(filter, 16), runs({{12, "fire"}, {4, "snow"}}));
+  GstPad* out = gst_element_get_static_pad(filter.input(), "src");
+  gst_pad_push_event(out, gst_event_new_flush_start());
+  gst_pad_push_event(out, gst_event_new_flush_stop(TRUE));
+  GstSegment segment;
+  gst_segment_init(&segment, GST_FORMAT_TIME);
+  segment.start = segment.time = segment.position = 20'500 * GST_MSECOND;
+  gst_pad_push_event(out, gst_event_new_segment(&segment));
+  gst_object_unref(out);
+  for (int i = 328; i < 344; ++i)
+    filter.push(grey(static_cast<uint8_t>(i), static_cast<GstClockTime>(i) * kFrame));
+  EXPECT_EQ(prompts_shown(filter, 16), runs({{8, "rain"}, {8, "wind"}}));
+}
+
+TEST(FilterControl, AScriptThatIsNoneIsAnError) {
+  const ScriptFile script("no subtitle\n");
+  Filter filter(script.property());
+  const MessagePtr error = filter.message(GST_MESSAGE_ERROR);
+  ASSERT_TRUE(error);
+  EXPECT_TRUE(says(text_of(error.get()), "neither SRT nor WebVTT"));
 }
 
 // Given before the input begins, and while it runs. A prompt holds from the first chunk that begins then or later.

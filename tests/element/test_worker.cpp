@@ -27,7 +27,8 @@ class Counter : public flowcache::gst::FrameWorkerListener {
   void prompt_received(const PromptReceipt&) override { ++receipts; }
   void stream_reset() override { ++resets; }
   void change_refused(const char*, const std::string&) override { ++refusals; }
-  void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats&) override {
+  void chunk_expected(double) override {}
+  void chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats&, double) override {
     seed = chunk.seed;
     ++chunks;
   }

@@ -19,6 +19,7 @@ struct Options {
   uint64_t slow_from = kNever, slow_to = kNever;  // these chunks take slow_ms instead
   uint32_t slow_ms = 0;
   uint32_t report_ms = 0;  // what chunks claim to have taken; 0: the truth
+  uint32_t expect_ms = 0;  // what a chunk of strength 1 is expected to take; 0: what it takes
   uint32_t least_ms = 0;   // what chunks of the least quality claim to take, in a governed stream
   uint32_t fail_describe = 0, fail_open = 0, fail_stream = 0, fail_write = 0;  // an fc_status
   uint64_t fail_at = kNever;  // fc_stream_next() of this chunk fails with fail_status

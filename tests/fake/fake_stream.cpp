@@ -236,6 +236,15 @@ fc_status fc_stream_feed(fc_stream* s, const fc_feed* feed, uint64_t* chunk) {
   return FC_OK;
 }
 
+fc_status fc_stream_rehearse(fc_stream* s, double strength, double* seconds) {
+  const fake::Options& o = s->engine->options;
+  std::lock_guard lock(s->mutex);
+  if (s->chunk > 0) return fake::fail(FC_ERROR_ARGUMENT, "the stream has begun");
+  if (s->cancelled) return fake::fail(FC_CANCELLED, "cancelled");
+  *seconds = strength * (o.expect_ms != 0 ? o.expect_ms : o.report_ms != 0 ? o.report_ms : o.chunk_ms) / 1e3;
+  return FC_OK;
+}
+
 fc_status fc_stream_next(fc_stream* s, fc_chunk** chunk) {
   const fake::Options& o = s->engine->options;
   std::unique_lock lock(s->mutex);

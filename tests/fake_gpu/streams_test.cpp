@@ -38,13 +38,17 @@ class Planes {
   // On a thread that has not made the chunk.
   void read(const Chunk& chunk, uint32_t frame = 0) const {
     std::thread([&] {
-      fc_planes planes = fc_planes_init();
-      planes.memory = memory_;
-      planes.format = FC_FORMAT_RGBA;
-      planes.plane[0] = place_;
-      planes.stride[0] = 256 * 4;
+      const fc_planes planes = this->planes();
       EXPECT_EQ(fc_chunk_write(chunk.get(), frame, &planes), FC_OK) << fc_last_error();
     }).join();
+  }
+  fc_planes planes() const {
+    fc_planes planes = fc_planes_init();
+    planes.memory = memory_;
+    planes.format = FC_FORMAT_RGBA;
+    planes.plane[0] = place_;
+    planes.stride[0] = 256 * 4;
+    return planes;
   }
 
  private:
@@ -52,6 +56,19 @@ class Planes {
   std::vector<uint8_t> host_;
   void* place_ = nullptr;
 };
+
+// Feeds a chunk the same frame as often as it has frames. Returns their number.
+uint32_t feed(const Stream& stream, const Planes& frame) {
+  uint32_t count = 0;
+  EXPECT_EQ(fc_stream_feed_frames(stream.get(), &count), FC_OK) << fc_last_error();
+  const std::vector<fc_planes> frames(count, frame.planes());
+  fc_feed given = fc_feed_init();
+  given.frames = frames.data();
+  given.count = count;
+  given.strength = 0.5;
+  EXPECT_EQ(fc_stream_feed(stream.get(), &given, nullptr), FC_OK) << fc_last_error();
+  return count;
+}
 
 uint64_t change_prompt(const Stream& stream, const char* text) {
   uint64_t ticket = 0;
@@ -99,6 +116,33 @@ TEST(Streams, TheDefaultStreamGetsNothing) {
     if (++on_default < 5) ADD_FAILURE() << "operation " << i << ": " << order[i].kind << ' ' << order[i].name;
   }
   EXPECT_EQ(on_default, 0);
+}
+
+// Frames in CUDA memory are converted there, on the stream that encodes them, and none of it is the default one.
+TEST(Streams, FedFramesOfTheDeviceStayThere) {
+  const Engine engine = open_engine({});
+  for (const fc_memory memory : {FC_MEMORY_CUDA, FC_MEMORY_HOST}) {
+    const Stream stream = open_stream(engine, {});
+    const Planes frame(memory);
+    feed(stream, frame);
+    next(stream);
+    const FakeGpuCounts begin = counts();
+    const Notes notes;
+    const uint32_t frames = feed(stream, frame);
+    const Order order;
+    EXPECT_EQ(between(begin, counts()).to_host, 0);
+    std::set<void*> streams;
+    uint32_t read = 0;
+    for (long i = 0; i < order.size(); ++i) {
+      if (!Order::is_work(order[i])) continue;
+      streams.insert(order[i].stream);
+      read += std::string(order[i].name).find("read_rgba") != std::string::npos ? 1 : 0;
+    }
+    EXPECT_EQ(read, memory == FC_MEMORY_CUDA ? frames : 0);
+    EXPECT_EQ(streams.size(), 1u) << "it is one lane's work";
+    EXPECT_FALSE(streams.count(nullptr));
+    next(stream);
+  }
 }
 
 // next() returns while the chunk is still decoded on another stream. Its first reader waits for that.

@@ -353,10 +353,17 @@ TEST_F(Api, AStreamRepaintsWhatItIsFed) {
       for (size_t x = 128 * half + 32; x < 128 * half + 96; ++x) sum += pixels[4 * (y * 256 + x) + 1];
     return sum / (160 * 64);
   };
+  double seconds = -1;
+  ASSERT_EQ(fc_stream_rehearse(stream, 0.5, &seconds), FC_OK) << fc_last_error();
+  EXPECT_GT(seconds, 0);
+  EXPECT_EQ(fc_stream_rehearse(stream, 1.5, &seconds), FC_ERROR_ARGUMENT);
+  EXPECT_EQ(fc_stream_rehearse(stream, 1, nullptr), FC_ERROR_ARGUMENT);
   feed.strength = 1;
   ASSERT_EQ(fc_stream_feed(stream, &feed, &number), FC_OK) << fc_last_error();
   EXPECT_EQ(number, 0u);
   EXPECT_EQ(next(stream, 11, 1), next(unfed, 11, 1));
+  EXPECT_EQ(fc_stream_rehearse(stream, 1, &seconds), FC_ERROR_ARGUMENT);
+  EXPECT_TRUE(says("before its first chunk")) << fc_last_error();
   feed.strength = 0;
   ASSERT_EQ(fc_stream_feed(stream, &feed, &number), FC_OK) << fc_last_error();
   EXPECT_EQ(number, 1u);

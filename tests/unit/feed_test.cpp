@@ -11,50 +11,15 @@
 
 #include "base/error.h"
 #include "cache/registry.h"
+#include "fed_model.h"
 #include "samplers/factory.h"
-#include "tiny_model.h"
 #include "wrapped_transformer.h"
 
 namespace flowcache {
 namespace {
 
-using test::tiny_model;
-
-// Latents whose first three channels are the picture, shrunk to a latent's size, and one number of what went before: what
-// LatentDecoder shows again. The first frame of a video is a group of its own, as with Wan's VAE: here it counts double.
-class TestEncoder final : public FrameEncoder {
- public:
-  struct State final : EncoderState {
-    std::unique_ptr<EncoderState> copy() const override { return std::make_unique<State>(*this); }
-    bool first = true;
-    at::Tensor last;
-  };
-  at::Tensor encode(const at::Tensor& frames) const override { return encode_next(frames, *open()); }
-  std::unique_ptr<EncoderState> open() const override { return std::make_unique<State>(); }
-  int64_t frames_for(int64_t latents, const EncoderState& state) const override {
-    return latents - (static_cast<const State&>(state).first && latents > 1 ? 1 : 0);
-  }
-  at::Tensor encode_next(const at::Tensor& frames, EncoderState& state) const override {
-    State& s = static_cast<State&>(state);
-    at::Tensor all = s.first && frames.size(0) > 1 ? at::cat({frames.narrow(0, 0, 1), frames}) : frames;
-    const at::Tensor past =
-        at::cat({s.first ? at::zeros_like(all.narrow(0, 0, 1)) : s.last, all}).narrow(0, 0, all.size(0));
-    s.first = false;
-    s.last = all.narrow(0, all.size(0) - 1, 1);
-    const at::Tensor small = at::avg_pool2d(all, {8, 8}), before = at::avg_pool2d(past, {8, 8});
-    return at::cat({small.logit(0.05), before, at::zeros({all.size(0), 10, 6, 8})}, 1);
-  }
-};
-
-std::shared_ptr<LoadedModel> fed_model() {
-  auto model = tiny_model();
-  model->encoder = std::make_shared<TestEncoder>();
-  return model;
-}
-
-at::Tensor frames(int64_t count, int64_t seed) {
-  return draw_noise(static_cast<uint64_t>(seed), 0, 0, {count, 3, 48, 64}, at::kCPU).sigmoid();
-}
+using test::fed_model;
+using test::frames;
 
 StreamConfig stream_config(const std::string& cache, int lag = 0) {
   return {.prompt = "fire", .seed = 5, .cache = cache, .lag = lag};
@@ -83,6 +48,11 @@ TEST(Feed, StrengthNamesTheStep) {
   EXPECT_EQ(begin_step(0.5, 4), 2);
   EXPECT_EQ(begin_step(0.05, 8), 8) << "less than half a step";
   EXPECT_EQ(begin_step(0.07, 8), 7);
+  EXPECT_EQ(begin_step(0.95, 4), 1) << "the frames count";
+  EXPECT_EQ(begin_step(0.999, 24), 1);
+  EXPECT_EQ(begin_step(0.999, 2), 1);
+  EXPECT_EQ(begin_step(0.5, 1), 0) << "there is nothing between";
+  EXPECT_EQ(begin_step(0.4, 1), 1);
   for (const double bad : {-0.01, 1.01, double(NAN), double(INFINITY)})
     EXPECT_THROW(check_strength(bad), Error) << bad;
 }
@@ -99,6 +69,48 @@ TEST_P(EveryFedLag, StrengthOneIsTheSourcesVideo) {
       EXPECT_EQ(chunk->decisions, wanted->decisions) << cache;
     }
   }
+}
+
+TEST_P(EveryFedLag, ARehearsalLeavesNoTrace) {
+  const c10::InferenceMode inference;
+  const auto model = fed_model();
+  for (const std::string cache : {"none", "auto"}) {
+    Stream rehearsed(model, stream_config(cache, GetParam())), plain(model, stream_config(cache, GetParam()));
+    for (Stream* stream : {&rehearsed, &plain})
+      if (cache == "auto")
+        stream->deadline(3600);  // so that both compute as many steps, however fast the machine is
+    for (const double strength : {0.0, 0.5, 1.0}) EXPECT_GT(rehearsed.rehearse(strength), 0);
+    const auto made = repaint(rehearsed, 3, 0.5), wanted = repaint(plain, 3, 0.5);
+    for (size_t i = 0; i < made.size(); ++i) ASSERT_TRUE(made[i]->frames.equal(wanted[i]->frames)) << cache;
+    EXPECT_THROW(rehearsed.rehearse(1), Error) << "it has begun";
+    rehearsed.reset(5);
+    EXPECT_GT(rehearsed.rehearse(1), 0) << "it begins anew";
+  }
+}
+
+// Takes 5 ms more for each run.
+class SlowTransformer final : public test::WrappedTransformer {
+ public:
+  using WrappedTransformer::WrappedTransformer;
+  Embedded embed(const at::Tensor& latent, std::span<const double> timesteps, int64_t first) const override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return WrappedTransformer::embed(latent, timesteps, first);
+  }
+};
+
+TEST(Feeding, ARehearsalExpectsAllStepsOrTheDeadline) {
+  const c10::InferenceMode inference;
+  const auto model = fed_model();
+  test::wrap_transformer<SlowTransformer>(*model);
+  Stream all(model, stream_config("none")), governed(model, stream_config("auto"));
+  EXPECT_GE(all.rehearse(1), 8 * 0.005);
+  EXPECT_GE(all.rehearse(0.5), 4 * 0.005);
+  EXPECT_THROW(all.rehearse(1.5), Error);
+  governed.deadline(0.01);
+  EXPECT_EQ(governed.rehearse(1), 0.01);
+  all.cancel();
+  EXPECT_THROW(all.rehearse(1), Error);
+  EXPECT_GE(all.rehearse(1), 8 * 0.005) << "a cancellation is answered once";
 }
 
 TEST_P(EveryFedLag, StrengthZeroIsWhatTheCodecSees) {
@@ -465,7 +477,7 @@ TEST(Feed, RefusesWhatDoesNotFitAndChangesNothing) {
   Stream other(model, stream_config("none"));
   const auto wanted = repaint(other, 2, 0.5);
   for (const auto& one : wanted) EXPECT_TRUE(stream.next()->latent.equal(one->latent));
-  const auto without = tiny_model();
+  const auto without = test::tiny_model();
   without->package.decoder = {{"kind", "none"}};
   Stream blind(without, stream_config("none"));
   EXPECT_THROW(blind.feed().frames_wanted(), Error);
