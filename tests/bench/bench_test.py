@@ -24,9 +24,9 @@ CONTRACT = dict(
 def good_record():
     """A minute of twelve frames a chunk at sixteen a second, the first one shown after half a second."""
     frames = [dict(pts=i / 16, shown=.5 + i / 16, late=.001, repeated=False) for i in range(16 * 61)]
-    samples = [dict(at=.5 + i / 50, ring=12, capacity=24, queued=1, chunks=2 + int(i / 50 / .75)) for i in range(50 * 61)]
+    samples = [dict(at=.5 + i / 50, ring=12, capacity=24, queued=1, skipped=3, chunks=2 + int(i / 50 / .75)) for i in range(50 * 61)]
     chunks = [dict(at=.5 + .75 * i, ms=400) for i in range(1, 82)]
-    stats = {"native-fps": 16, "underruns": 0, "skipped": 0, "dropped": 0, "steps-computed": 5, "steps-reused": 19}
+    stats = {"native-fps": 16, "underruns": 0, "skipped": 3, "dropped": 0, "steps-computed": 5, "steps-reused": 19}
     return dict(cold=1.5, run=dict(first_shown=.5, frames_per_chunk=12, most_queued=200, frames=frames, samples=samples,
                                    chunks=chunks, stats=stats))
 
@@ -58,6 +58,9 @@ class Gate(unittest.TestCase):
 
     def test_a_late_frame_is_an_underrun(self):
         self.check(lambda run: run["frames"][500].update(late=.07), "frames shown, each new", "underruns")
+
+    def test_a_frame_that_is_skipped_after_the_first_fails(self):
+        self.check(lambda run: run["stats"].update(skipped=4), "frames repeated, skipped")
 
     def test_a_frame_that_was_never_shown_does_not_count(self):
         self.check(lambda run: run["frames"][959].update(shown=-1), "frames shown, each new")

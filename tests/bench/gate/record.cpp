@@ -177,6 +177,7 @@ class Session {
                         {"ring", stats["ring-level"]},
                         {"capacity", stats["ring-capacity"]},
                         {"queued", queued},
+                        {"skipped", stats["skipped"]},
                         {"chunks", stats["chunks"]}});
   }
 
