@@ -156,13 +156,13 @@ TEST(Filter, LatencyIsToldBeforeTheFirstFrameAndThenStays) {
   filter.push_frames(0, 4);
   ASSERT_TRUE(filter.pull());
   EXPECT_EQ(least_latency(filter.element()), 6 * kFrame);
-  while (filter.message(GST_MESSAGE_LATENCY)) {
+  while (filter.has_message(GST_MESSAGE_LATENCY)) {
   }
   for (int i = 4; i < 100; i += 4) {
     filter.push_frames(i, i + 4);
     for (int k = 0; k < 4; ++k) ASSERT_TRUE(filter.pull());
   }
-  EXPECT_FALSE(filter.message(GST_MESSAGE_LATENCY));
+  EXPECT_FALSE(filter.has_message(GST_MESSAGE_LATENCY));
   EXPECT_EQ(least_latency(filter.element()), 6 * kFrame);
 }
 
