@@ -30,6 +30,7 @@ from PIL import Image
 import autoencoder
 import clips
 import evaluate
+import export
 import pictures
 from render import SCENES, render
 
@@ -37,7 +38,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 STRENGTHS = [0, .2, .3, .4, .5, .6, .7, .8, .85, .87, .9, .95, 1]  # 0 is what the codec leaves of a clip, 1 what has nothing of it
 ON_THE_SHEET = [.2, .4, .6, .7, .8, .87, .9, .95]
 CHUNKS, SHOWN = 3, 29  # chunks of a clip; the frame on the sheet
-NAMES = list(SCENES)
+NAMES = list(export.scenes(pathlib.Path(__file__).resolve().parent))  # that the model knows
 
 
 def cases(each=5):
