@@ -414,7 +414,8 @@ fc_status fc_stream_get_stats(fc_stream* stream, fc_stream_stats* stats) {
                              static_cast<uint32_t>(s.steps_allowed),
                              s.least_seconds,
                              static_cast<uint32_t>(s.step_layers_reached),
-                             static_cast<uint32_t>(s.step_layers)},
+                             static_cast<uint32_t>(s.step_layers),
+                             static_cast<uint32_t>(s.devices)},
                             "stats");
   });
 }

@@ -367,6 +367,7 @@ typedef struct {
                                   yet, or not governed. More than a chunk plays: the machine is too slow for the stream */
   uint32_t step_layers_reached; /* layers of the network, of all guidance branches, that the step which runs now has come */
   uint32_t step_layers;         /* to, and all that it may run; a GPU is given them ahead of time. 0 and 0: no step runs */
+  uint32_t devices;             /* that the network runs on; fewer than at first: some were lost (fc_engine_config) */
 } fc_stream_stats;
 /* Any thread. */
 FC_API fc_status fc_stream_get_stats(fc_stream* stream, fc_stream_stats* stats);

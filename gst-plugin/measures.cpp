@@ -26,10 +26,10 @@ void Statistics::set_engine(const std::string& device, const std::string& precis
   now_.precision = precision;
 }
 
-void Statistics::chunk_finished(double seconds, const fc_stream_stats& stream) {
+uint32_t Statistics::chunk_finished(double seconds, const fc_stream_stats& stream) {
   std::lock_guard lock(mutex_);
   chunk_ms_[chunk_count_++ % kChunks] = seconds * 1e3;
-  now_.stream = stream;
+  return std::exchange(now_.stream, stream).devices;
 }
 
 void Statistics::frame_pushed(int64_t now_us, bool repeated) {

@@ -29,7 +29,8 @@ class Statistics {
  public:
   void reset();
   void set_engine(const std::string& device, const std::string& precision);
-  void chunk_finished(double seconds, const fc_stream_stats& stream);
+  // Returns the number of devices before; 0: this is the first chunk.
+  uint32_t chunk_finished(double seconds, const fc_stream_stats& stream);
   // now_us: any monotonic microseconds; only used for `fps`.
   void frame_pushed(int64_t now_us, bool repeated);
   // This many slots were left empty without an underrun.

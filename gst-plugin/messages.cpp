@@ -145,8 +145,8 @@ GstStructure* make_stats(SourceState& state) {
       worker ? worker->frames_ready() : 0u, "ring-capacity", G_TYPE_UINT, capacity, "latency", G_TYPE_UINT64,
       jitter_budget(state), "memory-path", G_TYPE_STRING, name_of(state.memory_path), "context-copies",
       G_TYPE_UINT64, state.cuda.context_copies(), "gpu-memory-used", G_TYPE_UINT64, gpu_used,
-      "gpu-memory-total", G_TYPE_UINT64, gpu_total, "device", G_TYPE_STRING, now.device.c_str(), "precision",
-      G_TYPE_STRING, now.precision.c_str(), nullptr);
+      "gpu-memory-total", G_TYPE_UINT64, gpu_total, "devices", G_TYPE_UINT, now.stream.devices, "device",
+      G_TYPE_STRING, now.device.c_str(), "precision", G_TYPE_STRING, now.precision.c_str(), nullptr);
 }
 
 void post_underrun(GstElement* element, GstClockTime pts, GstClockTime duration, GstClockTime late,
@@ -276,7 +276,14 @@ void WorkerMessages::chunk_finished(const fc_chunk_info& chunk, const fc_stream_
                    " of %" G_GUINT64_FORMAT " bytes",
                    chunk.chunk, chunk.seconds * 1e3, chunk.steps_computed, chunk.steps_reused, chunk.kv_bytes,
                    chunk.kv_budget);
-  state.statistics.chunk_finished(chunk.seconds, stats);
+  const uint32_t devices = state.statistics.chunk_finished(chunk.seconds, stats);
+  if (stats.devices < devices)
+    GST_ELEMENT_WARNING(
+        source_, RESOURCE, BUSY,
+        ("The model ran on %u devices and goes on with %u, its history made anew: the others are lost. "
+         "Frames may come late; restart the element when they are back.",
+         devices, stats.devices),
+        ("the engine's log says which, and why; on-lost-rank=end would end the stream"));
   bool changed = false, too_slow = false;
   double playing_seconds = 0;
   {

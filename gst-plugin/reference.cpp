@@ -136,6 +136,8 @@ const std::map<std::string, const char*>& meanings() {
       {"context-copies", "frames copied on the device because downstream uses another CUDA context"},
       {"gpu-memory-used", "bytes in use on the device, by everybody; 0 without one"},
       {"gpu-memory-total", "bytes that the device has; 0 without one"},
+      {"devices",
+       "how many the network runs on; fewer than at first: some were lost; 0 until a chunk is made"},
       {"device", "where the model runs; empty until it is loaded"},
       {"precision", "what it computes in; empty until it is loaded"},
   };

@@ -41,6 +41,7 @@ struct StreamStats {
   // Layers of the network that the step which runs now has come to, and all that it has, in all branches and passes that it
   // may run; 0 and 0 between two steps.
   int step_layers_reached = 0, step_layers = 0;
+  int devices = 1;  // that the network runs on
 };
 
 // One thread drives next() and reset(). Calls marked "any thread" may come from other threads at the same

@@ -92,6 +92,7 @@ StreamStats Stream::stats() const {
   copy.governor_level = report.level;
   copy.steps_allowed = report.steps_allowed;
   copy.least_seconds = report.least_seconds;
+  if (parts_.model->ranks) copy.devices = parts_.model->ranks->count();
   return copy;
 }
 

@@ -86,4 +86,18 @@ TEST(SpeedWatch, WarnsOnceForASlowSpellAndAgainAfterALongRecovery) {
   EXPECT_EQ(warnings(100, 1.5, 0), 1) << "not governed";
 }
 
+// Each loss is told once; until then, and without one, nothing is.
+TEST(Devices, ALossIsAWarning) {
+  Source source("is-live=false model=fake:lose_at=2");
+  source.play();
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  for (int i = 8; i < 24; ++i) ASSERT_TRUE(BufferPtr(source.pull()));
+  for (const char* words : {"3 devices and goes on with 2", "2 devices and goes on with 1"}) {
+    const MessagePtr warning(source.message(GST_MESSAGE_WARNING));
+    ASSERT_TRUE(warning);
+    EXPECT_NE(text_of(warning.get()).find(words), std::string::npos) << text_of(warning.get());
+  }
+  EXPECT_FALSE(source.has_message(GST_MESSAGE_WARNING));
+}
+
 }  // namespace

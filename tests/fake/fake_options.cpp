@@ -23,6 +23,7 @@ bool parse(const std::string& text, Options* o, std::string* error) {
       {"slow_to", [&](uint64_t v) { o->slow_to = v; }},
       {"slow_ms", [&](uint64_t v) { o->slow_ms = v; }},
       {"report_ms", [&](uint64_t v) { o->report_ms = v; }},
+      {"lose_at", [&](uint64_t v) { o->lose_at = v; }},
       {"expect_ms", [&](uint64_t v) { o->expect_ms = v; }},
       {"least_ms", [&](uint64_t v) { o->least_ms = v; }},
       {"fail_describe", [&](uint64_t v) { o->fail_describe = v; }},

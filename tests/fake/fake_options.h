@@ -29,9 +29,10 @@ struct Options {
   uint32_t blank = 0;          // frames are not painted, for measurements
   uint32_t twice = 0;          // the frame's number is painted twice: fake_paint.h
   uint32_t cuda = 0;  // runs on the device unless it is told not to; 1: writes CUDA memory, 2: refuses to
-  uint32_t throw_open = 0;  // fc_engine_open() throws
-  uint64_t needs = 0;       // bytes; a smaller memory limit is refused
-  uint32_t blind = 0;       // there is no encoder, so the stream cannot be fed
+  uint32_t throw_open = 0;    // fc_engine_open() throws
+  uint64_t needs = 0;         // bytes; a smaller memory limit is refused
+  uint32_t blind = 0;         // there is no encoder, so the stream cannot be fed
+  uint64_t lose_at = kNever;  // of three devices one is lost at this chunk, and another one at the next
 };
 
 // False and a sentence if `text` is not of that form.

@@ -281,6 +281,7 @@ fc_status fc_stream_next(fc_stream* s, fc_chunk** chunk) {
   c->hash = fake::prompt_hash(s->prompt + (s->guided && !s->negative.empty() ? " - " + s->negative : "") +
                               (s->lora.empty() ? "" : " with " + s->lora));
   ++s->stats.chunks;
+  s->stats.devices = o.lose_at == fake::kNever ? 1 : n < o.lose_at ? 3 : n == o.lose_at ? 2 : 1;
   s->stats.steps_computed += computed;
   s->stats.steps_reused += s->stats.steps - computed;
   s->stats.kv_bytes = std::min(s->stats.kv_budget, s->stats.chunks * 1000);

@@ -72,6 +72,7 @@ class GoingOn : public testing::Test {
     const Played got = play_through(model_->together, config, chunks, lost, script);
     EXPECT_EQ(workers().size(), ranks - steps.size());
     EXPECT_EQ(model_->together->ranks->count(), static_cast<int>(1 + ranks - steps.size()));
+    EXPECT_EQ(Stream(model_->together, config).stats().devices, static_cast<int>(1 + ranks - steps.size()));
     for (size_t i = 0; i < wanted.latents.size(); ++i) {
       ASSERT_TRUE(wanted.latents[i].isfinite().all().item<bool>());
       EXPECT_EQ(got.decisions[i], wanted.decisions[i]) << "chunk " << i;
