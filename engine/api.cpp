@@ -150,14 +150,13 @@ flowcache::RankOptions rank_options(const fc_engine_config& c) {
   return ranks;
 }
 
-// The frames as [n, 3, H, W] fp32 in 0..1.
-// Where the planes are, if that is the model's device; else on the host.
+// The frames as [n, 3, H, W] fp32 in 0..1: where the planes are, if that is the model's device; else on the host.
 at::Tensor frames_of(const fc_feed& feed, const flowcache::PictureSize& size, at::Device device) {
   const fc_planes& first = checked(feed.frames, "frames");
   const size_t apart = flowcache::read_struct(&first, "frames").size;
   if (feed.count < 1 || feed.count > 4096)
     throw Error(FC_ERROR_ARGUMENT, "count=" + std::to_string(feed.count) + " is outside 1..4096 frames");
-  const bool there = device.is_cuda() && first.memory == FC_MEMORY_CUDA;
+  const bool there = device.is_cuda() && flowcache::in_cuda_memory(first);
   at::Tensor frames = at::empty({feed.count, 3, size.pixels.height, size.pixels.width},
                                 at::TensorOptions(at::kFloat).device(there ? device : at::kCPU));
   for (uint32_t i = 0; i < feed.count; ++i) {
@@ -459,7 +458,7 @@ fc_status fc_chunk_write(const fc_chunk* chunk, uint32_t frame, const fc_planes*
       throw Error(FC_ERROR_ARGUMENT, "frame " + std::to_string(frame) + " does not exist: the chunk has " +
                                          std::to_string(c.frames.size(0)));
     flowcache::ensure_threads();
-    const bool on_host = p.memory != FC_MEMORY_CUDA || !c.frames.is_cuda();
+    const bool on_host = !flowcache::in_cuda_memory(p) || !c.frames.is_cuda();
     if (!on_host) c.decoded.wait();
     flowcache::color_convert(on_host ? c.host.of(c.frames, c.decoded)[frame] : c.frames[frame], p);
   });

@@ -184,6 +184,10 @@ bool read_on_cuda(const fc_planes& planes, const std::array<PlaneSize, 3>& sizes
 
 }  // namespace
 
+bool in_cuda_memory(const fc_planes& planes) {
+  return number_of(planes.memory) == FC_MEMORY_CUDA;
+}
+
 void wait_for_device(const at::Tensor& tensor) {
   if (tensor.is_cpu()) return;
   const c10::impl::VirtualGuardImpl device(tensor.device().type());
@@ -204,7 +208,7 @@ void color_convert(const at::Tensor& frame, const fc_planes& planes) {
 void color_read(const fc_planes& planes, const at::Tensor& frame) {
   const auto sizes = sizes_of(number_of(planes.format), frame.size(2), frame.size(1));
   check(planes, sizes);
-  const bool on_cuda = number_of(planes.memory) == FC_MEMORY_CUDA;
+  const bool on_cuda = in_cuda_memory(planes);
   if (on_cuda && frame.is_cuda() && read_on_cuda(planes, sizes, frame)) return;
   const at::Tensor host = frame.is_cpu() ? frame : at::empty(frame.sizes(), at::kFloat);
   if (on_cuda)

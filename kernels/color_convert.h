@@ -32,6 +32,9 @@ void color_convert(const at::Tensor& frame, const fc_planes& planes);
 // thread. Throws as color_convert() does.
 void color_read(const fc_planes& planes, const at::Tensor& frame);
 
+// Whether planes say that they are in CUDA memory, whatever number a caller in C has put there.
+bool in_cuda_memory(const fc_planes& planes);
+
 // Waits until all that the calling thread has given LibTorch to do on this tensor's device is
 // done; on the CPU there is nothing to wait for. A frame on a GPU must be finished before color_convert() gets it.
 void wait_for_device(const at::Tensor& tensor);

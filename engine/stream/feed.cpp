@@ -103,7 +103,8 @@ int64_t Feed::give(const at::Tensor& frames, double strength, bool restart, bool
                                                         : encoder().open();
   const at::Tensor latent = encoder().encode_next(own, *state).to(at::kFloat).transpose(0, 1).contiguous();
   if (follow_motion)
-    strength = strength_in_motion(strength, frames, follows ? last_ : at::Tensor(), followed_);
+    strength =
+        strength_in_motion(strength, frames, follows ? last_.to(frames.device()) : at::Tensor(), followed_);
   const at::Tensor last = frames.narrow(0, frames.size(0) - 1, 1).clone();
   const std::lock_guard lock(mutex_);
   waiting_.push_back({Handed(latent), strength});

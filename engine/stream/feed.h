@@ -48,9 +48,10 @@ class Feed {
   const Lane& lane() const { return *lane_; }
   // How many frames the next call of give() takes. Throws FC_ERROR_NOT_FOUND or FC_ERROR_MODEL if the model has no encoder.
   int64_t frames_wanted();
-  // frames: [n, 3, H, W] fp32 in 0..1, on the host or of this lane. restart: they do not follow those of the call before. Returns the number of
-  // the chunk that they are for. Throws FC_ERROR_ARGUMENT for another number or size of frames, a strength outside 0..1, and
-  // if too many chunks wait already; then nothing has changed. Errors of the encoder, as frames_wanted().
+  // frames: [n, 3, H, W] fp32 in 0..1, on the host or of this lane. restart: they do not follow those of the call before.
+  // Returns the number of the chunk that they are for. Throws FC_ERROR_ARGUMENT for another number or size of frames, a
+  // strength outside 0..1, and if too many chunks wait already; then nothing has changed. Errors of the encoder, as
+  // frames_wanted().
   // follow_motion: strength_in_motion() is what counts.
   int64_t give(const at::Tensor& frames, double strength, bool restart, bool follow_motion = false);
 

@@ -58,7 +58,7 @@ class Planes {
 };
 
 // Feeds a chunk the same frame as often as it has frames. Returns their number.
-uint32_t feed(const Stream& stream, const Planes& frame) {
+uint32_t feed(const Stream& stream, const Planes& frame, bool follow_motion = false) {
   uint32_t count = 0;
   EXPECT_EQ(fc_stream_feed_frames(stream.get(), &count), FC_OK) << fc_last_error();
   const std::vector<fc_planes> frames(count, frame.planes());
@@ -66,6 +66,7 @@ uint32_t feed(const Stream& stream, const Planes& frame) {
   given.frames = frames.data();
   given.count = count;
   given.strength = 0.5;
+  given.follow_motion = follow_motion ? 1 : 0;
   EXPECT_EQ(fc_stream_feed(stream.get(), &given, nullptr), FC_OK) << fc_last_error();
   return count;
 }
@@ -141,6 +142,9 @@ TEST(Streams, FedFramesOfTheDeviceStayThere) {
     EXPECT_EQ(read, memory == FC_MEMORY_CUDA ? frames : 0);
     EXPECT_EQ(streams.size(), 1u) << "it is one lane's work";
     EXPECT_FALSE(streams.count(nullptr));
+    next(stream);
+    // Its motion is compared with frames that came from elsewhere.
+    feed(stream, Planes(memory == FC_MEMORY_CUDA ? FC_MEMORY_HOST : FC_MEMORY_CUDA), true);
     next(stream);
   }
 }
