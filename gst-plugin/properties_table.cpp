@@ -251,9 +251,8 @@ constexpr Property kProperties[] = {
         "lora", "LoRAs", kPlaying, text<&StreamSettings::lora>(),
         "Files of LoRAs and their scales, \"FILE:SCALE,FILE:SCALE\" (a scale of 1 may be left out; a comma "
         "in a name has a backslash in front of it), beside those that the model has; unset: none. While "
-        "PLAYING "
-        "they are read and merged beside the stream and hold from the next chunk on, in the same scene; "
-        "element messages `flowcache-lora` say when, and what it took, or why a list was refused",
+        "PLAYING they are read and merged beside the stream and hold from the next chunk on, in the same "
+        "scene; element messages `flowcache-lora` say when, and what it took, or why a list was refused",
         Handling::Lora),
     described("script-location", "Script", kReady, text<&Settings::script_location>(),
               "Subtitle file (SRT or WebVTT) whose cues are prompts: each holds from the first chunk on that "
@@ -430,8 +429,8 @@ constexpr Property kProperties[] = {
             "max-lateness", "Maximum lateness", kPlaying, number<&Settings::max_lateness>(-1, G_MAXINT64),
             "Nanoseconds that a frame may be later than the reported latency allows; when frames are held up "
             "for longer, by a sink that blocks, the stream goes on at the present time: slots are left out, "
-            "with "
-            "`underrun=stall` timestamps move (-1 = no limit: every slot gets its frame, however late)")),
+            "with `underrun=stall` timestamps move (-1 = no limit: every slot gets its frame, however "
+            "late)")),
     only(Elements::Source, described("placeholder", "Placeholder", kReady, flag<&Settings::placeholder>(),
                                      "Live and while the model loads: push black frames, flagged GAP, so "
                                      "that encoders and muxers behind "

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // flowcachefilter: what can be changed and seen while it runs.
-#include <glib/gstdio.h>
 #include <gst/controller/gstdirectcontrolbinding.h>
 #include <gst/controller/gstinterpolationcontrolsource.h>
 #include <gst/video/navigation.h>
@@ -10,6 +9,7 @@
 #include <cmath>
 
 #include "filter_test.h"
+#include "script_file.h"
 
 using namespace filter_test;
 
@@ -142,24 +142,9 @@ std::vector<uint32_t> runs(const std::vector<std::pair<int, const char*>>& parts
   return all;
 }
 
-// A file of prompts, removed at the end.
-class ScriptFile {
- public:
-  explicit ScriptFile(const std::string& text) {
-    g_close(g_file_open_tmp("flowcache-script-XXXXXX", &path_, nullptr), nullptr);
-    g_file_set_contents(path_, text.c_str(), static_cast<gssize>(text.size()), nullptr);
-  }
-  ~ScriptFile() {
-    g_unlink(path_);
-    g_free(path_);
-  }
-  ScriptFile(const ScriptFile&) = delete;
-  ScriptFile& operator=(const ScriptFile&) = delete;
-  std::string property() const { return std::string("script-location=") + path_; }
-
- private:
-  gchar* path_ = nullptr;
-};
+std::string script(const element_test::ScriptFile& file) {
+  return std::string("script-location=") + file.path();
+}
 
 std::string vtt(const std::vector<std::pair<int, const char*>>& cues) {
   std::string text = "WEBVTT\n";
@@ -176,8 +161,8 @@ std::string vtt(const std::vector<std::pair<int, const char*>>& cues) {
 TEST(FilterControl, AScriptInTheInputsTime) {
   std::vector<std::pair<int, const char*>> cues = {{300, "snow"}, {750, "rain"}};
   for (int i = 0; i < 80; ++i) cues.emplace_back(5000 + 250 * i, "later");
-  const ScriptFile script(vtt(cues));
-  Filter filter("prompt=fire " + script.property());
+  const element_test::ScriptFile file(vtt(cues));
+  Filter filter("prompt=fire " + script(file));
   filter.push_frames(0, 20);
   EXPECT_EQ(prompts_shown(filter, 20), runs({{8, "fire"}, {4, "snow"}, {8, "rain"}}));
   gboolean taken = FALSE;
@@ -190,8 +175,8 @@ TEST(FilterControl, AScriptInTheInputsTime) {
 
 // After a seek the cue that holds at the new position holds at once, and the next one at its time there.
 TEST(FilterControl, AScriptAfterASeek) {
-  const ScriptFile script(vtt({{0, "fire"}, {750, "snow"}, {20000, "rain"}, {21000, "wind"}}));
-  Filter filter("prompt=never " + script.property());
+  const element_test::ScriptFile file(vtt({{0, "fire"}, {750, "snow"}, {20000, "rain"}, {21000, "wind"}}));
+  Filter filter("prompt=never " + script(file));
   filter.push_frames(0, 16);
   EXPECT_EQ(prompts_shown(filter, 16), runs({{12, "fire"}, {4, "snow"}}));
   GstPad* out = gst_element_get_static_pad(filter.input(), "src");
@@ -208,8 +193,8 @@ TEST(FilterControl, AScriptAfterASeek) {
 }
 
 TEST(FilterControl, AScriptThatIsNoneIsAnError) {
-  const ScriptFile script("no subtitle\n");
-  Filter filter(script.property());
+  const element_test::ScriptFile file("no subtitle\n");
+  Filter filter(script(file));
   const MessagePtr error = filter.message(GST_MESSAGE_ERROR);
   ASSERT_TRUE(error);
   EXPECT_TRUE(says(text_of(error.get()), "neither SRT nor WebVTT"));

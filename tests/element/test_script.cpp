@@ -6,6 +6,7 @@
 
 #include "../../gst-plugin/script.h"
 #include "element_test.h"
+#include "script_file.h"
 
 using namespace element_test;
 using flowcache::gst::Cue;
@@ -14,34 +15,13 @@ using flowcache::gst::plain_text;
 
 namespace {
 
-// A file with this content, removed with the object.
-class File {
- public:
-  explicit File(const std::string& content) {
-    const int handle = g_file_open_tmp("flowcache-script-XXXXXX", &path_, nullptr);
-    EXPECT_GE(handle, 0);
-    g_close(handle, nullptr);
-    EXPECT_TRUE(g_file_set_contents(path_, content.data(), static_cast<gssize>(content.size()), nullptr));
-  }
-  ~File() {
-    g_remove(path_);
-    g_free(path_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  const char* path() const { return path_; }
-
- private:
-  char* path_ = nullptr;
-};
-
 constexpr const char* kSrt =
     "1\n00:00:00,000 --> 00:00:00,400\nfire\n\n"
     "2\n00:00:01,000 --> 00:00:01,400\nsnow &\n<i>ice</i>\n\n"
     "3\n00:00:02,010 --> 00:00:03,000\nstars\n\n";
 
 TEST(Script, ReadsSrt) {
-  const File file(kSrt);
+  const ScriptFile file(kSrt);
   std::string error;
   const std::vector<Cue> cues = load_script(file.path(), &error).cues;
   EXPECT_EQ(error, "");
@@ -53,7 +33,7 @@ TEST(Script, ReadsSrt) {
 }
 
 TEST(Script, ReadsWebVtt) {
-  const File file(
+  const ScriptFile file(
       "WEBVTT\n\nNOTE a remark\n\nintro\n00:01.500 --> 00:02.000 line:0\n<v Ann>snow\n\n"
       "01:00:00.000 --> 01:00:01.000\n<00:00:19.000>stars &amp; moon\n");
   std::string error;
@@ -79,7 +59,7 @@ TEST(Script, MarkupBecomesPlainText) {
 
 // Reads a script and returns "start:text …", or the error.
 std::string read(const std::string& content) {
-  const File file(content);
+  const ScriptFile file(content);
   std::string error, all;
   for (const Cue& cue : load_script(file.path(), &error).cues) {
     all += (all.empty() ? "" : " ") + std::to_string(cue.start / GST_MSECOND) + ":" + cue.text;
@@ -170,7 +150,7 @@ TEST(Script, LinesThatCannotBeReadAreNamed) {
 
 // Cues that show nothing are named, and the script still plays.
 TEST(Script, CuesThatShowNothingAreWarnedAbout) {
-  const File file(
+  const ScriptFile file(
       "1\n00:00:00,000 --> 00:00:01,000\nfire\n\n2\n00:00:01,000 --> 00:00:01,010\n<i></i>\n\n"
       "3\n00:00:02,010 --> 00:00:02,020\nsnow\n\n4\n00:00:02,020 --> 00:00:03,000\nstars\n");
   Source source("");
@@ -190,7 +170,7 @@ TEST(Script, LargeHostileFilesAreReadInOnePass) {
   for (const char* piece : {"<", "<a", "<1", "{a:", "{\\", "\xef\xbb\xbf", "&"}) {
     std::string text = "1\n00:00:00,000 --> 00:00:01,000\n";
     while (text.size() < (4 << 20) - 100) text += piece;
-    const File file(text);
+    const ScriptFile file(text);
     std::string error;
     load_script(file.path(), &error);
     EXPECT_NE(error, "") << piece;  // no prompt is that long, and marks alone are none
@@ -214,7 +194,7 @@ TEST(Script, FilesThatAreNoSubtitlesSayWhatIsWrong) {
       {"1\n00:00:00,000 --> 00:00:01,000\n" + std::string(9000, 'x') + "\n\n", "the limit is 8192"},
       {std::string(5 << 20, 'x'), "the limit is 4194304"}};
   for (const Bad& bad : files) {
-    const File file(bad.content);
+    const ScriptFile file(bad.content);
     std::string error;
     EXPECT_TRUE(load_script(file.path(), &error).cues.empty()) << bad.text;
     EXPECT_NE(error.find(bad.text), std::string::npos) << error;
@@ -229,7 +209,7 @@ TEST(Script, FilesThatAreNoSubtitlesSayWhatIsWrong) {
 }
 
 TEST(Script, FileThatIsNoneStopsThePipelineWithOneError) {
-  const File file("no subtitle\n");
+  const ScriptFile file("no subtitle\n");
   Source source("");
   g_object_set(source.element(), "script-location", file.path(), nullptr);
   EXPECT_EQ(gst_element_set_state(source.element(), GST_STATE_READY), GST_STATE_CHANGE_FAILURE);
@@ -257,7 +237,7 @@ std::vector<uint32_t> expected(std::vector<std::pair<int, const char*>> runs) {
 
 // A chunk has 4 frames of 1/16 s. Chunk 4 begins at 1 s; 2.01 s is inside chunk 8.
 TEST(Script, PromptsChangeAtExactFrames) {
-  const File file(kSrt);
+  const ScriptFile file(kSrt);
   Source source("prompt=never max-chunks-ahead=3");
   g_object_set(source.element(), "script-location", file.path(), nullptr);
   source.play();
@@ -268,7 +248,7 @@ TEST(Script, PromptsChangeAtExactFrames) {
 }
 
 TEST(Script, EachCueIsAcknowledged) {
-  const File file(kSrt);
+  const ScriptFile file(kSrt);
   Source source("prompt=never");
   g_object_set(source.element(), "script-location", file.path(), nullptr);
   source.play();
@@ -292,7 +272,7 @@ TEST(Script, EachCueIsAcknowledged) {
 
 // A prompt that a user sets holds until the next cue. It does not remove that cue.
 TEST(Script, APromptInBetweenHoldsUntilTheNextCue) {
-  const File file(kSrt);
+  const ScriptFile file(kSrt);
   Hold hold(6);
   Source source("max-chunks-ahead=1");
   g_object_set(source.element(), "script-location", file.path(), nullptr);
@@ -308,8 +288,8 @@ TEST(Script, APromptInBetweenHoldsUntilTheNextCue) {
 // The last cue ends at 3 s, after 48 frames, at the end of a chunk; or at 2.99 s, inside one.
 TEST(Script, EndsTheStreamIfAskedTo) {
   for (const char* end : {"00:00:03,000", "00:00:02,990"}) {
-    const File file("1\n00:00:00,000 --> 00:00:01,000\nfire\n\n2\n00:00:01,000 --> " + std::string(end) +
-                    "\nsnow\n\n");
+    const ScriptFile file("1\n00:00:00,000 --> 00:00:01,000\nfire\n\n2\n00:00:01,000 --> " +
+                          std::string(end) + "\nsnow\n\n");
     const std::string line =
         "flowcachesrc name=s is-live=false end-with-script=true script-location=" + std::string(file.path()) +
         " ! fakesink name=k sync=false";
@@ -330,7 +310,7 @@ TEST(Script, EndsTheStreamIfAskedTo) {
 }
 
 TEST(Script, EndOfALiveScriptIsNoUnderrun) {
-  const File file("1\n00:00:00,000 --> 00:00:00,500\nfire\n\n");
+  const ScriptFile file("1\n00:00:00,000 --> 00:00:00,500\nfire\n\n");
   Source source("end-with-script=true");
   g_object_set(source.element(), "script-location", file.path(), nullptr);
   source.play();
@@ -344,7 +324,7 @@ TEST(Script, EndOfALiveScriptIsNoUnderrun) {
 
 // After the end of a script a flush starts the stream over; then it ends again.
 TEST(Script, PlaysAgainAfterItsEnd) {
-  const File file("1\n00:00:00,000 --> 00:00:00,400\nfire\n\n");
+  const ScriptFile file("1\n00:00:00,000 --> 00:00:00,400\nfire\n\n");
   Source source("end-with-script=true");
   g_object_set(source.element(), "script-location", file.path(), nullptr);
   source.play();
@@ -358,7 +338,7 @@ TEST(Script, PlaysAgainAfterItsEnd) {
 }
 
 TEST(Script, StartsOverWithTheStream) {
-  const File file(kSrt);
+  const ScriptFile file(kSrt);
   Source source("max-chunks-ahead=1");
   g_object_set(source.element(), "script-location", file.path(), nullptr);
   source.play();
