@@ -41,14 +41,9 @@ bool input_is_live(Call& call) {
   return live != FALSE;
 }
 
-void warn_of_script(GstElement* element) {
-  std::vector<std::string> remarks;
-  {
-    std::lock_guard lock(state_of(element).mutex);
-    remarks = state_of(element).script.remarks;
-  }
-  for (const std::string& remark : remarks)
-    GST_ELEMENT_WARNING(element, RESOURCE, SETTINGS, ("%s", remark.c_str()), ("property script-location"));
+std::vector<std::string> script_remarks(SourceState& state) {
+  std::lock_guard lock(state.mutex);
+  return state.script.remarks;
 }
 
 gboolean src_activate(GstPad* pad, GstObject* parent, GstPadMode mode, gboolean active) {
@@ -74,7 +69,8 @@ GstStateChangeReturn change_state(GstElement* element, GstStateChange transition
       try {
         if (!prepare(element)) return GST_STATE_CHANGE_FAILURE;
         if (transition == GST_STATE_CHANGE_NULL_TO_READY) publish_context(element);
-        if (transition == GST_STATE_CHANGE_READY_TO_PAUSED) warn_of_script(element);
+        if (transition == GST_STATE_CHANGE_READY_TO_PAUSED)
+          warn_of_script(element, script_remarks(state_of(element)));
       } catch (const std::exception& defect) {
         GST_ELEMENT_ERROR(element, LIBRARY, FAILED, ("flowcachefilter failed: %s", defect.what()), (nullptr));
         return GST_STATE_CHANGE_FAILURE;

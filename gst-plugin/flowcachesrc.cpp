@@ -124,6 +124,11 @@ bool prepare(GstElement* source) {
   return true;
 }
 
+void warn_of_script(GstElement* element, const std::vector<std::string>& remarks) {
+  for (const std::string& remark : remarks)
+    GST_ELEMENT_WARNING(element, RESOURCE, SETTINGS, ("%s", remark.c_str()), ("property script-location"));
+}
+
 void reset_measures(SourceState& state) {
   state.timeline.reset(state.model.fps_n, state.model.fps_d);
   state.latency.reset(state.timeline.frame_duration(), state.model.frames_per_chunk);
@@ -184,9 +189,7 @@ gboolean start_stream(GstFlowCacheSrc* source) {
     early_prompts.swap(state.early_prompts);
   }
   for (PromptChange& change : early_prompts) worker->change_prompt(std::move(change));
-  for (const std::string& remark : remarks) {
-    GST_ELEMENT_WARNING(source, RESOURCE, SETTINGS, ("%s", remark.c_str()), ("property script-location"));
-  }
+  warn_of_script(GST_ELEMENT(source), remarks);
   unwanted.reset();  // before the new model is loaded, so that memory need not hold both
   state.statistics.reset();
   state.reanchor = false;

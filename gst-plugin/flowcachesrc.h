@@ -121,6 +121,8 @@ bool is_live(GstElement* element);
 // Opens the engine's library and reads the model's description, for the properties as they are now. The weights are loaded
 // later, by the worker. Returns false after it has posted an error.
 bool prepare(GstElement* element);
+// Posts a warning for each remark about a script's cues.
+void warn_of_script(GstElement* element, const std::vector<std::string>& remarks);
 // A stream of the described model begins: forgets what was measured before. Under `mutex`.
 void reset_measures(SourceState& state);
 // Forgets library, description and the loaded model, which may unload it.

@@ -256,16 +256,20 @@ void WorkerMessages::change_refused(const char* what, const std::string& sentenc
   post_change_refused(source_, what, sentence);
 }
 
-// The time in which a filter's chunk is collected counts as a part of its making.
-void WorkerMessages::chunk_expected(double seconds) {
+// The time in which a filter's chunk is collected counts as a part of its making. step: of the estimator.
+void WorkerMessages::follow_latency(bool (LatencyEstimator::*step)(double), double seconds) {
   SourceState& state = state_of(source_);
   bool changed = false;
   {
     std::lock_guard lock(state.mutex);
-    changed = state.latency.expect(seconds + state.collecting_seconds) &&
+    changed = (state.latency.*step)(seconds + state.collecting_seconds) &&
               !GST_CLOCK_TIME_IS_VALID(state.settings.latency);
   }
   if (changed) gst_element_post_message(source_, gst_message_new_latency(GST_OBJECT(source_)));
+}
+
+void WorkerMessages::chunk_expected(double seconds) {
+  follow_latency(&LatencyEstimator::expect, seconds);
 }
 
 void WorkerMessages::chunk_finished(const fc_chunk_info& chunk, const fc_stream_stats& stats,
@@ -284,16 +288,14 @@ void WorkerMessages::chunk_finished(const fc_chunk_info& chunk, const fc_stream_
          "Frames may come late; restart the element when they are back.",
          devices, stats.devices),
         ("the engine's log says which, and why; on-lost-rank=end would end the stream"));
-  bool changed = false, too_slow = false;
+  follow_latency(&LatencyEstimator::add, seconds);
+  bool too_slow = false;
   double playing_seconds = 0;
   {
     std::lock_guard lock(state.mutex);
-    changed = state.latency.add(seconds + state.collecting_seconds) &&
-              !GST_CLOCK_TIME_IS_VALID(state.settings.latency);
     too_slow = is_live(source_) && state.speed.add(chunk.seconds, stats.least_chunk_seconds);
     playing_seconds = state.speed.playing_seconds();
   }
-  if (changed) gst_element_post_message(source_, gst_message_new_latency(GST_OBJECT(source_)));
   if (too_slow) post_too_slow(playing_seconds, chunk.seconds, stats);
 }
 

@@ -75,6 +75,7 @@ class WorkerMessages : public FrameWorkerListener {
 
  private:
   void post_thread(GstStreamStatusType type);
+  void follow_latency(bool (LatencyEstimator::*step)(double), double seconds);
   void post_too_slow(double playing_seconds, double seconds, const fc_stream_stats& stats);
 
   GstElement* const source_;  // not owned; the worker is joined before the element is destroyed

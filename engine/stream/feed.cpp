@@ -20,8 +20,8 @@ double check_strength(double strength) {
 }
 
 int begin_step(double strength, int steps) {
-  const int run = static_cast<int>(std::lround(strength * steps));
-  return run == steps && strength < 1 && steps > 1 ? 1 : steps - run;
+  const int most = strength < 1 ? std::max(1, steps - 1) : steps;
+  return steps - std::min(static_cast<int>(std::lround(strength * steps)), most);
 }
 
 at::Tensor begun_at(const at::Tensor& clean, const at::Tensor& noise, const StepTable& table, int step) {
