@@ -64,6 +64,7 @@ std::shared_ptr<Peer> Input::make_camera(const PeerConfig& config, PeerEvents ev
   };
   auto camera = Camera::make(feeder_, config, std::move(events), error);
   camera_ = camera;
+  had_camera_ = camera != nullptr;  // it may have left again before the next look
   return camera;
 }
 
@@ -79,6 +80,8 @@ Input::State Input::state_of(const FrameFeeder::Figures& figures) const {
 }
 
 void Input::camera_left() {
+  // Its first picture may have come since the last look.
+  if (state_ == State::Waiting) tell_flow(state_of(feeder_->figures()));
   feeder_->forget();
   const std::string why = std::exchange(left_because_, "");
   if (std::exchange(state_, State::Waiting) != State::Waiting || !why.empty()) {
