@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source=tools/setup.sh
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/setup.sh"
 
-CHECKS=(clang-format shellcheck licences paths links headers exports reference clang-tidy)
+CHECKS=(clang-format shellcheck licences paths links packages headers exports reference clang-tidy)
 CLANG_FORMAT_VERSION=14
 # After which clang-tidy begins no further file.
 TIDY_SECONDS=90
@@ -22,6 +22,7 @@ Checks the sources, all of it or the CHECKs that are named:
   licences      sources say their licence in their first lines
   paths         no file names a folder of somebody's machine
   links         relative links and anchors in *.md lead somewhere
+  packages      debian/control builds with the headers that tools/setup.sh installs
   headers       each header that differs from the main branch compiles alone
   exports       libflowcache.so exports what its headers declare (test: unit-exports)
   reference     gst-plugin/REFERENCE.md is what the element says (test: Reference.IsUpToDate)
@@ -202,6 +203,15 @@ check_links() {
   note="${#pages[@]} pages"
   mend "the file's name relative to the page, or the heading's words in lower case with - between them"
   python3 tools/checks/links.py "${pages[@]}"
+}
+
+check_packages() {
+  local wanted have
+  wanted=$(printf '%s\n' "${FLOWCACHE_PACKAGES[@]}" | grep -e '-dev$' | grep -v '^libgtest-dev$' | sort)
+  have=$(sed -n '/^Build-Depends:/,/^[A-Z]/p' debian/control | grep -oE '[a-z0-9.+-]+-dev' | sort)
+  note="$(wc -l <<<"$wanted") packages"
+  mend "the same *-dev packages in Build-Depends of debian/control and in FLOWCACHE_PACKAGES of tools/setup.sh, which has libgtest-dev besides"
+  diff --label debian/control --label tools/setup.sh -U 0 <(echo "$have") <(echo "$wanted")
 }
 
 # not_a_part: the headers among its lines, less those that are included in the middle of a file (Highway's …-inl.h).
