@@ -20,7 +20,38 @@ class RMSNorm(nn.Module):
         self.weight, self.eps = nn.Parameter(torch.ones(dim)), eps
 
     def forward(self, x):
-        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.weight
+        return rms_norm(x, self.weight, self.eps)
+
+
+def rms_norm(x, weight, eps):
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
+
+
+def turned(x, weight, eps, cos, sin, heads):
+    """rms_norm and rotate of a projection [B,L,d]: [B,L,heads,D], in the type of x."""
+    return rotate(rms_norm(x, weight, eps).view(*x.shape[:2], heads, -1), (cos, sin)).to(x.dtype)
+
+
+def modulated(x, scale, shift, eps, kind):
+    """Layer norm without weights of x [B,chunks,L,d], scaled and shifted by [B,chunks,1,d], in the type `kind`."""
+    return (F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale) + shift).to(kind)
+
+
+def added(x, y, gate):
+    """x + y gate; x, y [B,chunks,L,d], gate [B,chunks,1,d]."""
+    return x + y * gate
+
+
+def gelu(x):
+    return F.gelu(x, approximate="tanh")
+
+
+def compile_parts():
+    """Compiles the arithmetic between the matrix products, which is bound by memory. The first steps, which compile, are
+    slow. Needs a C++ compiler."""
+    torch._dynamo.config.recompile_limit = 32  # of one function, for each shape and way of use
+    for part in (turned, modulated, added, gelu):
+        globals()[part.__name__] = torch.compile(part, dynamic=False)
 
 
 def rope_table(frames, h, w, head_dim, first=0, device=None, spatial=1.0):
@@ -46,22 +77,53 @@ def rotate(x, table):
     return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
 
 
-def plain_attention(q, k, v, sees):
-    """Softmax attention as matrix products. On a CPU its backward pass takes half the time of the fused one.
+class PlainAttention(torch.autograd.Function):
+    """Softmax attention as matrix products, for training. On a CPU its backward pass takes less time than the fused one, and with
+    its gradients written out half of what autograd makes of the same products. `dit.py` run as a program checks the gradients."""
 
-    sees: for each of the equal parts of q the indices of the parts of k and v it attends to; None: all of them.
-    """
+    @staticmethod
+    def forward(ctx, q, k, v, sees):
+        """q, k, v [N,L,D] of one type, q scaled. sees: for each of the equal parts of q the indices of the parts of k and v it
+        attends to."""
+        part, out, weights = k.shape[1] // len(sees), torch.empty_like(q), []
+        for query, place, seen in zip(q.chunk(len(sees), 1), out.chunk(len(sees), 1), sees):
+            weights.append(torch.bmm(query, gather(k, seen, part).transpose(1, 2)).softmax(-1))
+            place.copy_(torch.bmm(weights[-1], gather(v, seen, part)))
+        ctx.save_for_backward(q, k, v, *weights)
+        ctx.sees, ctx.part = sees, part
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        (q, k, v, *weights), sees, part = ctx.saved_tensors, ctx.sees, ctx.part
+        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k, dtype=torch.float32), torch.zeros_like(v, dtype=torch.float32)
+        for query, place, out, weight, seen in zip(*(t.chunk(len(sees), 1) for t in (q, dq, grad.to(q.dtype))), weights, sees):
+            score = torch.bmm(out, gather(v, seen, part).transpose(1, 2))
+            score = torch._softmax_backward_data(score, weight, -1, score.dtype)
+            place.copy_(torch.bmm(score, gather(k, seen, part)))
+            scatter(dk, torch.bmm(score.transpose(1, 2), query), seen, part)
+            scatter(dv, torch.bmm(weight.transpose(1, 2), out), seen, part)
+        return dq, dk.to(k.dtype), dv.to(v.dtype), None
+
+
+def gather(t, seen, part):
+    """The parts `seen` of t [N,L,D], one behind the other."""
+    if seen == list(range(seen[0], seen[-1] + 1)):
+        return t[:, part * seen[0]:part * (seen[-1] + 1)]
+    return torch.cat([t[:, part * i:part * (i + 1)] for i in seen], 1)
+
+
+def scatter(total, t, seen, part):
+    """Adds t to the parts `seen` of total."""
+    for i, piece in zip(seen, t.split(part, 1)):
+        total[:, part * i:part * (i + 1)] += piece
+
+
+def plain_attention(q, k, v, sees):
+    """q, k, v [B,L,heads,D] to [B,L,heads,D]; sees as in PlainAttention, None: all of them."""
     batch, _, heads, dim = q.shape
-    q, k, v = (t.transpose(1, 2).flatten(0, 1) for t in (q * dim ** -.5, k, v))
-    if sees is None:
-        sees, part = [[0]], k.shape[1]
-    else:
-        part = k.shape[1] // len(sees)
-    k, v, out = k.split(part, 1), v.split(part, 1), []
-    for query, seen in zip(q.chunk(len(sees), 1), sees):
-        weights = torch.bmm(query, torch.cat([k[i] for i in seen], 1).transpose(1, 2)).softmax(-1)
-        out.append(torch.bmm(weights.to(v[0].dtype), torch.cat([v[i] for i in seen], 1)))
-    return torch.cat(out, 1).unflatten(0, (batch, heads)).transpose(1, 2)
+    q, k, v = (t.to(v.dtype).transpose(1, 2).flatten(0, 1) for t in (q * dim ** -.5, k, v))
+    return PlainAttention.apply(q, k, v, sees or [[0]]).unflatten(0, (batch, heads)).transpose(1, 2)
 
 
 class SelfAttention(nn.Module):
@@ -75,7 +137,8 @@ class SelfAttention(nn.Module):
         return x.view(*x.shape[:2], self.heads, -1)
 
     def qkv(self, x, table):
-        q, k = (rotate(self.split(t), table) for t in (self.norm_q(self.q(x)), self.norm_k(self.k(x))))
+        q, k = (turned(project(x), norm.weight, norm.eps, *table, self.heads)
+                for project, norm in ((self.q, self.norm_q), (self.k, self.norm_k)))
         return q, k, self.split(self.v(x))
 
     def attend(self, q, k, v, sees=None):
@@ -93,6 +156,11 @@ class CrossAttention(SelfAttention):
         return self.attend(q, k, self.split(self.v(context)))
 
 
+class GELU(nn.Module):
+    def forward(self, x):
+        return gelu(x)
+
+
 class Block(nn.Module):
     def __init__(self, c):
         super().__init__()
@@ -100,7 +168,7 @@ class Block(nn.Module):
         self.self_attn = SelfAttention(dim, c["num_heads"], self.eps)
         self.cross_attn = CrossAttention(dim, c["num_heads"], self.eps)
         self.norm3 = nn.LayerNorm(dim, eps=self.eps)
-        self.ffn = nn.Sequential(nn.Linear(dim, c["ffn_dim"]), nn.GELU(approximate="tanh"), nn.Linear(c["ffn_dim"], dim))
+        self.ffn = nn.Sequential(nn.Linear(dim, c["ffn_dim"]), GELU(), nn.Linear(c["ffn_dim"], dim))
         self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim ** .5)
 
     def forward(self, x, e0, context, table, attend):
@@ -109,13 +177,14 @@ class Block(nn.Module):
         n = e0.shape[1]
         e = (self.modulation.unsqueeze(1) + e0).unsqueeze(3).unbind(2)
         chunks = lambda t: t.view(batch, n, length // n, dim)
-        norm = lambda t: chunks(F.layer_norm(t, (dim,), eps=self.eps))
-        y = attend(self.self_attn, *self.self_attn.qkv((norm(x) * (1 + e[1]) + e[0]).flatten(1, 2), table))
-        x = x + (chunks(y) * e[2]).flatten(1, 2)
+        kind = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+        norm = lambda t, scale, shift: modulated(chunks(t), scale, shift, self.eps, kind).flatten(1, 2)
+        y = attend(self.self_attn, *self.self_attn.qkv(norm(x, e[1], e[0]), table))
+        x = added(chunks(x), chunks(y), e[2]).flatten(1, 2)
         y = self.cross_attn(chunks(self.norm3(x)).reshape(batch * n, length // n, dim), context.flatten(0, 1))
         x = x + y.view(batch, length, dim)
-        y = self.ffn((norm(x) * (1 + e[4]) + e[3]).flatten(1, 2))
-        return x + (chunks(y) * e[5]).flatten(1, 2)
+        y = self.ffn(norm(x, e[4], e[3]))
+        return added(chunks(x), chunks(y), e[5]).flatten(1, 2)
 
 
 class Head(nn.Module):
@@ -208,3 +277,10 @@ class DiT(nn.Module):
         for block in self.blocks:
             x = block(x, e0, context, table, attend)
         return self.unpatch(x, e, grid), own
+
+
+if __name__ == "__main__":
+    inputs = [torch.randn(2, 9, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    for parts in ([[0]], [[0], [0, 1], [0, 1, 2]], [[0], [0, 1], [0, 2]]):
+        torch.autograd.gradcheck(lambda q, k, v: PlainAttention.apply(q, k, v, parts), inputs)
+    print("the gradients of PlainAttention are right")
