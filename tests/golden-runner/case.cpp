@@ -2,7 +2,6 @@
 #include "case.h"
 
 #include <algorithm>
-#include <cmath>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -29,18 +28,8 @@ const at::Tensor& Case::tensor(const std::string& name) const {
   return found->second;
 }
 
-// LibTorch's exp() differs by a last bit from processor to processor, and arguments of the timestep's sinusoids reach thousands
-// of radians, so that their sines then differ by 1e-3: the notes of MAGI's cases.
-static bool frequencies_differ() {
-  const at::Tensor exact = at::arange(128, at::kDouble) * (-std::log(10000.0) / 128);
-  return !at::equal(at::exp(exact.to(at::kFloat)),
-                    at::exp(exact.to(at::kFloat).to(at::kDouble)).to(at::kFloat));
-}
-
 Tolerance Case::tolerance(const std::string& name) const {
   const auto& all = json_.at("tolerance");
-  if (name == "default" && all.contains("if_frequencies_differ") && frequencies_differ())
-    return tolerance("if_frequencies_differ");
   if (all.contains("rtol")) return {all.at("rtol").get<double>(), all.at("atol").get<double>()};
   const auto& one = all.at(name);
   if (one.is_string()) return {};  // "exact"

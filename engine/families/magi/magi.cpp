@@ -72,11 +72,8 @@ struct MagiTransformer::Net {
   at::Tensor embed_time(double t) const {
     // Keep this order and fp32. With the step size the arguments are so large that one more rounding would be
     // visible.
-    const int64_t half = magi::time_frequencies / 2;
-    const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
-    const at::Tensor frequency =
-        at::exp(at::arange(half, options) * -std::log(10000.0) / static_cast<double>(half));
-    const at::Tensor argument = at::full({1}, t, options) * frequency * 1000;
+    const at::Tensor& frequency = weights.timestep_frequencies;
+    const at::Tensor argument = at::full({1}, t, frequency.options()) * frequency * 1000;
     const at::Tensor wave = at::cat({argument.cos(), argument.sin()}).to(dtype).to(at::kFloat);
     return at::linear(at::silu(at::linear(wave, weights.time1, weights.time1_bias)), weights.time2,
                       weights.time2_bias);

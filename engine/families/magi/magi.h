@@ -30,6 +30,8 @@ struct MagiConfig {
   double eps = 1e-6;
   bool distilled = false;  // the network is told the size of its step as well as the time
   int steps = 64;          // gives the size of the step if the caller does not
+  // Frequencies of the timestep's sinusoids, [128] in fp32 on the CPU. Undefined: exp(-ln(10000) i / 128), the same on every processor.
+  at::Tensor timestep_frequencies;
 
   int64_t network_channels() const { return latent_channels * (doubled_channels ? 2 : 1); }
   // Reads a published config.json (model_config, runtime_config, engine_config). Throws FC_ERROR_MODEL.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "families/magi/magi_weights.h"
 
+#include <cmath>
+
 #include "base/error.h"
 
 namespace flowcache {
@@ -102,12 +104,20 @@ void declare_block(const MagiConfig& c, Parameters& p, const std::string& layer,
   declare_norm(p, layer + "mlp_post_norm", c.hidden, b.post_ffn, at::kFloat);
 }
 
+// exp(-ln(10000) i / 128), the exponent in fp32 as published. The exponential is computed in double, because the last bit of a
+// float exponential depends on the processor, and the arguments are so large that it would be seen in the frames.
+at::Tensor make_timestep_frequencies() {
+  const int64_t half = time_waves / 2;
+  const at::Tensor exponent = at::arange(half, at::kFloat) * -std::log(10000.0) / static_cast<double>(half);
+  return at::exp(exponent.to(at::kDouble)).to(at::kFloat);
+}
+
 }  // namespace
 
 void Weights::declare(const MagiConfig& c, Parameters& p) {
   const int64_t channels = c.network_channels();
   p.want("x_embedder.weight", {c.hidden, channels, 1, c.patch, c.patch}, patch, at::kFloat);
-  declare_linear(p, "t_embedder.mlp.0", c.condition, time_frequencies, time1, time1_bias, at::kFloat);
+  declare_linear(p, "t_embedder.mlp.0", c.condition, time_waves, time1, time1_bias, at::kFloat);
   declare_linear(p, "t_embedder.mlp.2", c.condition, c.condition, time2, time2_bias, at::kFloat);
   declare_linear(p, "y_embedder.y_proj_xattn.0", c.text, c.caption_channels, text, text_bias, at::kFloat);
   declare_linear(p, "y_embedder.y_proj_adaln.0", c.condition, c.caption_channels, text_condition,
@@ -142,6 +152,8 @@ void add_joined(int layers, std::set<std::string>& touched) {
 }
 
 void Weights::finish(const MagiConfig& c) {
+  timestep_frequencies =
+      (c.timestep_frequencies.defined() ? c.timestep_frequencies : make_timestep_frequencies()).to(time1.device());
   std::vector<at::Tensor> ada_weights, ada_biases;
   for (Block& b : blocks) {
     for (Norm* norm : {&b.q_norm, &b.k_norm, &b.q_norm_text, &b.k_norm_text, &b.post_attention, &b.post_ffn})

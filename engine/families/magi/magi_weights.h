@@ -25,6 +25,7 @@ struct Block {
 struct Weights {
   at::Tensor patch;  // [hidden, C, 1, p, p]
   at::Tensor time1, time1_bias, time2, time2_bias;
+  at::Tensor timestep_frequencies;  // by finish()
   // Projections of the caption to tokens, and to the timestep condition.
   at::Tensor text, text_bias, text_condition, text_condition_bias;
   at::Tensor null_caption;  // [caption_length, caption_channels]
@@ -47,6 +48,6 @@ struct Weights {
 // always made anew.
 void add_joined(int layers, std::set<std::string>& touched);
 
-constexpr int64_t time_frequencies = 256;
+constexpr int64_t time_waves = 256;  // a cosine and a sine for each frequency
 
 }  // namespace flowcache::magi
