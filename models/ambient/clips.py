@@ -99,11 +99,17 @@ def joined(z, other, k, fade):
 
 
 class Batches:
-    """Draws training batches. Captions are made again each time; in some clips the prompt changes."""
+    """Draws training batches, every scene equally often. Captions are made again each time; in some clips the prompt changes."""
 
     def __init__(self, latents, specs, matrix, cut=.12, fade=.22, drop=.08):
         self.latents, self.specs, self.matrix = latents, specs, matrix
         self.cut, self.fade, self.drop = cut, fade, drop
+        self.of_scene = {}
+        for i, (scene, *_) in enumerate(specs):
+            self.of_scene.setdefault(scene, []).append(i)
+
+    def _any(self, rng):
+        return rng.choice(self.of_scene[rng.choice(list(self.of_scene))])
 
     def _caption(self, rng, i, mirror):
         scene, color, speed, density, drift = self.specs[i]
@@ -115,24 +121,35 @@ class Batches:
         """(z [B,16,12,h,w], ids [B,chunks,MAX_IDS])."""
         clips, ids = [], []
         for _ in range(size):
-            i, change, mirror = rng.randrange(len(self.specs)), rng.random(), rng.random() < .5
+            i, change, mirror = self._any(rng), rng.random(), rng.random() < .5
             z, words = self.latents[i], [self._caption(rng, i, mirror)] * CHUNKS
             if change < self.cut + self.fade:
-                j, k = rng.randrange(len(self.specs)), rng.randrange(1, CHUNKS)
+                j, k = self._any(rng), rng.randrange(1, CHUNKS)
                 z = joined(z, self.latents[j], k, change >= self.cut)
                 words = words[:k] + [self._caption(rng, j, mirror)] * (CHUNKS - k)
             clips.append(mirrored(z, self.matrix) if mirror else z)
             ids.append(words)
         return torch.stack(clips), torch.tensor(ids, device=self.latents.device)
 
+    def starts(self, rng, size):
+        """(z [B,16,3,h,w], ids [B,1,MAX_IDS]): single chunks, from any place of a clip, as if a stream began there."""
+        chunks, ids = [], []
+        for _ in range(size):
+            i, mirror = self._any(rng), rng.random() < .5
+            first = rng.randrange(self.latents.shape[2] - CHUNK + 1)
+            z = self.latents[i, :, first:first + CHUNK]
+            chunks.append(mirrored(z, self.matrix) if mirror else z)
+            ids.append([self._caption(rng, i, mirror)])
+        return torch.stack(chunks), torch.tensor(ids, device=self.latents.device)
+
 
 def _generator(rng):
     return torch.Generator().manual_seed(rng.randrange(1 << 60))
 
 
-def independent_levels(rng, size):
+def independent_levels(rng, size, chunks=CHUNKS):
     """u [size,chunks], 1 = noise. More values lie where the picture takes shape."""
-    return torch.sigmoid(torch.randn(size, CHUNKS, generator=_generator(rng)) * 1.1 + .4)
+    return torch.sigmoid(torch.randn(size, chunks, generator=_generator(rng)) * 1.1 + .4)
 
 
 def past_levels(rng, size):

@@ -34,7 +34,8 @@ from render import SCENES, caption
 
 HERE = pathlib.Path(__file__).resolve().parent
 SAVE_EVERY, LOG_EVERY, HELD_OUT = 50, 25, clips.SHARD  # steps; steps; clips of the first shard
-TEACHER = .7  # share of steps with a clean past; the others have several chunks of different noise levels in flight
+STARTS, START_CHUNKS = .3, 3  # share of steps that learn how a stream begins; their chunks for each clip of the batch
+TEACHER = .7  # share of the other steps with a clean past; what is left has several chunks of different noise levels in flight
 OWN, DRAW_EVERY = .5, 12  # share of clean pasts that were drawn by the model; steps between two drawings
 ROUGH = .5  # factor of errors that change from frame to frame
 WARMUP, FALL = 30, .65  # steps of rising rate; share of the training in which the rate falls to zero
@@ -159,7 +160,7 @@ def flow_loss(model, z, u, noise, ids, past=None, past_level=None, weights=1.0, 
     clean = () if past is None else (past.lerp(torch.randn_like(past), spread(past_level)), past_level * 1000)
     with torch.autocast(z.device.type, torch.bfloat16):
         velocity = model(z.lerp(noise, spread(u)), u * 1000, ids, *clean)
-    error = (velocity.float() - (noise - z)).unflatten(2, (clips.CHUNKS, clips.CHUNK)).transpose(1, 2)
+    error = (velocity.float() - (noise - z)).unflatten(2, (-1, clips.CHUNK)).transpose(1, 2)
     change = error.diff(dim=3, prepend=torch.zeros_like(error[:, :, :, :1]))
     return ((error.pow(2) + rough * change.pow(2)) * weights).mean((2, 3, 4, 5)) / (1 + 1.67 * rough)
 
@@ -242,7 +243,11 @@ class Training:
         if self.step % DRAW_EVERY == 0 or not self.pasts.pool:  # a resumed run begins without any
             z, ids = batches.draw(rng, few)
             self.pasts.extend(self.average, z / self.scale, ids, rng)
-        if rng.random() < TEACHER:
+        if rng.random() < STARTS:
+            z, ids = batches.starts(rng, self.args.batch * START_CHUNKS)
+            z, past, past_level = z / self.scale, None, None
+            u = clips.independent_levels(rng, len(z), 1).to(self.device)
+        elif rng.random() < TEACHER:
             if rng.random() < OWN:
                 z, past, ids = self.pasts.draw(rng, few)
             else:
