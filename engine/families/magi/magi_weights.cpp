@@ -153,7 +153,8 @@ void add_joined(int layers, std::set<std::string>& touched) {
 
 void Weights::finish(const MagiConfig& c) {
   timestep_frequencies =
-      (c.timestep_frequencies.defined() ? c.timestep_frequencies : make_timestep_frequencies()).to(time1.device());
+      (c.timestep_frequencies.defined() ? c.timestep_frequencies : make_timestep_frequencies())
+          .to(time1.device());
   std::vector<at::Tensor> ada_weights, ada_biases;
   for (Block& b : blocks) {
     for (Norm* norm : {&b.q_norm, &b.k_norm, &b.q_norm_text, &b.k_norm_text, &b.post_attention, &b.post_ffn})
