@@ -81,8 +81,7 @@ namespace {
 // As on the machine of the reference. Its float exp() (of MKL on AMD processors) gives frequency 12 a last bit more. The
 // step size multiplies it by 8000, so that a cosine differs by 1e-4 without it.
 at::Tensor reference_frequencies() {
-  const at::Tensor exponent = at::arange(128, at::kFloat) * -std::log(10000.0) / 128;
-  at::Tensor frequencies = at::exp(exponent.to(at::kDouble)).to(at::kFloat);
+  const at::Tensor frequencies = magi_timestep_frequencies();
   float& one = frequencies.mutable_data_ptr<float>()[12];
   one = std::nextafter(one, 1.0F);
   return frequencies;

@@ -166,6 +166,14 @@ double magi_step_size(int steps, double time_interval) {
   return steps == 12 ? 4.0 / time_interval * 2 : static_cast<double>(steps) / 4 * 2;
 }
 
+// The exponent is in fp32 as published. The exponential is computed in double, because the last bit of a float exponential depends
+// on the processor, and the arguments are so large that it would be seen in the frames.
+at::Tensor magi_timestep_frequencies() {
+  const int64_t half = magi::time_waves / 2;
+  const at::Tensor exponent = at::arange(half, at::kFloat) * -std::log(10000.0) / static_cast<double>(half);
+  return at::exp(exponent.to(at::kDouble)).to(at::kFloat);
+}
+
 namespace {
 
 TransformerShape shape_of(const MagiConfig& c) {

@@ -30,7 +30,7 @@ struct MagiConfig {
   double eps = 1e-6;
   bool distilled = false;  // the network is told the size of its step as well as the time
   int steps = 64;          // gives the size of the step if the caller does not
-  // Frequencies of the timestep's sinusoids, [128] in fp32 on the CPU. Undefined: exp(-ln(10000) i / 128), the same on every processor.
+  // Frequencies of the timestep's sinusoids, [128] in fp32 on the CPU. Undefined: magi_timestep_frequencies().
   at::Tensor timestep_frequencies;
 
   int64_t network_channels() const { return latent_channels * (doubled_channels ? 2 : 1); }
@@ -41,6 +41,9 @@ struct MagiConfig {
 // The size of the step that the distilled model is told: 2·N/4 as published; 8 / time_interval for the
 // 12-step model.
 double magi_step_size(int steps, double time_interval);
+
+// exp(-ln(10000) i / 128), [128] in fp32 on the CPU, the same on every processor.
+at::Tensor magi_timestep_frequencies();
 
 class MagiTransformer final : public Transformer {
  public:

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "families/magi/magi_weights.h"
 
-#include <cmath>
-
 #include "base/error.h"
 
 namespace flowcache {
@@ -104,14 +102,6 @@ void declare_block(const MagiConfig& c, Parameters& p, const std::string& layer,
   declare_norm(p, layer + "mlp_post_norm", c.hidden, b.post_ffn, at::kFloat);
 }
 
-// exp(-ln(10000) i / 128), the exponent in fp32 as published. The exponential is computed in double, because the last bit of a
-// float exponential depends on the processor, and the arguments are so large that it would be seen in the frames.
-at::Tensor make_timestep_frequencies() {
-  const int64_t half = time_waves / 2;
-  const at::Tensor exponent = at::arange(half, at::kFloat) * -std::log(10000.0) / static_cast<double>(half);
-  return at::exp(exponent.to(at::kDouble)).to(at::kFloat);
-}
-
 }  // namespace
 
 void Weights::declare(const MagiConfig& c, Parameters& p) {
@@ -153,7 +143,7 @@ void add_joined(int layers, std::set<std::string>& touched) {
 
 void Weights::finish(const MagiConfig& c) {
   timestep_frequencies =
-      (c.timestep_frequencies.defined() ? c.timestep_frequencies : make_timestep_frequencies())
+      (c.timestep_frequencies.defined() ? c.timestep_frequencies : magi_timestep_frequencies())
           .to(time1.device());
   std::vector<at::Tensor> ada_weights, ada_biases;
   for (Block& b : blocks) {
