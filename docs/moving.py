@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PROMPTS = ["orange fire", "golden ocean", "red lava lamp", "white stars", "green aurora", "purple neon tunnel"]
+PROMPTS = ["green aurora", "orange fire", "teal underwater light", "white stars", "purple galaxy", "golden ocean", "orange rain on glass"]
 SECONDS = 3  # each: four chunks
 RATE, WIDTH, HEIGHT = 16, 512, 288
 LIMIT = 3_000_000

@@ -20,6 +20,7 @@ import autoencoder
 import clips
 import decoder as decoder_training
 import export
+import sample
 from engine import Stream
 from render import COLORS, DENSITIES, SCENES, caption, render
 
@@ -180,16 +181,24 @@ def words(stream, count, known):
 
 
 def drift(stream, prompt, chunks):
-    """Compares a long stream with the range of rendered clips of the same scene and colour."""
+    """Compares a long stream with the range of rendered clips of the same scene and colour. Returns six of its frames: the last ones
+    of the first chunk, the last chunk, and chunks between them at equal ratios."""
     color, scene = prompt.split()
     stream.start(prompt, 1)
-    mine = torch.stack([statistics(stream.chunk()) for _ in range(chunks)])
+    shown, mine, kept = sorted({round(chunks ** (i / 5)) - 1 for i in range(6)}), [], []
+    for i in range(chunks):
+        frames = stream.chunk()
+        mine.append(statistics(frames))
+        if i in shown:
+            kept.append(frames[-1])
+    mine = torch.stack(mine)
     real = torch.stack([statistics(c) for k in range(24) for c in render(scene, color, "", "", "", 800_000 + k, 48).split(CHUNK_FRAMES)])
     for i, name in enumerate(("mean", "contrast", "sharpness", "motion")):
         low, high = real[:, i].min().item(), real[:, i].max().item()
         inside = 100 * ((mine[:, i] >= low) & (mine[:, i] <= high)).float().mean()
         print(f"drift, {prompt}, {chunks} chunks, {name}: first fifty {mine[:50, i].mean():.4f}, last fifty {mine[-50:, i].mean():.4f}, "
               f"all {mine[:, i].min():.4f} to {mine[:, i].max():.4f}; rendered {low:.4f} to {high:.4f}, inside {inside:.0f} %", flush=True)
+    return kept
 
 
 def main():
@@ -199,7 +208,8 @@ def main():
     parser.add_argument("--library", default=ROOT / "build" / "engine" / "libflowcache.so", help="the engine")
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--chunks", type=int, default=1000, help="length of the drift test; 0 leaves it out")
-    parser.add_argument("--drift-prompt", action="append", help="colour and scene, once or more (default: orange fire)")
+    parser.add_argument("--drift-prompt", action="append", help="colour and scene, once or more (default: one of each scene)")
+    parser.add_argument("--drift-sheet", type=pathlib.Path, help="picture to draw: a row of frames for each stream of the drift test")
     parser.add_argument("--seeds", type=int, default=4, help="streams per word in the test of words")
     parser.add_argument("--cache", help="reuse policy (default: the model's); none computes all")
     parser.add_argument("--lag", type=int, default=0, help="steps between chunk starts (default: the model's)")
@@ -228,8 +238,10 @@ def main():
             print(f"classifier on held-out rendered chunks: scene {100 * scene:.1f} %, colour {100 * color:.1f} %", flush=True)
             follow(stream, net, args.prompts, known)
         if wanted("drift") and args.chunks:
-            for prompt in args.drift_prompt or ["orange fire"]:
-                drift(stream, prompt, args.chunks)
+            prompts = args.drift_prompt or [p for p in sample.SHEET if p.split()[1] in known]
+            rows = [drift(stream, prompt, args.chunks) for prompt in prompts]
+            if args.drift_sheet:
+                sample.save_sheet(rows, args.drift_sheet, 213)
 
 
 if __name__ == "__main__":

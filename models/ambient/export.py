@@ -1,5 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Writes what the engine loads: Wan key names for the transformer, TAEHV's for the decoder, and model.json."""
+"""Writes what the engine loads: Wan key names for the transformer, TAEHV's for the decoder, and model.json.
+
+As a program it averages the transformers of two exports of one training, the ends of two falls of its rate (model soups,
+arXiv 2203.05482); the decoder is the first one's:
+
+    models/ambient/export.py --average A/export B/export --out averaged
+"""
+import argparse
 import json
 import pathlib
 import shutil
@@ -83,3 +90,22 @@ def load(folder):
     more = len(text.WORDS) - len(vocabulary(folder))
     table = {k: torch.cat([v, v.new_zeros(more, v.shape[1])]) for k, v in read("text.safetensors").items()}
     return read("transformer.safetensors") | table, decoder, scale
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--average", nargs=2, type=pathlib.Path, required=True, metavar="FOLDER", help="two exports with the same words")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder to write")
+    args = parser.parse_args()
+    for folder in args.average:
+        if not (folder / "model.json").is_file():
+            parser.error(f"--average {folder}: there is no model.json; name a folder that train.py exported to")
+    (first, decoder, scale), (second, _, other) = map(load, args.average)
+    if scale != other or vocabulary(args.average[0]) != vocabulary(args.average[1]):
+        parser.error("--average: the two have other words or another latent_scale, so they are not of one training")
+    save(args.out, {k: v.lerp(second[k], .5) for k, v in first.items()}, decoder, scale)
+    print(f"{args.out}: the average of {args.average[0]} and {args.average[1]}")
+
+
+if __name__ == "__main__":
+    main()

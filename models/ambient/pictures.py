@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import export
+import sample
 from render import HEIGHT, WIDTH
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -63,17 +64,19 @@ def montage(rows, labels, path, width):
     save(sheet, path)
 
 
-def size_sheet(plugin, model, path, shown=47):
-    """A row of pictures for every size, all at the same scale."""
-    prompts, share, line = ["green aurora", "orange fire", "golden ocean", "red lava lamp"], .5, 14
-    sheet = Image.new("RGB", (int(WIDTH * share) * len(prompts), sum(int(h * share) + line for _, h in SIZES)), "black")
+def size_sheet(plugin, model, prompts, path, shown=47, columns=6):
+    """The same prompts at every size, all at one scale, `columns` in a row."""
+    share, line = .36, 14
+    scaled = lambda size: tuple(int(n * share) for n in size)
+    rows = [(size, prompts[i:i + columns]) for i in range(0, len(prompts), columns) for size in SIZES]
+    sheet = Image.new("RGB", (scaled(SIZES[0])[0] * columns, sum(scaled(size)[1] + line for size, _ in rows)), "black")
     draw, top = ImageDraw.Draw(sheet), 0
-    for width, height in SIZES:
-        draw.text((3, top + 1), f"{width} x {height}", fill="white")
-        for i, prompt in enumerate(prompts):
-            picture = Image.fromarray(frames(shown + 1, plugin, model, (width, height), prompt=prompt, seed=3)[shown])
-            sheet.paste(picture.resize((int(width * share), int(height * share)), Image.LANCZOS), (i * int(WIDTH * share), top + line))
-        top += int(height * share) + line
+    for size, part in rows:
+        draw.text((3, top + 1), f"{size[0]} x {size[1]}: " + ", ".join(part), fill="white")
+        for i, prompt in enumerate(part):
+            picture = Image.fromarray(frames(shown + 1, plugin, model, size, prompt=prompt, seed=3)[shown])
+            sheet.paste(picture.resize(scaled(size), Image.LANCZOS), (i * scaled(SIZES[0])[0], top + line))
+        top += scaled(size)[1] + line
     save(sheet, path)
 
 
@@ -95,11 +98,11 @@ def main():
     parser.add_argument("--only", choices=["sizes"], help="draw this one alone")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    size_sheet(args.plugin, args.model, args.out / "sizes.jpg")
+    known, grid, labels = export.scenes(args.model or pathlib.Path(__file__).parent), [], []
+    size_sheet(args.plugin, args.model, [p for p in sample.SHEET if p.split()[1] in known], args.out / "sizes.jpg")
     if args.only:
         return
-    grid, labels = [], []
-    for names, colors in export.scenes(args.model or pathlib.Path(__file__).parent).values():
+    for names, colors in known.values():
         grid.append([frames(25, args.plugin, args.model, prompt=f"{c} {names[0]}", seed=1)[24] for c in colors])
         labels.append(f"{names[0]}: " + ", ".join(colors))
     montage(grid, labels, args.out / "grid.jpg", 190)

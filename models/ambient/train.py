@@ -35,8 +35,8 @@ from render import SCENES, caption
 HERE = pathlib.Path(__file__).resolve().parent
 SAVE_EVERY, LOG_EVERY, HELD_OUT = 50, 25, clips.SHARD  # steps; steps; clips of the first shard
 STARTS, START_CHUNKS = .3, 3  # share of steps that learn how a stream begins; their chunks for each clip of the batch
-TEACHER = .7  # share of the other steps with a clean past; what is left has several chunks of different noise levels in flight
-OWN, DRAW_EVERY = .5, 12  # share of clean pasts that were drawn by the model; steps between two drawings
+TEACHER = .85  # share of the other steps with a clean past; what is left has several chunks of different noise levels in flight
+OWN, DRAW_EVERY = .25, 12  # share of clean pasts that were drawn by the model; steps between two drawings
 ROUGH = .5  # factor of errors that change from frame to frame
 WARMUP, FALL = 30, .65  # steps of rising rate; share of the training in which the rate falls to zero
 
