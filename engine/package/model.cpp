@@ -46,7 +46,7 @@ void check_names(const Fields& root, const OwnFields& own) {
   root.object("transformer").only(with_files({"config", "loras"}));
   root.object("text").only(with_files({"kind", "config", "tokenizer", "max_length", "device", "precision",
                                        "unload", "special_tokens", "vocabulary", "synonyms"}));
-  root.object("decoder").only(with_files({"kind", "config", "seam_fade_frames"}));
+  root.object("decoder").only(with_files({"kind", "config", "seam_fade_frames", "latent_fade_frames"}));
   root.object("encoder", true).only(with_files({"kind", "config"}));
   Fields::Names sampler = {"kind",
                            "steps",
@@ -153,6 +153,7 @@ ModelPackage read_package(const fs::path& given, const OwnFields& own) {
   check_cache(root.object("cache", true));
   root.object("text").string("kind", 63);
   out.seam_fade_frames = root.object("decoder").integer("seam_fade_frames", 0, 1000, 0);
+  out.latent_fade_frames = root.object("decoder").integer("latent_fade_frames", 0, 1000, 0);
   out.transformer = document["transformer"];
   out.text = document["text"];
   out.decoder = document["decoder"];

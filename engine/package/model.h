@@ -25,16 +25,17 @@ struct ModelPackage {
   int64_t latent_frames_per_chunk = 0, frames_per_chunk = 0;
   int64_t latent_channels = 0, latent_height = 0, latent_width = 0;  // of the native size
 
-  nlohmann::json transformer;    // {file | files, key, config, loras}
-  nlohmann::json text;           // {kind, file, …}
-  nlohmann::json decoder;        // {kind, file, config}
-  nlohmann::json encoder;        // {kind, file, config}; null: the decoder's files hold it, if there is one
-  nlohmann::json sampler;        // {kind, steps, shift, …}
-  nlohmann::json cache;          // {reuse, threshold, kv, history_chunks, …}
-  nlohmann::json sources;        // file name -> where the file is published
-  int64_t seam_fade_frames = 0;  // frames over which a jump between chunks is faded in; 0: not at all
-  std::string negative_prompt;   // what guidance keeps away from unless a stream says otherwise
-  bool clean_context = false;    // true: a finished chunk runs once more at timestep 0, for its history
+  nlohmann::json transformer;      // {file | files, key, config, loras}
+  nlohmann::json text;             // {kind, file, …}
+  nlohmann::json decoder;          // {kind, file, config}
+  nlohmann::json encoder;          // {kind, file, config}; null: the decoder's files hold it, if there is one
+  nlohmann::json sampler;          // {kind, steps, shift, …}
+  nlohmann::json cache;            // {reuse, threshold, kv, history_chunks, …}
+  nlohmann::json sources;          // file name -> where the file is published
+  int64_t seam_fade_frames = 0;    // frames over which a jump between chunks is faded in; 0: not at all
+  int64_t latent_fade_frames = 0;  // the same between two latent frames of a chunk
+  std::string negative_prompt;     // what guidance keeps away from unless a stream says otherwise
+  bool clean_context = false;      // true: a finished chunk runs once more at timestep 0, for its history
 
   bool random_weights = false;  // true: weights are random in the shapes of model.json; no other file is read
 

@@ -13,7 +13,8 @@ Decoding::Decoding(const LoadedModel& model)
     : model_(model),
       lane_(model.device, /*first=*/true),
       state_(fresh()),
-      seam_fade_(model.package.seam_fade_frames) {}
+      seam_fade_(model.package.seam_fade_frames, model.package.latent_fade_frames,
+                 model.package.frames_per_chunk / model.package.latent_frames_per_chunk) {}
 
 std::unique_ptr<DecoderState> Decoding::fresh() const {
   const OnLane here(*lane_);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Hides jumps between two chunks. This project's own, for models that draw each chunk from new noise. Where
-// the picture jumps at the border of two chunks although little moves there, the difference fades away over
-// some frames.
+// Hides jumps between two chunks and between two latent frames. This project's own, for models that draw each
+// chunk from new noise, and for small decoders, which make of each latent frame some pictures that hardly
+// differ. Where the picture jumps at such a border although little moves there, the difference fades away
+// over some frames.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -10,8 +11,11 @@ namespace flowcache {
 
 class SeamFade {
  public:
-  // frames: number of frames over which the difference fades; 0: nothing is changed.
-  explicit SeamFade(int64_t frames) : frames_(frames) {}
+  // chunk_frames: number of frames over which a difference between two chunks fades; 0: none does.
+  // latent_frames: the same between two latent frames of a chunk. stride: frames that a latent frame becomes,
+  // counted from the chunk's end, for its first latent frame may become fewer.
+  explicit SeamFade(int64_t chunk_frames, int64_t latent_frames = 0, int64_t stride = 1)
+      : chunk_frames_(chunk_frames), latent_frames_(stride > 1 ? latent_frames : 0), stride_(stride) {}
 
   // Changes the next chunk's decoded frames in place: [n, 3, H, W], fp32 in 0..1, on any device. cut: the
   // chunk does not continue the one before and stays as it is.
@@ -19,7 +23,12 @@ class SeamFade {
   void forget() { last_ = motion_ = at::Tensor(); }
 
  private:
-  int64_t frames_;
+  bool inside(int64_t frame, int64_t count) const;
+  at::Tensor mean_change(const at::Tensor& frames) const;
+  void fade(at::Tensor& frames, int64_t begin, const at::Tensor& before, const at::Tensor& motion,
+            int64_t over) const;
+
+  int64_t chunk_frames_, latent_frames_, stride_;
   at::Tensor last_;    // [3, H, W]: the last frame shown
   at::Tensor motion_;  // [1, H, W]: how much the picture changes there from frame to frame
 };

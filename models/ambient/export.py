@@ -38,7 +38,7 @@ def describe(latent_scale):
         text=dict(kind="words", file="text.safetensors", vocabulary=text.WORDS, max_length=text.MAX_IDS,
                   synonyms=text.SYNONYMS),
         decoder=dict(kind="taehv", file="decoder.safetensors", config=DECODER | dict(latent_scale=latent_scale),
-                     seam_fade_frames=8),
+                     seam_fade_frames=8, latent_fade_frames=4),
         encoder=dict(kind="pca", file="pca.safetensors",
                      config=dict(latent_channels=CHANNELS, frames=STRIDE, cell=CELL, evenness=EVENNESS, latent_scale=latent_scale)),
         sampler=dict(kind="flow_euler", steps=24, shift=1.5, prediction="velocity noise - data", timestep_scale=1000,

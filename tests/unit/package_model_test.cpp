@@ -194,6 +194,7 @@ std::vector<BrokenField> broken_fields() {
       {"/text/file", json::object(), {"text.file is {}"}},
       {"/decoder/kind", "", {"decoder.kind is \"\""}},
       {"/decoder/seam_fade_frames", -1, {"decoder.seam_fade_frames is -1"}},
+      {"/decoder/latent_fade_frames", 1001, {"decoder.latent_fade_frames is 1001", "0 to 1000"}},
       {"/decoder/config/patch_size", 0, {"decoder.config.patch_size is 0"}},
       {"/decoder/config/decoder_time_upscale", json::array({true}), {"three of true or false"}},
       {"/sampler/steps", 0, {"sampler.steps is 0", "1 to 1000"}},

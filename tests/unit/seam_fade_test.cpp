@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A jump between chunks is faded in where the picture does not move. Motion, cuts, and models without seam
-// fade are unchanged.
+// A jump between chunks, or between latent frames, is faded in where the picture does not move. Motion, cuts,
+// and models without seam fade are unchanged.
 #include "stream/seam_fade.h"
 
 #include <gtest/gtest.h>
@@ -76,4 +76,45 @@ TEST(SeamFade, NoFramesMeansNothingIsTouched) {
   shown_by(fade, ramp(.2, 0), true);
   const at::Tensor next = ramp(.6, 0);
   EXPECT_TRUE(at::equal(shown_by(fade, next, false), next));
+}
+
+// Pictures of a small decoder: four to a latent frame that move by .01, and a jump of .05 to the next four.
+TEST(SeamFade, StepsBetweenLatentFramesBecomeTheMotionInsideOfThem) {
+  const at::Tensor at_four = at::floor(at::arange(12, at::kFloat) / 4).view({12, 1, 1, 1});
+  const at::Tensor chunk = ramp(.1, .01) + .04 * at_four;
+  SeamFade fade(0, 4, 4);
+  const at::Tensor shown = shown_by(fade, chunk, true);
+  for (int64_t i = 1; i < 4; ++i)
+    EXPECT_NEAR(value(shown, i), .1 + .01 * i, 1e-6) << i;  // before the first border
+  for (int64_t i = 4; i < 12; ++i) {
+    const double step = value(shown, i) - value(shown, i - 1);
+    EXPECT_GT(step, .01) << i;
+    EXPECT_LT(step, .028) << i;  // the jumps were .05
+  }
+  EXPECT_NEAR(value(shown, 11), value(chunk, 11), .02);
+}
+
+TEST(SeamFade, EvenMotionHasNoBordersOfLatentFrames) {
+  SeamFade fade(8, 4, 4);
+  shown_by(fade, ramp(.1, .02), true);
+  const at::Tensor next = ramp(.1 + 12 * .02, .02);
+  EXPECT_TRUE(at::allclose(shown_by(fade, next, false), next, 0, 1e-6));
+}
+
+TEST(SeamFade, LatentFramesAreCountedFromTheEndOfAShorterChunk) {
+  SeamFade fade(0, 4, 4);
+  at::Tensor nine = at::zeros({9, 3, 48, 48});  // 1 + 4 + 4
+  nine.narrow(0, 1, 8).fill_(.5);
+  const at::Tensor shown = shown_by(fade, nine, true);
+  EXPECT_NEAR(value(shown, 1), .1, 2e-3);
+  EXPECT_NEAR(value(shown, 4), .4, 2e-3);
+  EXPECT_NEAR(value(shown, 5), .42, 2e-3);  // the next border: a fifth of what is left of the step, .1
+  EXPECT_NEAR(value(shown, 8), .48, 2e-3);
+}
+
+TEST(SeamFade, AFrameForEachLatentFrameHasNoStepsToHide) {
+  SeamFade fade(0, 4, 1);
+  at::Tensor jump = ramp(.2, 0);
+  jump.narrow(0, 6, 6).fill_(.9);
+  EXPECT_TRUE(at::equal(shown_by(fade, jump, true), jump));
 }
