@@ -193,10 +193,11 @@ def drift(stream, prompt, chunks):
             kept.append(frames[-1])
     mine = torch.stack(mine)
     real = torch.stack([statistics(c) for k in range(24) for c in render(scene, color, "", "", "", 800_000 + k, 48).split(CHUNK_FRAMES)])
+    edge = max(1, min(50, chunks // 2))
     for i, name in enumerate(("mean", "contrast", "sharpness", "motion")):
         low, high = real[:, i].min().item(), real[:, i].max().item()
         inside = 100 * ((mine[:, i] >= low) & (mine[:, i] <= high)).float().mean()
-        print(f"drift, {prompt}, {chunks} chunks, {name}: first fifty {mine[:50, i].mean():.4f}, last fifty {mine[-50:, i].mean():.4f}, "
+        print(f"drift, {prompt}, {chunks} chunks, {name}: first {edge} {mine[:edge, i].mean():.4f}, last {edge} {mine[-edge:, i].mean():.4f}, "
               f"all {mine[:, i].min():.4f} to {mine[:, i].max():.4f}; rendered {low:.4f} to {high:.4f}, inside {inside:.0f} %", flush=True)
     return kept
 
