@@ -25,7 +25,7 @@ NOTES = {
     ("cache", "flowcache"): """Several chunks in flight, tens of steps, and chunks that differ in how much happens in them: each decides by its
 own features, so a calm chunk computes less. It is the default of the templates for MAGI-1 (`residual=velocity`, embedded latents, ε 0.015) and
 SkyReels-V2 (`feature=modulation`, ε 0.1), the models of its paper. Its quality on their published weights was not measured here. On the
-model that ships, `order=1,correct=1` (ours) makes it 6 dB better at the same speed, and `ramp` is still ahead of it.""",
+model that ships, `order=1,correct=1` (ours) makes it 10 dB better at the same speed, and `ramp` is still ahead of it.""",
     ("cache", "none"): """To see what the model really draws, and as what all others are compared with. The templates of few-step models
 have it.""",
     ("cache", "teacache"): """A model with a published polynomial (`polynomial=wan_1.3b`, …) and many steps. Its measure is the timestep's
