@@ -75,6 +75,11 @@ void run_ambient_generate(Case& test, const json& call, const std::shared_ptr<co
   // The decoder alone: what a stream shows has its borders faded (stream/seam_fade.h), which the reference does not do.
   const auto state = model->decoder->open();
   const at::Tensor decoded = model->decoder->decode(first->latent.transpose(0, 1).contiguous(), *state);
+  const int64_t before_borders =
+      first->frames.size(0) / first->latent.size(1);  // frames of the first latent frame
+  if (!at::allclose(first->frames.narrow(0, 0, before_borders).cpu(),
+                    decoded.narrow(0, 0, before_borders).cpu(), 0, 1e-3))
+    test.fail("the stream's first frames are not those of the decoder");
   const at::Tensor& frames = test.tensor(call.at("frames"));
   const bool bytes = frames.scalar_type() == at::kByte;  // rounded, so one level of difference is allowed
   test.compare(bytes ? (decoded * 255).round() : decoded, call.at("frames"),
