@@ -32,7 +32,7 @@ struct ModelPackage {
   nlohmann::json sampler;          // {kind, steps, shift, …}
   nlohmann::json cache;            // {reuse, threshold, kv, history_chunks, …}
   nlohmann::json sources;          // file name -> where the file is published
-  int64_t seam_fade_frames = 0;    // frames over which a jump between chunks is faded in; 0: not at all
+  int64_t seam_fade_frames = 0;    // most frames over which a jump between chunks is faded in; 0: none
   int64_t latent_fade_frames = 0;  // the same between two latent frames of a chunk
   std::string negative_prompt;     // what guidance keeps away from unless a stream says otherwise
   bool clean_context = false;      // true: a finished chunk runs once more at timestep 0, for its history

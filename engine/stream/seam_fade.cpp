@@ -46,16 +46,19 @@ at::Tensor SeamFade::mean_change(const at::Tensor& frames) const {
 // Frames are mixed with the last frame shown. Adding the jump to them instead would leave a ghost where
 // something has moved away.
 void SeamFade::fade(at::Tensor& frames, int64_t begin, const at::Tensor& before, const at::Tensor& motion,
-                    int64_t over) const {
+                    int64_t most) const {
   const double natural = latent_frames_ == 0 ? natural_among_latents : natural_inside;
   const at::Tensor jump = amount(frames[begin] - before);
-  const int64_t faded = std::min(over, frames.size(0) - begin);
-  const double spread = static_cast<double>(faded + 1);
+  most = std::min(most, frames.size(0) - begin);
+  // A mix with a picture that stands still moves less, and the jump that goes away is a motion of its own. A
+  // jump of r times the motion is gone in r + 1 frames if the two together are to be the motion.
+  const at::Tensor over = (jump / (motion + invisible) + 1).clamp_max(static_cast<double>(most));
   // As much of the jump fades as leaves a first step that is natural, or all of it if that is not enough.
-  const at::Tensor share =
-      ((1 - natural * motion / (jump + invisible)) * (spread / static_cast<double>(faded))).clamp(0, 1);
-  const at::Tensor left = 1 - at::arange(1, faded + 1, frames.options()).view({faded, 1, 1, 1}) / spread;
-  frames.narrow(0, begin, faded).lerp_(before, left * share);
+  const at::Tensor share = ((1 - natural * motion / (jump + invisible)) * (over + 1) / over).clamp(0, 1);
+  for (int64_t i = 0; i < most; ++i) {
+    const at::Tensor left = (1 - static_cast<double>(i + 1) / (over + 1)).clamp_min_(0);
+    frames[begin + i].lerp_(before, left.mul_(share));
+  }
 }
 
 void SeamFade::apply(at::Tensor& frames, bool cut) {

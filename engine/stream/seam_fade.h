@@ -11,7 +11,8 @@ namespace flowcache {
 
 class SeamFade {
  public:
-  // chunk_frames: number of frames over which a difference between two chunks fades; 0: none does.
+  // chunk_frames: most frames over which a difference between two chunks fades, the larger the difference
+  // beside the motion, the more of them; 0: none does.
   // latent_frames: the same between two latent frames of a chunk. stride: frames that a latent frame becomes,
   // counted from the chunk's end, for its first latent frame may become fewer.
   explicit SeamFade(int64_t chunk_frames, int64_t latent_frames = 0, int64_t stride = 1)
@@ -26,7 +27,7 @@ class SeamFade {
   bool inside(int64_t frame, int64_t count) const;
   at::Tensor mean_change(const at::Tensor& frames) const;
   void fade(at::Tensor& frames, int64_t begin, const at::Tensor& before, const at::Tensor& motion,
-            int64_t over) const;
+            int64_t most) const;
 
   int64_t chunk_frames_, latent_frames_, stride_;
   at::Tensor last_;    // [3, H, W]: the last frame shown

@@ -52,6 +52,22 @@ TEST(SeamFade, WhatMovesAtItsOwnPaceIsLeftAlone) {
   EXPECT_TRUE(at::allclose(shown_by(fade, next, false), next, 0, 1e-6));
 }
 
+// A jump of r times the motion is gone after about r + 1 frames: a mix with a picture that stands still moves less.
+TEST(SeamFade, WhatMovesFadesInFewerFrames) {
+  SeamFade fade(8);
+  shown_by(fade, ramp(.1, .02), true);  // ends at .32
+  const at::Tensor next = ramp(.4, .02);
+  const at::Tensor shown = shown_by(fade, next, false);
+  double before = .32;
+  for (int64_t i = 0; i < 12; ++i) {
+    const double step = value(shown, i) - before;
+    EXPECT_GT(step, .018) << i;
+    EXPECT_LT(step, .04) << i;  // the jump was .08
+    before = value(shown, i);
+    if (i >= 5) EXPECT_NEAR(value(shown, i), value(next, i), 1e-6) << i;
+  }
+}
+
 TEST(SeamFade, EachPlaceForItself) {
   SeamFade fade(7);
   at::Tensor first = ramp(.2, 0), second = ramp(.6, 0);
