@@ -25,13 +25,14 @@ class SeamFade {
 
  private:
   bool inside(int64_t frame, int64_t count) const;
-  at::Tensor mean_change(const at::Tensor& frames) const;
+  at::Tensor motion_of(const at::Tensor& frames) const;
   void fade(at::Tensor& frames, int64_t begin, const at::Tensor& before, const at::Tensor& motion,
             int64_t most) const;
 
   int64_t chunk_frames_, latent_frames_, stride_;
-  at::Tensor last_;    // [3, H, W]: the last frame shown
-  at::Tensor motion_;  // [1, H, W]: how much the picture changes there from frame to frame
+  at::Tensor last_;  // [3, H, W]: the last frame shown
+  at::Tensor
+      motion_;  // [h, w]: how much the picture changes there from frame to frame, in cells of some pixels
 };
 
 }  // namespace flowcache

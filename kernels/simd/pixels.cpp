@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "simd/pixels.h"
 
+#include <cmath>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "simd/pixels.cpp"
 #include "simd/targets-inl.h"
@@ -99,6 +101,21 @@ void chroma(RgbRow sum, int64_t width, uint8_t* u, uint8_t* v, int step) {
   }
 }
 
+void add_change(const float* a, const float* b, int64_t n, float* sum) {
+  for (int64_t x = 0; x < n; ++x) sum[x] += std::abs(a[x] - b[x]);
+}
+
+void left(const float* rate, const float* share, float frame, int64_t n, float* out) {
+  for (int64_t x = 0; x < n; ++x) {
+    const float kept = 1.f - frame * rate[x];
+    out[x] = (kept > 0.f ? kept : 0.f) * share[x];
+  }
+}
+
+void mix(const float* before, const float* left, int64_t n, float* x) {
+  for (int64_t i = 0; i < n; ++i) x[i] += left[i] * (before[i] - x[i]);
+}
+
 }  // namespace
 }  // namespace flowcache::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -114,6 +131,9 @@ HWY_EXPORT(rgba);
 HWY_EXPORT(luma);
 HWY_EXPORT(add_clamped);
 HWY_EXPORT(chroma);
+HWY_EXPORT(add_change);
+HWY_EXPORT(left);
+HWY_EXPORT(mix);
 
 void place_row(const float* from, int64_t step, int64_t pixels, int64_t channels, bool relu, float* to) {
   FC_DISPATCH(place_fp32)(from, step, pixels, channels, relu, to);
@@ -139,6 +159,15 @@ void add_clamped_rows(const float* top, const float* bottom, int64_t width, floa
 }
 void chroma_row(RgbRow sum, int64_t width, uint8_t* u, uint8_t* v, int step) {
   FC_DISPATCH(chroma)(sum, width, u, v, step);
+}
+void add_change_row(const float* a, const float* b, int64_t n, float* sum) {
+  FC_DISPATCH(add_change)(a, b, n, sum);
+}
+void left_row(const float* rate, const float* share, float frame, int64_t n, float* out) {
+  FC_DISPATCH(left)(rate, share, frame, n, out);
+}
+void mix_row(const float* before, const float* left, int64_t n, float* x) {
+  FC_DISPATCH(mix)(before, left, n, x);
 }
 
 }  // namespace flowcache::simd

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The work of place_pixels.h and color_convert.h on one row of a picture, for every instruction set.
+// The work of place_pixels.h, color_convert.h and fade.h on one row of a picture, for every instruction set.
 #pragma once
 
 #include <cstdint>
@@ -30,5 +30,12 @@ void add_clamped_rows(const float* top, const float* bottom, int64_t width, floa
 // weighted 1-2-1 across columns 2i - 1, 2i, 2i + 1, edges repeated. u and v advance by `step` bytes: 2 if
 // they are interleaved.
 void chroma_row(RgbRow sum, int64_t width, uint8_t* u, uint8_t* v, int step);
+
+// sum += |a - b|
+void add_change_row(const float* a, const float* b, int64_t n, float* sum);
+// out = max(0, 1 - frame * rate) * share
+void left_row(const float* rate, const float* share, float frame, int64_t n, float* out);
+// x += left * (before - x)
+void mix_row(const float* before, const float* left, int64_t n, float* x);
 
 }  // namespace flowcache::simd

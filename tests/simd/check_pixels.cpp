@@ -140,6 +140,38 @@ void add_colours(std::vector<Case>& cases, int64_t width) {
       worst_byte);
 }
 
+void add_fades(std::vector<Case>& cases, int64_t width) {
+  const std::vector<float> a = numbers(width, 1, 7), b = numbers(width, 1, 8), start = numbers(width, 1, 9);
+  const std::string of = " of " + std::to_string(width);
+  const auto values = static_cast<double>(width);
+  auto change = std::make_shared<Picture>(), left = std::make_shared<Picture>(),
+       mix = std::make_shared<Picture>();
+  for (Picture* one : {change.get(), left.get(), mix.get()}) one->out.resize(static_cast<size_t>(width));
+  for (int64_t x = 0; x < width; ++x) {
+    change->want.push_back(start[x] + std::abs(double{a[x]} - b[x]));
+    left->want.push_back(std::max(0., 1 - 3. * a[x]) * b[x]);
+    mix->want.push_back(start[x] + a[x] * (double{b[x]} - start[x]));
+  }
+  const auto close = [](Picture& at) { return worst(at.out, at.want, 1e-6, 1e-6); };
+  add(
+      cases, "change" + of, change, values,
+      [=](Picture& at) {
+        at.out = start;
+        add_change_row(a.data(), b.data(), width, at.out.data());
+      },
+      close);
+  add(
+      cases, "left" + of, left, values,
+      [=](Picture& at) { left_row(a.data(), b.data(), 3, width, at.out.data()); }, close);
+  add(
+      cases, "mix" + of, mix, values,
+      [=](Picture& at) {
+        at.out = start;
+        mix_row(b.data(), a.data(), width, at.out.data());
+      },
+      close);
+}
+
 }  // namespace
 
 void add_pixels(std::vector<Case>& cases) {
@@ -151,6 +183,7 @@ void add_pixels(std::vector<Case>& cases) {
   for (const int64_t patch : {1, 2, 3}) add_spread(cases, 128, patch);
   add_spread(cases, 7, 2);
   for (const int64_t width : {1, 2, 7, 37, 512}) add_colours(cases, width);
+  for (const int64_t width : {1, 7, 37, 512}) add_fades(cases, width);
 }
 
 }  // namespace check

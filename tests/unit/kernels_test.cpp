@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "color_convert.h"
+#include "fade.h"
 #include "flash_attention.h"
 #include "norm_modulate.h"
 #include "place_pixels.h"
@@ -343,6 +344,62 @@ TEST_P(Types, PlacePatchesIsPixelShuffle) {
 TEST_P(Types, PlacePhasesKeepsWhatIsNoNumber) {
   at::Tensor y = at::full({1, 2, 2, 1, 2, 2, 3}, -NAN).to(GetParam());
   EXPECT_TRUE(place_phases(y, true).isnan().all().item<bool>());
+}
+
+// A transposed view takes the way of LibTorch's operators.
+at::Tensor turned(const at::Tensor& x) {
+  return x.transpose(-1, -2).contiguous().transpose(-1, -2);
+}
+
+TEST(Fade, ChangeIsTheMeanOverFramesChannelsAndSquares) {
+  at::manual_seed(3);
+  for (const auto& [n, h, w, side] :
+       std::vector<std::array<int64_t, 4>>{{1, 1, 1, 4}, {3, 8, 12, 4}, {2, 9, 23, 4}, {1, 5, 70, 3}}) {
+    const at::Tensor a = at::rand({n, 3, h, w}), b = at::rand({n, 3, h, w});
+    const at::Tensor got = change_in_cells(a, b, side);
+    ASSERT_EQ(got.sizes(), (std::vector<int64_t>{(h + side - 1) / side, (w + side - 1) / side}));
+    for (int64_t y = 0; y < got.size(0); ++y)
+      for (int64_t x = 0; x < got.size(1); ++x) {
+        const auto square = [&](const at::Tensor& of) {
+          return of.slice(2, y * side, (y + 1) * side).slice(3, x * side, (x + 1) * side);
+        };
+        EXPECT_NEAR(got[y][x].item<double>(), (square(a) - square(b)).abs().mean().item<double>(), 1e-6)
+            << h << "x" << w << ": " << y << ", " << x;
+      }
+    EXPECT_LT(largest(change_in_cells(turned(a), b, side), got), 1e-6);
+  }
+}
+
+TEST(Fade, EachFrameKeepsItsShareOfTheOneBefore) {
+  at::manual_seed(4);
+  for (const auto& [n, h, w] : std::vector<std::array<int64_t, 3>>{{1, 1, 1}, {5, 20, 33}, {8, 3, 64}}) {
+    const at::Tensor frames = at::rand({n, 3, h, w}), before = at::rand({3, h, w});
+    // As seam_fade.cpp hands them over: a part of larger planes.
+    const at::Tensor both = at::rand({2, h + 3, w + 2}).slice(1, 0, h).slice(2, 0, w);
+    at::Tensor wanted = frames.clone();
+    for (int64_t i = 0; i < n; ++i) wanted[i].lerp_(before, (1 - (i + 1) * both[0]).clamp_min(0) * both[1]);
+    at::Tensor got = frames.clone(), plainly = turned(frames);
+    fade_from(before, both[0], both[1], got);
+    fade_from(before, both[0], both[1], plainly);
+    EXPECT_LT(largest(got, wanted), 1e-6) << n << " of " << h << "x" << w;
+    EXPECT_LT(largest(plainly, wanted), 1e-6) << n << " of " << h << "x" << w;
+  }
+}
+
+TEST(Fade, DoesNotDependOnThreads) {
+  at::manual_seed(5);
+  const at::Tensor a = at::rand({4, 3, 200, 70}), b = at::rand({4, 3, 200, 70}), plane = at::rand({200, 70});
+  const int threads = at::get_num_threads();
+  std::vector<at::Tensor> changes, faded;
+  for (const int count : {1, 3}) {
+    at::set_num_threads(count);
+    changes.push_back(change_in_cells(a, b, 4));
+    faded.push_back(a.clone());
+    fade_from(b[0], plane, plane, faded.back());
+  }
+  at::set_num_threads(threads);
+  EXPECT_TRUE(at::equal(changes[0], changes[1]));
+  EXPECT_TRUE(at::equal(faded[0], faded[1]));
 }
 
 }  // namespace
