@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 
 from browser import Browser
 from program import need
@@ -46,6 +47,8 @@ class Firefox(Browser):
                 self.socket = WebSocket(int(line.rsplit(":", 1)[1].strip().strip("/")), "/session")
                 break
         assert self.socket and self.socket.status == 101, "Firefox has not begun"
+        self.rest = threading.Thread(target=self.process.stderr.read, daemon=True)  # or it would stop when the pipe is full
+        self.rest.start()
         self.socket.socket.settimeout(60)
         self.ask("session.new", capabilities={})
         self.context = self.ask("browsingContext.getTree")["contexts"][0]["context"]
@@ -58,6 +61,7 @@ class Firefox(Browser):
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.rest.join()
         self.process.stderr.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 

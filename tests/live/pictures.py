@@ -72,6 +72,14 @@ def webrtc(browser, codecs, also=lambda: None):
         browser.watches()
         for codec, least in codecs:
             looks(browser, codec, least)
+        # Whoever asks for a picture's figures hears that it was closed, or would wait for ever.
+        facts = browser.later("""
+            const [done] = arguments;
+            setTimeout(done, 20000, "no answer");
+            picture.facts().then(done);
+            picture.stop();
+        """)
+        assert facts is None, facts
         also()
 
 

@@ -21,6 +21,8 @@ export class Picture {
     this.send = send;
     this.told = told; // told(state) is called with what the page may show
     this.connection = null;
+    this.closed = Promise.resolve(); // settles when the connection is closed
+    this.sayClosed = () => {};
     this.timer = this.doubt = 0;
     this.reason = ""; // why earlier attempts failed
     this.beyondLoopback = false; // Firefox does not use loopback addresses, so the server is asked for others of its machine
@@ -44,6 +46,7 @@ export class Picture {
     clearTimeout(this.doubt);
     if (this.connection) this.connection.close();
     this.connection = null;
+    this.sayClosed();
   }
 
   // Tries again a little later, with the same codec. Until that works the page shows the reason. `certain`: the reason is known and not
@@ -68,6 +71,7 @@ export class Picture {
   async offered({ sdp, ice_servers: iceServers = [] }) {
     this.stop();
     const connection = (this.connection = new RTCPeerConnection({ iceServers }));
+    this.closed = new Promise((resolve) => { this.sayClosed = resolve; });
     const ways = (this.ways = { ours: new Map(), theirs: new Map(), problems: [] });
     connection.onicecandidate = ({ candidate }) => {
       if (!candidate) return;
@@ -116,10 +120,12 @@ export class Picture {
     this.connection.addIceCandidate({ candidate: message.candidate, sdpMLineIndex: message.mline }).catch(() => {});
   }
 
-  // Some of WebRTC's figures, or null. Names are WebRTC's, except width, height and codec.
+  // Some of WebRTC's figures, or null. Names are WebRTC's, except width, height and codec. Firefox never answers
+  // for a connection that is closed meanwhile.
   async facts() {
     if (!this.connection) return null;
-    const report = await this.connection.getStats();
+    const report = await Promise.race([this.connection.getStats(), this.closed]);
+    if (!report) return null;
     for (const entry of report.values()) {
       if (entry.type === "inbound-rtp" && entry.kind === "video") {
         const codec = report.get(entry.codecId);
