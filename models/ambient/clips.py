@@ -4,6 +4,7 @@
 train.py renders before it trains. More clips can be rendered at the same time; it takes them up while it trains:
 
     models/ambient/clips.py --work build/ambient-train --clips 900
+    models/ambient/clips.py --work build/ambient-train --clips 1050 --unusual
 """
 import argparse
 import ctypes
@@ -38,12 +39,12 @@ def count(work):
     return len(list(pathlib.Path(work).glob("clips-*.pt"))) * SHARD
 
 
-def render_shard(work, shard, encode, check=lambda: None):
-    """Renders one shard. Shard k is always the same. If rendering is interrupted, nothing of the shard is kept."""
+def render_shard(work, shard, encode, check=lambda: None, unusual=False):
+    """Renders one shard. Shard k is always the same but for `unusual` (sample_spec). If rendering is interrupted, nothing of the shard is kept."""
     rng, latents, specs, pixels = random.Random(1000 + shard), [], [], []
     for i in range(SHARD):
         check()
-        spec = sample_spec(rng)
+        spec = sample_spec(rng, unusual)
         video = render(*spec, rng.randrange(1 << 30), FRAMES)
         latents.append(encode(video).half())
         specs.append(spec)
@@ -54,14 +55,14 @@ def render_shard(work, shard, encode, check=lambda: None):
     path.with_suffix(".tmp").rename(path)
 
 
-def extend(work, clips, log=print, check=lambda: None):
+def extend(work, clips, log=print, check=lambda: None, unusual=False):
     """Renders shards until the folder holds `clips` clips.
 
     check: called before every clip; an exception from it ends the rendering."""
     encode = Encoder()
     for shard in range(count(work) // SHARD, (clips + SHARD - 1) // SHARD):
         start = time.time()
-        render_shard(work, shard, encode, check)
+        render_shard(work, shard, encode, check, unusual)
         log(f"clips {(shard + 1) * SHARD} of {clips}, {(time.time() - start) / SHARD:.2f} s a clip")
 
 
@@ -187,12 +188,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=pathlib.Path, required=True, help="work folder of train.py")
     parser.add_argument("--clips", type=int, required=True, help="clips that the folder holds at the end")
+    parser.add_argument("--unusual", action="store_true", help="draw the new ones only in colours that their scenes seldom have")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     keep_memory()
     args.work.mkdir(parents=True, exist_ok=True)
-    extend(args.work, args.clips, lambda line: print(line, flush=True))
+    extend(args.work, args.clips, lambda line: print(line, flush=True), unusual=args.unusual)
 
 
 if __name__ == "__main__":

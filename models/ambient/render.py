@@ -14,7 +14,7 @@ import scenes_detailed
 from paint import COLORS, FPS, SPEEDS, Canvas
 
 WIDTH, HEIGHT = 512, 288
-SCENES = {  # family -> (what people call it, colours it is drawn in)
+SCENES = {  # family -> (what people call it, colours it is usually drawn in)
     "aurora": (["aurora", "northern lights", "polar lights"], ["green", "purple", "teal", "blue", "pink", "red", "orange"]),
     "fire": (["fire", "flames", "bonfire"], ["orange", "red", "blue", "green", "purple", "golden", "white"]),
     "ocean": (["ocean", "sea", "waves"], ["golden", "blue", "pink", "orange", "teal", "purple", "green"]),
@@ -77,10 +77,15 @@ def caption(scene, color, speed, density="", drift="", rng=random):
     return " ".join(form.format(a=" ".join(words), s=name, d=drift).split())
 
 
-def sample_spec(rng=random):
-    """(scene, colour, speed, density, drift) of the next clip."""
+def rare(scene):
+    """The colours that a scene is drawn in only on request."""
+    return [color for color in COLORS if color not in SCENES[scene][1]]
+
+
+def sample_spec(rng=random, unusual=False):
+    """(scene, colour, speed, density, drift) of the next clip. unusual: in one of the colours of rare()."""
     names = list(SCENES)
     scene = rng.choices(names, [WEIGHTS.get(n, 1.0) for n in names])[0]
     density = rng.choice(["", "", "sparse", "dense"]) if scene in DENSITIES else ""
-    return (scene, rng.choice(SCENES[scene][1]), rng.choice(["slow", "", "", "fast"]), density,
+    return (scene, rng.choice(rare(scene) if unusual else SCENES[scene][1]), rng.choice(["slow", "", "", "fast"]), density,
             rng.choice(DRIFTS.get(scene, [""])))
