@@ -6,7 +6,10 @@
 
 All judged frames come from the C++ engine with the model's own defaults. A small classifier is trained on the rendered
 clips of the work folder (train.py makes them) and names scene and colour of generated chunks. It gets frames that are
-encoded as the clips are, so that both kinds of video are treated alike.
+encoded as the clips are, so that both kinds of video are treated alike. So that it knows all pairs of scene and colour, let
+clips.py add some clips to the folder that the model is not trained on:
+
+    models/ambient/clips.py --work build/ambient-train --clips 900 --unusual
 """
 import argparse
 import pathlib
