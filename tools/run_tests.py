@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs the tests of a Meson build folder and counts their cases: run_tests.py BUILD [FILTER] [--sanitizer KIND [--targets]].
 
-The suites unit and golden, but for the tests that are in `once` too, run for each kind of processor that this one can stand for (the set-ups of
-tests/meson.build); the names of their cases then say which.
+The suites unit and golden, but for tests that are in `once`, too, run again for each kind of processor that this one can
+stand for (the set-ups of tests/meson.build); the names of their cases then say which.
 
 A GoogleTest case, a TAP line and a golden case count as one each; any other test counts as one. FILTER is a part of a
 suite's or a test's name; if no name has it, it is looked for in the names of the GoogleTest cases. The last line is
@@ -81,11 +81,6 @@ def count(record, test):
     elif not cases and test["protocol"] == "exitcode":
         cases[test["name"]] = "passed"
     return cases
-
-
-def suites(test):
-    """The names of a test's suites, without the project's."""
-    return {s.split(":")[-1] for s in test["suite"]}
 
 
 def select(tests, pattern):
@@ -204,7 +199,7 @@ def main():
     cases = {}
     if chosen:
         cases = run(build, chosen, [t["name"] for t in chosen] if pattern or sanitizer else [], "", env, sanitizer)
-    repeated = [t for t in chosen if suites(t) & {"unit", "golden"} and "once" not in suites(t)]
+    repeated = [t for t in chosen if sanitizers.suites(t) & {"unit", "golden"} and "once" not in sanitizers.suites(t)]
     for setup in lower_levels(build) if repeated and not sanitizer else []:
         cases.update(run(build, repeated, [t["name"] for t in repeated], setup, env))
     verdicts = list(cases.values())
@@ -213,7 +208,7 @@ def main():
         for case in (c for c, v in cases.items() if v == mark):
             print(f"{mark}: {case}")
     if not cases:
-        print(f"no test's name has '{pattern}' in it; suites: {', '.join(sorted(set().union(*map(suites, tests))))}")
+        print(f"no test's name has '{pattern}' in it; suites: {', '.join(sorted(set().union(*map(sanitizers.suites, tests))))}")
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""), flush=True)
     return 0 if passed and not failed else 1
 

@@ -84,10 +84,15 @@ SANITIZERS = {
 }
 
 
+def suites(test):
+    """The names of a test's suites, without the project's."""
+    return {s.split(":")[-1] for s in test["suite"]}
+
+
 def tests_of(kind, tests):
     """Those of a build's tests that the sanitizer runs."""
     sanitizer = SANITIZERS[kind]
-    inside = [t for t in tests if any(s.split(":")[-1] in SUITES for s in t["suite"])]
+    inside = [t for t in tests if suites(t).intersection(SUITES)]
     return [t for t in inside if t["name"] not in sanitizer.tests_left_out and t["name"] in (sanitizer.tests or [t["name"]])]
 
 

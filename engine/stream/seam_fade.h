@@ -30,9 +30,8 @@ class SeamFade {
             int64_t most) const;
 
   int64_t chunk_frames_, latent_frames_, stride_;
-  at::Tensor last_;  // [3, H, W]: the last frame shown
-  at::Tensor
-      motion_;  // [h, w]: how much the picture changes there from frame to frame, in cells of some pixels
+  at::Tensor last_;    // [3, H, W]: the last frame shown
+  at::Tensor motion_;  // [h, w]: how much the picture changes from frame to frame, in cells of some pixels
 };
 
 }  // namespace flowcache

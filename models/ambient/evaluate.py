@@ -25,7 +25,7 @@ import decoder as decoder_training
 import export
 import sample
 from engine import Stream
-from render import COLORS, DENSITIES, SCENES, caption, rare, render
+from render import COLORS, DENSITIES, SCENES, caption, render, unusual_colors
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHUNK_FRAMES = 12
@@ -114,7 +114,7 @@ def judge_unusual(net):
     be seen to follow such prompts better than this."""
     rng, rows = random.Random(5), []
     for scene in SCENES:
-        for color in rare(scene) * 2:
+        for color in unusual_colors(scene) * 2:
             got = classify(net, render(scene, color, rng.choice(["slow", "", "fast"]), "", "", rng.randrange(1 << 30), CHUNK_FRAMES))
             rows.append((got[0] == scene, got[1] == color))
     tally("classifier on rendered chunks, unusual colours", rows)

@@ -77,15 +77,15 @@ def caption(scene, color, speed, density="", drift="", rng=random):
     return " ".join(form.format(a=" ".join(words), s=name, d=drift).split())
 
 
-def rare(scene):
+def unusual_colors(scene):
     """The colours that a scene is drawn in only on request."""
     return [color for color in COLORS if color not in SCENES[scene][1]]
 
 
 def sample_spec(rng=random, unusual=False):
-    """(scene, colour, speed, density, drift) of the next clip. unusual: in one of the colours of rare()."""
+    """(scene, colour, speed, density, drift) of the next clip. unusual: in one of its unusual_colors()."""
     names = list(SCENES)
     scene = rng.choices(names, [WEIGHTS.get(n, 1.0) for n in names])[0]
     density = rng.choice(["", "", "sparse", "dense"]) if scene in DENSITIES else ""
-    return (scene, rng.choice(rare(scene) if unusual else SCENES[scene][1]), rng.choice(["slow", "", "", "fast"]), density,
+    return (scene, rng.choice(unusual_colors(scene) if unusual else SCENES[scene][1]), rng.choice(["slow", "", "", "fast"]), density,
             rng.choice(DRIFTS.get(scene, [""])))
