@@ -111,7 +111,7 @@ FC_API void fc_set_log_function(fc_log_function function, void* user);
 /* Which instructions the arithmetic on the CPU uses. Strings live as long as the process. */
 typedef struct {
   size_t size;
-  const char* processor;     /* what the processor has: "baseline", "avx2", "avx512" or "avx512bf16"; "neon" or "sve" */
+  const char* processor;     /* what the processor has: "baseline", "avx2", "avx512", "avx512bf16" or "amx"; "neon" or "sve" */
   const char* kernels;       /* what this library's kernels use: the lower of that and FLOWCACHE_MAX_CPU_ISA */
   const char* libtorch;      /* what LibTorch uses, limited by ATEN_CPU_CAPABILITY: "DEFAULT", "AVX2", "AVX512", … */
   const char* onednn;        /* the value of ONEDNN_MAX_CPU_ISA, which limits LibTorch's products; "all" if not set */

@@ -11,8 +11,33 @@
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace flowcache {
+
+#if defined(__x86_64__)
+namespace {
+
+bool has_tiles() {
+#if defined(__linux__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned bf16 = 1u << 22, tile = 1u << 24;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & bf16) || !(d & tile)) return false;
+  constexpr long request = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, request, tile_data) == 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+#endif
 
 const char* name_of(CpuIsa isa) {
   switch (isa) {
@@ -28,6 +53,8 @@ const char* name_of(CpuIsa isa) {
       return "avx512";
     case CpuIsa::avx512bf16:
       return "avx512bf16";
+    case CpuIsa::amx:
+      return "amx";
     case CpuIsa::sve:
       return "sve";
   }
@@ -37,7 +64,7 @@ const char* name_of(CpuIsa isa) {
 const std::vector<CpuIsa>& known_isas() {
 #if defined(__x86_64__)
   static const std::vector<CpuIsa> known = {CpuIsa::baseline, CpuIsa::avx2, CpuIsa::avx512,
-                                            CpuIsa::avx512bf16};
+                                            CpuIsa::avx512bf16, CpuIsa::amx};
 #elif defined(__aarch64__)
   static const std::vector<CpuIsa> known = {CpuIsa::baseline, CpuIsa::sve};
 #else
@@ -56,7 +83,9 @@ CpuIsa processor_isa() {
       !__builtin_cpu_supports("avx512cd") || !__builtin_cpu_supports("avx512dq") ||
       !__builtin_cpu_supports("avx512vl"))
     return CpuIsa::avx2;
-  return __builtin_cpu_supports("avx512bf16") ? CpuIsa::avx512bf16 : CpuIsa::avx512;
+  if (!__builtin_cpu_supports("avx512bf16")) return CpuIsa::avx512;
+  static const bool tiles = has_tiles();
+  return tiles ? CpuIsa::amx : CpuIsa::avx512bf16;
 #elif defined(__aarch64__) && defined(__linux__)
   return (getauxval(AT_HWCAP) & HWCAP_SVE) ? CpuIsa::sve : CpuIsa::baseline;
 #else

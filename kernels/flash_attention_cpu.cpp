@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "base/interruption.h"
-#include "cpu_isa.h"
 #include "flash_attention.h"
 #include "simd/attention.h"
+#include "simd/bf16_products.h"
 #include "thread_scratch.h"
 
 namespace flowcache {
@@ -22,11 +22,12 @@ using simd::AttentionType;
 
 AttentionType type_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   if (q.scalar_type() == at::kFloat) return AttentionType::fp32;
-  if (allowed_isa() != CpuIsa::avx512bf16) return AttentionType::bf16_widened;
+  const simd::Bf16Products products = simd::bf16_products();
+  if (products == simd::Bf16Products::widened) return AttentionType::bf16_widened;
   for (const at::Tensor* t : {&q, &k, &v})
     if (t->stride(0) % 2 != 0 || t->stride(1) % 2 != 0 || t->storage_offset() % 2 != 0)
       return AttentionType::bf16_widened;
-  return AttentionType::bf16_pairs;
+  return products == simd::Bf16Products::pairs ? AttentionType::bf16_pairs : AttentionType::bf16_tiles;
 }
 
 }  // namespace

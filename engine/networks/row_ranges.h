@@ -61,9 +61,13 @@ void for_row_ranges(at::Device device, int64_t rows, int64_t slice, const Work& 
   const int64_t threads = at::get_num_threads();
   const int64_t wanted = threads * ((rows + threads * size.most - 1) / (threads * size.most));
   const int64_t ranges = std::max<int64_t>(1, std::min(wanted, rows / size.least));
+  // Vectors and tiles of the kernels hold up to 16 rows.
+  const int64_t unit = size.least % 16 == 0 && size.most % 16 == 0 ? 16 : 1;
+  const int64_t units = (rows + unit - 1) / unit;
+  const auto begin = [&](int64_t i) { return std::min(rows, units * i / ranges * unit); };
   const auto range = [&](int64_t i) {
     stop_if_asked();
-    work(rows * i / ranges, rows * (i + 1) / ranges - rows * i / ranges);
+    work(begin(i), begin(i + 1) - begin(i));
   };
   if (threads == 1 || ranges == 1 || at::in_parallel_region()) {
     for (int64_t i = 0; i < ranges; ++i) range(i);

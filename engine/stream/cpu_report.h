@@ -14,7 +14,7 @@ struct CpuReport {
   std::string libtorch;
   std::string onednn;  // "all", or the value of ONEDNN_MAX_CPU_ISA, which limits LibTorch's bf16 products
   // The reason why bf16 products are emulated here, and so no faster than fp32. "" if they are not: all of
-  // the above have instructions for them.
+  // the above have instructions for them, and they are faster.
   std::string bf16_emulated;
 };
 

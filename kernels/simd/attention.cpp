@@ -7,8 +7,8 @@
 // lane belongs to one query, so the softmax needs no sum across a vector.
 //
 // fp32 and bf16 share the code. A "step" multiplies 32 bits by 32 bits: one float, or two bf16 whose products
-// are added (AVX512-BF16). Where a processor has no such instruction, keys and values in bf16 are widened to
-// fp32, one block at a time.
+// are added (AVX512-BF16). Where that is no gain, keys and values in bf16 are widened to fp32, one block at a
+// time. Tiles (AMX) take the same layouts, but for values, which they need a row for each dimension.
 #include "simd/attention.h"
 
 #include <cmath>
@@ -23,7 +23,7 @@ namespace HWY_NAMESPACE {
 namespace {
 
 #include "simd/bf16-inl.h"
-#include "simd/vectors-inl.h"
+#include "simd/tiles-inl.h"
 
 // How many keys' scores are held at once. With fewer, sums would be loaded and stored too often.
 constexpr int64_t key_block = 192;
@@ -73,20 +73,6 @@ HWY_NOINLINE void multiply(const float* a, int64_t row, int64_t step, const floa
   int64_t r = 0;
   for (; r + 4 <= rows; r += 4) tile<pairs, vectors, 4>(a + r * row, row, step, b, steps, c + r * width, add);
   for (; r < rows; ++r) tile<pairs, vectors, 1>(a + r * row, row, step, b, steps, c + r * width, add);
-}
-
-// Two vectors of floats as pairs of bf16 for multiply_add(); `low` is of the even step.
-// Rounds to nearest even.
-HWY_INLINE V pair(V low, V high) {
-  const Tag d;
-  const hn::RebindToUnsigned<Tag> du;
-  const auto rounded = [&](V x) {
-    const auto bits = hn::BitCast(du, x);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-    return hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fff)));
-  };
-  return hn::BitCast(
-      d, hn::Or(hn::ShiftRight<16>(rounded(low)), hn::And(rounded(high), hn::Set(du, 0xffff0000u))));
 }
 
 // One block of keys and values in the form that multiply() takes.
@@ -143,19 +129,21 @@ HWY_NOINLINE void soften(const Group& group, float factor, int64_t dim, int64_t 
   for (int64_t r = 0; r < keys; ++r) {
     V v0 = zero, v1 = zero, v2 = zero, v3 = zero;
     load<vectors>(scores + r * width, v0, v1, v2, v3);
-    v0 = exp2(hn::MulSub(v0, scale, h0));
+    v0 = weight<pairs>(hn::MulSub(v0, scale, h0));
     t0 = hn::Add(t0, v0);
-    if constexpr (vectors > 1) v1 = exp2(hn::MulSub(v1, scale, h1)), t1 = hn::Add(t1, v1);
-    if constexpr (vectors > 2) v2 = exp2(hn::MulSub(v2, scale, h2)), t2 = hn::Add(t2, v2);
-    if constexpr (vectors > 3) v3 = exp2(hn::MulSub(v3, scale, h3)), t3 = hn::Add(t3, v3);
+    if constexpr (vectors > 1) v1 = weight<pairs>(hn::MulSub(v1, scale, h1)), t1 = hn::Add(t1, v1);
+    if constexpr (vectors > 2) v2 = weight<pairs>(hn::MulSub(v2, scale, h2)), t2 = hn::Add(t2, v2);
+    if constexpr (vectors > 3) v3 = weight<pairs>(hn::MulSub(v3, scale, h3)), t3 = hn::Add(t3, v3);
     if constexpr (!pairs) {
       store<vectors>(v0, v1, v2, v3, scores + r * width);
     } else {
       float* to = scores + r / 2 * width;
       if (r % 2 == 1)
-        store<vectors>(pair(e0, v0), pair(e1, v1), pair(e2, v2), pair(e3, v3), to);
+        store<vectors>(pair<pairs>(e0, v0), pair<pairs>(e1, v1), pair<pairs>(e2, v2), pair<pairs>(e3, v3),
+                       to);
       else if (r + 1 == keys)
-        store<vectors>(pair(v0, zero), pair(v1, zero), pair(v2, zero), pair(v3, zero), to);
+        store<vectors>(pair<pairs>(v0, zero), pair<pairs>(v1, zero), pair<pairs>(v2, zero),
+                       pair<pairs>(v3, zero), to);
       e0 = v0, e1 = v1, e2 = v2, e3 = v3;
     }
   }
@@ -170,6 +158,91 @@ void attend(const Group& group, const Block& block, int64_t dim, float factor, f
   multiply<pairs, vectors>(block.v, 1, block.v_row, scores, pairs ? (block.keys + 1) / 2 : block.keys,
                            group.out, dim, true);
 }
+
+#if FC_BF16_INSTRUCTIONS
+// The values of a block with a row for each dimension, in which keys 2t and 2t + 1 lie side by side; zero behind the last key.
+// dim: a multiple of 32.
+void turn_pairs(const uint16_t* v, int64_t stride, int64_t keys, int64_t dim, float* turned) {
+  const hn::ScalableTag<uint16_t> d16;
+  const hn::ScalableTag<uint32_t> d32;
+  const hn::ScalableTag<uint64_t> d64;
+  const int64_t n = 2 * lanes();  // 32 dimensions, or as many as a vector holds
+  constexpr int64_t block = 4;    // numbers of 32 bits in 128: what instructions interleave
+  HWY_ALIGN uint32_t columns[block][HWY_MAX_BYTES / 4];
+  // Four pairs of keys: in each 128 bits four dimensions of four pairs are turned, and go to four rows.
+  for (int64_t t = 0; t < whole_tiles((keys + 1) / 2); t += block)
+    for (int64_t from = 0; from < dim; from += n) {
+      const auto row = [&](int64_t key) HWY_ATTR {
+        return key < keys ? hn::LoadU(d16, v + key * stride + from) : hn::Zero(d16);
+      };
+      const auto v0 = row(2 * t), v1 = row(2 * t + 1), v2 = row(2 * t + 2), v3 = row(2 * t + 3),
+                 v4 = row(2 * t + 4), v5 = row(2 * t + 5), v6 = row(2 * t + 6), v7 = row(2 * t + 7);
+      const auto turn = [&](auto a, auto b, auto c, auto e, int64_t first) HWY_ATTR {
+        const auto p = hn::BitCast(d32, a), q = hn::BitCast(d32, b), r = hn::BitCast(d32, c),
+                   s = hn::BitCast(d32, e);
+        const auto pq = hn::BitCast(d64, hn::InterleaveLower(d32, p, q)),
+                   rs = hn::BitCast(d64, hn::InterleaveLower(d32, r, s)),
+                   tu = hn::BitCast(d64, hn::InterleaveUpper(d32, p, q)),
+                   vw = hn::BitCast(d64, hn::InterleaveUpper(d32, r, s));
+        hn::Store(hn::BitCast(d32, hn::InterleaveLower(d64, pq, rs)), d32, columns[0]);
+        hn::Store(hn::BitCast(d32, hn::InterleaveUpper(d64, pq, rs)), d32, columns[1]);
+        hn::Store(hn::BitCast(d32, hn::InterleaveLower(d64, tu, vw)), d32, columns[2]);
+        hn::Store(hn::BitCast(d32, hn::InterleaveUpper(d64, tu, vw)), d32, columns[3]);
+        for (int64_t i = 0; i < lanes() / block; ++i)
+          for (int64_t j = 0; j < block; ++j)
+            __builtin_memcpy(turned + (from + 2 * block * i + first + j) * (key_block / 2) + t,
+                             columns[j] + block * i, 4 * block);
+      };
+      turn(hn::InterleaveLower(d16, v0, v1), hn::InterleaveLower(d16, v2, v3),
+           hn::InterleaveLower(d16, v4, v5), hn::InterleaveLower(d16, v6, v7), 0);
+      turn(hn::InterleaveUpper(d16, v0, v1), hn::InterleaveUpper(d16, v2, v3),
+           hn::InterleaveUpper(d16, v4, v5), hn::InterleaveUpper(d16, v6, v7), block);
+    }
+}
+
+// c[r][:] = sum over steps s of a[r * row + s] * b[s][:], or this is added to c, in whole tiles: rows of zeros are added to
+// a, and c has room for them.
+template <int vectors>
+HWY_NOINLINE void amx_multiply(const float* a, int64_t row, int64_t rows, const float* b, int64_t steps,
+                               float* c, bool add) {
+  constexpr int64_t width = vectors * tile_steps;
+  for (int64_t r = 0; r < rows; r += tile_rows, a += tile_rows * row, c += tile_rows * width) {
+    if (add)
+      load_sums<1, vectors>(c, width);
+    else
+      zero_sums<1, vectors>();
+    add_tiles<1, vectors>(a, row, lesser(rows - r, tile_rows), steps, b, width);
+    store_sums<1, vectors>(c, width);
+  }
+}
+
+template <int vectors>
+void amx_attend(const Group& group, const Block& block, int64_t dim, float factor, float* scores) {
+  constexpr int64_t width = vectors * tile_steps;
+  const Tiles tiles;
+  amx_multiply<vectors>(block.k, block.k_row, block.keys, group.queries, dim / 2, scores, false);
+  soften<has_bf16_instructions, vectors>(group, factor, dim, block.keys, scores);
+  const int64_t steps = (block.keys + 1) / 2, whole = whole_tiles(steps);
+  fill(scores + steps * width, (whole - steps) * width, 0);
+  amx_multiply<vectors>(block.v, block.v_row, dim, scores, whole, group.out, true);
+}
+
+void amx_attend(const Group& group, const Block& block, int64_t dim, float factor, float* scores) {
+  switch (group.vectors) {
+    case 1:
+      return amx_attend<1>(group, block, dim, factor, scores);
+    case 2:
+      return amx_attend<2>(group, block, dim, factor, scores);
+    case 3:
+      return amx_attend<3>(group, block, dim, factor, scores);
+    default:
+      return amx_attend<max_vectors>(group, block, dim, factor, scores);
+  }
+}
+#else
+void turn_pairs(const uint16_t*, int64_t, int64_t, int64_t, float*) {}
+void amx_attend(const Group&, const Block&, int64_t, float, float*) {}
+#endif
 
 template <bool pairs>
 void attend(const Group& group, const Block& block, int64_t dim, float factor, float* scores) {
@@ -208,8 +281,13 @@ int64_t padded(int64_t floats) {
 
 class Attention {
  public:
-  Attention(const AttentionHead& head, bool bf16, bool pairs, float* scratch)
-      : head_(head), bf16_(bf16), pairs_(pairs), scratch_(scratch) {}
+  Attention(const AttentionHead& head, AttentionType type, float* scratch)
+      : head_(head),
+        bf16_(type != AttentionType::fp32),
+        tiles_(has_bf16_instructions && type == AttentionType::bf16_tiles &&
+               head.dim % (2 * tile_steps) == 0),
+        pairs_(tiles_ || (has_bf16_instructions && type == AttentionType::bf16_pairs)),
+        scratch_(scratch) {}
 
   static int64_t scratch(int64_t rows, int64_t dim) {
     const int64_t vectors = (lesser(rows, most_rows) + lanes() - 1) / lanes();
@@ -249,8 +327,10 @@ class Attention {
     for (int64_t key = 0; key < head_.keys; key += key_block) {
       const Block block = block_at(key, lesser(key_block, head_.keys - key));
       for (int64_t g = 0; g < groups; ++g)
-        if (can_multiply_pairs && pairs_)
-          attend<can_multiply_pairs>(all[g], block, dim, factor, scores);
+        if (tiles_)
+          amx_attend(all[g], block, dim, factor, scores);
+        else if (has_bf16_instructions && pairs_)
+          attend<has_bf16_instructions>(all[g], block, dim, factor, scores);
         else
           attend<false>(all[g], block, dim, factor, scores);
     }
@@ -283,6 +363,10 @@ class Attention {
               keys};
     const auto* k = static_cast<const uint16_t*>(head_.k) + key * head_.k_stride;
     const auto* v = static_cast<const uint16_t*>(head_.v) + key * head_.v_stride;
+    if (tiles_) {
+      turn_pairs(v, head_.v_stride, keys, dim, v_);
+      return {reinterpret_cast<const float*>(k), v_, head_.k_stride / 2, key_block / 2, keys};
+    }
     if (pairs_) {
       pack_pairs(v, head_.v_stride, keys, dim, v_);
       return {reinterpret_cast<const float*>(k), v_, head_.k_stride / 2, dim, keys};
@@ -309,7 +393,7 @@ class Attention {
   }
 
   const AttentionHead& head_;
-  const bool bf16_, pairs_;
+  const bool bf16_, tiles_, pairs_;
   float* const scratch_;
   float *k_ = nullptr, *v_ = nullptr;
 };
@@ -319,12 +403,10 @@ int64_t scratch_floats(int64_t rows, int64_t dim) {
 }
 
 void run_head(const AttentionHead& head, AttentionType type, float* scratch) {
-  const bool bf16 = type != AttentionType::fp32,
-             pairs = can_multiply_pairs && type == AttentionType::bf16_pairs;
   const int64_t parts = (head.rows + most_rows - 1) / most_rows;
   for (int64_t i = 0; i < parts; ++i) {
     const int64_t first = head.rows * i / parts;
-    Attention(head, bf16, pairs, scratch).run(first, head.rows * (i + 1) / parts - first);
+    Attention(head, type, scratch).run(first, head.rows * (i + 1) / parts - first);
   }
 }
 

@@ -7,7 +7,7 @@
 namespace flowcache::simd {
 
 // Strides count numbers of the type. dim is a multiple of 16; rows and keys are at least 1. For bf16_pairs
-// all strides but that of `out` are even.
+// and bf16_tiles all strides but that of `out` are even.
 struct AttentionHead {
   const void *q, *k, *v;  // [rows, dim], [keys, dim], [keys, dim]
   void* out;              // [rows, dim]
@@ -17,8 +17,10 @@ struct AttentionHead {
 
 enum class AttentionType {
   fp32,
-  bf16_widened,  // products in fp32
-  bf16_pairs,    // products by the processor's instruction; only if allowed_isa() is avx512bf16
+  // How they are multiplied: bf16_products.h.
+  bf16_widened,
+  bf16_pairs,  // only from CpuIsa::avx512bf16 on
+  bf16_tiles,  // only from CpuIsa::amx on; where dim is no multiple of 32, as bf16_widened
 };
 
 // How many floats of scratch attention_head() needs.

@@ -14,7 +14,7 @@ namespace flowcache::simd::HWY_NAMESPACE {
 namespace {
 
 #include "simd/bf16-inl.h"
-#include "simd/vectors-inl.h"
+#include "simd/tiles-inl.h"
 
 constexpr int64_t most_rows = 256;    // rows whose sums are held from one part of the inputs to the next
 constexpr int64_t most_steps = 1024;  // steps of inputs up to which they are not cut
@@ -24,12 +24,14 @@ constexpr int64_t widest = HWY_TARGET == HWY_SCALAR ? 4 : 4 * HWY_MAX_BYTES / 4;
 
 struct Layout {
   int64_t steps, vectors, panels;  // steps of the inputs, vectors of all outputs, number of panels
-  bool widened;
+  bool widened, tiles;
   explicit Layout(const MatrixSize& size)
-      : steps(size.type == NumberType::bf16 ? size.in / 2 : size.in),
+      : steps(size.type == NumberType::bf16_pairs || size.type == NumberType::bf16_tiles ? size.in / 2
+                                                                                         : size.in),
         vectors((size.out + lanes() - 1) / lanes()),
         panels((vectors + max_vectors - 1) / max_vectors),
-        widened(size.type == NumberType::bf16_widened) {}
+        widened(size.type == NumberType::bf16_widened),
+        tiles(size.type == NumberType::bf16_tiles) {}
   // All panels have nearly the same number of vectors.
   int64_t parts() const {
     return steps <= (widened ? part_steps : most_steps) ? 1 : (steps + part_steps - 1) / part_steps;
@@ -41,7 +43,8 @@ struct Layout {
 
 int64_t bytes_of(const MatrixSize& size) {
   const Layout layout(size);
-  return (layout.steps * layout.vectors * lanes() * layout.step_bytes() + 63) / 64 * 64;
+  const int64_t bytes = (layout.steps * layout.vectors * lanes() * layout.step_bytes() + 63) / 64 * 64;
+  return bytes + (layout.tiles ? tile_steps * 4 * widest : 0);  // the last tile reaches beyond the last step
 }
 
 // Working memory: the sums between two parts, and the rows and the panel of one part, widened to fp32.
@@ -70,6 +73,8 @@ void lay_out(const MatrixSize& size, const void* weight, void* packed) {
     lay_out_steps(size, layout, static_cast<const uint16_t*>(weight), static_cast<uint16_t*>(packed));
   else  // 32 bits are a step, whatever the type
     lay_out_steps(size, layout, static_cast<const uint32_t*>(weight), static_cast<uint32_t*>(packed));
+  if (layout.tiles)
+    fill(static_cast<float*>(packed) + layout.steps * layout.vectors * lanes(), tile_steps * widest, 0);
 }
 
 // A stretch of inputs, which lie side by side in every row.
@@ -261,6 +266,56 @@ HWY_INLINE void tiles(const Panel& panel, const float* bias, int64_t first, int6
   }
 }
 
+#if FC_BF16_INSTRUCTIONS
+// Multiplies `count` rows, at most as many as the tiles have, with one panel.
+template <int high, int wide>
+void amx_rows(const Panel& panel, const float* bias, int64_t row, int64_t count) {
+  constexpr int64_t width = wide * tile_steps;
+  HWY_ALIGN float sums[high * tile_rows * width];
+  zero_sums<high, wide>();
+  const float* b = panel.b;
+  for (int64_t i = 0; i < panel.stretch_count; ++i) {
+    const Stretch& stretch = panel.stretches[i];
+    add_tiles<high, wide>(stretch.a + (row - panel.stretch_row) * panel.stride, panel.stride, count,
+                          stretch.steps, b, width);
+    b += stretch.steps * width;
+  }
+  store_sums<high, wide>(sums, width);
+  for (int64_t r = 0; r < count; ++r) {
+    const V zero = hn::Zero(Tag());
+    V b0 = zero, b1 = zero, b2 = zero, b3 = zero, v0 = zero, v1 = zero, v2 = zero, v3 = zero;
+    begin<wide>(panel, bias, row + r, b0, b1, b2, b3);
+    load<wide>(sums + r * width, v0, v1, v2, v3);
+    leave<wide>(panel, row + r, hn::Add(v0, b0), hn::Add(v1, b1), hn::Add(v2, b2), hn::Add(v3, b3));
+  }
+}
+
+template <int wide>
+HWY_NOINLINE void amx_panel(const Panel& panel, const float* bias, int64_t first, int64_t rows) {
+  constexpr int high = 4 / wide;
+  const Tiles tiles;
+  int64_t r = 0;
+  for (; r + high * tile_rows <= rows; r += high * tile_rows)
+    amx_rows<high, wide>(panel, bias, first + r, high * tile_rows);
+  for (; r < rows; r += tile_rows) amx_rows<1, wide>(panel, bias, first + r, lesser(rows - r, tile_rows));
+}
+
+void amx_panel(const Panel& panel, const float* bias, int64_t first, int64_t rows) {
+  switch (panel.width / tile_steps) {
+    case 1:
+      return amx_panel<1>(panel, bias, first, rows);
+    case 2:
+      return amx_panel<2>(panel, bias, first, rows);
+    case 3:
+      return amx_panel<3>(panel, bias, first, rows);
+    default:
+      return amx_panel<4>(panel, bias, first, rows);
+  }
+}
+#else
+void amx_panel(const Panel&, const float*, int64_t, int64_t) {}
+#endif
+
 // Multiplies rows first .. first + rows - 1, at most most_rows.
 void run_rows(const Product& p, const Layout& layout, int64_t first, int64_t rows) {
   HWY_ALIGN float bias[widest];
@@ -298,8 +353,10 @@ void run_rows(const Product& p, const Layout& layout, int64_t first, int64_t row
       panel.sums = p.scratch + most_rows * panel.first_output;
       for (int64_t o = 0; o < panel.width; ++o)
         bias[o] = p.bias && panel.first_output + o < p.size.out ? p.bias[panel.first_output + o] : 0;
-      if (can_multiply_pairs && p.size.type == NumberType::bf16)
-        tiles<can_multiply_pairs>(panel, bias, first, rows);
+      if (has_bf16_instructions && layout.tiles)
+        amx_panel(panel, bias, first, rows);
+      else if (has_bf16_instructions && p.size.type == NumberType::bf16_pairs)
+        tiles<has_bf16_instructions>(panel, bias, first, rows);
       else
         tiles<false>(panel, bias, first, rows);
     }

@@ -11,13 +11,13 @@ namespace flowcache::simd {
 // The type of a layer's inputs, weights and outputs.
 enum class NumberType {
   fp32,
-  // bf16 with sums in fp32. Products by the processor's instruction: only if allowed_isa() is avx512bf16.
-  bf16,
-  // The same numbers, with products in fp32: on every processor.
+  // bf16 with sums in fp32. How they are multiplied: bf16_products.h.
   bf16_widened,
+  bf16_pairs,  // only from CpuIsa::avx512bf16 on
+  bf16_tiles,  // only from CpuIsa::amx on
 };
 
-// A matrix [out, in]. For bf16, but not for bf16_widened, `in` is even.
+// A matrix [out, in]. For pairs and tiles `in` is even.
 struct MatrixSize {
   int64_t in, out;
   NumberType type;
@@ -32,7 +32,7 @@ void pack(const MatrixSize& size, const void* weight, void* packed);
 enum class Activation { none, relu, gelu_tanh };
 
 // A part of the inputs: the next `length` numbers of each row. They begin at `data` for row 0, and
-// Product.row_stride numbers further for each following row. For bf16 length and stride are even.
+// Product.row_stride numbers further for each following row. For pairs and tiles length and stride are even.
 struct Segment {
   const void* data;
   int64_t length;

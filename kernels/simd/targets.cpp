@@ -30,6 +30,7 @@ int64_t disabled_targets(CpuIsa isa) {
       return HWY_AVX3;
     case CpuIsa::avx512:
     case CpuIsa::avx512bf16:
+    case CpuIsa::amx:
     case CpuIsa::sve:
       return 0;
   }

@@ -5,13 +5,15 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::ScalableTag<float>;
 using V = hn::Vec<Tag>;
 
-// GCC assembles the instruction for pairs of bf16 in any code. Callers must make sure that it is only reached
-// on processors that have it.
+// GCC assembles the instructions for bf16 in any code. Callers must make sure that they are only reached on processors that
+// have them: those for pairs from CpuIsa::avx512bf16 on, those for tiles from CpuIsa::amx on.
+#undef FC_BF16_INSTRUCTIONS
 #if HWY_TARGET == HWY_AVX3 && HWY_COMPILER_GCC && !HWY_COMPILER_CLANG
-constexpr bool can_multiply_pairs = true;
+#define FC_BF16_INSTRUCTIONS 1
 #else
-constexpr bool can_multiply_pairs = false;
+#define FC_BF16_INSTRUCTIONS 0
 #endif
+constexpr bool has_bf16_instructions = FC_BF16_INSTRUCTIONS;
 
 // How many vectors share a pass. Four rows of sums, the vectors themselves and one number in all lanes must
 // fit into the registers, of which there are 16 or 32.
@@ -32,7 +34,7 @@ HWY_INLINE void fill(float* at, int64_t count, float value) {
 // A "step" multiplies 32 bits by 32 bits: one float, or with `pairs` two bf16 whose products add.
 template <bool pairs>
 HWY_INLINE V multiply_add(V a, V b, V sum) {
-#if HWY_TARGET == HWY_AVX3 && HWY_COMPILER_GCC && !HWY_COMPILER_CLANG
+#if FC_BF16_INSTRUCTIONS
   if constexpr (pairs) {
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
     return sum;
@@ -88,4 +90,46 @@ HWY_INLINE V exp2(V x) {
   p = hn::MulAdd(p, f, hn::Set(d, 1.f));
   const auto bits = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, whole), hn::Set(di, 127)));
   return hn::Mul(p, hn::BitCast(d, bits));
+}
+
+// 2^x for x <= 0 as the weight of a key. With `pairs` it will be rounded to bf16, and is exact to 3e-6 of itself.
+template <bool pairs>
+HWY_INLINE V weight(V x) {
+#if FC_BF16_INSTRUCTIONS
+  if constexpr (pairs) {
+    const Tag d;
+    x = hn::Max(hn::Set(d, -126.f),
+                x);  // results too small for a normal number take a hundred times as long; NaN stays
+    V f = x, out = x;
+    asm("vreduceps $1, %1, %0" : "=v"(f.raw) : "v"(x.raw));  // x minus the next lower whole number
+    V p = hn::Set(d, 1.3534168e-2f);
+    p = hn::MulAdd(p, f, hn::Set(d, 5.2011460e-2f));
+    p = hn::MulAdd(p, f, hn::Set(d, 2.4144275e-1f));
+    p = hn::MulAdd(p, f, hn::Set(d, 6.9300383e-1f));
+    p = hn::MulAdd(p, f, hn::Set(d, 1.0000026f));
+    asm("vscalefps %2, %1, %0" : "=v"(out.raw) : "v"(p.raw), "v"(x.raw));  // times 2 to that whole number
+    return out;
+  }
+#endif
+  return exp2(x);
+}
+
+// Two vectors of floats, rounded to nearest even, as pairs of bf16 for multiply_add(); `low` is of the even step.
+template <bool pairs>
+HWY_INLINE V pair(V low, V high) {
+#if FC_BF16_INSTRUCTIONS
+  if constexpr (pairs) {
+    alignas(64) static constexpr uint16_t places[] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                      21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                      11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const auto place = hn::Load(hn::ScalableTag<uint16_t>(), places);
+    V both = low;
+    asm("vcvtne2ps2bf16 %2, %1, %0"
+        : "=v"(both.raw)
+        : "v"(high.raw), "v"(low.raw));  // all of low, then all of high
+    asm("vpermw %0, %1, %0" : "+v"(both.raw) : "v"(place.raw));
+    return both;
+  }
+#endif
+  return low;
 }

@@ -7,6 +7,7 @@
 #include "place_pixels.h"
 #include "relative_l1.h"
 #include "rms_norm_rope.h"
+#include "simd/bf16_products.h"
 #include "simd/products.h"
 
 namespace flowcache {
@@ -50,6 +51,9 @@ void rms_norm_rope(const at::Tensor&, const at::Tensor&, double, const at::Tenso
 
 namespace simd {
 
+Bf16Products bf16_products() {
+  return Bf16Products::widened;
+}
 int64_t packed_bytes(const MatrixSize&) {
   called();
 }

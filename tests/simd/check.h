@@ -10,7 +10,16 @@
 #include <string>
 #include <vector>
 
+#include "cpu_isa.h"
+
 namespace check {
+
+inline bool has_tiles() {
+  return flowcache::allowed_isa() == flowcache::CpuIsa::amx;
+}
+inline bool has_pairs() {
+  return has_tiles() || flowcache::allowed_isa() == flowcache::CpuIsa::avx512bf16;
+}
 
 // One call of a kernel on one input.
 struct Case {
@@ -21,7 +30,7 @@ struct Case {
   std::function<double()> error;
   double flops = 0;  // of one run; 0: timed per value
   double values = 0;
-  bool pairs = false;  // by the instruction for pairs of bf16
+  bool widest = false;  // by instructions for bf16, which are the widest target's
 };
 
 // Numbers around zero, the same at every call.

@@ -3,7 +3,6 @@
 #include <memory>
 
 #include "check.h"
-#include "cpu_isa.h"
 #include "simd/attention.h"
 
 namespace check {
@@ -106,13 +105,13 @@ void add(std::vector<Case>& cases, const AttentionShape& s, AttentionType type, 
                                       bf16 ? 0.008 : 1e-6);
                        },
                    .flops = 4.0 * static_cast<double>(s.rows * s.keys * s.dim),
-                   .pairs = type == AttentionType::bf16_pairs});
+                   .widest = type == AttentionType::bf16_pairs || type == AttentionType::bf16_tiles});
 }
 
 }  // namespace
 
 void add_attention(std::vector<Case>& cases) {
-  const bool pairs = flowcache::allowed_isa() == flowcache::CpuIsa::avx512bf16;
+  const bool pairs = has_pairs(), tiles = has_tiles();
   for (const AttentionShape& s :
        std::vector<AttentionShape>{{"one of each", 1, 1, 16, 0, 1},
                                    {"odd", 45, 721, 64, 0, 1},
@@ -124,7 +123,8 @@ void add_attention(std::vector<Case>& cases) {
                                    {"a chunk of Wan 1.3B", 64, 7650, 128, 0, 1}}) {
     add(cases, s, AttentionType::fp32, "fp32");
     add(cases, s, AttentionType::bf16_widened, "bf16 in fp32");
-    if (pairs) add(cases, s, AttentionType::bf16_pairs, "bf16");
+    if (pairs) add(cases, s, AttentionType::bf16_pairs, "bf16 in pairs");
+    if (tiles) add(cases, s, AttentionType::bf16_tiles, "bf16 in tiles");
   }
   // A key that is no number spoils every query, and says so.
   const auto spoiled = inputs({"a NaN", 7, 100, 16, 0, 1}, false);

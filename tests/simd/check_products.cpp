@@ -3,7 +3,6 @@
 #include <memory>
 
 #include "check.h"
-#include "cpu_isa.h"
 #include "simd/products.h"
 
 namespace check {
@@ -114,7 +113,7 @@ void add(std::vector<Case>& cases, const ProductShape& s, NumberType type, const
                                       layer->bf16 ? 0.004 : 0);
                        },
                    .flops = 2.0 * static_cast<double>(s.rows * s.in * s.out),
-                   .pairs = type == NumberType::bf16});
+                   .widest = type == NumberType::bf16_pairs || type == NumberType::bf16_tiles});
 }
 
 }  // namespace
@@ -139,7 +138,8 @@ void add_products(std::vector<Case>& cases) {
   for (const ProductShape& s : shapes) {
     add(cases, s, NumberType::fp32, "fp32");
     add(cases, s, NumberType::bf16_widened, "bf16 in fp32");
-    if (flowcache::allowed_isa() == flowcache::CpuIsa::avx512bf16) add(cases, s, NumberType::bf16, "bf16");
+    if (has_pairs()) add(cases, s, NumberType::bf16_pairs, "bf16 in pairs");
+    if (has_tiles()) add(cases, s, NumberType::bf16_tiles, "bf16 in tiles");
   }
 }
 

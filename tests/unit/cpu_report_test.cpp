@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "cpu_isa.h"
+#include "simd/bf16_products.h"
 #include "stream/device.h"
 
 namespace flowcache {
@@ -22,11 +23,25 @@ TEST(CpuReport, OneDnnLimitsBelowItsBf16TakeItAway) {
 TEST(CpuReport, AutoIsBf16ExactlyWhereItIsNotEmulated) {
   const CpuReport& cpu = cpu_report();
   EXPECT_EQ(cpu.kernels, name_of(allowed_isa()));
-  if (allowed_isa() != CpuIsa::avx512bf16) {
+  if (simd::bf16_products() == simd::Bf16Products::widened) {
     EXPECT_NE(cpu.bf16_emulated, "");
   }
   for (const char* name : {"", "auto"})
     EXPECT_STREQ(name_of(choose_precision(name, at::kCPU)), cpu.bf16_emulated.empty() ? "bf16" : "fp32");
+}
+
+// Which of the two is faster differs between processors that have both; that the choice is one of theirs does not.
+TEST(CpuReport, Bf16IsMultipliedByInstructionsThatAreAllowed) {
+  switch (simd::bf16_products()) {
+    case simd::Bf16Products::tiles:
+      EXPECT_EQ(allowed_isa(), CpuIsa::amx);
+      break;
+    case simd::Bf16Products::pairs:
+      EXPECT_EQ(allowed_isa(), CpuIsa::avx512bf16);
+      break;
+    case simd::Bf16Products::widened:
+      EXPECT_NE(allowed_isa(), CpuIsa::amx);
+  }
 }
 
 }  // namespace

@@ -59,6 +59,18 @@ TEST(RowRanges, ACpuSplitsAnyhowAndSlicesFurtherIfAsked) {
   EXPECT_LE(most(8), 8);
 }
 
+// So that no vector and no tile of the kernels is half empty but at the end.
+TEST(RowRanges, OnACpuRangesBeginAtMultiplesOfSixteen) {
+  for (const int64_t rows : {1, 33, 127, 432, 1000, 1030})
+    watch(rows, [&](const auto& work) {
+      for_row_ranges(at::kCPU, rows, 0, [&](int64_t first, int64_t count) {
+        EXPECT_EQ(first % 16, 0) << first << " of " << rows;
+        EXPECT_LE(count, 64) << rows;
+        work(first, count);
+      });
+    });
+}
+
 TEST(RowRanges, JoinedSlicesAreTheWhole) {
   const at::Tensor x = at::arange(24, at::kFloat).view({2, 12});
   for (const int64_t slice : {0, 1, 5, 12})
