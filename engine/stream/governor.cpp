@@ -69,7 +69,7 @@ void Governor::observe(double step_seconds, double other_seconds) {
   else
     calm_ = 0;
   if (calm_ < patience_) return;
-  ++allowed_;
+  allowed_ += std::max(1, (within(room * deadline_) - allowed_) / 2);
   calm_ = 0;
   if (since_rise_ > 4 * patience_) patience_ = std::max(first_patience, patience_ / 2);
   since_rise_ = 0;

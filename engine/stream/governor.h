@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Decides from a deadline how many of a chunk's steps may run the network.
 //
-// The number falls at once if the next chunk would be late. It rises by one step at a time, and only after
-// several chunks with time to spare. If a rise had to be undone, the next one takes longer. So a steady load
-// leads to a steady number.
+// The number falls at once if the next chunk would be late. It rises only after several chunks with time to spare, by half of
+// what there is time for, so that quality is back some chunks after a load has gone. If a rise had to be undone, the next
+// one takes longer. So a steady load leads to a steady number.
 #pragma once
 
 #include <cstdint>

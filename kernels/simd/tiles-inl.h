@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Products of bf16 in the tiles of AMX, for attention and products. Included once for each instruction set, inside its
-// namespace, in place of
-// vectors-inl.h.
+// Products of bf16 in the tiles of AMX, for attention and products; brings vectors-inl.h along. Included once for each
+// instruction set, inside its namespace.
 //
 // A tile is 16 rows of 16 steps of 32 bits. One instruction adds the product of a tile of pairs [row][step] and a
 // tile of pairs [step][column] to a tile of sums [row][column]: 8,192 products.

@@ -66,9 +66,10 @@ std::shared_ptr<AttentionInputs> inputs(const AttentionShape& s, bool bf16) {
   return in;
 }
 
-void add(std::vector<Case>& cases, const AttentionShape& s, AttentionType type, const char* type_name) {
+void add(std::vector<Case>& cases, const std::shared_ptr<AttentionInputs>& in, AttentionType type,
+         const char* type_name) {
+  const AttentionShape s = in->shape;
   const bool bf16 = type != AttentionType::fp32;
-  const auto in = inputs(s, bf16);
   const auto run = [in, type, bf16] {
     const AttentionShape& shape = in->shape;
     const int64_t stride = shape.dim + shape.gap;
@@ -111,7 +112,14 @@ void add(std::vector<Case>& cases, const AttentionShape& s, AttentionType type, 
 }  // namespace
 
 void add_attention(std::vector<Case>& cases) {
-  const bool pairs = has_pairs(), tiles = has_tiles();
+  const auto add_each = [&cases](const AttentionShape& s, const auto& change) {
+    const auto floats = inputs(s, false), bf16 = inputs(s, true);
+    change(*floats), change(*bf16);
+    add(cases, floats, AttentionType::fp32, "fp32");
+    add(cases, bf16, AttentionType::bf16_widened, "bf16 in fp32");
+    if (has_pairs()) add(cases, bf16, AttentionType::bf16_pairs, "bf16 in pairs");
+    if (has_tiles()) add(cases, bf16, AttentionType::bf16_tiles, "bf16 in tiles");
+  };
   for (const AttentionShape& s :
        std::vector<AttentionShape>{{"one of each", 1, 1, 16, 0, 1},
                                    {"odd", 45, 721, 64, 0, 1},
@@ -120,29 +128,13 @@ void add_attention(std::vector<Case>& cases) {
                                    {"more rows than are held at once", 301, 97, 32, 0, 1},
                                    {"large scores", 20, 200, 64, 0, 60},
                                    {"a chunk of the ambient model", 54, 1728, 64, 0, 1},
-                                   {"a chunk of Wan 1.3B", 64, 7650, 128, 0, 1}}) {
-    add(cases, s, AttentionType::fp32, "fp32");
-    add(cases, s, AttentionType::bf16_widened, "bf16 in fp32");
-    if (pairs) add(cases, s, AttentionType::bf16_pairs, "bf16 in pairs");
-    if (tiles) add(cases, s, AttentionType::bf16_tiles, "bf16 in tiles");
-  }
-  // A key that is no number spoils every query, and says so.
-  const auto spoiled = inputs({"a NaN", 7, 100, 16, 0, 1}, false);
-  spoiled->k[50 * 16] = NAN;
-  spoiled->want.assign(spoiled->want.size(), NAN);
-  cases.push_back(
-      {.name = "attention fp32, a key that is NaN",
-       .run =
-           [spoiled] {
-             std::vector<float> room(static_cast<size_t>(flowcache::simd::attention_scratch(7, 16)) + 64);
-             auto at = reinterpret_cast<uintptr_t>(room.data());
-             flowcache::simd::attention_head({spoiled->q.data(), spoiled->k.data(), spoiled->v.data(),
-                                              spoiled->out.data(), 16, 16, 16, 16, 7, 100, 16},
-                                             AttentionType::fp32,
-                                             reinterpret_cast<float*>((at + 255) / 256 * 256));
-           },
-       .error = [spoiled] { return worst(spoiled->out, spoiled->want, 0, 0); },
-       .flops = 4.0 * 7 * 100 * 16});
+                                   {"a chunk of Wan 1.3B", 64, 7650, 128, 0, 1}})
+    add_each(s, [](AttentionInputs&) {});
+  add_each({"a key that is NaN spoils every query", 7, 100, 32, 0, 1}, [](AttentionInputs& in) {
+    in.k[50 * 32] = NAN;
+    if (!in.k16.empty()) in.k16[50 * 32] = to_bf16(NAN);
+    in.want.assign(in.want.size(), NAN);
+  });
 }
 
 }  // namespace check

@@ -47,7 +47,7 @@ TEST(Governor, RisesToTheCeilingWhereThereIsTime) {
   EXPECT_EQ(governor.level(), 0);
   for (size_t i = 1; i < computed.size(); ++i) {
     EXPECT_GE(computed[i], computed[i - 1]);
-    EXPECT_LE(computed[i], computed[i - 1] + 1);
+    EXPECT_LE(computed[i], computed[i - 1] + std::max(1, (24 - computed[i - 1]) / 2)) << "of half of the rest at once";
   }
 }
 
@@ -108,7 +108,8 @@ TEST(Governor, ComesBackSoonAfterOneSlowSpell) {
   // Slower and slower: many falls in one slow period.
   run(governor, 20, [](int c) { return 0.03 + 0.01 * c; });
   EXPECT_LT(governor.allowed(), 8);
-  const auto after = run(governor, 200, [](int) { return 0.03; });
+  const auto after = run(governor, 40, [](int) { return 0.03; });
+  EXPECT_GE(after[16], 16);
   EXPECT_EQ(after.back(), 24);
 }
 
