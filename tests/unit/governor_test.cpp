@@ -47,7 +47,8 @@ TEST(Governor, RisesToTheCeilingWhereThereIsTime) {
   EXPECT_EQ(governor.level(), 0);
   for (size_t i = 1; i < computed.size(); ++i) {
     EXPECT_GE(computed[i], computed[i - 1]);
-    EXPECT_LE(computed[i], computed[i - 1] + std::max(1, (24 - computed[i - 1]) / 2)) << "of half of the rest at once";
+    EXPECT_LE(computed[i], computed[i - 1] + std::max(1, (24 - computed[i - 1]) / 2))
+        << "of half of the rest at once";
   }
 }
 
