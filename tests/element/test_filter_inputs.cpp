@@ -196,7 +196,7 @@ TEST(FilterInputs, AnMp4WithSoundBesideIt) {
                 std::string("videotestsrc num-buffers=75 ! video/x-raw,width=320,height=240,framerate=25/1 ! "
                             "x264enc speed-preset=ultrafast bframes=2 ! mp4mux name=m ! filesink location=") +
                 path + " audiotestsrc num-buffers=300 samplesperbuffer=480 ! audio/x-raw,rate=48000 ! " +
-                "avenc_aac ! m."),
+                "avenc_aac aac-coder=fast ! m."),
             "");
   Watched line(std::string("filesrc location=") + path + " ! decodebin name=d d." + kFitted +
                "fakesink sync=true d. ! queue ! audioconvert ! fakesink name=a sync=true");

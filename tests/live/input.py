@@ -139,7 +139,7 @@ def file_loops():
     # Black above and below, white between: of the model's shape, 5 to 3, only the middle is left.
     subprocess.run(["gst-launch-1.0", "-q", "videotestsrc", "num-buffers=36", "pattern=white", "!", "video/x-raw,width=320,height=192,framerate=12/1",
                     "!", "videobox", "top=-100", "bottom=-100", "!", "x264enc", "!", "mp4mux", "name=mux", "!", "filesink", f"location={bars}",
-                    "audiotestsrc", "num-buffers=130", "!", "avenc_aac", "!", "mux."], check=True, timeout=PATIENCE)
+                    "audiotestsrc", "num-buffers=130", "!", "avenc_aac", "aac-coder=fast", "!", "mux."], check=True, timeout=PATIENCE)
     with Live("--input", bars) as server, Browser() as window:
         server.ready()
         window.open(server.url)
