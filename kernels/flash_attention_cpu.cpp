@@ -2,7 +2,7 @@
 #include "base/interruption.h"
 #include "flash_attention.h"
 #include "simd/attention.h"
-#include "simd/bf16_products.h"
+#include "simd/number_type.h"
 #include "thread_scratch.h"
 
 namespace flowcache {
@@ -18,16 +18,14 @@ bool suits_kernel(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)
   return true;
 }
 
-using simd::AttentionType;
+using simd::NumberType;
 
-AttentionType type_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  if (q.scalar_type() == at::kFloat) return AttentionType::fp32;
-  const simd::Bf16Products products = simd::bf16_products();
-  if (products == simd::Bf16Products::widened) return AttentionType::bf16_widened;
+NumberType type_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  if (q.scalar_type() == at::kFloat) return NumberType::fp32;
   for (const at::Tensor* t : {&q, &k, &v})
     if (t->stride(0) % 2 != 0 || t->stride(1) % 2 != 0 || t->storage_offset() % 2 != 0)
-      return AttentionType::bf16_widened;
-  return products == simd::Bf16Products::pairs ? AttentionType::bf16_pairs : AttentionType::bf16_tiles;
+      return NumberType::bf16_widened;
+  return simd::fastest_bf16();
 }
 
 }  // namespace
@@ -44,7 +42,7 @@ at::Tensor flash_attention(const at::Tensor& q, const at::Tensor& k, const at::T
   const auto at_head = [&](const at::Tensor& t, int64_t head) {
     return static_cast<const std::byte*>(t.const_data_ptr()) + head * t.stride(0) * element;
   };
-  const AttentionType type = type_of(q, k, v);
+  const NumberType type = type_of(q, k, v);
   float* scratch = thread_scratch(simd::attention_scratch(rows, dim));
   for (int64_t head = 0; head < heads; ++head) {
     stop_if_asked();

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// From LibTorch's types to those of the kernels in simd/products.h.
+// From LibTorch's types to those of the kernels in simd/number_type.h.
 #pragma once
 
 #include <c10/core/ScalarType.h>
 
-#include "simd/bf16_products.h"
-#include "simd/products.h"
+#include "simd/number_type.h"
 
 namespace flowcache {
 
@@ -13,9 +12,7 @@ namespace flowcache {
 // work on pairs, so they are used only if `multiple` is even.
 inline simd::NumberType number_type(at::ScalarType type, int64_t multiple) {
   if (type == at::kFloat) return simd::NumberType::fp32;
-  const simd::Bf16Products products = simd::bf16_products();
-  if (multiple % 2 != 0 || products == simd::Bf16Products::widened) return simd::NumberType::bf16_widened;
-  return products == simd::Bf16Products::pairs ? simd::NumberType::bf16_pairs : simd::NumberType::bf16_tiles;
+  return multiple % 2 == 0 ? simd::fastest_bf16() : simd::NumberType::bf16_widened;
 }
 
 }  // namespace flowcache

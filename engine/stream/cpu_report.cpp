@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "cpu_isa.h"
-#include "simd/bf16_products.h"
+#include "simd/number_type.h"
 
 namespace flowcache {
 
@@ -29,7 +29,7 @@ std::string why_emulated(const CpuReport& cpu) {
     return "FLOWCACHE_MAX_CPU_ISA=" + cpu.kernels + " forbids its instructions";
   if (!onednn_limit_leaves_bf16(onednn_limit()))
     return "ONEDNN_MAX_CPU_ISA=" + cpu.onednn + " forbids its instructions";
-  if (simd::bf16_products() == simd::Bf16Products::widened)
+  if (simd::fastest_bf16() == simd::NumberType::bf16_widened)
     return "this processor's instructions for it (AVX512-BF16) are slower than those for fp32";
   if (cpu.libtorch != "AVX512") return "ATEN_CPU_CAPABILITY limits LibTorch to " + cpu.libtorch;
   return "";

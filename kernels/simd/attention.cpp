@@ -228,16 +228,9 @@ void amx_attend(const Group& group, const Block& block, int64_t dim, float facto
 }
 
 void amx_attend(const Group& group, const Block& block, int64_t dim, float factor, float* scores) {
-  switch (group.vectors) {
-    case 1:
-      return amx_attend<1>(group, block, dim, factor, scores);
-    case 2:
-      return amx_attend<2>(group, block, dim, factor, scores);
-    case 3:
-      return amx_attend<3>(group, block, dim, factor, scores);
-    default:
-      return amx_attend<max_vectors>(group, block, dim, factor, scores);
-  }
+  with_width(group.vectors, [&](auto width) HWY_ATTR {
+    amx_attend<decltype(width)::vectors>(group, block, dim, factor, scores);
+  });
 }
 #else
 void turn_pairs(const uint16_t*, int64_t, int64_t, int64_t, float*) {}
@@ -246,16 +239,9 @@ void amx_attend(const Group&, const Block&, int64_t, float, float*) {}
 
 template <bool pairs>
 void attend(const Group& group, const Block& block, int64_t dim, float factor, float* scores) {
-  switch (group.vectors) {
-    case 1:
-      return attend<pairs, 1>(group, block, dim, factor, scores);
-    case 2:
-      return attend<pairs, 2>(group, block, dim, factor, scores);
-    case 3:
-      return attend<pairs, 3>(group, block, dim, factor, scores);
-    default:
-      return attend<pairs, max_vectors>(group, block, dim, factor, scores);
-  }
+  with_width(group.vectors, [&](auto width) HWY_ATTR {
+    attend<pairs, decltype(width)::vectors>(group, block, dim, factor, scores);
+  });
 }
 
 void widen_rows(const uint16_t* from, int64_t stride, int64_t rows, int64_t dim, float* to) {
@@ -281,12 +267,11 @@ int64_t padded(int64_t floats) {
 
 class Attention {
  public:
-  Attention(const AttentionHead& head, AttentionType type, float* scratch)
+  Attention(const AttentionHead& head, NumberType type, float* scratch)
       : head_(head),
-        bf16_(type != AttentionType::fp32),
-        tiles_(has_bf16_instructions && type == AttentionType::bf16_tiles &&
-               head.dim % (2 * tile_steps) == 0),
-        pairs_(tiles_ || (has_bf16_instructions && type == AttentionType::bf16_pairs)),
+        bf16_(type != NumberType::fp32),
+        tiles_(has_bf16_instructions && type == NumberType::bf16_tiles && head.dim % (2 * tile_steps) == 0),
+        pairs_(tiles_ || (has_bf16_instructions && type == NumberType::bf16_pairs)),
         scratch_(scratch) {}
 
   static int64_t scratch(int64_t rows, int64_t dim) {
@@ -402,7 +387,7 @@ int64_t scratch_floats(int64_t rows, int64_t dim) {
   return Attention::scratch(rows, dim);
 }
 
-void run_head(const AttentionHead& head, AttentionType type, float* scratch) {
+void run_head(const AttentionHead& head, NumberType type, float* scratch) {
   const int64_t parts = (head.rows + most_rows - 1) / most_rows;
   for (int64_t i = 0; i < parts; ++i) {
     const int64_t first = head.rows * i / parts;
@@ -425,7 +410,7 @@ int64_t attention_scratch(int64_t rows, int64_t dim) {
   return FC_DISPATCH(scratch_floats)(rows, dim);
 }
 
-void attention_head(const AttentionHead& head, AttentionType type, float* scratch) {
+void attention_head(const AttentionHead& head, NumberType type, float* scratch) {
   FC_DISPATCH(run_head)(head, type, scratch);
 }
 

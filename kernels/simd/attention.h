@@ -4,10 +4,12 @@
 
 #include <cstdint>
 
+#include "simd/number_type.h"
+
 namespace flowcache::simd {
 
 // Strides count numbers of the type. dim is a multiple of 16; rows and keys are at least 1. For bf16_pairs
-// and bf16_tiles all strides but that of `out` are even.
+// and bf16_tiles all strides but that of `out` are even; tiles whose dim is no multiple of 32 are widened.
 struct AttentionHead {
   const void *q, *k, *v;  // [rows, dim], [keys, dim], [keys, dim]
   void* out;              // [rows, dim]
@@ -15,19 +17,11 @@ struct AttentionHead {
   int64_t rows, keys, dim;
 };
 
-enum class AttentionType {
-  fp32,
-  // How they are multiplied: bf16_products.h.
-  bf16_widened,
-  bf16_pairs,  // only from CpuIsa::avx512bf16 on
-  bf16_tiles,  // only from CpuIsa::amx on; where dim is no multiple of 32, as bf16_widened
-};
-
 // How many floats of scratch attention_head() needs.
 int64_t attention_scratch(int64_t rows, int64_t dim);
 
 // out = softmax(q k^T / sqrt(dim)) v, on the calling thread. scratch: attention_scratch() floats, at a
 // multiple of 256 bytes.
-void attention_head(const AttentionHead& head, AttentionType type, float* scratch);
+void attention_head(const AttentionHead& head, NumberType type, float* scratch);
 
 }  // namespace flowcache::simd

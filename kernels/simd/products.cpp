@@ -254,16 +254,8 @@ HWY_NOINLINE void tiles(const Panel& panel, const float* bias, int64_t first, in
 
 template <bool pairs>
 HWY_INLINE void tiles(const Panel& panel, const float* bias, int64_t first, int64_t rows) {
-  switch (panel.width / lanes()) {
-    case 1:
-      return tiles<pairs, 1>(panel, bias, first, rows);
-    case 2:
-      return tiles<pairs, 2>(panel, bias, first, rows);
-    case 3:
-      return tiles<pairs, 3>(panel, bias, first, rows);
-    default:
-      return tiles<pairs, max_vectors>(panel, bias, first, rows);
-  }
+  with_width(panel.width / lanes(),
+             [&](auto width) HWY_ATTR { tiles<pairs, decltype(width)::vectors>(panel, bias, first, rows); });
 }
 
 #if FC_BF16_INSTRUCTIONS
@@ -301,16 +293,8 @@ HWY_NOINLINE void amx_panel(const Panel& panel, const float* bias, int64_t first
 }
 
 void amx_panel(const Panel& panel, const float* bias, int64_t first, int64_t rows) {
-  switch (panel.width / tile_steps) {
-    case 1:
-      return amx_panel<1>(panel, bias, first, rows);
-    case 2:
-      return amx_panel<2>(panel, bias, first, rows);
-    case 3:
-      return amx_panel<3>(panel, bias, first, rows);
-    default:
-      return amx_panel<4>(panel, bias, first, rows);
-  }
+  with_width(panel.width / tile_steps,
+             [&](auto width) HWY_ATTR { amx_panel<decltype(width)::vectors>(panel, bias, first, rows); });
 }
 #else
 void amx_panel(const Panel&, const float*, int64_t, int64_t) {}

@@ -6,18 +6,11 @@
 
 #include <cstdint>
 
+#include "simd/number_type.h"
+
 namespace flowcache::simd {
 
-// The type of a layer's inputs, weights and outputs.
-enum class NumberType {
-  fp32,
-  // bf16 with sums in fp32. How they are multiplied: bf16_products.h.
-  bf16_widened,
-  bf16_pairs,  // only from CpuIsa::avx512bf16 on
-  bf16_tiles,  // only from CpuIsa::amx on
-};
-
-// A matrix [out, in]. For pairs and tiles `in` is even.
+// A matrix [out, in], whose type is that of a layer's inputs, weights and outputs. For pairs and tiles `in` is even.
 struct MatrixSize {
   int64_t in, out;
   NumberType type;

@@ -43,6 +43,25 @@ HWY_INLINE V multiply_add(V a, V b, V sum) {
   return hn::MulAdd(a, b, sum);
 }
 
+// Calls work(Width<n>()) for a row of n vectors, 1 to max_vectors.
+template <int n>
+struct Width {
+  static constexpr int vectors = n;
+};
+template <class Work>
+HWY_INLINE void with_width(int64_t n, const Work& work) {
+  switch (n) {
+    case 1:
+      return work(Width<1>());
+    case 2:
+      return work(Width<2>());
+    case 3:
+      return work(Width<3>());
+    default:
+      return work(Width<max_vectors>());
+  }
+}
+
 // A row of up to four vectors is held in four variables, because vectors of some processors
 // cannot be in arrays.
 template <int vectors>
@@ -130,6 +149,8 @@ HWY_INLINE V pair(V low, V high) {
     asm("vpermw %0, %1, %0" : "+v"(both.raw) : "v"(place.raw));
     return both;
   }
+#else
+  static_assert(!pairs);
 #endif
   return low;
 }

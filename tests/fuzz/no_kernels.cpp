@@ -7,7 +7,6 @@
 #include "place_pixels.h"
 #include "relative_l1.h"
 #include "rms_norm_rope.h"
-#include "simd/bf16_products.h"
 #include "simd/products.h"
 
 namespace flowcache {
@@ -51,8 +50,8 @@ void rms_norm_rope(const at::Tensor&, const at::Tensor&, double, const at::Tenso
 
 namespace simd {
 
-Bf16Products bf16_products() {
-  return Bf16Products::widened;
+NumberType fastest_bf16() {
+  return NumberType::bf16_widened;
 }
 int64_t packed_bytes(const MatrixSize&) {
   called();

@@ -9,7 +9,7 @@ namespace check {
 namespace {
 
 using flowcache::simd::AttentionHead;
-using flowcache::simd::AttentionType;
+using flowcache::simd::NumberType;
 
 struct AttentionShape {
   const char* what;
@@ -66,10 +66,10 @@ std::shared_ptr<AttentionInputs> inputs(const AttentionShape& s, bool bf16) {
   return in;
 }
 
-void add(std::vector<Case>& cases, const std::shared_ptr<AttentionInputs>& in, AttentionType type,
+void add(std::vector<Case>& cases, const std::shared_ptr<AttentionInputs>& in, NumberType type,
          const char* type_name) {
   const AttentionShape s = in->shape;
-  const bool bf16 = type != AttentionType::fp32;
+  const bool bf16 = type != NumberType::fp32;
   const auto run = [in, type, bf16] {
     const AttentionShape& shape = in->shape;
     const int64_t stride = shape.dim + shape.gap;
@@ -106,7 +106,7 @@ void add(std::vector<Case>& cases, const std::shared_ptr<AttentionInputs>& in, A
                                       bf16 ? 0.008 : 1e-6);
                        },
                    .flops = 4.0 * static_cast<double>(s.rows * s.keys * s.dim),
-                   .widest = type == AttentionType::bf16_pairs || type == AttentionType::bf16_tiles});
+                   .widest = type == NumberType::bf16_pairs || type == NumberType::bf16_tiles});
 }
 
 }  // namespace
@@ -115,10 +115,10 @@ void add_attention(std::vector<Case>& cases) {
   const auto add_each = [&cases](const AttentionShape& s, const auto& change) {
     const auto floats = inputs(s, false), bf16 = inputs(s, true);
     change(*floats), change(*bf16);
-    add(cases, floats, AttentionType::fp32, "fp32");
-    add(cases, bf16, AttentionType::bf16_widened, "bf16 in fp32");
-    if (has_pairs()) add(cases, bf16, AttentionType::bf16_pairs, "bf16 in pairs");
-    if (has_tiles()) add(cases, bf16, AttentionType::bf16_tiles, "bf16 in tiles");
+    add(cases, floats, NumberType::fp32, "fp32");
+    add(cases, bf16, NumberType::bf16_widened, "bf16 in fp32");
+    if (has_pairs()) add(cases, bf16, NumberType::bf16_pairs, "bf16 in pairs");
+    if (has_tiles()) add(cases, bf16, NumberType::bf16_tiles, "bf16 in tiles");
   };
   for (const AttentionShape& s :
        std::vector<AttentionShape>{{"one of each", 1, 1, 16, 0, 1},

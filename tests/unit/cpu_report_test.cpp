@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "cpu_isa.h"
-#include "simd/bf16_products.h"
+#include "simd/number_type.h"
 #include "stream/device.h"
 
 namespace flowcache {
@@ -23,7 +23,7 @@ TEST(CpuReport, OneDnnLimitsBelowItsBf16TakeItAway) {
 TEST(CpuReport, AutoIsBf16ExactlyWhereItIsNotEmulated) {
   const CpuReport& cpu = cpu_report();
   EXPECT_EQ(cpu.kernels, name_of(allowed_isa()));
-  if (simd::bf16_products() == simd::Bf16Products::widened) {
+  if (simd::fastest_bf16() == simd::NumberType::bf16_widened) {
     EXPECT_NE(cpu.bf16_emulated, "");
   }
   for (const char* name : {"", "auto"})
@@ -32,15 +32,18 @@ TEST(CpuReport, AutoIsBf16ExactlyWhereItIsNotEmulated) {
 
 // Which of the two is faster differs between processors that have both; that the choice is one of theirs does not.
 TEST(CpuReport, Bf16IsMultipliedByInstructionsThatAreAllowed) {
-  switch (simd::bf16_products()) {
-    case simd::Bf16Products::tiles:
+  switch (simd::fastest_bf16()) {
+    case simd::NumberType::bf16_tiles:
       EXPECT_EQ(allowed_isa(), CpuIsa::amx);
       break;
-    case simd::Bf16Products::pairs:
+    case simd::NumberType::bf16_pairs:
       EXPECT_EQ(allowed_isa(), CpuIsa::avx512bf16);
       break;
-    case simd::Bf16Products::widened:
+    case simd::NumberType::bf16_widened:
       EXPECT_NE(allowed_isa(), CpuIsa::amx);
+      break;
+    case simd::NumberType::fp32:
+      FAIL() << "fp32 is no bf16";
   }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "simd/bf16_products.h"
+#include "simd/number_type.h"
 
 #include <algorithm>
 #include <chrono>
@@ -45,21 +45,21 @@ double seconds_of(NumberType type) {
   return least;
 }
 
-Bf16Products fastest() {
+NumberType fastest() {
 #if !defined(__clang__)  // GCC assembles the instructions (vectors-inl.h)
-  if (allowed_isa() == CpuIsa::amx) return Bf16Products::tiles;
+  if (allowed_isa() == CpuIsa::amx) return NumberType::bf16_tiles;
   if (allowed_isa() == CpuIsa::avx512bf16 &&
       seconds_of(NumberType::bf16_pairs) < seconds_of(NumberType::fp32))
-    return Bf16Products::pairs;
+    return NumberType::bf16_pairs;
 #endif
-  return Bf16Products::widened;
+  return NumberType::bf16_widened;
 }
 
 }  // namespace
 
-Bf16Products bf16_products() {
-  static const Bf16Products products = fastest();
-  return products;
+NumberType fastest_bf16() {
+  static const NumberType type = fastest();
+  return type;
 }
 
 }  // namespace flowcache::simd
